@@ -46,7 +46,7 @@ pub(crate) mod x509;
 
 pub(crate) use appliance::Appliance;
 pub(crate) use booted::{Booted, Init};
-pub(crate) use client::{Client, Knows};
+pub(crate) use client::{Client, ClientKnowledge};
 pub(crate) use file_system::FileSystem;
 pub(crate) use machine::{Machine, Setup};
 pub(crate) use member::Member;

@@ -1,6 +1,5 @@
 //! The command line: one command, one file. Each says what it does, and leaves the doing to others.
 
-mod afterwards;
 mod apply;
 mod audit;
 mod bootstrap;
@@ -21,6 +20,7 @@ mod known_hosts;
 mod login;
 mod logout;
 mod man;
+mod next_steps;
 mod outlook;
 pub mod output;
 mod plan;
@@ -47,12 +47,12 @@ mod version;
 mod watchdog;
 
 use crate::{
-    context::{Context, OnHang, Options, ca_name},
+    context::{Context, HangHandler, Options, ca_name},
     pipeline::announce::announce,
 };
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use identification::Identification;
-use output::{Output, Verbosity, When};
+use output::{ColorChoice, Output, Verbosity};
 use std::{
     path::PathBuf,
     process::{self, ExitCode},
@@ -104,7 +104,7 @@ struct Global {
     verbose: bool,
     /// Colour words
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "What is printed")]
-    color: When,
+    color: ColorChoice,
 }
 
 #[derive(Debug, Subcommand)]
@@ -261,7 +261,7 @@ pub fn main() -> ExitCode {
         sshd: global.sshd,
         ca: global.ca,
         identification: step::Identification::default(),
-        on_hang: if global.json { OnHang(|error| hung(error, true)) } else { OnHang(|error| hung(error, false)) },
+        on_hang: on_hang(global.json),
     };
     let open_with = |options: &Options| Context::open(options).map_err(Error::or_unchanged);
     let open_as = |identification: &Identification| {
@@ -293,7 +293,7 @@ pub fn main() -> ExitCode {
         Command::Login(command) if command.on_demand => {
             Ok(login::Login::run_on_demand(ca_name(&options).as_ref(), |until| {
                 // stdout is what the program prints that ssh runs.
-                let output = Output::new(false, Verbosity::Beside, When::Never);
+                let output = Output::new(false, Verbosity::Beside, ColorChoice::Never);
                 open_as(&command.identification).and_then(|context| command.run(&context, Some(until), output))
             }))
         }
@@ -333,9 +333,13 @@ fn definition() -> clap::Command {
     examples::added(Cli::command())
 }
 
+fn on_hang(json: bool) -> HangHandler {
+    if json { HangHandler(|error| hung(error, true)) } else { HangHandler(|error| hung(error, false)) }
+}
+
 /// Ends the process because a host call does not come back: the thread that would return hangs in it.
 fn hung(error: &Error, json: bool) -> ! {
-    Output::new(json, Verbosity::Usual, When::Never).failure(&recover::told(error.clone()));
+    Output::new(json, Verbosity::Usual, ColorChoice::Never).failure(&recover::told(error.clone()));
     exec::end_all();
     process::exit(i32::from(error.exit().code()))
 }

@@ -19,7 +19,7 @@ use warded_lib::{
     text::neutral_path,
 };
 
-struct Bundled {
+struct BundledPolicy {
     policy: &'static str,
     component: &'static [u8],
     precompiled: &'static [u8],
@@ -27,7 +27,7 @@ struct Bundled {
 
 macro_rules! bundled {
     ($name:literal) => {
-        Bundled {
+        BundledPolicy {
             policy: include_str!(concat!("../../policies/", $name, ".toml")),
             component: include_bytes!(concat!("../../policies/", $name, ".wasm")),
             precompiled: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".cwasm")),
@@ -36,19 +36,19 @@ macro_rules! bundled {
 }
 
 /// What is offered on every machine.
-const OFFERED: [Bundled; 1] = [bundled!("unix")];
+const OFFERED: [BundledPolicy; 1] = [bundled!("unix")];
 /// The texts of `policies/earlier/`: bundled policies of earlier binaries, as machines that were enrolled then
 /// accepted them. `guests/build` puts a text there when it replaces it.
 const EARLIER: &[&str] = include!(concat!(env!("OUT_DIR"), "/earlier.rs"));
 /// What only `warded demo` runs.
-const DEMO: Bundled = bundled!("demo");
+const DEMO: BundledPolicy = bundled!("demo");
 
 /// What is offered on every machine.
 ///
 /// # Errors
 /// Never, in a binary that passed its tests.
 pub fn bundled() -> Result<Vec<BoundPolicy>> {
-    OFFERED.iter().map(Bundled::load).collect()
+    OFFERED.iter().map(BundledPolicy::load).collect()
 }
 
 /// The component of the demonstration: a guest that writes what it is told to.
@@ -72,7 +72,7 @@ pub fn earlier_policies() -> impl Iterator<Item = (Digest, Policy)> {
 /// There is none of that name that can be used: why not.
 pub fn find(directory: &Path, name: &Name) -> Result<BoundPolicy> {
     if let Some(bundled) =
-        OFFERED.iter().map(Bundled::load).find(|loaded| loaded.as_ref().is_ok_and(|one| one.policy.name == *name))
+        OFFERED.iter().map(BundledPolicy::load).find(|loaded| loaded.as_ref().is_ok_and(|one| one.policy.name == *name))
     {
         return bundled;
     }
@@ -113,7 +113,7 @@ pub fn text(granting: &BoundPolicy) -> Result<String> {
     let gone = || Error::failed(format!("the file of policy {} is not the one that was read", policy.name));
     let text = match origin {
         Origin::Bundled => {
-            let of = |bundled: &&Bundled| Digest::of(bundled.policy.as_bytes()) == granting.grants;
+            let of = |bundled: &&BundledPolicy| Digest::of(bundled.policy.as_bytes()) == granting.grants;
             OFFERED.iter().find(of).map(|bundled| bundled.policy.to_owned())
         }
         Origin::File(file) => String::from_utf8(read::any(file, files::MAX_BYTES)?).ok(),
@@ -198,7 +198,7 @@ fn within_request(granting: &BoundPolicy, file: &str) -> Result<()> {
         .next("take it out of the file: a policy file may grant less than its component asks for, and no more"))
 }
 
-impl Bundled {
+impl BundledPolicy {
     fn load(&self) -> Result<BoundPolicy> {
         let policy = Policy::parse(self.policy, "a bundled policy")?;
         bind((policy, self.policy), Origin::Bundled, Cow::Borrowed(self.component), Some(self.precompiled))

@@ -15,7 +15,7 @@ use crate::{
     components,
     public_status::directory_of,
     publishing::beside_policies,
-    sandbox::{compiled::Compiled, granting::BoundPolicy},
+    sandbox::{compiled::CompiledCache, granting::BoundPolicy},
 };
 use std::{
     collections::BTreeMap,
@@ -51,9 +51,9 @@ use warded_lib::{
 
 /// Tells of a host call that does not come back, ends what it started, and ends the process.
 #[derive(Clone, Copy, Debug)]
-pub struct OnHang(pub fn(&Error) -> !);
+pub struct HangHandler(pub fn(&Error) -> !);
 
-impl Default for OnHang {
+impl Default for HangHandler {
     fn default() -> Self {
         Self(|error| {
             drop(writeln!(io::stderr(), "{error}"));
@@ -83,7 +83,7 @@ pub struct Options {
     /// Who this machine is to a step-ca.
     pub identification: Identification,
     /// Tells of a host call that does not come back, and ends the process.
-    pub on_hang: OnHang,
+    pub on_hang: HangHandler,
 }
 
 impl Options {
@@ -132,7 +132,7 @@ pub struct Context {
     /// What no grant covers.
     pub protected: Vec<AbsolutePath>,
     /// Tells of a host call that does not come back, and ends the process.
-    pub on_hang: OnHang,
+    pub on_hang: HangHandler,
     /// What sshd answers, where none is to be asked.
     pub answers: Option<SshdAnswers>,
     /// What was asked for: a watchdog looks at the same machine.
@@ -239,8 +239,8 @@ impl Context {
 
     /// The machine code of policies that did not come with the binary.
     #[must_use]
-    pub fn compiled(&self) -> Compiled {
-        Compiled::in_state(&self.state)
+    pub fn compiled(&self) -> CompiledCache {
+        CompiledCache::in_state(&self.state)
     }
 
     /// The same for another sshd of this machine, by its main configuration file. Its program is the one that listens,

@@ -136,7 +136,7 @@ pub struct LastRollBack {
     pub run: u64,
     pub procedure: String,
     pub at: Timestamp,
-    pub why: Why,
+    pub why: RollbackReason,
 }
 
 impl Outcome for LastRollBack {
@@ -148,8 +148,8 @@ impl fmt::Display for LastRollBack {
         let Self { run, procedure, at, why } = self;
         let at = moment::when(*at, Timestamp::now());
         match why {
-            Why::Unconfirmed => write!(f, "run {run} was not confirmed in time and was rolled back {at}"),
-            Why::ShutDown | Why::Died | Why::Hung | Why::Interrupted => {
+            RollbackReason::Unconfirmed => write!(f, "run {run} was not confirmed in time and was rolled back {at}"),
+            RollbackReason::ShutDown | RollbackReason::Died | RollbackReason::Hung | RollbackReason::Interrupted => {
                 write!(f, "run {run} ({procedure}) was rolled back {at}: {why}")
             }
         }
@@ -159,7 +159,7 @@ impl fmt::Display for LastRollBack {
 /// Why a run was rolled back by another process than its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Why {
+pub enum RollbackReason {
     /// Nobody confirmed it in time.
     Unconfirmed,
     /// The machine went down before anybody confirmed it.
@@ -172,7 +172,7 @@ pub enum Why {
     Interrupted,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for RollbackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unconfirmed => "nobody confirmed it in time",

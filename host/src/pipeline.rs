@@ -25,9 +25,9 @@ pub mod work;
 mod yields;
 
 pub(crate) use done::not_reloaded;
-pub use done::{Done, users};
+pub use done::{RunReport, users};
 pub use ending::{not_accepted, nothing_renewed, renewal_did_not_begin};
-pub use plan::{Planned, Request, plan};
+pub use plan::{PlannedRun, Request, plan};
 pub use stage::{Reporter, Stage};
 pub use terms::Terms;
 pub use work::{QueueItem, Work};
@@ -48,12 +48,12 @@ use warded_lib::{
     audit::Kind as EventKind,
     config::is_root,
     error::{Error, Result},
-    guard::Verified,
+    guard::LiveReport,
     machine::{
         action::Step, facts::Init, file_identity::FileIdentity, schedule::SCHEDULE, services::ReloadResult,
         signals::Shield,
     },
-    transaction::{Confirm, Followup, LeftAlone, Reload, Transaction},
+    transaction::{Confirm, Followup, Reload, Transaction, UntouchedFile},
 };
 use watchdog::Watchdog;
 
@@ -78,7 +78,7 @@ pub fn foresee(context: &Context, work: &Work) -> Result<Forecast> {
 /// # Errors
 /// Before the journal: nothing was changed. After it: everything was put back, and the error says
 /// so; or it could not all be put back, and the error says what is left to do.
-pub fn carry_out(context: &Context, identity: &Identity, work: Work, reporter: &dyn Reporter) -> Result<Done> {
+pub fn carry_out(context: &Context, identity: &Identity, work: Work, reporter: &dyn Reporter) -> Result<RunReport> {
     Run { context, identity, reporter }.carry_out(work)
 }
 
@@ -90,7 +90,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn carry_out(&self, mut work: Work) -> Result<Done> {
+    fn carry_out(&self, mut work: Work) -> Result<RunReport> {
         let Self { context, identity, reporter } = *self;
         let expected = PlanInputs::of(&work);
         let unchanged = |error: Error| -> Error {
@@ -122,7 +122,7 @@ impl Run<'_> {
             Err(error) => return Err(unchanged(self.roll_back(&mut transaction, error, &mut || {}))),
         };
         match self.change(&guard, &work, &mut transaction, &mut watchdog) {
-            Ok(Changed { reloads, verified, left_alone }) => {
+            Ok(ChangeReport { reloads, verified, left_alone }) => {
                 let confirm = transaction.journal().confirm.clone();
                 if confirm.is_some() {
                     watchdog.leave();
@@ -132,7 +132,7 @@ impl Run<'_> {
                 issued::forget(context, &given.certificates);
                 remember_proof(context, run, &guard, &work);
                 let (unknown, unseen) = (guard.unknown().cloned(), guard.unseen().cloned());
-                let done = Done {
+                let done = RunReport {
                     run,
                     given,
                     withdrawn: std::mem::take(&mut work.withdrawn),
@@ -190,7 +190,7 @@ impl Run<'_> {
         work: &Work,
         transaction: &mut Transaction,
         watchdog: &mut Watchdog,
-    ) -> Result<Changed> {
+    ) -> Result<ChangeReport> {
         let Self { context, identity, reporter } = *self;
         let systemd = context.facts.init == Init::Systemd;
         let event = |kind| identity.event(kind);
@@ -252,7 +252,7 @@ impl Run<'_> {
                 None => {}
             }
         }
-        Ok(Changed { reloads, verified, left_alone })
+        Ok(ChangeReport { reloads, verified, left_alone })
     }
 
     /// Runs a program of the queue, on record.
@@ -282,10 +282,10 @@ impl Run<'_> {
 }
 
 /// What a committed change led to: reloads, and what sshd serves.
-struct Changed {
+struct ChangeReport {
     reloads: Vec<(String, ReloadResult)>,
-    verified: Option<Verified>,
-    left_alone: Vec<LeftAlone>,
+    verified: Option<LiveReport>,
+    left_alone: Vec<UntouchedFile>,
 }
 
 /// The next `status` compares the version of OpenSSH with this one's.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use warded_artifact::{manifest::MAX_BYTES, read};
 use warded_lib::{
     error::{Error, Result},
-    registry::Signed,
+    registry::SignedManifest,
     text::neutral_path,
 };
 
@@ -34,7 +34,7 @@ pub fn beside(component: &Path) -> (PathBuf, PathBuf) {
 ///
 /// # Errors
 /// One of them is missing, too large, or no text.
-pub fn signed_beside(component: &Path) -> Result<Option<Signed>> {
+pub fn signed_beside(component: &Path) -> Result<Option<SignedManifest>> {
     let (manifest, signature) = beside(component);
     if !manifest.exists() && !signature.exists() {
         return Ok(None);
@@ -43,5 +43,5 @@ pub fn signed_beside(component: &Path) -> Result<Option<Signed>> {
         String::from_utf8(read::any(file, MAX_BYTES)?)
             .map_err(|error| Error::refused(format!("{} is not text", neutral_path(file))).cause(error))
     };
-    Ok(Some(Signed { manifest: text(&manifest)?, signature: text(&signature)? }))
+    Ok(Some(SignedManifest { manifest: text(&manifest)?, signature: text(&signature)? }))
 }

@@ -12,8 +12,8 @@ pub use scenario::{Outcome, Scenario};
 
 use crate::{
     broker::{Identity, recording::Tape},
-    context::{Context, OnHang},
-    pipeline::{self, Planned, Request, Terms, Work, certify, work::QueueItem},
+    context::{Context, HangHandler},
+    pipeline::{self, PlannedRun, Request, Terms, Work, certify, work::QueueItem},
     sandbox::granting::BoundPolicy,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ use warded_lib::{
     ca::Certificate,
     error::{Error, Result},
     name::Name,
-    transaction::{self, Followup, Transaction, Which, undo_changes},
+    transaction::{self, Followup, Transaction, UndoScope, undo_changes},
 };
 
 /// The result of a trial.
@@ -40,7 +40,7 @@ pub struct Trial {
 ///
 /// # Errors
 /// The machine cannot be made, or what is no part of the policy fails.
-pub fn run(granting: &BoundPolicy, scenario: &Scenario, on_hang: OnHang) -> Result<Trial> {
+pub fn run(granting: &BoundPolicy, scenario: &Scenario, on_hang: HangHandler) -> Result<Trial> {
     let tree = Tree::make(&scenario.machine, on_hang)?;
     let before = tree.contents()?;
     let mut steps = Steps { tree: &tree, granting, scenario, before: &before, broken: Vec::new() };
@@ -82,7 +82,7 @@ impl<'a> Steps<'a> {
         &self.tree.context
     }
 
-    fn plan(&self) -> Result<Planned<'a>> {
+    fn plan(&self) -> Result<PlannedRun<'a>> {
         let Scenario { procedure, force, .. } = self.scenario;
         let request = Request {
             granting: self.granting,
@@ -100,7 +100,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Rolled back after each fault, then kept, then undone; what it gave is taken from between.
-    fn carried_out(&mut self, planned: Planned<'_>) -> Result<Outcome> {
+    fn carried_out(&mut self, planned: PlannedRun<'_>) -> Result<Outcome> {
         let messages = planned.session.messages.iter().map(|message| message.text.clone()).collect();
         let mut identity = planned.identity.clone();
         let mut work = Work::of(planned, Terms::default());
@@ -176,7 +176,7 @@ impl<'a> Steps<'a> {
     /// False: a renewal, which `warded undo` does not undo by itself.
     fn undo(&self, identity: &Identity) -> Result<bool> {
         let context = self.context();
-        let undo = undo_changes(&context.state, &context.root, Which::Newest).map_err(Error::from)?;
+        let undo = undo_changes(&context.state, &context.root, UndoScope::Newest).map_err(Error::from)?;
         let Some(undo) = undo else { return Ok(false) };
         let work = Work::undoing(undo, Terms::default());
         let identity = Identity { run: Some(transaction::next_run(&context.state)?), ..identity.clone() };

@@ -3,7 +3,7 @@
 use crate::{private_sshd::PrivateSshd, root};
 use warded_lib::{
     guard::{Baseline, Candidate, MayChange, Risks},
-    machine::{sshd::tree::Staged, users},
+    machine::{sshd::tree::StagedFiles, users},
 };
 
 #[test]
@@ -25,7 +25,7 @@ fn who_gets_in_is_compared_where_it_may_change() {
     let mut baseline = Baseline::take(&sshd).unwrap();
     // Whoever else is logged in on the machine that the tests run on.
     baseline.users = users::to_keep();
-    let told = |staged: &Staged, granted: &[&str], risks: Risks| {
+    let told = |staged: &StagedFiles, granted: &[&str], risks: Risks| {
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
         let candidate = Candidate::build(&sshd, staged).unwrap().accepting(risks);
         let kept = candidate.keeps_logins(&baseline, MayChange::Only(&granted));
@@ -46,7 +46,7 @@ fn who_gets_in_is_compared_where_it_may_change() {
         assert!(found.contains(said), "{text}: {found}");
     }
     // The file of a way in, and not a word of the configuration.
-    let file = |text: &str| Staged::from([(authorized.clone().into(), Some(text.as_bytes().to_vec()))]);
+    let file = |text: &str| StagedFiles::from([(authorized.clone().into(), Some(text.as_bytes().to_vec()))]);
     let other = std::fs::read_to_string(private.path("other_ca.pub")).unwrap();
     assert!(told(&file(""), &[], none).contains("a way to log in would be gone"));
     let more = file(&format!("{key}{other}"));
@@ -55,7 +55,7 @@ fn who_gets_in_is_compared_where_it_may_change() {
         let risks = Risks { admit: granted.is_empty(), ..none };
         assert!(told(&more, granted, risks).contains("proved: [\"root\"]"));
     }
-    let changed = |path: &str| Staged::from([(path.into(), Some(Vec::new()))]);
+    let changed = |path: &str| StagedFiles::from([(path.into(), Some(Vec::new()))]);
     for path in ["/etc/nsswitch.conf", "/root/.k5login"] {
         assert!(told(&changed(path), &[], none).contains(&format!("{path} decides who gets in")), "{path}");
     }
@@ -77,7 +77,7 @@ fn who_gets_in_is_compared_where_it_may_change() {
         (
             "",
             &*format!("Match Group sftp\n  AuthorizedKeysFile {conditional}\n"),
-            Staged::from([(conditional.clone().into(), Some(key.as_bytes().to_vec()))]),
+            StagedFiles::from([(conditional.clone().into(), Some(key.as_bytes().to_vec()))]),
             "decides who gets in",
         ),
     ] {

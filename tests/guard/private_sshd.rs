@@ -13,7 +13,7 @@ use warded_lib::{
     machine::{
         exec::{Child, Program, Signal, find, signal},
         scratch::PrivsepDirectory,
-        sshd::{Sshd, tree::Staged},
+        sshd::{Sshd, tree::StagedFiles},
     },
 };
 
@@ -161,9 +161,9 @@ impl PrivateSshd {
     }
 
     /// The staged files of a good change: a drop-in, and a certificate for each of these keys.
-    pub(crate) fn staged(&self, certificates: &[(&str, &Certificate)]) -> Staged {
+    pub(crate) fn staged(&self, certificates: &[(&str, &Certificate)]) -> StagedFiles {
         let mut lines = String::new();
-        let mut staged = Staged::new();
+        let mut staged = StagedFiles::new();
         for (key, certificate) in certificates {
             let path = self.path(&format!("{key}-cert.pub"));
             lines.push_str(&["HostCertificate ", &path, "\n"].concat());
@@ -174,12 +174,12 @@ impl PrivateSshd {
     }
 
     /// The staged files of a drop-in with this text.
-    pub(crate) fn drop_in_with(&self, text: &str) -> Staged {
-        Staged::from([(self.drop_in(), Some(text.as_bytes().to_vec()))])
+    pub(crate) fn drop_in_with(&self, text: &str) -> StagedFiles {
+        StagedFiles::from([(self.drop_in(), Some(text.as_bytes().to_vec()))])
     }
 
     /// Builds and checks, as if a run had written what is there; the error's text, or nothing.
-    pub(crate) fn checked(&self, staged: &Staged, granted: &[&str]) -> String {
+    pub(crate) fn checked(&self, staged: &StagedFiles, granted: &[&str]) -> String {
         let sshd = self.found();
         let baseline = Baseline::take(&sshd).unwrap();
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
@@ -194,7 +194,7 @@ impl PrivateSshd {
     }
 
     /// Puts staged files in place.
-    pub(crate) fn commit(&self, staged: &Staged) {
+    pub(crate) fn commit(&self, staged: &StagedFiles) {
         for (path, contents) in staged {
             match contents {
                 Some(contents) => fs::write(path, contents).unwrap(),

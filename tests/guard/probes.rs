@@ -6,7 +6,7 @@ use warded_lib::{
     guard::client::{
         Client, Question,
         bench::{Bench, Connection},
-        known_hosts::Knows,
+        known_hosts::ClientKnowledge,
         program::Route,
         transcript::{End, Transcript},
     },
@@ -57,14 +57,14 @@ fn both_probes_find_every_fault() {
             _ => refused,
         };
         for (knows, key_type, certificate, end) in [
-            (Knows::Authorities(&ca), "ssh-ed25519", true, by_certificate),
-            (Knows::Authorities(&other), "ssh-ed25519", true, by_other),
-            (Knows::Keys(&own), "ssh-ed25519", false, taken),
-            (Knows::Keys(&rsa), "ssh-rsa", false, by_rsa),
-            (Knows::Keys(&ecdsa), "ecdsa-sha2-nistp256", false, by_ecdsa),
-            (Knows::Keys(&other), "ssh-ed25519", false, refused),
-            (Knows::Nothing, "ssh-ed25519", false, refused),
-            (Knows::Nothing, "ecdsa-sha2-nistp384", false, absent),
+            (ClientKnowledge::Authorities(&ca), "ssh-ed25519", true, by_certificate),
+            (ClientKnowledge::Authorities(&other), "ssh-ed25519", true, by_other),
+            (ClientKnowledge::Keys(&own), "ssh-ed25519", false, taken),
+            (ClientKnowledge::Keys(&rsa), "ssh-rsa", false, by_rsa),
+            (ClientKnowledge::Keys(&ecdsa), "ecdsa-sha2-nistp256", false, by_ecdsa),
+            (ClientKnowledge::Keys(&other), "ssh-ed25519", false, refused),
+            (ClientKnowledge::Nothing, "ssh-ed25519", false, refused),
+            (ClientKnowledge::Nothing, "ecdsa-sha2-nistp384", false, absent),
         ] {
             let question = Question { knows, key_type, certificate, name: "a.example" };
             let [ours, theirs] = asked(&client, &bench, &question);

@@ -1,14 +1,14 @@
 //! What a candidate need not ask again.
 
 use crate::private_sshd::PrivateSshd;
-use warded_lib::{guard::Candidate, machine::sshd::tree::Staged};
+use warded_lib::{guard::Candidate, machine::sshd::tree::StagedFiles};
 
 #[test]
 fn what_sshd_said_is_taken_over_only_where_certificates_alone_differ() {
     let private = PrivateSshd::new();
     let sshd = private.found();
     let of = |serial| private.staged(&[("ed25519", &private.certificate("ed25519", serial, &[]))]);
-    let candidate = |staged: &Staged| Candidate::build(&sshd, staged).unwrap();
+    let candidate = |staged: &StagedFiles| Candidate::build(&sshd, staged).unwrap();
     let checked = candidate(&of(1));
     checked.view().unwrap();
     let again = candidate(&of(2)).after(&checked);

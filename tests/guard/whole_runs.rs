@@ -3,8 +3,8 @@
 use crate::private_sshd::PrivateSshd;
 use std::time::{Duration, Instant};
 use warded_lib::{
-    guard::{Baseline, Candidate, Logins, MayChange, client::hosts::Way, live, served},
-    machine::sshd::tree::Staged,
+    guard::{Baseline, Candidate, Logins, MayChange, client::hosts::ProofMethod, live, served},
+    machine::sshd::tree::StagedFiles,
 };
 
 const GRANTED: [&str; 1] = ["HostCertificate"];
@@ -38,7 +38,7 @@ fn a_whole_run_goes_through() {
     let proof = candidate.prove(&baseline, &certificates, &[private.key("ca")]).unwrap();
     lap("prove");
     assert_eq!((proof.certificates.as_slice(), proof.keys.len()), (&[100, 101, 102][..], 3));
-    assert_eq!((proof.way, proof.by_program), (Way::Session, false));
+    assert_eq!((proof.way, proof.by_program), (ProofMethod::Session, false));
     // Nothing changes that decides about logins.
     let logins = candidate.keeps_logins(&baseline, MayChange::Only(&granted)).unwrap();
     assert_eq!(logins, Logins::default());
@@ -55,7 +55,7 @@ fn a_whole_run_goes_through() {
     eprintln!("{}", times.join(", "));
 
     // Rolling it back is a change like any other.
-    let back = Staged::from([(private.drop_in(), None)]);
+    let back = StagedFiles::from([(private.drop_in(), None)]);
     assert_eq!(private.checked(&back, &GRANTED), "");
     assert!(private.checked(&back, &[]).contains("50-warded.conf line 1 removes"));
 }
@@ -104,13 +104,13 @@ fn machines_on_which_nobody_is_let_in_are_proved_by_connections() {
     let staged = private.staged(&pairs);
     let main = std::fs::read_to_string(&private.main).unwrap();
     for (lines, way) in [
-        ("", Way::Session),
-        ("PermitRootLogin no\n", Way::Session),
-        ("AuthenticationMethods publickey,password\n", Way::Session),
-        ("DenyUsers *\n", Way::Connections),
-        ("AllowGroups nogroup\n", Way::Connections),
-        ("AuthorizedKeysCommand /bin/false\nAuthorizedKeysCommandUser nobody\n", Way::Connections),
-        ("KexAlgorithms ecdh-sha2-nistp384\nCiphers aes256-ctr\nMACs hmac-sha2-512\n", Way::Session),
+        ("", ProofMethod::Session),
+        ("PermitRootLogin no\n", ProofMethod::Session),
+        ("AuthenticationMethods publickey,password\n", ProofMethod::Session),
+        ("DenyUsers *\n", ProofMethod::Connections),
+        ("AllowGroups nogroup\n", ProofMethod::Connections),
+        ("AuthorizedKeysCommand /bin/false\nAuthorizedKeysCommandUser nobody\n", ProofMethod::Connections),
+        ("KexAlgorithms ecdh-sha2-nistp384\nCiphers aes256-ctr\nMACs hmac-sha2-512\n", ProofMethod::Session),
     ] {
         std::fs::write(&private.main, format!("{lines}{main}")).unwrap();
         let sshd = private.found();
@@ -155,7 +155,7 @@ fn files_that_sshd_is_silent_about_are_refused() {
 }
 
 /// Builds and proves without checking: what only a handshake shows.
-fn proved(private: &PrivateSshd, staged: &Staged, certificates: &[ssh_key::Certificate]) -> String {
+fn proved(private: &PrivateSshd, staged: &StagedFiles, certificates: &[ssh_key::Certificate]) -> String {
     let sshd = private.found();
     let baseline = Baseline::take(&sshd).unwrap();
     let candidate = Candidate::build(&sshd, staged).unwrap();
@@ -259,7 +259,7 @@ fn several_ports_and_addresses_are_kept() {
     assert_eq!(sshd.listener.as_ref().unwrap().sockets.as_ref().unwrap().len(), 4);
     let baseline = Baseline::take(&sshd).unwrap();
     assert_eq!(live::verify(&sshd, &baseline, &[]).unwrap().keys.len(), 3);
-    let staged = Staged::from([(private.main.clone(), Some(text.into_bytes()))]);
+    let staged = StagedFiles::from([(private.main.clone(), Some(text.into_bytes()))]);
     let told = private.checked(&staged, &["Port", "ListenAddress"]);
     assert!(told.contains("a reload would close 127.0.0."), "{told}");
 }
@@ -310,7 +310,7 @@ fn a_staged_host_key_is_used_by_the_candidate() {
     let sshd = private.found();
     let baseline = Baseline::take(&sshd).unwrap();
     let (_, key) = warded_lib::machine::sshd::host_key::throw_away().unwrap();
-    let staged = Staged::from([(private.path("ed25519").into(), Some(key.to_vec()))]);
+    let staged = StagedFiles::from([(private.path("ed25519").into(), Some(key.to_vec()))]);
     let candidate = Candidate::build(&sshd, &staged).unwrap();
     let told = candidate.check(&baseline, MayChange::Only(&[])).unwrap_err().to_string();
     assert!(told.contains("no longer offer its ssh-ed25519 host key"), "{told}");

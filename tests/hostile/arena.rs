@@ -159,16 +159,16 @@ fn everything(machine: &Machine) -> BTreeMap<PathBuf, Found> {
 
 /// A file as it is, to its last change: device, inode, mode, owner, group, times; and its contents, if
 /// there are not too many.
-type Identified = (u64, u64, u32, u32, u32, (i64, i64), (i64, i64), Option<Digest>);
+type FileIdentity = (u64, u64, u32, u32, u32, (i64, i64), (i64, i64), Option<Digest>);
 
 /// The files that are no test's, as they are seen on the machine.
-fn elsewhere(machine: &Machine) -> BTreeMap<PathBuf, Identified> {
+fn elsewhere(machine: &Machine) -> BTreeMap<PathBuf, FileIdentity> {
     let mut found = BTreeMap::new();
     ELSEWHERE.iter().for_each(|path| identify(&machine.inside(path), &mut found));
     found
 }
 
-fn identify(path: &Path, found: &mut BTreeMap<PathBuf, Identified>) {
+fn identify(path: &Path, found: &mut BTreeMap<PathBuf, FileIdentity>) {
     let Ok(file) = path.symlink_metadata() else { return };
     let contents = (file.is_file() && file.len() < 1 << 20).then(|| fs::read(path).ok()).flatten();
     let times = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));

@@ -129,7 +129,7 @@ fn a_change_alone_is_something_to_do() {
     // Somebody changed it since.
     apply(&machine).ends(0);
     fs::write(appliance.store("settings"), "{\"options\":\"theirs\"}\n").unwrap();
-    machine.warded(["undo", "--yes"]).ends(5).says(&["is not undone", "somebody changed since what show shows"]);
+    machine.warded(["undo", "--yes"]).ends(5).says(&["is not undone", "what show shows was changed after that run"]);
     assert_eq!(appliance.stored("settings"), "{\"options\":\"theirs\"}\n");
 }
 

@@ -1,7 +1,7 @@
 //! Blocks of sshd's configuration that hold for all connections, or for none, without a user or an address: those that ask
 //! for sshd's version (since OpenSSH 10), and those that ask for its port.
 
-use crate::support::{Knows, Peer, machine::NAME};
+use crate::support::{ClientKnowledge, Peer, machine::NAME};
 use std::fs;
 
 const SET: &str = "principal=web1.example.org";
@@ -16,7 +16,7 @@ fn with(peer: &Peer, lines: &str) {
 fn connects(peer: &Peer) {
     for kind in ["rsa", "ecdsa", "ed25519"] {
         let key = fs::read_to_string(peer.file(&format!("/etc/ssh/ssh_host_{kind}_key.pub"))).unwrap();
-        peer.client(&Knows::Keys(key)).connects();
+        peer.client(&ClientKnowledge::Keys(key)).connects();
     }
 }
 
@@ -48,10 +48,10 @@ fn a_block_that_asks_for_the_version_is_taken_by_what_sshd_shows() {
             let shown = crate::support::Run::of(peer.command("/usr/sbin/sshd").args(["-T", "-C", "lport=7"])).ends(0);
             assert_eq!(shown.stdout.contains("x11forwarding no"), holds, "{pattern}: {}", shown.stdout);
             let authority = peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned();
-            peer.client(&Knows::Authority(authority.clone())).connects();
+            peer.client(&ClientKnowledge::Authority(authority.clone())).connects();
             peer.warded(&["status"]).ends(0);
             peer.warded(&["renew", "--force"]).ends(0);
-            peer.client(&Knows::Authority(authority)).connects();
+            peer.client(&ClientKnowledge::Authority(authority)).connects();
             peer.warded(&["undo", "--yes"]).ends(0);
             peer.warded(&["undo", "--yes"]).ends(0);
             assert!(!peer.file("/etc/ssh/sshd_config.d/50-warded.conf").exists(), "{NAME}");
@@ -85,7 +85,7 @@ fn no_line_of_wardeds_comes_into_a_block_that_asks_for_the_version() {
             place("# BEGIN warded\n") < place("HostCertificate ") && place("# END warded\n") < place("Match Version ")
         );
         let authority = peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned();
-        peer.client(&Knows::Authority(authority)).connects();
+        peer.client(&ClientKnowledge::Authority(authority)).connects();
         connects(&peer);
     }
 }
@@ -99,7 +99,8 @@ fn a_drop_in_that_came_into_a_block_that_asks_for_the_version() {
         peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
         include_in_block(&peer, pattern);
         let (renew, apply) = (["renew", "--force"], ["apply", "certify-host", "--set", SET, "--yes"]);
-        let authority = || Knows::Authority(peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned());
+        let authority =
+            || ClientKnowledge::Authority(peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned());
         if holds {
             // For every connection, as sshd shows.
             peer.warded(&renew).ends(0).prints(&["Seen live: 3 certificates served"]);

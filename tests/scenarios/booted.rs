@@ -5,7 +5,7 @@ mod logind;
 
 use super::schedule::below;
 use crate::support::{
-    Booted, Knows,
+    Booted, ClientKnowledge,
     machine::{Found, KEYS, tree},
     wait::{LONG, wait},
 };
@@ -34,7 +34,7 @@ pub(super) fn is_as(machine: &Booted, old: &BTreeMap<PathBuf, Found>) {
 #[track_caller]
 pub(super) fn serves_certificates(machine: &Booted) {
     let authority = fs::read_to_string(machine.file("/root/ca/host_ca.pub")).unwrap();
-    machine.client(&Knows::Authority(authority)).connects();
+    machine.client(&ClientKnowledge::Authority(authority)).connects();
 }
 
 /// Who knows one of the plain host keys gets in.
@@ -42,7 +42,7 @@ pub(super) fn serves_certificates(machine: &Booted) {
 pub(super) fn serves(machine: &Booted) {
     for name in KEYS {
         let key = fs::read_to_string(machine.file(&format!("/etc/ssh/ssh_host_{name}_key.pub"))).unwrap();
-        machine.client(&Knows::Keys(key)).connects();
+        machine.client(&ClientKnowledge::Keys(key)).connects();
     }
 }
 
@@ -190,7 +190,7 @@ fn an_sshd_whose_socket_process_1_has_is_restarted() {
         // Now there is one, and a login that stays.
         let before = pid();
         let key = fs::read_to_string(machine.file("/etc/ssh/ssh_host_rsa_key.pub")).unwrap();
-        let mut login = machine.client(&Knows::Keys(key)).command("sleep 300");
+        let mut login = machine.client(&ClientKnowledge::Keys(key)).command("sleep 300");
         let mut login = login.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // More often in a row than systemd lets a service start.
         for words in ["undo --yes", CERTIFY, "renew --force", "renew --force", "undo --yes", CERTIFY, "undo --yes"] {

@@ -2,7 +2,7 @@
 //! sshd. Warded itself does not run on FreeBSD.
 
 use crate::support::{
-    Knows, Peer, Run,
+    ClientKnowledge, Peer, Run,
     files::{Found, with_directories},
     wait::{LONG, wait},
 };
@@ -153,10 +153,10 @@ impl Bsd {
         for kind in ["rsa", "ed25519"] {
             let path = format!("{}/ssh_host_{kind}_key.pub", self.system.keys());
             let key = fs::read_to_string(self.peer.file(&path)).unwrap();
-            self.peer.client(&Knows::Keys(key)).connects();
+            self.peer.client(&ClientKnowledge::Keys(key)).connects();
         }
         let authority = fs::read_to_string(self.peer.file("/root/ca/host_ca.pub")).unwrap();
-        let run = self.peer.client(&Knows::Authority(authority)).tries();
+        let run = self.peer.client(&ClientKnowledge::Authority(authority)).tries();
         assert_eq!(run.code == Some(0), is_certified, "{run:?}");
     }
 }

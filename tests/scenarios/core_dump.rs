@@ -2,7 +2,7 @@
 
 use crate::support::{
     Machine, Run,
-    stand_in::{When, is_asked, stand_in},
+    stand_in::{ActionTime, is_asked, stand_in},
     wait::{LONG, wait},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -44,7 +44,7 @@ fn an_aborted_run_leaves_no_core_file() {
     }
 
     // In the middle of a check: the CA's keys have been read by then.
-    let sshd = stand_in(&machine, When::Candidate, "while [ -e \"$0\" ]; do sleep 0.02; done; exit 1");
+    let sshd = stand_in(&machine, ActionTime::Candidate, "while [ -e \"$0\" ]; do sleep 0.02; done; exit 1");
     let program = sshd.to_str().unwrap().to_owned();
     let arguments = ["apply", "certify-host", "--set", "principal=web1", "--yes", "--sshd", &program];
     let all: Vec<&str> = [env!("CARGO_BIN_EXE_warded")].into_iter().chain(arguments).collect();

@@ -1,7 +1,7 @@
 //! Machines that an earlier version of Warded has worked on: that very program, not records that look like its own.
 
 use crate::support::{
-    Knows, Machine, Run, earlier,
+    ClientKnowledge, Machine, Run, earlier,
     machine::NAME,
     missing,
     wait::{LONG, wait},
@@ -108,7 +108,7 @@ fn a_change_of_it_is_confirmed_by_this_one() {
     let machine = Machine::start();
     Run::of(&mut certify(&machine, program, &["--confirm-within", "10m"])).ends(0);
     let changed = machine.tree();
-    let client = machine.client(&Knows::Keys(machine.host_key("ed25519")));
+    let client = machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519")));
     let said = Run::of(&mut client.command(&machine.warded_line("confirm"))).ends(0).stdout;
     assert!(said.contains("Confirmed run 1"), "{said}");
     wait("the earlier watchdog lets go", LONG, || processes(&machine, program).is_empty());

@@ -1,6 +1,6 @@
 //! The guard where sshd counts connections, punishes them, or does not listen itself.
 
-use crate::support::{Knows, Machine, Peer, Run, Setup, machine::NAME, missing};
+use crate::support::{ClientKnowledge, Machine, Peer, Run, Setup, machine::NAME, missing};
 use std::{
     fs,
     net::TcpListener,
@@ -156,7 +156,7 @@ fn tcp_wrappers_that_come_later_keep_nothing_from_being_renewed_or_undone() {
     assert!(before == files());
     fs::write(peer.file("/etc/hosts.allow"), "ALL: ALL\n").unwrap();
     let key = fs::read_to_string(peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
-    peer.client(&Knows::Keys(key)).connects();
+    peer.client(&ClientKnowledge::Keys(key)).connects();
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn an_sshd_with_options_on_its_command_line() {
     let machine = Machine::with(&Setup { arguments: options.map(str::to_owned).to_vec(), ..Setup::default() });
     let listens = || {
         let listed = Run::of(machine.command("ss").args(["-tlnH"])).stdout;
-        let own = machine.client(&Knows::Keys(machine.host_key("ed25519")));
+        let own = machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519")));
         own.connects();
         listed.contains(":2201 ")
     };
@@ -263,7 +263,7 @@ fn an_sshd_that_is_started_for_each_connection() {
     let (over, socket) = (Arc::new(AtomicBool::new(false)), machine.listen(2222));
     thread::scope(|scope| {
         scope.spawn(|| serve(&machine, &socket, &over));
-        let plain = machine.client(&Knows::Keys(machine.host_key("ed25519")));
+        let plain = machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519")));
         plain.connects();
         let before = machine.tree();
         let certify = ["apply", "certify-host", "--set", SET, "--yes", "--json"];
@@ -291,7 +291,7 @@ fn an_sshd_that_is_started_for_each_connection() {
             .says(&["what listens is not known", "--accept-risk=unknown-listener"]);
         accepted(&["undo", "--yes"]);
         plain.connects();
-        assert_ne!(machine.client(&Knows::Authority(machine.authority())).tries().code, Some(0), "{NAME}");
+        assert_ne!(machine.client(&ClientKnowledge::Authority(machine.authority())).tries().code, Some(0), "{NAME}");
         over.store(true, Ordering::Relaxed);
     });
 }

@@ -4,7 +4,7 @@
 mod injected;
 mod stages;
 
-use crate::support::{Knows, Machine, Run, machine::Found};
+use crate::support::{ClientKnowledge, Machine, Run, machine::Found};
 use std::{collections::BTreeMap, path::PathBuf};
 
 type Tree = BTreeMap<PathBuf, Found>;
@@ -16,7 +16,7 @@ fn left_as_before(machine: &Machine, before: &Tree, run: &Run, what: &str) {
     let says = run.stderr.contains("nothing was changed") || run.stderr.contains("state: as before");
     assert!(says, "{what}: it does not say how the machine was left\n{}", run.stderr);
     assert_eq!(*before, machine.tree(), "{what}\n{}", run.stderr);
-    machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
+    machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
 }
 
 /// To certify this machine.

@@ -1,6 +1,6 @@
 //! The history of a machine, and the way back that it shows.
 
-use crate::support::{Knows, Machine, Run, clock::shift, machine::NAME};
+use crate::support::{ClientKnowledge, Machine, Run, clock::shift, machine::NAME};
 use std::fs;
 
 fn lines(machine: &Machine) -> Vec<String> {
@@ -131,6 +131,6 @@ fn what_was_there_first_comes_back_although_it_has_expired() {
         let undone = two_hours_later(&machine, command).ends(0).stdout;
         assert!(undone.contains("ssh_host_ed25519_key-cert.pub comes back as it was; it expired"), "{undone}");
         assert!(before == machine.tree());
-        machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
+        machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
     }
 }

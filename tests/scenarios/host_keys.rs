@@ -2,7 +2,7 @@
 //! to them.
 
 use crate::support::{
-    Knows, Machine, Run,
+    ClientKnowledge, Machine, Run,
     machine::{KEYS, NAME, Setup, keygen},
     wait::{LONG, wait},
 };
@@ -29,7 +29,7 @@ fn configure(machine: &Machine, line: &str) {
 fn through(machine: &Machine, certified: &[&str]) {
     let before = machine.tree();
     let pinned: Vec<_> =
-        machine.keys().iter().map(|name| machine.client(&Knows::Keys(machine.host_key(name)))).collect();
+        machine.keys().iter().map(|name| machine.client(&ClientKnowledge::Keys(machine.host_key(name)))).collect();
     let all_connect = || pinned.iter().for_each(|client| drop(client.connects()));
     let serves = || {
         machine.serves_certificates();
@@ -151,7 +151,7 @@ fn a_key_in_an_agent_is_certified() {
     configure(&machine, &format!("HostKeyAgent {}\nHostKey {}.pub", socket.display(), key.display()));
     machine.serve();
     let public = fs::read_to_string(key.with_extension("pub")).unwrap();
-    let pinned = machine.client(&Knows::Keys(public));
+    let pinned = machine.client(&ClientKnowledge::Keys(public));
     pinned.connects();
     through(&machine, &["ssh_host_ecdsa_key", "ssh_host_ed25519_key", "tpm"]);
     pinned.connects();
@@ -271,7 +271,7 @@ fn a_preferred_key_that_would_be_the_only_one_without_a_certificate() {
     fs::hard_link(&key, machine.path("ssh/linked")).unwrap();
     machine.serve();
     let before = machine.tree();
-    let pinned = machine.client(&Knows::Keys(machine.host_key("ed25519")));
+    let pinned = machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519")));
     pinned.connects();
     let apply = ["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"];
     let unproved = "clients that know only the ssh-ed25519 host key: it has no certificate";

@@ -2,7 +2,7 @@
 //! listens which is not known, and nothing is called fine.
 
 use crate::support::{
-    Knows, Machine, Run,
+    ClientKnowledge, Machine, Run,
     enclosure::{child, command_of},
     machine::NAME,
     missing,
@@ -92,7 +92,7 @@ fn an_sshd_with_a_relative_file_is_not_told() {
     shell.args(["-c", "cd $0 && exec /usr/sbin/sshd -D -f ssh/sshd_config $@"]).arg(machine.path(""));
     machine.serve_by(shell);
     refused(&machine, &["`-f ssh/sshd_config`, a relative path", "an absolute path"]);
-    machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
+    machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
 
     // From `/` it leads to the file.
     let mut machine = Machine::stopped();
@@ -168,7 +168,7 @@ fn an_sshd_whose_program_is_gone_is_not_told() {
     let before = machine.tree();
     certify(&machine).ends(5).says(&["cannot be told to reload: it would end", "is gone", "nothing was changed"]);
     assert!(before == machine.tree());
-    machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
+    machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
 }
 
 /// A container whose first process is sshd.

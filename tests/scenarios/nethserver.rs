@@ -6,7 +6,7 @@ mod removal;
 mod stops;
 
 use crate::support::{
-    Knows, Peer,
+    ClientKnowledge, Peer,
     nethserver::{NethServer, Properties},
 };
 use std::fs;
@@ -20,8 +20,8 @@ fn certify(machine: &NethServer) -> crate::support::Run {
 }
 
 /// A client that knows only the CA.
-fn trusting(machine: &NethServer) -> Knows {
-    Knows::Authority(machine.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned())
+fn trusting(machine: &NethServer) -> ClientKnowledge {
+    ClientKnowledge::Authority(machine.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned())
 }
 
 /// Everybody with one of these keys pinned gets in.

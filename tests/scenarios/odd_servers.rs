@@ -1,7 +1,7 @@
 //! Machines as administrators have made them: certified, renewed and undone; or refused with the cause, and as before.
 
 use crate::support::{
-    Knows, Peer, Run,
+    ClientKnowledge, Peer, Run,
     machine::{NAME, tree},
 };
 use std::{
@@ -18,7 +18,7 @@ use std::{
 const SET: &str = "principal=web1.example.org";
 
 /// One of these machines.
-struct Odd {
+struct OddMachine {
     name: &'static str,
     suites: &'static [&'static str],
     prepare: fn(&Peer),
@@ -28,7 +28,7 @@ struct Odd {
     kinds: &'static [&'static str],
 }
 
-impl Odd {
+impl OddMachine {
     const PLAIN: Self =
         Self { name: "", suites: &["trixie"], prepare: |_| (), refused: &[], kinds: &["rsa", "ecdsa", "ed25519"] };
 }
@@ -57,9 +57,9 @@ fn later_certificate(peer: &Peer) {
 }
 
 #[expect(clippy::too_many_lines, reason = "the machines, one after the other")]
-fn odd_servers() -> Vec<Odd> {
+fn odd_servers() -> Vec<OddMachine> {
     vec![
-        Odd {
+        OddMachine {
             name: "a later HostCertificate line",
             prepare: later_certificate,
             refused: &[
@@ -67,9 +67,9 @@ fn odd_servers() -> Vec<Odd> {
                 "/etc/ssh/sshd_config line ",
                 "remove the line HostCertificate",
             ],
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "a DSA key, and keywords that are no more",
             suites: &["bookworm"],
             prepare: |peer| {
@@ -92,35 +92,35 @@ fn odd_servers() -> Vec<Odd> {
                      HostKeyAlgorithms +ssh-dss\n",
                 );
             },
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "keywords that are no more",
             prepare: |peer| {
                 append(peer, "Protocol 2\nUsePrivilegeSeparation yes\nUseLogin no\nKeyRegenerationInterval 1h\n");
             },
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "lines that end like those of Windows",
             suites: &["bookworm", "trixie"],
             prepare: |peer| main_file(peer, |text| text.replace('\n', "\r\n")),
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "an equals sign, and no last newline",
             suites: &["bookworm", "trixie"],
             prepare: |peer| append(peer, "Port = 22\nLoginGraceTime=60\nMatch User backup\n\tPermitTTY = no"),
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "no Include, an equals sign, and no last newline",
             prepare: |peer| {
                 main_file(peer, |text| text.replace("Include ", "#Include ") + "Port = 22\nX11Forwarding=no");
             },
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "300 blocks",
             prepare: |peer| {
                 let mut blocks = String::new();
@@ -130,16 +130,16 @@ fn odd_servers() -> Vec<Odd> {
                 }
                 append(peer, &blocks);
             },
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "algorithms that are taken away",
             suites: &["bookworm", "trixie"],
             prepare: |peer| append(peer, "HostKeyAlgorithms -rsa-sha2-*,ssh-rsa*\n"),
             kinds: &["ecdsa", "ed25519"],
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "2,000 names, and 400 drop-ins",
             prepare: |peer| {
                 let mut users = fs::read_to_string(peer.file("/etc/passwd")).unwrap();
@@ -151,15 +151,15 @@ fn odd_servers() -> Vec<Odd> {
                     drop_in(peer, &format!("{n:03}-theirs.conf"), &format!("# {n}\nAcceptEnv THEIRS_{n}\n"));
                 }
             },
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "a program that is asked for keys",
             suites: &["bookworm", "trixie"],
             prepare: |peer| append(peer, "AuthorizedKeysCommand /usr/bin/false\nAuthorizedKeysCommandUser nobody\n"),
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "whatever else lies among the drop-ins",
             prepare: |peer| {
                 let directory = peer.file("/etc/ssh/sshd_config.d");
@@ -176,28 +176,28 @@ fn odd_servers() -> Vec<Odd> {
                 drop_in(peer, "71-no-newline.conf", "AcceptEnv LAST");
                 Run::of(peer.command("mkfifo").arg("/etc/ssh/sshd_config.d/pipe")).ends(0);
             },
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "RSA keys that are too short for it",
             suites: &["bookworm", "trixie"],
             prepare: |peer| append(peer, "RequiredRSASize 4096\n"),
             kinds: &["ecdsa", "ed25519"],
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
-        Odd {
+        OddMachine {
             name: "users with their addresses",
             suites: &["bookworm", "trixie"],
             prepare: |peer| append(peer, "AllowUsers root@127.0.0.0/8 backup@10.0.0.* ann@192.0.2.1\n"),
-            ..Odd::PLAIN
+            ..OddMachine::PLAIN
         },
     ]
 }
 
-fn connects(peer: &Peer, odd: &Odd) {
+fn connects(peer: &Peer, odd: &OddMachine) {
     for kind in odd.kinds {
         let key = fs::read_to_string(peer.file(&format!("/etc/ssh/ssh_host_{kind}_key.pub"))).unwrap();
-        peer.client(&Knows::Keys(key)).connects();
+        peer.client(&ClientKnowledge::Keys(key)).connects();
     }
 }
 
@@ -223,10 +223,10 @@ fn odd_servers_are_certified_renewed_and_undone() {
             }
             apply.ends(0);
             let authority = peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned();
-            peer.client(&Knows::Authority(authority.clone())).connects();
+            peer.client(&ClientKnowledge::Authority(authority.clone())).connects();
             connects(&peer, &odd);
             peer.warded(&["renew", "--force"]).ends(0);
-            peer.client(&Knows::Authority(authority)).connects();
+            peer.client(&ClientKnowledge::Authority(authority)).connects();
             connects(&peer, &odd);
             peer.warded(&["undo", "--yes"]).ends(0);
             peer.warded(&["undo", "--yes"]).ends(0);
@@ -285,7 +285,7 @@ fn nothing_that_runs_at_a_login_runs() {
         assert_eq!(marks(), "", "{suite}");
         // They would have been seen.
         let key = fs::read_to_string(peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
-        drop(peer.client(&Knows::Keys(key)).tries());
+        drop(peer.client(&ClientKnowledge::Keys(key)).tries());
         let seen = marks();
         assert!(
             ["mark-pam account", "mark-pam session", "00-mark", "mark-force"].iter().all(|one| seen.contains(one)),

@@ -1,6 +1,6 @@
 //! OpenSSH 7.5: its `HostKeyAlgorithms` does not filter certificates, and it signs with SHA-1 for those of RSA keys.
 
-use crate::support::{Knows, Peer, machine::NAME, peer::OLD};
+use crate::support::{ClientKnowledge, Peer, machine::NAME, peer::OLD};
 use std::fs;
 
 const SET: &str = "principal=web1.example.org";
@@ -12,7 +12,7 @@ fn through(lines: &str, kinds: &[&str]) {
     let Some(peer) = Peer::start(OLD, lines) else { return };
     fs::write(peer.file("/etc/hosts"), format!("127.0.0.1 localhost {NAME}\n")).unwrap();
     let key = |kind: &str| fs::read_to_string(peer.file(&format!("/etc/ssh/ssh_host_{kind}_key.pub"))).unwrap();
-    let pins = || kinds.iter().for_each(|kind| drop(peer.client(&Knows::Keys(key(kind))).connects()));
+    let pins = || kinds.iter().for_each(|kind| drop(peer.client(&ClientKnowledge::Keys(key(kind))).connects()));
     let before = fs::read(peer.file("/etc/ssh/sshd_config")).unwrap();
     pins();
     let applied = peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
@@ -20,7 +20,7 @@ fn through(lines: &str, kinds: &[&str]) {
     assert!(!peer.file("/etc/ssh/ssh_host_rsa_key-cert.pub").exists());
     let authority = peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned();
     let trusting = || {
-        let client = || peer.client(&Knows::Authority(authority.clone()));
+        let client = || peer.client(&ClientKnowledge::Authority(authority.clone()));
         client().by_name().connects();
         client().of_this_machine().connects();
     };

@@ -7,7 +7,7 @@ mod overlap;
 
 use super::booted::drop_in;
 use crate::support::{
-    Booted, Knows, Run,
+    Booted, ClientKnowledge, Run,
     step_ca::{PASSWORD, Provisioner, Setup, StepCa},
     upgrade,
     wait::{LONG, wait},
@@ -47,7 +47,7 @@ enum Clients {
 /// What is on disk, and what a client that knows only the CA sees: of each kind of key the serial number of its
 /// certificate, and whether the client gets in with that.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct MachineView {
     on_disk: Vec<Option<String>>,
     served: Vec<(Option<String>, bool)>,
     change_waits: bool,
@@ -132,7 +132,7 @@ impl Site {
     /// A client that takes a certificate of one kind only, and knows only the CA: the serial number that it saw, and
     /// whether it got in.
     fn client(&self, algorithm: &str) -> (Option<String>, bool) {
-        let knows = Knows::Authority(self.ca.authority("host"));
+        let knows = ClientKnowledge::Authority(self.ca.authority("host"));
         let run = in_a_moment(|| self.machine.client(&knows).only(algorithm).tries());
         let serial = run.stderr.split_once(" serial ").and_then(|(_, rest)| Some(rest.split_once(' ')?.0.to_owned()));
         (serial, run.code == Some(0))
@@ -148,10 +148,10 @@ impl Site {
         KINDS.iter().map(|(kind, ..)| self.on_disk(kind)).collect()
     }
 
-    fn look(&self) -> Seen {
+    fn look(&self) -> MachineView {
         let told = fs::read(self.machine.file("/var/lib/warded-status/status.json")).unwrap();
         let told: Value = serde_json::from_slice(&told).unwrap();
-        Seen {
+        MachineView {
             on_disk: self.all_on_disk(),
             served: thread::scope(|scope| {
                 let clients = KINDS.map(|(_, _, algorithm)| scope.spawn(|| self.client(algorithm)));
@@ -164,7 +164,7 @@ impl Site {
 
     /// One sample: who is out, and where `status` is wrong. The clients that were seen after it are those before the
     /// next one.
-    fn sample(&self, clients: Clients, before: &Seen, samples: &mut Samples) -> Seen {
+    fn sample(&self, clients: Clients, before: &MachineView, samples: &mut Samples) -> MachineView {
         let began = Instant::now();
         let status = self.warded("status --json");
         let after = self.look();
@@ -173,7 +173,7 @@ impl Site {
             return after;
         };
         let pinned = fs::read_to_string(self.machine.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
-        let run = in_a_moment(|| self.machine.client(&Knows::Keys(pinned.clone())).tries());
+        let run = in_a_moment(|| self.machine.client(&ClientKnowledge::Keys(pinned.clone())).tries());
         if run.code != Some(0) {
             samples.wrong.push(format!("a client that pinned a key is out: {}", run.stderr));
         }
@@ -273,7 +273,7 @@ fn life(machine: &Booted) -> u64 {
     let key = fs::read_to_string(machine.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
     let began = Instant::now();
     for _ in 0..3 {
-        machine.client(&Knows::Keys(key.clone())).connects();
+        machine.client(&ClientKnowledge::Keys(key.clone())).connects();
     }
     (began.elapsed().as_secs() * 75).clamp(75, 150)
 }

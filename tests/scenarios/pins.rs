@@ -2,7 +2,7 @@
 //! keys, with their default algorithms, before and after each command that changes something.
 
 use crate::support::{
-    Client, Knows, Machine, Peer, Run,
+    Client, ClientKnowledge, Machine, Peer, Run,
     machine::{KEYS, NAME},
 };
 use std::fs;
@@ -14,7 +14,7 @@ const HOST_KEYS: &str = "HostKey /etc/ssh/ssh_host_rsa_key\nHostKey /etc/ssh/ssh
 /// What the matrix is held against.
 trait Subject {
     fn warded(&self, arguments: &[&str]) -> Run;
-    fn client(&self, knows: &Knows) -> Client<'_>;
+    fn client(&self, knows: &ClientKnowledge) -> Client<'_>;
     fn keys(&self) -> Vec<String>;
     fn host_key(&self, name: &str) -> String;
     fn authority(&self) -> String;
@@ -25,7 +25,7 @@ impl Subject for Machine {
         Run::of(self.warded_command([]).args(arguments))
     }
 
-    fn client(&self, knows: &Knows) -> Client<'_> {
+    fn client(&self, knows: &ClientKnowledge) -> Client<'_> {
         self.client(knows)
     }
 
@@ -47,7 +47,7 @@ impl Subject for Peer {
         self.warded(arguments)
     }
 
-    fn client(&self, knows: &Knows) -> Client<'_> {
+    fn client(&self, knows: &ClientKnowledge) -> Client<'_> {
         self.client(knows)
     }
 
@@ -105,7 +105,7 @@ fn openssh_10_6_as_debian_configures_it() {
             |key: &&serde_json::Value| key["left_alone"].as_str().is_some_and(|why| why.contains("mldsa44"));
         assert_eq!((keys.len(), certified, keys.iter().filter(left_alone).count()), (4, 3, 1), "{status:#}");
         peer.warded(&["rekey", "--yes", "--accept-risk=replace-host-keys"]).ends(0);
-        peer.client(&Knows::Keys(peer.host_key("mldsa44_ed25519"))).connects();
+        peer.client(&ClientKnowledge::Keys(peer.host_key("mldsa44_ed25519"))).connects();
         assert_eq!(fs::read(peer.file(NEW)).unwrap(), before);
     });
 }
@@ -118,18 +118,18 @@ fn openssh_10_with_host_keys_named_and_a_match_at_the_end() {
 
 fn matrix(subject: &dyn Subject) {
     // These keep what they learn.
-    let mut clients = vec![("no key at first", subject.client(&Knows::Nothing))];
+    let mut clients = vec![("no key at first", subject.client(&ClientKnowledge::Nothing))];
     let mut all = String::new();
     let names = subject.keys();
     for name in &names {
         let key = subject.host_key(name);
         all.push_str(&key);
-        clients.push((name.as_str(), subject.client(&Knows::Keys(key))));
+        clients.push((name.as_str(), subject.client(&ClientKnowledge::Keys(key))));
     }
-    clients.push(("all keys", subject.client(&Knows::Keys(all))));
-    let strict = subject.client(&Knows::Authority(subject.authority()));
+    clients.push(("all keys", subject.client(&ClientKnowledge::Keys(all))));
+    let strict = subject.client(&ClientKnowledge::Authority(subject.authority()));
     let all_connect = |when: &str| {
-        let newcomer = ("no key", subject.client(&Knows::Nothing));
+        let newcomer = ("no key", subject.client(&ClientKnowledge::Nothing));
         for (pinned, client) in clients.iter().chain([&newcomer]) {
             eprintln!("{when}: a client that pinned {pinned}");
             client.connects();

@@ -1,7 +1,7 @@
 //! Machines that are set up otherwise than Debian's: where their configuration lies, and what starts services.
 
 use crate::support::{
-    Knows, Machine, Peer, Run,
+    ClientKnowledge, Machine, Peer, Run,
     machine::{await_file, tree},
     missing,
     peer::SYSTEMD,
@@ -31,7 +31,7 @@ fn a_main_file_of_the_vendors_stays_as_it_is() {
     assert!(certified.stdout.contains("+ /etc/ssh/sshd_config.d/50-warded.conf"), "{}", certified.stdout);
     assert!(certified.stdout.contains("Seen live: 3 certificates served"), "{}", certified.stdout);
     let authority = fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap();
-    peer.client(&Knows::Authority(authority)).connects();
+    peer.client(&ClientKnowledge::Authority(authority)).connects();
     // Nothing renews automatically there.
     peer.warded(&["status"]).ends(4).prints(&["problem      nothing renews automatically"]);
     peer.renews_by_cron();

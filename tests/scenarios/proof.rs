@@ -88,7 +88,7 @@ fn the_demo(machine: &Machine) {
 fn what_is_not_granted_is_reported() {
     let machine = Machine::stopped();
     let at = |name: &str| machine.path(name).to_str().unwrap().to_owned();
-    let allowed = Allowed::of(&machine, &["ssh/sshd_config.d/50-warded.conf"]);
+    let allowed = AllowedChanges::of(&machine, &["ssh/sshd_config.d/50-warded.conf"]);
     for path in [at("ssh/sshd_config"), at("ssh/ssh_host_rsa_key"), at("ca/host_ca"), at("policies/x"), at("statement")]
         .into_iter()
         .chain(["/etc/passwd", "/tmp/warded-x", "/tmp/else", "/run/warded/else", "/dev/sda"].map(str::to_owned))
@@ -113,7 +113,7 @@ fn proves(machine: &Machine, what: &str, arguments: &[&str], granted: &[&str]) {
     let (run, effects) = trace::warded(machine, arguments);
     assert_eq!(run.code, Some(0), "{what}: {}\n{}", run.stdout, run.stderr);
 
-    let allowed = Allowed::of(machine, granted);
+    let allowed = AllowedChanges::of(machine, granted);
     let mut kinds: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for effect in &effects {
         kinds.entry(allowed.kind(effect)).or_default().insert(shortened(effect.path(), machine));
@@ -131,7 +131,7 @@ fn proves(machine: &Machine, what: &str, arguments: &[&str], granted: &[&str]) {
 }
 
 /// What a run may touch.
-struct Allowed {
+struct AllowedChanges {
     granted: Vec<String>,
     /// The directories of that.
     beside: BTreeSet<String>,
@@ -139,7 +139,7 @@ struct Allowed {
     daemon: [String; 2],
 }
 
-impl Allowed {
+impl AllowedChanges {
     fn of(machine: &Machine, granted: &[&str]) -> Self {
         let at = |name: &str| machine.path(name).to_str().unwrap().to_owned();
         let granted: Vec<String> = granted.iter().map(|path| at(path)).collect();

@@ -1,6 +1,7 @@
 //! Nobody needs to be there: whatever happens to a run, to its terminal or to its watchdog, the
 //! machine is as it was or as it was meant to be, and sshd serves.
 
+mod announcement;
 mod beside;
 mod confirm;
 mod edited;
@@ -10,11 +11,10 @@ mod named;
 mod question;
 pub(super) mod reported;
 mod start_scripts;
-mod told;
 mod unattended;
 
 use crate::support::{
-    Knows, Machine, Run,
+    ClientKnowledge, Machine, Run,
     machine::NAME,
     missing,
     wait::{LONG, wait},
@@ -31,10 +31,10 @@ use std::{
 };
 
 /// What can be compared of a machine: sshd's files, and whether it is enrolled.
-type Seen = (BTreeMap<PathBuf, (u32, u32, u32)>, BTreeMap<PathBuf, Vec<u8>>, bool);
+type MachineView = (BTreeMap<PathBuf, (u32, u32, u32)>, BTreeMap<PathBuf, Vec<u8>>, bool);
 
 /// Everything but the bytes of certificates, which are others every time.
-fn seen(machine: &Machine) -> Seen {
+fn seen(machine: &Machine) -> MachineView {
     let tree = machine.tree();
     let is_certificate = |path: &PathBuf| path.to_string_lossy().ends_with("-cert.pub");
     let modes = tree.iter().map(|(path, (mode, user, group, _))| (path.clone(), (*mode, *user, *group))).collect();
@@ -96,7 +96,7 @@ fn apply_unconfirmed(machine: &Machine) {
 /// Someone who knows a plain host key gets in.
 #[track_caller]
 fn serves(machine: &Machine) {
-    machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
+    machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
 }
 
 /// `warded recover --json`.

@@ -8,7 +8,7 @@ mod other_people;
 mod reach;
 mod ways_in;
 
-use crate::support::{Grants, Knows, Machine, Run};
+use crate::support::{ClientKnowledge, Grants, Machine, Run};
 
 /// Has the bundled `demo` write a file, under these grants.
 pub(crate) fn write(machine: &Machine, grants: &[&str], path: &str, lines: &[&str]) -> Run {
@@ -46,5 +46,5 @@ fn refused(machine: &Machine, keywords: &str, lines: &[&str], says: &[&str]) {
 /// The sshd still serves whoever knows one of its keys.
 #[track_caller]
 pub(super) fn serves(machine: &Machine) {
-    machine.client(&Knows::Keys(machine.host_key("ed25519"))).connects();
+    machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
 }

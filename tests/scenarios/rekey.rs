@@ -1,7 +1,7 @@
 //! Host keys are replaced, and only where the operator gives the old ones up.
 
 use crate::support::{
-    Knows, Machine, Run,
+    ClientKnowledge, Machine, Run,
     machine::{Found, KEYS, NAME, keygen},
     step_ca::StepCa,
     wait::{LONG, wait},
@@ -46,7 +46,8 @@ fn keys_are_replaced_and_brought_back() {
     let machine = Machine::start();
     machine.certify();
     let (first, old) = (machine.tree(), pairs(&machine));
-    let pinned: Vec<_> = KEYS.iter().map(|name| machine.client(&Knows::Keys(machine.host_key(name)))).collect();
+    let pinned: Vec<_> =
+        KEYS.iter().map(|name| machine.client(&ClientKnowledge::Keys(machine.host_key(name)))).collect();
 
     // What ends is named, and refused: by a plan, by apply, and by nothing less than this risk.
     let plan = machine.warded(["plan", "rekey-host"]).ends(3);
@@ -68,7 +69,7 @@ fn keys_are_replaced_and_brought_back() {
     };
     assert_eq!(modes(&first), modes(&machine.tree()));
     machine.serves_certificates();
-    KEYS.iter().for_each(|name| drop(machine.client(&Knows::Keys(machine.host_key(name))).connects()));
+    KEYS.iter().for_each(|name| drop(machine.client(&ClientKnowledge::Keys(machine.host_key(name))).connects()));
     pinned.iter().for_each(|client| assert_ne!(client.tries().code, Some(0), "a client that knows the old key got in"));
 
     // It goes on as before: what is there is renewed.
@@ -154,7 +155,7 @@ fn a_real_step_ca_takes_the_old_keys_word() {
     let done = warded(&[&REKEY[..], &[ACCEPT]].concat()).ends(0).object("warded.apply/1");
     assert_eq!(done["served"].as_array().unwrap().len(), KEYS.len(), "{done}");
     assert!(pairs(&machine).iter().all(|print| !old.contains(print)));
-    machine.client(&Knows::Authority(ca.authority("host"))).connects();
+    machine.client(&ClientKnowledge::Authority(ca.authority("host"))).connects();
 }
 
 /// Killed before any of the exchanges, whoever rolls it back: afterwards each key has its
@@ -185,7 +186,7 @@ fn no_crash_leaves_a_key_without_its_certificate() {
             machine.warded(["undo", "--yes", ACCEPT]).ends(0);
         }
         machine.serves_certificates();
-        machine.client(&Knows::Keys(machine.host_key("ecdsa"))).connects();
+        machine.client(&ClientKnowledge::Keys(machine.host_key("ecdsa"))).connects();
     }
     // Three files of each of the keys.
     assert!(ended.0 >= 3 * KEYS.len(), "{ended:?}");

@@ -2,7 +2,7 @@
 
 use super::rekey::rolled_back;
 use crate::support::{
-    Grants, Knows, Machine, Peer, Run, Setup,
+    ClientKnowledge, Grants, Machine, Peer, Run, Setup,
     machine::{KEYS, NAME, keygen},
     script::{
         Argument::{Number, Text},
@@ -69,7 +69,7 @@ fn a_revoked_user_is_refused_and_others_are_not() {
 
     revoke(&machine, "8").ends(0);
     assert_eq!(get_in(), [false, false]);
-    machine.client(&Knows::Keys(machine.host_key("rsa"))).connects();
+    machine.client(&ClientKnowledge::Keys(machine.host_key("rsa"))).connects();
     machine.warded(["undo", "--yes"]).ends(0);
     assert_eq!(revoked, machine.tree());
     machine.warded(["undo", "--yes"]).ends(0);

@@ -85,27 +85,27 @@ fn a_limit_on_memory_that_is_too_low_is_named() {
 }
 
 /// A run as the kernel saw it: how it ended, and which of sshd's files it changed, by their real names.
-struct Traced {
+struct TracedRun {
     run: Run,
     exchanged: Vec<String>,
 }
 
-fn traced(machine: &Machine, arguments: &[&str]) -> Traced {
+fn traced(machine: &Machine, arguments: &[&str]) -> TracedRun {
     let (run, effects) = trace::warded(machine, arguments);
     let ssh = format!("{}/", text(&machine.path("ssh")));
     // What is written beside them has a name with a dot first.
     let is_live = |path: &str| path.starts_with(&ssh) && !path.rsplit('/').next().unwrap().starts_with('.');
     let changed = effects.iter().filter(|effect| matches!(effect, Effect::Change(_)));
-    Traced { run, exchanged: changed.map(Effect::path).filter(|path| is_live(path)).map(str::to_owned).collect() }
+    TracedRun { run, exchanged: changed.map(Effect::path).filter(|path| is_live(path)).map(str::to_owned).collect() }
 }
 
-fn certify(machine: &Machine) -> Traced {
+fn certify(machine: &Machine) -> TracedRun {
     traced(machine, &["apply", "certify-host", "--set", &format!("principal={NAME}"), "--yes"])
 }
 
 /// It stopped before it started, said why, and the machine is as before; sshd serves.
 #[track_caller]
-fn stopped(machine: &Machine, before: &impl PartialEq<Tree>, ended: &Traced, why: &[&str]) {
+fn stopped(machine: &Machine, before: &impl PartialEq<Tree>, ended: &TracedRun, why: &[&str]) {
     let said = &ended.run.stderr;
     assert!(matches!(ended.run.code, Some(1 | 5)), "{:?}", ended.run);
     assert!(why.iter().any(|why| said.contains(why)), "not for {why:?}: {said}");

@@ -1,7 +1,7 @@
 //! Two sshds on one machine: each has an enrolment, and a run for one sees to the other where both read a file.
 
 use crate::support::{
-    Knows, Run,
+    ClientKnowledge, Run,
     machine::{NAME, tree},
     peer::Peer,
     wait::{LONG, wait},
@@ -40,7 +40,7 @@ fn both(peer: &Peer) {
 /// Who knows only the CA gets in at both.
 #[track_caller]
 fn both_serve(peer: &Peer) {
-    let authority = || Knows::Authority(fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap());
+    let authority = || ClientKnowledge::Authority(fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap());
     peer.client(&authority()).connects();
     peer.client_at(2222, &authority()).connects();
 }
@@ -99,7 +99,7 @@ fn a_shared_certificate_is_renewed_once_and_both_are_told() {
         peer.warded(&["undo", "--yes"]).ends(0);
         assert!(enrolled(&peer).is_empty());
         assert!(before == tree(&peer.file("/etc/ssh")));
-        let pinned = || Knows::Keys(fs::read_to_string(peer.file("/etc/ssh/ssh_host_rsa_key.pub")).unwrap());
+        let pinned = || ClientKnowledge::Keys(fs::read_to_string(peer.file("/etc/ssh/ssh_host_rsa_key.pub")).unwrap());
         peer.client(&pinned()).connects();
         peer.client_at(2222, &pinned()).connects();
     }
@@ -193,7 +193,7 @@ fn a_shared_key_is_replaced_for_both() {
     both(&peer);
     let rekey = ["rekey", "--yes", "--accept-risk=replace-host-keys"];
     peer.warded(&rekey).ends(0).prints(&[&format!("The sshd of {SECOND} reads these files, too")]);
-    let key = || Knows::Keys(fs::read_to_string(peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap());
+    let key = || ClientKnowledge::Keys(fs::read_to_string(peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap());
     peer.client_at(2222, &key()).connects();
     peer.client(&key()).connects();
     both_serve(&peer);
@@ -250,7 +250,7 @@ fn what_nobody_confirms_is_rolled_back_for_both() {
     });
     assert!(before == tree(&peer.file("/etc/ssh")));
     both_serve(&peer);
-    let key = || Knows::Keys(fs::read_to_string(peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap());
+    let key = || ClientKnowledge::Keys(fs::read_to_string(peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap());
     peer.client_at(2222, &key()).connects();
 }
 
@@ -263,9 +263,9 @@ fn remove_undoes_the_changes_for_both() {
     let removed = peer.warded(&["remove", "--yes"]).ends(0);
     assert!(before == tree(&peer.file("/etc/ssh")) && enrolled(&peer).is_empty(), "{}", removed.stdout);
     for (port, key) in [(22, "/etc/ssh/ssh_host_rsa_key"), (2222, OWN_KEY)] {
-        let pinned = Knows::Keys(fs::read_to_string(peer.file(&format!("{key}.pub"))).unwrap());
+        let pinned = ClientKnowledge::Keys(fs::read_to_string(peer.file(&format!("{key}.pub"))).unwrap());
         peer.client_at(port, &pinned).connects();
-        let authority = Knows::Authority(fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap());
+        let authority = ClientKnowledge::Authority(fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap());
         peer.client_at(port, &authority).tries().ends(255);
     }
 }

@@ -2,7 +2,7 @@
 //! root neither runs that program nor takes it for the listener.
 
 use crate::support::{
-    Knows, Machine, Run, missing,
+    ClientKnowledge, Machine, Run, missing,
     wait::{LONG, wait},
 };
 use std::{
@@ -104,7 +104,7 @@ fn it_is_not_taken_for_the_listener() {
     // Where no file tells which one it is, it is the oldest: theirs, if that counted.
     fs::remove_file(machine.path("sshd.pid")).unwrap();
     machine.certify();
-    machine.client(&Knows::Authority(machine.authority())).connects();
+    machine.client(&ClientKnowledge::Authority(machine.authority())).connects();
     drop(machine);
     process.wait().unwrap();
 }

@@ -18,8 +18,8 @@ mod renewals;
 mod rotation;
 mod screens;
 mod secrets;
+mod system_log;
 mod tokens;
-mod told;
 mod unattended;
 
 pub(super) use day_one::commands_of;

@@ -13,12 +13,12 @@ use std::{
 };
 
 /// Warded at a terminal, which waits for an answer.
-struct Asked {
+struct PendingPrompt {
     terminal: Child,
     screen: std::path::PathBuf,
 }
 
-impl Asked {
+impl PendingPrompt {
     fn by(machine: &Machine, words: &str) -> Self {
         let screen = machine.path("screen");
         let mut command: Command = machine.command("script");
@@ -56,7 +56,7 @@ fn is_refused((code, shown): (Option<i32>, String), words: &[&str]) {
 #[test]
 fn an_apply_that_was_overtaken_names_the_run_and_what_is_left() {
     let machine = Machine::start();
-    let asked = Asked::by(&machine, "apply certify-host --set principal=web1.example.org --set principal=web1");
+    let asked = PendingPrompt::by(&machine, "apply certify-host --set principal=web1.example.org --set principal=web1");
     let done = machine.certify();
     let left = machine.tree();
     is_refused(
@@ -70,7 +70,7 @@ fn an_apply_that_was_overtaken_names_the_run_and_what_is_left() {
     assert_eq!(left, machine.tree());
     machine.serves_certificates();
     // Whose it was does not matter where nothing was overtaken.
-    let asked = Asked::by(&machine, "apply certify-host --set principal=web1.example.org --set principal=web1");
+    let asked = PendingPrompt::by(&machine, "apply certify-host --set principal=web1.example.org --set principal=web1");
     let (code, shown) = asked.yes();
     assert_eq!(code, Some(0), "{shown}");
 }
@@ -79,14 +79,14 @@ fn an_apply_that_was_overtaken_names_the_run_and_what_is_left() {
 fn an_undo_that_was_overtaken_calls_nothing_an_edit() {
     let machine = Machine::start();
     machine.certify();
-    let asked = Asked::by(&machine, "undo");
+    let asked = PendingPrompt::by(&machine, "undo");
     let renewed = machine.warded(["renew", "--force", "--json"]).ends(0).object("warded.renew/1");
     let left = machine.tree();
     let run = format!("refused: run {} (renew-host by ", renewed["run"]);
     is_refused(asked.yes(), &[&run, "next:  warded undo shows what is left to do"]);
     assert_eq!(left, machine.tree());
 
-    let asked = Asked::by(&machine, "undo");
+    let asked = PendingPrompt::by(&machine, "undo");
     let undone = machine.warded(["undo", "--yes", "--json"]).ends(0).object("warded.undo/1");
     let (run, undoes) = (&undone["run"], &undone["undoes"]);
     is_refused(asked.yes(), &[&format!("refused: run {run} (undo of run {undoes} by ")]);
@@ -97,7 +97,7 @@ fn an_undo_that_was_overtaken_calls_nothing_an_edit() {
 fn an_edit_while_a_question_waits_is_no_run() {
     let machine = Machine::start();
     machine.certify();
-    let asked = Asked::by(&machine, "apply certify-host --set principal=web2.example.org");
+    let asked = PendingPrompt::by(&machine, "apply certify-host --set principal=web2.example.org");
     let certificate = machine.path("ssh/ssh_host_ed25519_key-cert.pub");
     fs::write(&certificate, fs::read_to_string(&certificate).unwrap() + "\n").unwrap();
     let (code, shown) = asked.yes();

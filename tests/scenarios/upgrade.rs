@@ -1,6 +1,6 @@
 //! Another OpenSSH comes onto a machine that is enrolled, as an upgrade of the release brings it.
 
-use crate::support::{Knows, Peer, Run, upgrade};
+use crate::support::{ClientKnowledge, Peer, Run, upgrade};
 use std::fs;
 
 const NOTE: &str = "was proved with 10.0";
@@ -31,9 +31,9 @@ fn renewals_go_on_with_another_openssh_and_a_fourth_host_key() {
     assert!(renewed.stdout.contains(fourth), "{}", renewed.stdout);
     assert!(!peer.warded(&["status"]).ends(4).stdout.contains(NOTE));
     let authority = fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap();
-    peer.client(&Knows::Authority(authority)).connects();
+    peer.client(&ClientKnowledge::Authority(authority)).connects();
     for name in keys {
         let key = fs::read_to_string(peer.file(&format!("/etc/ssh/ssh_host_{name}_key.pub"))).unwrap();
-        peer.client(&Knows::Keys(key)).connects();
+        peer.client(&ClientKnowledge::Keys(key)).connects();
     }
 }

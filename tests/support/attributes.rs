@@ -16,7 +16,7 @@ use std::{
 
 /// A file, or a link.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Whole {
+pub(crate) struct FileAttributes {
     pub(crate) mode: u32,
     pub(crate) owner: (u32, u32),
     pub(crate) attributes: BTreeMap<String, Vec<u8>>,
@@ -24,14 +24,14 @@ pub(crate) struct Whole {
     pub(crate) bytes: Vec<u8>,
 }
 
-impl Whole {
+impl FileAttributes {
     /// Whether it is a link.
     pub(crate) fn is_link(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::Symlink
     }
 }
 
-impl fmt::Debug for Whole {
+impl fmt::Debug for FileAttributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { mode, owner: (user, group), attributes, bytes } = self;
         let text = String::from_utf8_lossy(bytes);
@@ -40,7 +40,7 @@ impl fmt::Debug for Whole {
 }
 
 /// A file as it is.
-pub(crate) fn whole(path: &Path) -> Whole {
+pub(crate) fn whole(path: &Path) -> FileAttributes {
     let metadata = path.symlink_metadata().unwrap();
     let attributes = names(path).into_iter().map(|name| (name.clone(), value(path, &name))).collect();
     let bytes = if metadata.is_symlink() {
@@ -48,11 +48,11 @@ pub(crate) fn whole(path: &Path) -> Whole {
     } else {
         fs::read(path).unwrap()
     };
-    Whole { mode: metadata.permissions().mode(), owner: (metadata.uid(), metadata.gid()), attributes, bytes }
+    FileAttributes { mode: metadata.permissions().mode(), owner: (metadata.uid(), metadata.gid()), attributes, bytes }
 }
 
 /// Every file below a directory.
-pub(crate) fn wholes(directory: &Path) -> BTreeMap<PathBuf, Whole> {
+pub(crate) fn wholes(directory: &Path) -> BTreeMap<PathBuf, FileAttributes> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

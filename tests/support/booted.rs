@@ -2,7 +2,7 @@
 //! Debian has it. Whenever that process ends, it boots anew with the files that it has.
 
 use super::{
-    client::{self, Client, Knows},
+    client::{self, Client, ClientKnowledge},
     enclosure::{Enclosure, child, command_of, outside_of},
     libraries,
     machine::{KEYS, copy_key},
@@ -195,11 +195,11 @@ impl Booted {
     /// Runs Warded there in a login of its own, as its administrator would.
     pub(crate) fn warded(&self, words: &str) -> Run {
         let key = fs::read_to_string(self.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
-        Run::of(&mut self.client(&Knows::Keys(key)).command(&format!("WARDED_CA=/root/ca {WARDED} {words}")))
+        Run::of(&mut self.client(&ClientKnowledge::Keys(key)).command(&format!("WARDED_CA=/root/ca {WARDED} {words}")))
     }
 
     /// A client beside it.
-    pub(crate) fn client(&self, knows: &Knows) -> Client<'_> {
+    pub(crate) fn client(&self, knows: &ClientKnowledge) -> Client<'_> {
         Client::new(Some(&self.enclosure), self.shared.path(), 22, knows)
     }
 

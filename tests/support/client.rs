@@ -15,7 +15,7 @@ use std::{
 
 /// What a client has in its known_hosts.
 #[derive(Clone, Debug)]
-pub(crate) enum Knows {
+pub(crate) enum ClientKnowledge {
     /// Nothing: it accepts what it sees first, and remembers that.
     Nothing,
     /// Host keys, one line each.
@@ -41,18 +41,18 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// A client of the machine in `directory`, where [`make_key`] has made a key.
-    pub(crate) fn new(enclosure: Option<&'a Enclosure>, directory: &Path, port: u16, knows: &Knows) -> Self {
+    pub(crate) fn new(enclosure: Option<&'a Enclosure>, directory: &Path, port: u16, knows: &ClientKnowledge) -> Self {
         static COUNT: AtomicU16 = AtomicU16::new(0);
         let known_hosts = directory.join(format!("client/known_hosts-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let lines: Vec<String> = match knows {
-            Knows::Nothing => Vec::new(),
-            Knows::Keys(keys) => keys.lines().map(|key| format!("{NAME} {key}\n")).collect(),
-            Knows::Authority(keys) => {
+            ClientKnowledge::Nothing => Vec::new(),
+            ClientKnowledge::Keys(keys) => keys.lines().map(|key| format!("{NAME} {key}\n")).collect(),
+            ClientKnowledge::Authority(keys) => {
                 keys.lines().map(|key| format!("@cert-authority *.example.org {key}\n")).collect()
             }
         };
         fs::write(&known_hosts, lines.concat()).unwrap();
-        let accepts = matches!(knows, Knows::Nothing);
+        let accepts = matches!(knows, ClientKnowledge::Nothing);
         Self {
             enclosure,
             directory: directory.to_owned(),

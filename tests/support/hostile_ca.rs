@@ -8,7 +8,7 @@ mod wire;
 
 use super::{https::Https, network::Network, x509::Leaf};
 pub(crate) use fault::{Connection, Fault, Lie, Manner};
-use honest::{Honest, UNAUTHORIZED};
+use honest::{HonestCa, UNAUTHORIZED};
 use jiff::{Span, Timestamp, tz::TimeZone};
 use rustls::{ServerConfig, crypto::ring};
 use serde_json::json;
@@ -33,7 +33,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct HostileCa {
     network: Network,
     port: u16,
-    honest: Arc<Honest>,
+    honest: Arc<HonestCa>,
     requests: Arc<Mutex<Vec<String>>>,
     end: Arc<AtomicBool>,
     listener: Option<JoinHandle<()>>,
@@ -42,7 +42,7 @@ pub(crate) struct HostileCa {
 impl HostileCa {
     /// A CA with this fault.
     pub(crate) fn start(network: &Network, fault: Fault) -> Self {
-        let honest = Arc::new(Honest::new(fault));
+        let honest = Arc::new(HonestCa::new(fault));
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
         let answers: Answers = {
             let (honest, requests) = (Arc::clone(&honest), Arc::clone(&requests));
@@ -109,7 +109,7 @@ impl Drop for HostileCa {
     }
 }
 
-fn answer(honest: &Honest, fault: Fault, request: &Request) -> Answer {
+fn answer(honest: &HonestCa, fault: Fault, request: &Request) -> Answer {
     let mut answer = honest.answer(request);
     if let Fault::Answer(path, manner) = fault
         && request.path.starts_with(path)
@@ -147,7 +147,7 @@ fn changed(mut honest: Answer, manner: Manner) -> Answer {
     }
 }
 
-fn leaf(honest: &Honest, fault: Option<Connection>) -> Leaf {
+fn leaf(honest: &HonestCa, fault: Option<Connection>) -> Leaf {
     match fault {
         Some(Connection::OtherRoot) => honest.others.leaf(&[NAME], DAY),
         Some(Connection::OtherName) => honest.tls.leaf(&["elsewhere.example.org"], DAY),

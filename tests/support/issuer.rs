@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex},
     thread,
 };
-use wire::{Answer, Asked};
+use wire::{Answer, ProviderRequest};
 pub(crate) use wire::{Visit, browse, browse_trusting, visit};
 
 /// The client that the CA has there.
@@ -30,7 +30,7 @@ pub(crate) const CLOSED: &str = "closed";
 
 /// What it does wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Wrong {
+pub(crate) enum ProviderFault {
     #[default]
     Nothing,
     /// The person says no.
@@ -70,7 +70,7 @@ pub(crate) enum Wrong {
 #[derive(Debug, Default)]
 struct State {
     claims: Value,
-    wrong: Wrong,
+    wrong: ProviderFault,
     redirect_uris: Vec<String>,
     has_devices: bool,
     /// How far its clock is ahead, in seconds, where it says what time it has.
@@ -136,7 +136,7 @@ impl Issuer {
     }
 
     fn converse(&self, stream: &mut (impl Read + Write)) {
-        let Some(asked) = Asked::read(stream) else { return };
+        let Some(asked) = ProviderRequest::read(stream) else { return };
         let is_there = {
             let mut state = self.state.lock().unwrap();
             let is_closed = asked.path == "/token" && state.polls.pop_if(|next| *next == CLOSED).is_some();
@@ -144,8 +144,8 @@ impl Issuer {
                 state.log.push((Timestamp::now(), format!("{} {}", asked.method, asked.path)));
             }
             match state.wrong {
-                Wrong::Gone => false,
-                Wrong::SilentAboutTokens => asked.path != "/token",
+                ProviderFault::Gone => false,
+                ProviderFault::SilentAboutTokens => asked.path != "/token",
                 _ => !is_closed,
             }
         };
@@ -174,7 +174,7 @@ impl Issuer {
     }
 
     /// Has it do this wrong from now on.
-    pub(crate) fn goes_wrong(&self, wrong: Wrong) {
+    pub(crate) fn goes_wrong(&self, wrong: ProviderFault) {
         self.state.lock().unwrap().wrong = wrong;
     }
 
@@ -220,20 +220,20 @@ impl Issuer {
         claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let wrong = self.state.lock().unwrap().wrong;
         match wrong {
-            Wrong::AlgorithmNone => {
+            ProviderFault::AlgorithmNone => {
                 let header = encode(br#"{"alg":"none","typ":"JWT"}"#);
                 format!("{header}.{}.", encode(claims.to_string().as_bytes()))
             }
-            Wrong::SharedSecret => {
+            ProviderFault::SharedSecret => {
                 let header = encode(br#"{"alg":"HS256","typ":"JWT"}"#);
                 format!("{header}.{}.{}", encode(claims.to_string().as_bytes()), encode(&[7; 32]))
             }
-            Wrong::OtherKey => self.other.token_with(&json!({ "kid": self.key.id() }), &claims),
+            ProviderFault::OtherKey => self.other.token_with(&json!({ "kid": self.key.id() }), &claims),
             _ => self.key.token(&claims),
         }
     }
 
-    fn answer(&self, asked: &Asked) -> Answer {
+    fn answer(&self, asked: &ProviderRequest) -> Answer {
         self.state.lock().unwrap().log.push((Timestamp::now(), format!("{} {}", asked.method, asked.path)));
         match asked.path.as_str() {
             "/.well-known/openid-configuration" => self.configuration(),
@@ -248,9 +248,12 @@ impl Issuer {
     fn configuration(&self) -> Answer {
         let name = self.name();
         let state = self.state.lock().unwrap();
-        let issuer =
-            if state.wrong == Wrong::OtherConfiguration { "https://evil.test".to_owned() } else { name.clone() };
-        if state.wrong == Wrong::Page {
+        let issuer = if state.wrong == ProviderFault::OtherConfiguration {
+            "https://evil.test".to_owned()
+        } else {
+            name.clone()
+        };
+        if state.wrong == ProviderFault::Page {
             return Answer::page(200, "<h1>Welcome</h1>");
         }
         let mut configuration = json!({
@@ -265,7 +268,7 @@ impl Issuer {
         Answer::json(200, &configuration)
     }
 
-    fn authorize(&self, asked: &Asked) -> Answer {
+    fn authorize(&self, asked: &ProviderRequest) -> Answer {
         let name = self.name();
         let mut state = self.state.lock().unwrap();
         let of = |key: &str| asked.value(key);
@@ -277,12 +280,12 @@ impl Issuer {
             return Answer::page(400, "<h1>The redirect URI is not known</h1>");
         }
         let iss = match state.wrong {
-            Wrong::OtherIssuer => "&iss=https://evil.test".to_owned(),
-            Wrong::NoIssuer => String::new(),
+            ProviderFault::OtherIssuer => "&iss=https://evil.test".to_owned(),
+            ProviderFault::NoIssuer => String::new(),
             _ => format!("&iss={name}"),
         };
         let back = |more: &str| Answer::redirect(&format!("{redirect_uri}/?state={}&{more}{iss}", of("state")));
-        if state.wrong == Wrong::Denied {
+        if state.wrong == ProviderFault::Denied {
             return back("error=access_denied&error_description=The+person+said+no");
         }
         state.number += 1;
@@ -292,14 +295,18 @@ impl Issuer {
         back(&format!("code={code}"))
     }
 
-    fn device(&self, asked: &Asked) -> Answer {
+    fn device(&self, asked: &ProviderRequest) -> Answer {
         assert_eq!(asked.value("code_challenge_method"), "S256");
         let name = self.name();
         let mut state = self.state.lock().unwrap();
         let code = "device-secret-1".to_owned();
         state.issued.push(code.clone());
         state.logins.insert(code.clone(), [asked.value("code_challenge"), String::new(), String::new()]);
-        let life = if matches!(state.wrong, Wrong::NeverOnDevice | Wrong::SilentAboutTokens) { 2 } else { 120 };
+        let life = if matches!(state.wrong, ProviderFault::NeverOnDevice | ProviderFault::SilentAboutTokens) {
+            2
+        } else {
+            120
+        };
         Answer::json(
             200,
             &json!({
@@ -309,14 +316,14 @@ impl Issuer {
         )
     }
 
-    fn redeem(&self, asked: &Asked) -> Answer {
+    fn redeem(&self, asked: &ProviderRequest) -> Answer {
         let refused =
             |error: &str| Answer::json(400, &json!({ "error": error, "error_description": "as the test wants it" }));
         let nonce = {
             let mut state = self.state.lock().unwrap();
             let wrong = state.wrong;
             let code = [asked.value("code"), asked.value("device_code")].concat();
-            if wrong == Wrong::UnknownClient || asked.value("client_id") != CLIENT {
+            if wrong == ProviderFault::UnknownClient || asked.value("client_id") != CLIENT {
                 return refused("invalid_client");
             }
             if asked.value("grant_type").ends_with("device_code") {
@@ -324,14 +331,14 @@ impl Issuer {
                     return refused(error);
                 }
                 match wrong {
-                    Wrong::NeverOnDevice => return refused("authorization_pending"),
-                    Wrong::Denied => return refused("access_denied"),
+                    ProviderFault::NeverOnDevice => return refused("authorization_pending"),
+                    ProviderFault::Denied => return refused("access_denied"),
                     _ => {}
                 }
             }
             // A code serves once.
             let Some([challenge, nonce, redirect_uri]) =
-                state.logins.remove(&code).filter(|_| wrong != Wrong::UnknownCode)
+                state.logins.remove(&code).filter(|_| wrong != ProviderFault::UnknownCode)
             else {
                 return refused("invalid_grant");
             };
@@ -341,14 +348,14 @@ impl Issuer {
                 return refused("invalid_grant");
             }
             match wrong {
-                Wrong::OtherNonce => json!("another login's"),
-                Wrong::NoNonce => Value::Null,
+                ProviderFault::OtherNonce => json!("another login's"),
+                ProviderFault::NoNonce => Value::Null,
                 _ if nonce.is_empty() => Value::Null,
                 _ => json!(nonce),
             }
         };
         let mut answer = json!({ "access_token": "access-secret-1", "token_type": "Bearer", "expires_in": 60 });
-        let is_whole = self.state.lock().unwrap().wrong != Wrong::NoIdToken;
+        let is_whole = self.state.lock().unwrap().wrong != ProviderFault::NoIdToken;
         if is_whole {
             let token = self.token(&json!({ "nonce": nonce }));
             self.state.lock().unwrap().issued.extend([token.clone(), "access-secret-1".to_owned()]);

@@ -3,7 +3,7 @@
 
 pub(crate) use super::files::{Found, tree};
 use super::{
-    client::{self, Client, Knows},
+    client::{self, Client, ClientKnowledge},
     enclosure::{Enclosure, is_root},
     file_system,
     network::Network,
@@ -220,7 +220,7 @@ impl Machine {
     }
 
     /// A client on this machine, which connects to it by [`NAME`].
-    pub(crate) fn client(&self, knows: &Knows) -> Client<'_> {
+    pub(crate) fn client(&self, knows: &ClientKnowledge) -> Client<'_> {
         Client::new(self.enclosure.as_ref(), &self.directory, self.port, knows)
     }
 
@@ -252,7 +252,7 @@ impl Machine {
     /// A client that knows only the host CA gets in: sshd serves, and serves certificates.
     #[track_caller]
     pub(crate) fn serves_certificates(&self) {
-        self.client(&Knows::Authority(self.authority())).connects();
+        self.client(&ClientKnowledge::Authority(self.authority())).connects();
     }
 
     pub(crate) fn network(&self) -> Network {

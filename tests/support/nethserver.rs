@@ -1,7 +1,7 @@
 //! A machine whose sshd is configured as NethServer 7 does it: by a template engine, from fragments.
 
 use super::{
-    client::Knows,
+    client::ClientKnowledge,
     files::{Found, with_directories},
     machine::NAME,
     peer::Peer,
@@ -94,9 +94,9 @@ impl NethServer {
     }
 
     /// The host keys of these kinds, as known_hosts has them.
-    pub(crate) fn pins(&self, kinds: &[&str]) -> Vec<Knows> {
+    pub(crate) fn pins(&self, kinds: &[&str]) -> Vec<ClientKnowledge> {
         let key = |kind: &&str| fs::read_to_string(self.file(&format!("/etc/ssh/ssh_host_{kind}_key.pub"))).unwrap();
-        kinds.iter().map(|kind| Knows::Keys(key(kind))).collect()
+        kinds.iter().map(|kind| ClientKnowledge::Keys(key(kind))).collect()
     }
 
     /// All that a procedure may change, but for Warded's own.

@@ -2,7 +2,7 @@
 //! them, and Warded running inside as root, with its files where it has them by default.
 
 use super::{
-    client::{self, Client, Knows},
+    client::{self, Client, ClientKnowledge},
     enclosure::Enclosure,
     libraries,
     machine::{KEYS, await_file, copy_key},
@@ -201,12 +201,12 @@ impl Peer {
     }
 
     /// A client inside, of that OpenSSH.
-    pub(crate) fn client(&self, knows: &Knows) -> Client<'_> {
+    pub(crate) fn client(&self, knows: &ClientKnowledge) -> Client<'_> {
         self.client_at(22, knows)
     }
 
     /// The same, of the sshd that listens on another port.
-    pub(crate) fn client_at(&self, port: u16, knows: &Knows) -> Client<'_> {
+    pub(crate) fn client_at(&self, port: u16, knows: &ClientKnowledge) -> Client<'_> {
         Client::new(Some(&self.enclosure), self.shared.path(), port, knows)
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 /// When it does so.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum When {
+pub(crate) enum ActionTime {
     /// The result is looked at, before the CA is asked: `sshd -T` of another file than the machine's.
     Candidate,
     /// The procedure asks about the configuration: `sshd -T` of the machine's own.
@@ -24,17 +24,17 @@ pub(crate) enum When {
 
 /// Makes the program. Whenever the moment comes, it does this, in the language of sh(1); `$first`
 /// is `yes` the first time.
-pub(crate) fn stand_in(machine: &Machine, when: When, what: &str) -> PathBuf {
+pub(crate) fn stand_in(machine: &Machine, when: ActionTime, what: &str) -> PathBuf {
     let config = machine.config();
     let moment = match when {
-        When::Candidate => format!("case \" $* \" in *' {} '*) ;; *' -T '*) act ;; esac", config.display()),
-        When::Asked => format!("case \" $* \" in *' -T '*' {} '*) act ;; esac", config.display()),
-        When::Reload => format!(
+        ActionTime::Candidate => format!("case \" $* \" in *' {} '*) ;; *' -T '*) act ;; esac", config.display()),
+        ActionTime::Asked => format!("case \" $* \" in *' -T '*' {} '*) act ;; esac", config.display()),
+        ActionTime::Reload => format!(
             "case \" $* \" in *' -t '*' {} '*) test ! -e {} || act ;; esac",
             config.display(),
             machine.path("ssh/sshd_config.d/50-warded.conf").display()
         ),
-        When::Proof => "case \" $* \" in *' -i '*) act ;; esac".to_owned(),
+        ActionTime::Proof => "case \" $* \" in *' -i '*) act ;; esac".to_owned(),
     };
     let done = machine.path("stand-in.done");
     let text = format!(

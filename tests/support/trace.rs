@@ -4,12 +4,12 @@ use super::{Machine, Run};
 use std::{collections::BTreeSet, fs};
 
 /// Where a call has a path: the argument with the directory, and the one with the name.
-type Named = (Option<usize>, Option<usize>);
+type PathArguments = (Option<usize>, Option<usize>);
 
 /// The calls that change files or run programs, each with where its paths are: for each a
 /// directory's descriptor (none: the working directory), and the name. A name that is none: the
 /// descriptor itself.
-const CALLS: &[(&str, &[Named])] = &[
+const CALLS: &[(&str, &[PathArguments])] = &[
     ("open", &[(None, Some(0))]),
     ("creat", &[(None, Some(0))]),
     ("openat", &[(Some(0), Some(1))]),
@@ -109,7 +109,7 @@ fn effects(line: &str) -> Vec<Effect> {
             return Vec::new();
         }
     }
-    let path = |(directory, file): &Named| {
+    let path = |(directory, file): &PathArguments| {
         let at = |index: usize| arguments.get(index).unwrap_or_else(|| panic!("not understood: {line}")).as_str();
         let base = directory.map_or("", |index| descriptor(at(index)));
         let file = file.map_or("", |index| at(index).trim_matches('"'));

@@ -1,7 +1,7 @@
 //! A TrueNAS: a Debian with `tests/peers/midclt`, its store, and the configuration of sshd that it generates.
 
 use super::{
-    Knows, Peer, Run,
+    ClientKnowledge, Peer, Run,
     files::Found,
     machine::{KEYS, tree},
 };
@@ -129,8 +129,8 @@ impl TrueNas {
     pub(crate) fn gets_in(&self, key: Option<&str>) -> bool {
         let read = |path: String| fs::read_to_string(self.file(&path)).unwrap();
         let knows = match key {
-            Some(key) => Knows::Keys(read(format!("/data/store/keys/ssh_host_{key}_key.pub"))),
-            None => Knows::Authority(read("/root/ca/host_ca.pub".to_owned())),
+            Some(key) => ClientKnowledge::Keys(read(format!("/data/store/keys/ssh_host_{key}_key.pub"))),
+            None => ClientKnowledge::Authority(read("/root/ca/host_ca.pub".to_owned())),
         };
         let run = self.client(&knows).tries();
         run.code == Some(0) && run.stdout == "in\n"

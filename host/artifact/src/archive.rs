@@ -11,7 +11,7 @@ use warded_lib::{
     digest::Digest,
     error::{Error, Result},
     name::Name,
-    registry::{Artifact, Signed},
+    registry::{Artifact, SignedManifest},
     text::neutral,
 };
 
@@ -24,24 +24,24 @@ const SCHEMA: &str = "warded.policies/1";
 pub struct Archive {
     schema: String,
     #[serde(deserialize_with = "each_once")]
-    policies: BTreeMap<Name, Saved>,
+    policies: BTreeMap<Name, ArchivedPolicy>,
 }
 
 /// A policy in an archive.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Saved {
+struct ArchivedPolicy {
     lock: Entry,
     /// In Base64.
     component: String,
-    signed: Option<Signed>,
+    signed: Option<SignedManifest>,
 }
 
 /// A map in which no name stands twice: of two, JSON would keep the last one, and people read the first.
-fn each_once<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<BTreeMap<Name, Saved>, D::Error> {
+fn each_once<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<BTreeMap<Name, ArchivedPolicy>, D::Error> {
     struct Policies;
     impl<'de> Visitor<'de> for Policies {
-        type Value = BTreeMap<Name, Saved>;
+        type Value = BTreeMap<Name, ArchivedPolicy>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("policies by their names")
@@ -49,7 +49,7 @@ fn each_once<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<BTreeMap
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
             let mut all = BTreeMap::new();
-            while let Some((name, saved)) = map.next_entry::<Name, Saved>()? {
+            while let Some((name, saved)) = map.next_entry::<Name, ArchivedPolicy>()? {
                 if let Some((name, _)) = all.get_key_value(&name) {
                     return Err(A::Error::custom(format!("policy {name} is there twice")));
                 }
@@ -67,7 +67,7 @@ impl Archive {
     pub fn of(policies: impl IntoIterator<Item = (Name, Entry, Artifact)>) -> Self {
         let saved = policies.into_iter().map(|(name, lock, artifact)| {
             let component = STANDARD.encode(&artifact.component);
-            (name, Saved { lock, component, signed: artifact.signed })
+            (name, ArchivedPolicy { lock, component, signed: artifact.signed })
         });
         Self { schema: SCHEMA.to_owned(), policies: saved.collect() }
     }
@@ -95,7 +95,7 @@ impl Archive {
         if archive.schema != SCHEMA {
             return Err(wrong(format!("its schema is {:?}, and this Warded reads {SCHEMA}", neutral(&archive.schema))));
         }
-        let read = |(name, saved): (Name, Saved)| {
+        let read = |(name, saved): (Name, ArchivedPolicy)| {
             saved.lock.place().map_err(|why| wrong(format!("policy {name}: {why}")))?;
             let component =
                 STANDARD.decode(&saved.component).map_err(|error| wrong(format!("policy {name}: {error}")))?;
@@ -134,7 +134,7 @@ mod tests {
             artifact: None,
             grants: None,
         };
-        let signed = Some(Signed { manifest: "m".to_owned(), signature: "s".to_owned() });
+        let signed = Some(SignedManifest { manifest: "m".to_owned(), signature: "s".to_owned() });
         let all = || {
             [(
                 "a".parse().unwrap(),
@@ -197,7 +197,7 @@ mod tests {
                 artifact: None,
                 grants: None,
             };
-            let signed = Some(Signed { manifest: "m".repeat(manifest), signature: "s".repeat(signature) });
+            let signed = Some(SignedManifest { manifest: "m".repeat(manifest), signature: "s".repeat(signature) });
             let archive = Archive::of([("a".parse().unwrap(), entry, Artifact { component, signed })]);
             let said = Archive::parse(&archive.to_bytes().unwrap()).map_err(|error| error.to_string());
             assert!(

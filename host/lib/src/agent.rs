@@ -13,14 +13,14 @@ mod signing;
 #[cfg(test)]
 mod tests;
 
-pub use chosen::{AgentChoice, Unusable, chosen};
+pub use chosen::{AgentChoice, NoAgentReason, chosen};
 pub use exchange::Peer;
 pub use fault::AgentError;
-pub use host_key::{Lost, lost, lost_types};
+pub use host_key::{HostKeyFault, lost, lost_types};
 pub use signing::AgentKey;
 
 use crate::ca::Certificate;
-use exchange::{Whose, exchange};
+use exchange::{PeerOwner, exchange};
 use ssh_agent_lib::proto::{
     AddIdentity, AddIdentityConstrained, KeyConstraint, PrivateCredential, PrivateKeyData, PublicCredential,
     RemoveIdentity, Request,
@@ -94,7 +94,7 @@ impl Agent {
     /// # Errors
     /// It does not answer, or not as an agent does.
     pub fn list(&self) -> Result<Vec<Identity>, AgentError> {
-        listed(&self.socket, Whose::Own)
+        listed(&self.socket, PeerOwner::Own)
     }
 
     /// Asks it to take a certificate with its private key. That it agrees proves nothing: list it.
@@ -144,12 +144,12 @@ impl Agent {
     }
 
     fn ask(&self, request: &Request) -> Result<Vec<u8>, AgentError> {
-        ask(&self.socket, request, Whose::Own)
+        ask(&self.socket, request, PeerOwner::Own)
     }
 }
 
 /// All that the agent at a socket holds.
-fn listed(socket: &Path, whose: Whose) -> Result<Vec<Identity>, AgentError> {
+fn listed(socket: &Path, whose: PeerOwner) -> Result<Vec<Identity>, AgentError> {
     let answer = ask(socket, &Request::RequestIdentities, whose)?;
     match answer.split_first() {
         Some((&IDENTITIES, list)) => identities(list).ok_or(AgentError::Malformed),
@@ -159,7 +159,7 @@ fn listed(socket: &Path, whose: Whose) -> Result<Vec<Identity>, AgentError> {
     }
 }
 
-fn ask(socket: &Path, request: &Request, whose: Whose) -> Result<Vec<u8>, AgentError> {
+fn ask(socket: &Path, request: &Request, whose: PeerOwner) -> Result<Vec<u8>, AgentError> {
     let length = request.encoded_len_prefixed().map_err(|_| AgentError::NotEncodable)?;
     // In one piece: growing would leave copies of a private key behind.
     let mut message = Zeroizing::new(Vec::with_capacity(length));

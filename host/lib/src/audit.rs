@@ -23,10 +23,10 @@ mod verify;
 
 pub use chain::Head;
 pub use log::Log;
-pub use read::{Records, Unreadable, newest, read};
+pub use read::{Records, UnreadableLine, newest, read};
 pub use record::{Event, Kind, Record};
 pub use syslog::{Ending, Urgency};
-pub use verify::{Broken, Verified, verify, verify_all};
+pub use verify::{ChainBreak, VerifiedLog, verify, verify_all};
 
 /// The records, in the log's directory.
 const LOG: &str = "log.jsonl";

@@ -17,10 +17,10 @@ pub(crate) mod testing;
 pub mod throw_away;
 pub mod verify;
 
-pub use certificate::{Certificate, Unreadable};
+pub use certificate::{Certificate, CertificateError};
 pub use kind::Kind;
 pub use principal::{Principal, Principals};
-pub use verify::Wrong;
+pub use verify::CertificateFault;
 
 use crate::{error::Error, machine::keys::signing::Sign};
 use ssh_key::PublicKey;
@@ -144,7 +144,7 @@ pub enum CaError {
     Credential { cause: String, next: String },
     /// The CA's answer is not what was asked for.
     #[error("the CA's certificate is not the one that was asked for: {0}")]
-    Wrong(#[from] Wrong),
+    Wrong(#[from] CertificateFault),
 }
 
 impl CaError {

@@ -7,7 +7,7 @@ use crate::{
     ca::{Certificate, Kind, Principals, certificate},
     digest::Digest,
     machine::{
-        action::{Code, Fault, Filled, Overlay, Runner, Shown, Step, inside},
+        action::{Code, Fault, Invocation, Overlay, QueryAnswer, Runner, Step, inside},
         files::{FileError, FileErrorKind, Place, PlaceKey, Root, Snapshot},
         keys::replaced::KeyReplacement,
         path::AbsolutePath,
@@ -49,25 +49,25 @@ impl Request {
 
 /// A query that was asked.
 #[derive(Debug)]
-pub struct Asked {
-    pub query: Filled,
+pub struct QueryRecord {
+    pub query: Invocation,
     /// What was staged then in the directories that it works on copies of.
     pub overlay: Overlay,
     /// The answer.
-    pub shown: Shown,
+    pub shown: QueryAnswer,
 }
 
-impl Asked {
+impl QueryRecord {
     /// Asks it again: what is there now counts, with what was staged then.
     ///
     /// # Errors
     /// It cannot be answered.
-    pub fn again(&self, runner: &dyn Runner, root: &Root) -> Result<Shown, Fault> {
+    pub fn again(&self, runner: &dyn Runner, root: &Root) -> Result<QueryAnswer, Fault> {
         answer(&self.query, &self.overlay, runner, root)
     }
 }
 
-fn answer(query: &Filled, overlay: &Overlay, runner: &dyn Runner, root: &Root) -> Result<Shown, Fault> {
+fn answer(query: &Invocation, overlay: &Overlay, runner: &dyn Runner, root: &Root) -> Result<QueryAnswer, Fault> {
     if query.action.scratch.is_empty() { query.ask(runner) } else { query.ask_on_copies(runner, root, overlay) }
 }
 
@@ -79,7 +79,7 @@ pub struct ChangeSet {
     services: Vec<(ServiceOperation, Name)>,
     schedule: Vec<UnitName>,
     steps: Vec<Step>,
-    asked: Vec<Asked>,
+    asked: Vec<QueryRecord>,
     reads: BTreeMap<PlaceKey, (Place, Option<(Digest, u64)>)>,
     /// A place in each directory that is held open: those read and staged there share its descriptor.
     directories: Vec<Place>,
@@ -187,13 +187,13 @@ impl ChangeSet {
     ///
     /// # Errors
     /// It cannot be answered.
-    pub fn ask(&mut self, query: &Filled, runner: &dyn Runner, root: &Root) -> Result<Shown, Fault> {
+    pub fn ask(&mut self, query: &Invocation, runner: &dyn Runner, root: &Root) -> Result<QueryAnswer, Fault> {
         let overlay = self.overlay(query, root)?;
         if let Some(known) = self.asked.iter().find(|known| known.query == *query && known.overlay == overlay) {
             return Ok(known.shown.clone());
         }
         let shown = answer(query, &overlay, runner, root)?;
-        self.asked.push(Asked { query: query.clone(), overlay, shown: shown.clone() });
+        self.asked.push(QueryRecord { query: query.clone(), overlay, shown: shown.clone() });
         Ok(shown)
     }
 
@@ -201,12 +201,12 @@ impl ChangeSet {
     ///
     /// # Errors
     /// A key or a certificate is.
-    pub fn is_copied_from(&self, query: &Filled, root: &Root) -> Result<bool, Fault> {
+    pub fn is_copied_from(&self, query: &Invocation, root: &Root) -> Result<bool, Fault> {
         self.overlay(query, root).map(|overlay| !overlay.is_empty())
     }
 
     /// What is staged in the directories that a query works on copies of.
-    fn overlay(&self, query: &Filled, root: &Root) -> Result<Overlay, Fault> {
+    fn overlay(&self, query: &Invocation, root: &Root) -> Result<Overlay, Fault> {
         let mut overlay = Overlay::new();
         for directory in query.action.copied() {
             let place = inside(root, directory).map_err(|error| Fault::new(Code::UntrustedProgram, error.message))?;
@@ -231,7 +231,7 @@ impl ChangeSet {
 
     /// What was asked, and what the answers were.
     #[must_use]
-    pub fn asked(&self) -> &[Asked] {
+    pub fn asked(&self) -> &[QueryRecord] {
         &self.asked
     }
 

@@ -37,7 +37,7 @@ pub use auth::{Login, Query, Refusal};
 pub use client::{Server, Session};
 pub use fault::{Choice, Fault, Verdict};
 pub use proof::{HostKey, checked, kind_of};
-pub use server::{Identity, Served, serve};
+pub use server::{ClientReport, Identity, serve};
 pub use stream::{Limits, Stream};
 pub use survey::{Exchange, Target, dial, prove, survey};
 #[cfg(test)]

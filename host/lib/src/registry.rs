@@ -29,13 +29,13 @@ const MAX_ANSWER: usize = 64 << 10;
 pub struct Artifact {
     pub component: Vec<u8>,
     /// Who publishes it.
-    pub signed: Option<Signed>,
+    pub signed: Option<SignedManifest>,
 }
 
 /// What a publisher signed, and the signature; nobody has verified it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Signed {
+pub struct SignedManifest {
     /// The manifest that names publisher, version and digests.
     pub manifest: String,
     pub signature: String,

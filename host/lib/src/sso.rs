@@ -10,6 +10,6 @@ mod page;
 mod provider;
 
 pub use fault::Fault;
-pub use listener::{Answered, Callback, Listener, Visits};
+pub use listener::{AuthorizationResponse, Callback, Listener, Visits};
 pub use page::Page;
 pub use provider::{Attempt, Device, Provider};

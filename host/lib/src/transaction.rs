@@ -10,6 +10,7 @@ mod change;
 mod commit;
 mod damaged;
 mod directories;
+mod earlier_texts;
 mod fold;
 mod followup;
 mod history;
@@ -28,12 +29,14 @@ mod still_named;
 mod temporary;
 mod tidy;
 mod undo;
-mod written;
 
-pub use change::{FileChange, LeftAlone, MadeDirectory, NewFile, Order, ReadSet, RolledBack, RunIdentity, Version};
+pub use change::{
+    DirectoryChange, FileChange, NewFile, Order, ReadSet, RollbackReport, RunIdentity, UntouchedFile, Version,
+};
 pub use damaged::damaged;
+pub use earlier_texts::{BeforeAfter, written};
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
-pub use history::{History, Outcome, Past, WayBack, history};
+pub use history::{History, Outcome, PastRun, WayBack, history};
 pub use journal::{Entry, FILE as JOURNAL, Journal, STATE as JOURNAL_STATE, State};
 pub use leftovers::{files_left, is_left, job_left, policies_left, settings_left};
 pub use overtaken::last_to_change;
@@ -45,8 +48,7 @@ pub use recover::{
 pub use roll_back::restore_again;
 pub use run_directory::RUNS;
 pub use still_named::{Settlement, StillNamed};
-pub use undo::{EditedFile, Edits, Undo, UndoError, Which, undo_changes};
-pub use written::{BeforeAfter, written};
+pub use undo::{EditedFile, Edits, Undo, UndoError, UndoScope, undo_changes};
 
 use crate::{
     error::{Error, Result, UNCHANGED},
@@ -54,7 +56,7 @@ use crate::{
 };
 use lock::Locks;
 use run_directory::Run;
-use temporary::Prepared;
+use temporary::PreparedChange;
 
 /// A set of changes that is ready to be made, or has been made and can be rolled back. Dropping it
 /// rolls nothing back: the journal says what is to be done, and [`recover`] does it.
@@ -64,7 +66,7 @@ pub struct Transaction {
     root: Root,
     state: StateDir,
     run: Run,
-    changes: Vec<Prepared>,
+    changes: Vec<PreparedChange>,
     reads: ReadSet,
     _locks: Locks,
 }
@@ -88,7 +90,7 @@ impl Transaction {
         let mut changes = temporary::plan(root, run.run, changes)?;
         // Whoever changes what this sshd reads, wherever that is, is in the way of all others who do.
         let configs = followup.configs().map(|config| root.place(config, usize::MAX)).collect::<Result<Vec<_>, _>>()?;
-        let locks = Locks::take(changes.iter().flat_map(Prepared::places).chain(configs.iter().flatten()))?;
+        let locks = Locks::take(changes.iter().flat_map(PreparedChange::places).chain(configs.iter().flatten()))?;
         // Another run may have come to its end while this one waited for it, or to its confirmation.
         recover::refuse_unended(state)?;
         recover::refuse_unended_here(state, &changes, followup)?;
@@ -152,7 +154,7 @@ impl Transaction {
     /// # Errors
     /// When what was to go cannot be removed, or the journal cannot be written: then nothing is final,
     /// and the caller rolls back.
-    pub fn keep(&mut self) -> Result<Vec<LeftAlone>> {
+    pub fn keep(&mut self) -> Result<Vec<UntouchedFile>> {
         self.has_committed()?;
         commit::remove_retired(&self.changes)?;
         self.run.keep()?;
@@ -196,8 +198,8 @@ impl Transaction {
     /// When a file could not be put back; the others have been. [`recover`] tries again.
     pub fn roll_back<S: Into<Settlement>>(
         &mut self,
-        settle: impl FnOnce(&Journal, &RolledBack) -> S,
-    ) -> Result<RolledBack> {
+        settle: impl FnOnce(&Journal, &RollbackReport) -> S,
+    ) -> Result<RollbackReport> {
         roll_back::roll_back(&self.root, &mut self.run, settle)
     }
 

@@ -19,7 +19,7 @@ pub struct Finding {
 }
 
 /// A finding, before it is known where.
-type Found = (Severity, String, &'static str);
+type UnplacedFinding = (Severity, String, &'static str);
 
 /// How a finding counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
@@ -68,7 +68,8 @@ impl Assessment {
 
 impl Procedure {
     fn findings(&self, name: &str) -> Vec<Finding> {
-        let finding = |(severity, what, next): Found| Finding { severity, procedure: name.to_owned(), what, next };
+        let finding =
+            |(severity, what, next): UnplacedFinding| Finding { severity, procedure: name.to_owned(), what, next };
         let denied = self.usage.denied.iter().map(|(what, count)| {
             let times = if count.calls == 1 { "once".to_owned() } else { format!("{} times", count.calls) };
             let what = format!("it asked {times} for {what}, and was denied");
@@ -85,7 +86,7 @@ impl Procedure {
         denied.chain(under).chain(grants).map(finding).collect()
     }
 
-    fn of_grant(&self, grant: &Grant) -> Option<Found> {
+    fn of_grant(&self, grant: &Grant) -> Option<UnplacedFinding> {
         let is = match self.basis {
             Basis::Policy => "is granted",
             Basis::Request => "is requested",
@@ -150,7 +151,7 @@ impl Procedure {
 
     /// A grant that the log does not have, or of whose wildcard it has one name. Messages may be rare, and keywords
     /// are in no record.
-    fn unused(&self, grant: &Grant) -> Option<Found> {
+    fn unused(&self, grant: &Grant) -> Option<UnplacedFinding> {
         if self.usage.runs == 0 || matches!(grant.line.key, Key::Keywords | Key::Inform | Key::Warn) {
             return None;
         }

@@ -13,5 +13,5 @@ pub const LINE_CHARACTERS: usize = 1_000;
 
 /// A guest that went beyond one of these.
 pub(crate) fn exceeded(who: &str, what: &str) -> Error {
-    Error::refused(format!("{who} was stopped: {what}")).next("this is a fault of the component; tell whoever made it")
+    Error::refused(format!("{who} was stopped: {what}")).next("this is a fault of the component: tell its author")
 }

@@ -57,10 +57,10 @@ fn given<T: Answer>(outcome: Outcome) -> Result<Result<T, Failure>> {
 
 /// Records the calls of one run.
 #[derive(Debug, Default)]
-pub struct Recorder(RefCell<Recorded>);
+pub struct Recorder(RefCell<RecordedCalls>);
 
 #[derive(Debug, Default)]
-struct Recorded {
+struct RecordedCalls {
     calls: Vec<(Call, Outcome)>,
     bytes: usize,
     /// The serial numbers of certificates that the run was told are not due.

@@ -15,7 +15,7 @@ use warded_lib::{
     ca::{CaError, Certificate, Kind, configured::Authority, due},
     change_set::ChangeSet,
     error::Error,
-    guard::unchanged::{self, Digests},
+    guard::config_digest::{self, Digests},
     machine::{
         action::{self, Action, Programs, Runner},
         facts::Facts,
@@ -251,7 +251,7 @@ impl Session {
         }
         if self.sshd.is_none() {
             // Before the first question: an edit in between is seen as one.
-            self.configuration = unchanged::now(self.circumstances.places.sshd_config.as_path()).ok();
+            self.configuration = config_digest::now(self.circumstances.places.sshd_config.as_path()).ok();
             let found = Sshd::find(&self.circumstances.places.sshd_config, self.sshd_binary.as_deref())
                 .map_err(|error| invalid(&error))?;
             self.sshd = Some(found);

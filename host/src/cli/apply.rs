@@ -1,9 +1,10 @@
 //! `warded plan` and `warded apply`.
 
 use super::{
-    afterwards, completions,
+    completions,
     confirm::ConfirmWithin,
     identification::Identification,
+    next_steps,
     output::{Output, can_ask, confirm},
     progress::Progress,
     record::NewRecording,
@@ -18,7 +19,7 @@ use crate::{
     context::Context,
     enrolment::{Enrolment, Enrolments},
     pipeline::{
-        self, Done, Planned, Request, Work, certify,
+        self, PlannedRun, Request, RunReport, Work, certify,
         overtaken::PlanInputs,
         rotation,
         serve::{self, PendingReload},
@@ -83,7 +84,7 @@ pub(super) fn parse_setting(text: &str) -> Result<Setting, String> {
 
 /// The terms that this machine would be enrolled on, where they are new: with the same ones the old
 /// record stays. An enrolment is a change like any other.
-pub(super) fn new_terms(context: &Context, planned: &Planned<'_>) -> Result<Option<Enrolment>> {
+pub(super) fn new_terms(context: &Context, planned: &PlannedRun<'_>) -> Result<Option<Enrolment>> {
     let enrolments = Enrolments::load(&context.state)?;
     let known = enrolments.of(&context.places.sshd_config);
     Ok(planned.enrolment().filter(|enrolment| !known.is_some_and(|known| known.same_as(enrolment))))
@@ -176,7 +177,7 @@ impl Apply {
             done.lines()
                 .iter()
                 .try_for_each(|line| output.line(line))
-                .and_then(|()| afterwards::say(context, output, &done)),
+                .and_then(|()| next_steps::say(context, output, &done)),
         );
         drop(self.report(output, schema, (&review, &messages), &done));
         Ok(done.exit())
@@ -213,7 +214,7 @@ impl Apply {
         &self,
         context: &Context,
         output: Output,
-        planned: Planned<'_>,
+        planned: PlannedRun<'_>,
         unserved: &PendingReload,
     ) -> Result<Exit> {
         report::unserved(output, unserved)?;
@@ -231,7 +232,7 @@ impl Apply {
         output: Output,
         schema: &'static str,
         (review, messages): (&Review, &[Message]),
-        done: &Done,
+        done: &RunReport,
     ) -> Result<()> {
         if done.confirm.is_none() {
             output.line(format!("Undo it with: warded undo  (run {})", done.run))?;
@@ -269,7 +270,7 @@ impl ProcedureArgs {
         policies: &'a [BoundPolicy],
         output: Output,
         run: Option<u64>,
-    ) -> Result<Planned<'a>> {
+    ) -> Result<PlannedRun<'a>> {
         let granting = components::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
         let mut settings = self.set.clone();
         let (mut confirmed, mut accepted) = (BTreeSet::new(), None);

@@ -19,11 +19,11 @@ pub(super) struct Audit {
     #[command(flatten)]
     report: report::Report,
     #[command(subcommand)]
-    log: Option<OfTheLog>,
+    log: Option<LogCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum OfTheLog {
+enum LogCommand {
     /// Print the records
     Log(log::Log),
     /// Check that no record was changed, removed or reordered
@@ -36,9 +36,9 @@ impl Audit {
     pub(super) fn run(&self, context: Result<Context>, options: &Options, output: Output) -> Result<Exit> {
         match &self.log {
             None => self.report.run(context, options, output),
-            Some(OfTheLog::Log(log)) => log.run(&context?, output),
-            Some(OfTheLog::Verify(signing)) => verify(&context?, signing, output),
-            Some(OfTheLog::Export(filter)) => filter.export(&context?),
+            Some(LogCommand::Log(log)) => log.run(&context?, output),
+            Some(LogCommand::Verify(signing)) => verify(&context?, signing, output),
+            Some(LogCommand::Export(filter)) => filter.export(&context?),
         }
     }
 }

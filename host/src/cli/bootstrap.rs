@@ -3,7 +3,7 @@
 use super::{
     ca::show::CaObject,
     output::Output,
-    trust::{Asked, Configured, Trust},
+    trust::{CurrentConfig, Trust, TrustRequest},
 };
 use crate::context::Options;
 use clap::Args;
@@ -68,9 +68,9 @@ struct BootstrapObject {
 
 impl Bootstrap {
     pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
-        let configured = Configured::read(options, self.name.as_ref())?;
+        let configured = CurrentConfig::read(options, self.name.as_ref())?;
         let (url, fingerprint, provisioner) = self.wanted(configured.step_ca.as_ref())?;
-        let mut trust = configured.trust(url, fingerprint, Asked::Bootstrap { force: self.force })?;
+        let mut trust = configured.trust(url, fingerprint, TrustRequest::Bootstrap { force: self.force })?;
         trust.settings.provisioner = trust.settings.provisioner.take().or(provisioner);
         let step = trust.authority()?;
         trust.name_renewer(&step)?;

@@ -2,7 +2,8 @@
 
 use super::{output::Output, recover, status::last_roll_back};
 use crate::{
-    context::Context, enrolment::Enrolments, outcomes::Why, pipeline::roll_back::event, public_status::PublicStatus,
+    context::Context, enrolment::Enrolments, outcomes::RollbackReason, pipeline::roll_back::event,
+    public_status::PublicStatus,
 };
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +17,7 @@ use warded_lib::{
 
 /// What became of the newest run, where that was not confirmed in time.
 fn late(context: &Context) -> Result<Option<String>> {
-    if let Some(last) = last_roll_back(context)?.filter(|last| last.why == Why::Unconfirmed) {
+    if let Some(last) = last_roll_back(context)?.filter(|last| last.why == RollbackReason::Unconfirmed) {
         return Ok(Some(last.to_string()));
     }
     let newest = transaction::newest(&context.state)?;

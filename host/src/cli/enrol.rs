@@ -8,7 +8,7 @@ use super::{
     output::Output,
     plan::Plan,
     risk::AcceptRisk,
-    trust::{Asked, Configured, Trust},
+    trust::{CurrentConfig, Trust, TrustRequest},
 };
 use crate::context::{Context, Options};
 use clap::Args;
@@ -17,7 +17,7 @@ use warded_lib::{
     ca::{
         configured::Authority,
         now,
-        step::{CaUrl, Fingerprint, Identification, code::Code, given::TokenClaims, x509::day},
+        step::{CaUrl, Fingerprint, Identification, code::Code, foreign_token::TokenClaims, x509::day},
     },
     error::{Error, Exit, Result},
     name::Name,
@@ -77,10 +77,10 @@ impl Enrol {
                 .unchanged()
                 .next("leave --ca and WARDED_CA out"));
         }
-        let configured = Configured::read(options, None)?;
+        let configured = CurrentConfig::read(options, None)?;
         let code = reading::read(self.code_file.as_deref())?;
         let Invitation { code, given, url, root } = Invitation::of(code)?;
-        let mut trust = configured.trust(url, root, Asked::Enrol)?;
+        let mut trust = configured.trust(url, root, TrustRequest::Enrol)?;
         let step = trust.authority()?;
         trust.name_renewer(&step)?;
         let step = trust.authority()?.with_tokens(code.tokens);

@@ -9,7 +9,7 @@ use warded_lib::{
     error::{Exit, Result},
     moment,
     text::neutral,
-    transaction::{self, Outcome, Past, WayBack},
+    transaction::{self, Outcome, PastRun, WayBack},
 };
 
 #[derive(Debug, Args)]
@@ -63,7 +63,7 @@ impl History {
 }
 
 /// In columns, each as wide as it has to be.
-fn table(runs: &[Past]) -> Vec<String> {
+fn table(runs: &[PastRun]) -> Vec<String> {
     let head = ["run", "started", "ago", "by", "what", "outcome", "undo"].map(str::to_owned);
     let rows: Vec<[String; 7]> =
         std::iter::once(head).filter(|_| !runs.is_empty()).chain(runs.iter().map(row)).collect();
@@ -76,7 +76,7 @@ fn table(runs: &[Past]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn row(past: &Past) -> [String; 7] {
+fn row(past: &PastRun) -> [String; 7] {
     let run = &past.journal.run;
     let what = match (run.undone(), past.journal.folded) {
         (Some(runs), _) if runs.start() == runs.end() => format!("undo of run {}", runs.end()),
@@ -102,7 +102,7 @@ fn row(past: &Past) -> [String; 7] {
 }
 
 /// The command that undoes it.
-fn command(past: &Past) -> Option<String> {
+fn command(past: &PastRun) -> Option<String> {
     let number = past.journal.run.run;
     match past.way_back {
         WayBack::Next => Some(format!("warded undo {number}")),
@@ -111,8 +111,8 @@ fn command(past: &Past) -> Option<String> {
     }
 }
 
-impl From<&Past> for RunObject {
-    fn from(past: &Past) -> Self {
+impl From<&PastRun> for RunObject {
+    fn from(past: &PastRun) -> Self {
         let run = &past.journal.run;
         let (outcome, undone_by) = match past.outcome {
             Outcome::Kept => ("kept", None),

@@ -5,7 +5,7 @@ use std::{
     io::{self, IsTerminal as _},
     path::PathBuf,
 };
-use warded_lib::{ca::step, machine::terminal::Restored, text::neutral};
+use warded_lib::{ca::step, machine::terminal::TerminalGuard, text::neutral};
 use zeroize::Zeroizing;
 
 #[derive(Clone, Debug, Default, Args)]
@@ -65,6 +65,6 @@ impl Identification {
 }
 
 fn ask(provisioner: &str) -> io::Result<Zeroizing<String>> {
-    let _restored = Restored::later(io::stdin()).map_err(io::Error::other)?;
+    let _restored = TerminalGuard::later(io::stdin()).map_err(io::Error::other)?;
     rpassword::prompt_password(format!("Password of provisioner {}: ", neutral(provisioner))).map(Zeroizing::new)
 }

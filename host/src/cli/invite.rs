@@ -11,7 +11,7 @@ use warded_lib::{
         Kind, Principals,
         step::{
             code::Code,
-            token::{LIFE, Wanted},
+            token::{CertificateSpec, LIFE},
         },
     },
     error::{Exit, Result},
@@ -56,7 +56,7 @@ impl Invite {
         let names: Vec<&String> = std::iter::once(&self.name).chain(&self.principals).collect();
         let principals = token::names(Kind::Host, &names)?;
         let life = self.valid.map_or(LIFE, |valid| valid.as_secs().unsigned_abs());
-        let wanted = Wanted { kind: Kind::Host, key_id: &self.name, principals: &principals };
+        let wanted = CertificateSpec { kind: Kind::Host, key_id: &self.name, principals: &principals };
         let number = token::enough(step, Kind::Host, self.keys)?;
         let made: std::result::Result<_, _> = number.map(|_| step.token_for(wanted, life)).collect();
         let code = Code { tokens: made? };

@@ -101,7 +101,7 @@ impl Login {
         let sign_in = self.sign_in(context)?;
         let roots = authority.roots(Kind::User)?;
         if !self.force && !self.confirm {
-            let wanted = Wanted { key_id: &user, principals: &principals, roots: &roots };
+            let wanted = SufficientCertificate { key_id: &user, principals: &principals, roots: &roots };
             let is_enough = |one: &Certificate| match &sign_in {
                 None => wanted.is(one),
                 // The CA chooses its names.
@@ -258,13 +258,13 @@ impl Login {
 }
 
 /// A certificate that makes another one needless.
-struct Wanted<'a> {
+struct SufficientCertificate<'a> {
     key_id: &'a str,
     principals: &'a Principals,
     roots: &'a [PublicKey],
 }
 
-impl Wanted<'_> {
+impl SufficientCertificate<'_> {
     fn is(&self, certificate: &Certificate) -> bool {
         let names: Vec<&str> = self.principals.iter().map(Principal::as_str).collect();
         certificate.key_id() == self.key_id && certificate.principals() == names && self.is_usable(certificate)

@@ -124,7 +124,7 @@ impl Logout {
 ///
 /// # Errors
 /// No key is known, and no CA gives its keys.
-fn completed(context: &Context, mut keys: Vec<PublicKey>, held: Option<&Held>) -> Result<Signers> {
+fn completed(context: &Context, mut keys: Vec<PublicKey>, held: Option<&AgentCertificates>) -> Result<Signers> {
     let mut not_asked: Vec<(String, Error)> = Vec::new();
     if held.is_none_or(|held| held.certificates.iter().all(|one| verify::signed_by(one, &keys).is_ok())) {
         return Ok(Signers { keys, not_asked });
@@ -155,25 +155,25 @@ fn completed(context: &Context, mut keys: Vec<PublicKey>, held: Option<&Held>) -
 }
 
 /// An agent, and the certificates in it that are for people.
-struct Held {
+struct AgentCertificates {
     agent: Agent,
     certificates: Vec<Certificate>,
 }
 
 impl Logout {
     /// None where `ssh` uses no agent, or one that has ended, with all that it held.
-    fn held(&self) -> Result<Option<Held>> {
+    fn held(&self) -> Result<Option<AgentCertificates>> {
         let AgentChoice::Socket { path, .. } = chosen(self.host.as_deref())? else { return Ok(None) };
         let agent = match Agent::open(&path) {
             Err(AgentError::NotThere | AgentError::NotListening) => return Ok(None),
             opened => opened.map_err(|error| left_in(&path, &error))?,
         };
         let certificates = user_certificates(&agent)?;
-        Ok(Some(Held { agent, certificates }))
+        Ok(Some(AgentCertificates { agent, certificates }))
     }
 }
 
-impl Held {
+impl AgentCertificates {
     /// Removes the certificates of these CAs from the agent; how many. What it answers proves nothing: it is listed.
     fn emptied(self, signers: &[PublicKey]) -> Result<usize> {
         let is_ours = |one: &Certificate| verify::signed_by(one, signers).is_ok();

@@ -12,7 +12,7 @@ use warded_lib::{
         path::AbsolutePath,
         sshd::{
             Effective,
-            tree::{Overlay, Staged, Tree},
+            tree::{Overlay, StagedFiles, Tree},
         },
     },
     moment::distance,
@@ -219,7 +219,7 @@ pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> Vec<Problem> 
         .filter(|(_, path)| !status::is_own_list(path))
         .map(|(keyword, path)| format!("{keyword} {path}\n"))
         .collect();
-    let nothing = Staged::new();
+    let nothing = StagedFiles::new();
     let problems = files::problems(&Effective::parse(&lists), Overlay(&nothing), &[], ca::now());
     let next = "restore the file, or take its line out of sshd's configuration and reload sshd";
     problems.into_iter().map(|problem| Problem::with(problem, next)).collect()

@@ -39,7 +39,7 @@ pub enum Verbosity {
 
 /// When words are coloured; `Auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum When {
+pub enum ColorChoice {
     #[default]
     Auto,
     Always,
@@ -62,13 +62,13 @@ pub enum Style {
 impl Output {
     /// Output as asked for: `NO_COLOR` (no-color.org) and what is no terminal get no colour.
     #[must_use]
-    pub fn new(json: bool, verbosity: Verbosity, colour: When) -> Self {
+    pub fn new(json: bool, verbosity: Verbosity, colour: ColorChoice) -> Self {
         let no_colour = || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_dumb = || env::var_os("TERM").is_some_and(|term| term == "dumb");
         let colour = match colour {
-            When::Auto => io::stdout().is_terminal() && !no_colour() && !is_dumb(),
-            When::Always => true,
-            When::Never => false,
+            ColorChoice::Auto => io::stdout().is_terminal() && !no_colour() && !is_dumb(),
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
         };
         Self { json, verbosity, colour: colour && !json, is_part: false }
     }

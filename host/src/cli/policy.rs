@@ -27,11 +27,11 @@ use crate::{
         self,
         accepted::{self, Publisher},
     },
-    context::{self, Context, OnHang, Options},
-    publishing::offered::{self, Newer},
+    context::{self, Context, HangHandler, Options},
+    publishing::offered::{self, NewerVersion},
     sandbox::{
         Component,
-        compiled::Compiled,
+        compiled::CompiledCache,
         granting::{BoundPolicy, Origin},
     },
 };
@@ -116,7 +116,7 @@ struct PolicyObject<'a> {
     /// The policy that stands in for it on this machine.
     replaced_by: Option<&'a str>,
     /// The higher version that a package offers.
-    offered: Option<Newer>,
+    offered: Option<NewerVersion>,
     procedures: Vec<ProcedureObject<'a>>,
 }
 
@@ -154,8 +154,8 @@ impl PolicyCommand {
         output: Output,
     ) -> Result<Exit> {
         match self {
-            Self::List => list(&Known::of(open(), options)?, output),
-            Self::Show(show) => show.run(&Known::of(open(), options)?, output),
+            Self::List => list(&PolicyContext::of(open(), options)?, output),
+            Self::Show(show) => show.run(&PolicyContext::of(open(), options)?, output),
             Self::Build(build) => build.run(output),
             Self::Check(check) => check.run(options.on_hang, output),
             Self::Test(test) => test.run(options.on_hang, output),
@@ -186,17 +186,17 @@ impl PolicyCommand {
 }
 
 /// What there is to look at.
-struct Known {
+struct PolicyContext {
     policies: Vec<BoundPolicy>,
     machine: Facts,
     /// The directory in which packages offer components.
     offered: PathBuf,
     /// Where the machine code of components is kept; none: this user has no such place.
-    compiled: Option<Compiled>,
-    on_hang: OnHang,
+    compiled: Option<CompiledCache>,
+    on_hang: HangHandler,
 }
 
-impl Known {
+impl PolicyContext {
     fn of(context: Result<Context>, options: &Options) -> Result<Self> {
         let on_hang = options.on_hang;
         match context {
@@ -222,7 +222,7 @@ impl Known {
     }
 }
 
-fn list(known: &Known, output: Output) -> Result<Exit> {
+fn list(known: &PolicyContext, output: Output) -> Result<Exit> {
     let objects: Vec<PolicyObject<'_>> = known.policies.iter().map(|granting| object(known, granting)).collect();
     for policy in &objects {
         let here = match (&policy.broken, policy.replaced_by) {
@@ -249,7 +249,7 @@ fn list(known: &Known, output: Output) -> Result<Exit> {
 }
 
 impl Show {
-    fn run(&self, known: &Known, output: Output) -> Result<Exit> {
+    fn run(&self, known: &PolicyContext, output: Output) -> Result<Exit> {
         let granting = known.policies.iter().find(|granting| granting.policy.name == self.name).ok_or_else(|| {
             Error::usage(format!("there is no policy {}", self.name)).next("`warded policy list` shows those there are")
         })?;
@@ -277,9 +277,9 @@ impl Show {
     }
 }
 
-fn object<'a>(known: &'a Known, granting: &'a BoundPolicy) -> PolicyObject<'a> {
+fn object<'a>(known: &'a PolicyContext, granting: &'a BoundPolicy) -> PolicyObject<'a> {
     let policy = &granting.policy;
-    let Known { policies, machine, offered, .. } = known;
+    let PolicyContext { policies, machine, offered, .. } = known;
     let procedures = policy.procedures.iter().map(|(name, procedure)| ProcedureObject {
         name: name.as_str(),
         summary: &procedure.summary,

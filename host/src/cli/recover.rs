@@ -22,7 +22,7 @@ use warded_lib::{
     audit::{Event, Kind},
     config::is_root,
     error::{Error, Exit, Result, UNCHANGED},
-    machine::{action::Ended, facts::Init, scratch},
+    machine::{action::StepRollback, facts::Init, scratch},
     transaction::{self, Journal},
 };
 
@@ -257,9 +257,11 @@ fn show(output: Output, done: &RolledBackRun) -> Result<()> {
     }
     for (name, ended) in &done.aftermath.programs {
         output.line(match ended {
-            Ok(Ended::AsBefore) => format!("= {name}   had not run"),
-            Ok(Ended::RolledBack) => format!("{} {name}   rolled back", output.paint(Style::Green, "~")),
-            Ok(Ended::LeftAlone(why)) => format!("{} {name}   left alone: {why}", output.paint(Style::Yellow, "!")),
+            Ok(StepRollback::AsBefore) => format!("= {name}   had not run"),
+            Ok(StepRollback::RolledBack) => format!("{} {name}   rolled back", output.paint(Style::Green, "~")),
+            Ok(StepRollback::LeftAlone(why)) => {
+                format!("{} {name}   left alone: {why}", output.paint(Style::Yellow, "!"))
+            }
             Err(error) => error.to_string(),
         })?;
     }
@@ -324,12 +326,12 @@ impl From<&RolledBackRun> for RunObject {
             how: outcome.as_ref().ok().map(ToString::to_string),
             error: outcome.as_ref().err().map(|error| error.message().to_owned()),
         };
-        let program = |(service, ended): &(String, Result<Ended>)| ReloadObject {
+        let program = |(service, ended): &(String, Result<StepRollback>)| ReloadObject {
             service: service.clone(),
             how: ended.as_ref().ok().map(|ended| match ended {
-                Ended::AsBefore => "it had not run".to_owned(),
-                Ended::RolledBack => "rolled back".to_owned(),
-                Ended::LeftAlone(why) => format!("left alone: {why}"),
+                StepRollback::AsBefore => "it had not run".to_owned(),
+                StepRollback::RolledBack => "rolled back".to_owned(),
+                StepRollback::LeftAlone(why) => format!("left alone: {why}"),
             }),
             error: ended.as_ref().err().map(|error| error.message().to_owned()),
         };

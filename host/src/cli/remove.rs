@@ -14,7 +14,7 @@ use super::{
 use crate::{
     context::Context,
     enrolment::Enrolments,
-    pipeline::{Done, Forecast},
+    pipeline::{Forecast, RunReport},
     public_status::PublicStatus,
 };
 use clap::Args;
@@ -22,7 +22,7 @@ use warded_lib::{
     change_set::review::{ProgramRun, Review},
     error::{Error, Exit, Result},
     text::{count, neutral},
-    transaction::{self, Edits, Undo, UndoError, Which},
+    transaction::{self, Edits, Undo, UndoError, UndoScope},
 };
 
 #[derive(Debug, Args)]
@@ -158,7 +158,7 @@ impl Remove {
 
     /// What there is to undo; edits that would be lost are shown and asked about.
     fn found(&self, context: &Context, output: Output, by_policies: bool) -> Result<Option<Undo>> {
-        let look = |edits| transaction::undo_changes(&context.state, &context.root, Which::All(edits));
+        let look = |edits| transaction::undo_changes(&context.state, &context.root, UndoScope::All(edits));
         if self.discard_edits {
             return Ok(look(Edits::Discard)?);
         }
@@ -233,7 +233,11 @@ fn logout_object(logout: Option<&Result<LogoutObject>>) -> serde_json::Value {
     }
 }
 
-fn finished(mut object: serde_json::Value, done: &Done, logout: Option<&Result<LogoutObject>>) -> serde_json::Value {
+fn finished(
+    mut object: serde_json::Value,
+    done: &RunReport,
+    logout: Option<&Result<LogoutObject>>,
+) -> serde_json::Value {
     if let Some(object) = object.as_object_mut() {
         object.insert("run".to_owned(), done.run.into());
         let until = done.confirm.as_ref().map(|confirm| confirm.until.to_string());

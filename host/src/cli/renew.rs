@@ -2,7 +2,7 @@
 
 mod awaited;
 mod obstacle;
-mod shown;
+mod preview;
 mod unattended;
 
 use super::{
@@ -22,8 +22,8 @@ use crate::{
     enrolment::{Enrolment, Enrolments},
     outcomes::{LastRenewal, Outcome as _},
     pipeline::{
-        self, Done, Request, Work,
-        at_rest::{AtRest, Looked},
+        self, Request, RunReport, Work,
+        at_rest::{RestObservation, RestRecord},
         certify, serve,
         vouch::HostKeyRecords,
     },
@@ -67,18 +67,18 @@ pub(super) struct Renew {
 }
 
 /// How the renewal of one sshd's certificates ended.
-struct Ended {
+struct RenewalResult {
     exit: Exit,
     object: Value,
     /// The serial numbers of the certificates that it got.
     serials: Vec<u64>,
     /// What it looked at, where all is renewed and nothing is wrong.
-    at_rest: Option<AtRest>,
+    at_rest: Option<RestRecord>,
     /// What it left out, and what is unusual, each in a sentence.
     remarks: Vec<String>,
 }
 
-impl Ended {
+impl RenewalResult {
     /// One after which everything is to be looked at again.
     fn new(exit: Exit, object: Value) -> Self {
         Self { exit, object, serials: Vec::new(), at_rest: None, remarks: Vec::new() }
@@ -131,13 +131,13 @@ impl Renew {
             return unattended::wait(output, attempts, until);
         }
         unattended::spare(context, attempts, is_unattended);
-        if is_unattended && AtRest::load(&context.state).is_some_and(|before| before.holds(context)) {
+        if is_unattended && RestRecord::load(&context.state).is_some_and(|before| before.holds(context)) {
             LastRenewal::now(Exit::Done, None).save(&context.state);
             output.line(NOTHING_DUE)?;
             output.object(&DoneObject::nothing(SCHEMA, "", &[]))?;
             return Ok(Exit::Done);
         }
-        AtRest::forget(&context.state);
+        RestRecord::forget(&context.state);
         let concluded = context.log.concluded();
         let ended = self.renew(context, output, told);
         // A machine that is not enrolled has nothing to renew.
@@ -225,7 +225,7 @@ impl Renew {
         enrolment: &Enrolment,
         (enrolments, renewed): (&Enrolments, BTreeSet<u64>),
         told: &mut Told,
-    ) -> Result<Ended> {
+    ) -> Result<RenewalResult> {
         if is_gone(enrolment) {
             return Err(Error::put_off(gone(enrolment)).unchanged().next(gone_next(enrolment)));
         }
@@ -257,28 +257,28 @@ impl Renew {
         report::messages(output, &messages)?;
         let exit = exit_after(&messages);
         if self.plan {
-            return shown::show(context, output, planned, (exit, self.risk.terms()));
+            return preview::show(context, output, planned, (exit, self.risk.terms()));
         }
         if planned.session.changes.is_empty() {
             let unserved = serve::unserved(context, &planned)?;
-            let spared = shown::spared(output, &unserved)?;
+            let spared = preview::spared(output, &unserved)?;
             let exit = if spared.is_empty() { exit } else { Exit::Degraded };
             messages.extend(spared);
             if !unserved.is_empty() && unserved.former.is_empty() {
                 report::unserved(output, &unserved)?;
                 let object = report::reloaded(context, output, SCHEMA, planned, &unserved)?;
-                return Ok(Ended { remarks: warnings(&messages), ..Ended::new(exit, object) });
+                return Ok(RenewalResult { remarks: warnings(&messages), ..RenewalResult::new(exit, object) });
             }
             if exit != Exit::Done {
                 return nothing_renewed(context, output, procedure, &messages);
             }
             output.line(NOTHING_DUE)?;
             let object = report::value(&DoneObject::nothing(SCHEMA, procedure, &messages))?;
-            let looked = Looked::at(&mut planned.session, began);
+            let looked = RestObservation::at(&mut planned.session, began);
             let at_rest = looked.and_then(|looked| looked.where_nothing_was_due(context));
-            return Ok(Ended { at_rest, ..Ended::new(exit, object) });
+            return Ok(RenewalResult { at_rest, ..RenewalResult::new(exit, object) });
         }
-        let looked = Looked::at(&mut planned.session, began);
+        let looked = RestObservation::at(&mut planned.session, began);
         let mut work = Work::of(planned, self.risk.terms());
         work.shows_rest = "warded status".to_owned();
         // Who names a password or a token wants that to be used.
@@ -307,17 +307,17 @@ impl Renew {
         let serials = done.given.certificates.iter().map(Certificate::serial).collect();
         let at_rest = looked.filter(|_| exit == Exit::Done).and_then(|looked| looked.after(context, &done));
         let remarks = warnings(&messages).into_iter().chain(done.reservations()).collect();
-        Ok(Ended { exit, object, serials, at_rest, remarks })
+        Ok(RenewalResult { exit, object, serials, at_rest, remarks })
     }
 }
 
 /// The end of a renewal that leaves everything as it is, and warned why.
-fn nothing_renewed(context: &Context, output: Output, procedure: &str, messages: &[Message]) -> Result<Ended> {
+fn nothing_renewed(context: &Context, output: Output, procedure: &str, messages: &[Message]) -> Result<RenewalResult> {
     let remarks = warnings(messages);
     pipeline::nothing_renewed(context, &remarks);
     output.line("Nothing was renewed.")?;
     let object = report::value(&DoneObject::nothing(SCHEMA, procedure, messages))?;
-    Ok(Ended { remarks, ..Ended::new(Exit::Degraded, object) })
+    Ok(RenewalResult { remarks, ..RenewalResult::new(Exit::Degraded, object) })
 }
 
 /// Has the logs say that nothing was run, unless a run has ended since and they say how.
@@ -341,7 +341,7 @@ fn exit_after(messages: &[Message]) -> Exit {
     if messages.iter().any(|message| message.level == Level::Warn) { Exit::Degraded } else { Exit::Done }
 }
 
-fn tell(output: Output, review: &Review, done: &Done) -> Result<()> {
+fn tell(output: Output, review: &Review, done: &RunReport) -> Result<()> {
     report::review(output, review)?;
     done.ways_of_proof().iter().for_each(|way| output.detail(way));
     done.lines().into_iter().try_for_each(|line| output.line(line))

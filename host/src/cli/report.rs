@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     enrolment::Enrolment,
     pipeline::{
-        self, Planned, Terms, Work,
+        self, PlannedRun, Terms, Work,
         serve::{self, PendingReload},
     },
 };
@@ -33,7 +33,7 @@ use warded_lib::{
 };
 
 /// A line that says what machine this is, and which policy is at work.
-pub(super) fn header(output: Output, context: &Context, planned: &Planned<'_>) -> Result<()> {
+pub(super) fn header(output: Output, context: &Context, planned: &PlannedRun<'_>) -> Result<()> {
     let facts = &context.facts;
     let sshd = planned.session.sshd_version().map(|version| format!("OpenSSH {version} · ")).unwrap_or_default();
     let policy = &planned.granting.policy;
@@ -155,7 +155,7 @@ pub(super) fn reloaded(
     context: &Context,
     output: Output,
     schema: &'static str,
-    planned: Planned<'_>,
+    planned: PlannedRun<'_>,
     unserved: &PendingReload,
 ) -> Result<serde_json::Value> {
     let (identity, messages) = (planned.identity.clone(), planned.session.messages.clone());
@@ -195,7 +195,7 @@ pub(super) struct PlanObject<'a> {
 
 impl<'a> PlanObject<'a> {
     pub(super) fn new(
-        planned: &'a Planned<'_>,
+        planned: &'a PlannedRun<'_>,
         review: &'a Review,
         enrolment: Option<&Enrolment>,
         pending: bool,

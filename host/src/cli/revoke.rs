@@ -47,7 +47,7 @@ pub(super) struct Revoke {
 }
 
 /// One certificate to be revoked.
-struct Revoked {
+struct RevokedCertificate {
     serial: u64,
     /// What else there is to say of it.
     about: String,
@@ -61,9 +61,9 @@ impl Revoke {
             return Err(Error::usage("a local CA keeps no list of what it revoked")
                 .next("for user certificates, on each machine: warded apply revoke-users --set serial=NUMBER"));
         };
-        let revoked = self.what.iter().map(|what| Revoked::read(what)).collect::<Result<Vec<_>>>()?;
+        let revoked = self.what.iter().map(|what| RevokedCertificate::read(what)).collect::<Result<Vec<_>>>()?;
         let what = count(revoked.len(), "certificate");
-        for Revoked { serial, about, own } in &revoked {
+        for RevokedCertificate { serial, about, own } in &revoked {
             output.line(format!("- {serial}{about}"))?;
             if own.is_some() {
                 output.line(
@@ -84,7 +84,7 @@ impl Revoke {
             return Err(Error::quiet(Exit::Failed));
         }
         let mut done = Vec::new();
-        for Revoked { serial, own, .. } in &revoked {
+        for RevokedCertificate { serial, own, .. } in &revoked {
             let text = serial.to_string();
             let event = |kind| Event::new(0, kind).capability("authority.revoke").need(&text);
             context.log.append_synced(&event(EventKind::Intent))?;
@@ -139,7 +139,7 @@ fn in_agent(context: &Context, certificate: &Certificate, path: &Path) -> Result
     signer.map_err(|error| Error::failed(format!("the host key {} cannot sign", path.display())).cause(error))
 }
 
-impl Revoked {
+impl RevokedCertificate {
     fn read(what: &str) -> Result<Self> {
         if let Ok(serial) = what.parse() {
             return Ok(Self { serial, about: String::new(), own: None });

@@ -16,16 +16,16 @@ pub(super) struct RootFingerprint {
 }
 
 #[derive(Serialize)]
-struct Found {
+struct FingerprintObject {
     schema: &'static str,
     name: String,
     fingerprint: String,
     /// What else there is in the file.
-    others: Vec<Other>,
+    others: Vec<OtherFingerprint>,
 }
 
 #[derive(Serialize)]
-struct Other {
+struct OtherFingerprint {
     name: String,
     fingerprint: String,
 }
@@ -38,8 +38,9 @@ impl RootFingerprint {
         let bytes = std::fs::read(&self.file).map_err(|error| wrong(error.to_string()))?;
         let mut found = X509::parse_all(&bytes).map_err(wrong)?.into_iter();
         let Some(root) = found.next() else { return Err(wrong("there is no certificate in it".to_owned())) };
-        let others: Vec<Other> =
-            found.map(|root| Other { fingerprint: root.fingerprint().to_string(), name: root.subject }).collect();
+        let others: Vec<OtherFingerprint> = found
+            .map(|root| OtherFingerprint { fingerprint: root.fingerprint().to_string(), name: root.subject })
+            .collect();
         let fingerprint = root.fingerprint().to_string();
         if others.is_empty() {
             output.line(&fingerprint)?;
@@ -48,7 +49,12 @@ impl RootFingerprint {
             output.line(format!("{fingerprint} {}", root.subject))?;
             others.iter().try_for_each(|other| output.line(format!("{} {}", other.fingerprint, other.name)))?;
         }
-        output.object(&Found { schema: "warded.root-fingerprint/1", name: root.subject, fingerprint, others })?;
+        output.object(&FingerprintObject {
+            schema: "warded.root-fingerprint/1",
+            name: root.subject,
+            fingerprint,
+            others,
+        })?;
         Ok(Exit::Done)
     }
 }

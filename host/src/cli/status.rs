@@ -27,11 +27,11 @@ use crate::{
     context::{Context, Options},
     enrolment::{Enrolment, Enrolments},
     outcomes::{LastRenewal, LastRollBack},
-    publishing::offered::{Newer, newer},
+    publishing::offered::{NewerVersion, newer},
 };
 use circumstances::Circumstances;
 use clap::Args;
-use configured::Configured;
+use configured::ConfigFindings;
 use jiff::Timestamp;
 use serde::Serialize;
 use ssh_key::HashAlg;
@@ -41,9 +41,9 @@ use warded_lib::{
     ca::{self, Certificate, Kind, certificate, due, verify},
     config,
     error::{Exit, Result},
-    guard::{ListenerOffer, former::former, live},
+    guard::{ListenerOffer, former_key::former, live},
     machine::{
-        keys::public::Public,
+        keys::public::RawPublicKey,
         path::AbsolutePath,
         sshd::{
             self,
@@ -98,7 +98,7 @@ pub(super) struct StatusObject {
     /// The newest run, if it was rolled back by itself.
     rolled_back: Option<LastRollBack>,
     /// Higher versions of accepted policies that packages offer.
-    offered: Vec<Newer>,
+    offered: Vec<NewerVersion>,
     /// What is no problem yet.
     pub(super) notes: Vec<String>,
     /// Only root can read the host keys.
@@ -235,7 +235,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         None => None,
     };
     let configured = sshd.as_ref().map(|sshd| configured::look(context, sshd, enrolled)).transpose()?;
-    let Configured { keys, named, user_cas, problems: wrong, warnings, notes: user_notes } =
+    let ConfigFindings { keys, named, user_cas, problems: wrong, warnings, notes: user_notes } =
         configured.unwrap_or_default();
     problems.extend(wrong);
     let on_disk = |key: &sshd::HostKey| Some((key.path.clone(), key.public.as_ref()?.key()?));
@@ -319,7 +319,7 @@ fn host_key(
     unserved: &str,
 ) -> Option<HostKey> {
     let path = AbsolutePath::spelled(&found.private_path()).ok()?;
-    let public = found.public.as_ref().and_then(Public::key);
+    let public = found.public.as_ref().and_then(RawPublicKey::key);
     let certificate_file = certificate::whereabouts(named, path.as_str(), public.as_ref());
     let certificate = std::fs::read(&certificate_file).ok().map(|bytes| certificate::parse(&bytes));
     let mut key = HostKey {
@@ -365,7 +365,7 @@ fn host_key(
                 offered.map(|offered| offered.certificates.iter().any(|seen| seen.seen.serial == certificate.serial()));
             let wrong = verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now());
             // One that is wrong otherwise is told as that, and not renewed.
-            if matches!(wrong, None | Some(verify::Wrong::Expired(_))) {
+            if matches!(wrong, None | Some(verify::CertificateFault::Expired(_))) {
                 key.parsed = Some(certificate.clone());
             }
             if let Some(wrong) = wrong {

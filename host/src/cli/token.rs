@@ -21,7 +21,7 @@ use warded_lib::{
         Kind, Principals,
         step::{
             StepAuthority,
-            token::{LIFE, Token as OneTime, Wanted},
+            token::{CertificateSpec, LIFE, Token as OneTime},
         },
     },
     error::{Error, Exit, Result},
@@ -123,7 +123,7 @@ impl Token {
             return self.signed_in(step, &sign_in, output);
         }
         let life = self.valid.map_or(LIFE, |valid| valid.as_secs().unsigned_abs());
-        let wanted = Wanted { kind, key_id: &self.name, principals: &principals };
+        let wanted = CertificateSpec { kind, key_id: &self.name, principals: &principals };
         let number = enough(step, kind, self.count)?;
         let tokens = number.map(|_| Ok(step.token_for(wanted, life)?)).collect::<Result<Vec<_>>>()?;
         for token in &tokens {

@@ -10,7 +10,7 @@ use warded_lib::{
     ca::{
         step::{
             CaUrl, Fingerprint, Identification, Settings, StepAuthority, api,
-            bootstrap::{self, NotFetched},
+            bootstrap::{self, FetchError},
             http::Problem,
             provisioner::{Provisioner, Purpose, choose},
             x509::X509,
@@ -35,7 +35,7 @@ const MODE: u32 = 0o644;
 
 /// Which command is to have a CA trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum TrustRequest {
     /// `bootstrap`; by force it replaces a CA that is trusted already.
     Bootstrap { force: bool },
     /// `enrol`, by a code.
@@ -43,7 +43,7 @@ pub(super) enum Asked {
 }
 
 /// The configuration, as it is.
-pub(super) struct Configured {
+pub(super) struct CurrentConfig {
     file: PathBuf,
     /// The name that the CA has in it, if it has one.
     name: Option<Name>,
@@ -65,7 +65,7 @@ pub(super) struct Trust {
     before: Option<Settings>,
 }
 
-impl Configured {
+impl CurrentConfig {
     /// Reads what it says of the CA: of the one that has no name, or of the one with this name.
     ///
     /// # Errors
@@ -89,14 +89,14 @@ impl Configured {
     ///
     /// # Errors
     /// Another CA is trusted, and this one is not to take its place; or there is no such root.
-    pub(super) fn trust(self, url: CaUrl, fingerprint: Fingerprint, asked: Asked) -> Result<Trust> {
+    pub(super) fn trust(self, url: CaUrl, fingerprint: Fingerprint, asked: TrustRequest) -> Result<Trust> {
         let Self { file, name, step_ca: before } = self;
-        let may_replace = asked == Asked::Bootstrap { force: true };
+        let may_replace = asked == TrustRequest::Bootstrap { force: true };
         if let Some(before) = before.as_ref().filter(|before| before.fingerprint != fingerprint && !may_replace) {
-            let differing = Differing::between(&url, fingerprint, before);
+            let differing = FingerprintConflict::between(&url, fingerprint, before);
             let error = match asked {
-                Asked::Bootstrap { .. } => differing.told(name.is_none()),
-                Asked::Enrol => differing.told_of_code(),
+                TrustRequest::Bootstrap { .. } => differing.told(name.is_none()),
+                TrustRequest::Enrol => differing.told_of_code(),
             };
             return Err(error.unchanged());
         }
@@ -236,14 +236,14 @@ fn is_there(settings: &Settings, provisioners: &[Provisioner]) -> bool {
 
 /// Two fingerprints for one machine: the one that it trusts and the one that was given now; and which roots the server
 /// says it has. Nobody has verified what it says, so it only decides which words a person reads.
-struct Differing<'a> {
+struct FingerprintConflict<'a> {
     url: &'a CaUrl,
     given: Fingerprint,
     trusted: &'a Settings,
     says: Option<Vec<Fingerprint>>,
 }
 
-impl<'a> Differing<'a> {
+impl<'a> FingerprintConflict<'a> {
     fn between(url: &'a CaUrl, given: Fingerprint, trusted: &'a Settings) -> Self {
         let says = bootstrap::unverified_roots(url, trusted.proxy.as_deref()).ok();
         Self { url, given, trusted, says }
@@ -314,7 +314,7 @@ impl<'a> Differing<'a> {
         if !self.says_has(given) {
             return self
                 .seen()
-                .next("ask whoever made the code which CA it is for, and how that CA is reached from here");
+                .next("ask the person who made the code which CA it is for, and how that CA is reached from here");
         }
         self.seen().next(format!(
             "ask whoever runs the CA whether this is its new root, or the CA that takes its place. Only then: sudo \
@@ -323,16 +323,16 @@ impl<'a> Differing<'a> {
     }
 }
 
-fn not_fetched(url: &CaUrl, error: &NotFetched, proxy: Option<&str>) -> Error {
+fn not_fetched(url: &CaUrl, error: &FetchError, proxy: Option<&str>) -> Error {
     let message = format!("the CA {url} cannot be trusted");
     match error {
-        NotFetched::Other(_) | NotFetched::Unreadable(_) => Error::refused(message)
+        FetchError::Other(_) | FetchError::Unreadable(_) => Error::refused(message)
             .cause(error)
             .next("make sure that the address and the fingerprint are right; do not go on before you know"),
-        NotFetched::OutOfTime { .. } => Error::refused(message)
+        FetchError::OutOfTime { .. } => Error::refused(message)
             .cause(error)
             .next("on the CA, make a new root and a new intermediate; or set this machine's clock, if that is wrong"),
-        NotFetched::Failure(api::Failure::Status { status: 404, text, .. }) => {
+        FetchError::Failure(api::Failure::Status { status: 404, text, .. }) => {
             let error =
                 Error::failed(message).cause(format!("it has no root with that fingerprint; that server says: {text}"));
             let error = match bootstrap::unverified_roots(url, proxy) {
@@ -347,10 +347,10 @@ fn not_fetched(url: &CaUrl, error: &NotFetched, proxy: Option<&str>) -> Error {
             };
             error.next("get the fingerprint on the CA: warded root-fingerprint root_ca.crt")
         }
-        NotFetched::Failure(failure @ (api::Failure::NotStepCa { .. } | api::Failure::Status { .. })) => {
+        FetchError::Failure(failure @ (api::Failure::NotStepCa { .. } | api::Failure::Status { .. })) => {
             Error::failed(message).cause(failure).next(ADDRESS)
         }
-        NotFetched::Failure(api::Failure::Problem(problem)) => {
+        FetchError::Failure(api::Failure::Problem(problem)) => {
             let is_elsewhere = matches!(problem, Problem::Tls(_) | Problem::Redirect | Problem::TooLong(_));
             let next = if is_elsewhere { ADDRESS } else { "make sure that it runs, and that this machine reaches it" };
             Error::unreachable(format!("the CA {url} {}", unreached(problem.is_an_answer()))).cause(problem).next(next)

@@ -22,12 +22,12 @@ use warded_lib::{
     ca::{self, certificate},
     change_set::review,
     error::{Error, Exit, Result},
-    guard::client::hosts::Way,
+    guard::client::hosts::ProofMethod,
     machine::{path::AbsolutePath, private::StateLock},
     moment::distance,
     name::Name,
     text::count,
-    transaction::{self, FileChange, Reload, Undo as Changes, Which},
+    transaction::{self, FileChange, Reload, Undo as Changes, UndoScope},
 };
 
 #[derive(Debug, Args)]
@@ -59,9 +59,9 @@ impl Undo {
             recover::first(context, output)?;
         }
         let which = match (self.number, self.down_to) {
-            (_, Some(oldest)) => Which::DownTo(oldest),
-            (Some(number), None) => Which::Only(number),
-            (None, None) => Which::Newest,
+            (_, Some(oldest)) => UndoScope::DownTo(oldest),
+            (Some(number), None) => UndoScope::Only(number),
+            (None, None) => UndoScope::Newest,
         };
         let Some(mut undo) = transaction::undo_changes(&context.state, &context.root, which)
             .map_err(|error| Error::from(error).or_unchanged())?
@@ -81,7 +81,7 @@ impl Undo {
             output.line(format!("sshd of {}:", others.join(", ")))?;
         }
         let context = own.as_ref().unwrap_or(context);
-        let (runs, earlier, expired) = (undo.runs(), undo.earlier, Expired::among(&undo));
+        let (runs, earlier, expired) = (undo.runs(), undo.earlier, ExpiredCertificate::among(&undo));
         let refused = expired.into_iter().find(|_| !may_restore_expired(&undo));
         let shown = review::Review {
             files: undo.changes.iter().map(entry).collect(),
@@ -134,7 +134,7 @@ impl Undo {
             "confirm_until": done.confirm.as_ref().map(|confirm| confirm.until),
             "not_proved": done.not_proved(), "unknown_listener": done.unknown_listener(),
             "not_seen_live": done.not_seen_live(),
-            "proved_by": done.proved_by().map(Way::as_str), "needed_ssh": done.needed_ssh(),
+            "proved_by": done.proved_by().map(ProofMethod::as_str), "needed_ssh": done.needed_ssh(),
         })));
         done.ways_of_proof().iter().for_each(|way| output.detail(way));
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
@@ -168,12 +168,12 @@ fn title(undo: &Changes) -> String {
 }
 
 /// A certificate that an undo would restore, and that no client would accept.
-struct Expired {
+struct ExpiredCertificate {
     path: String,
     ago: Duration,
 }
 
-impl Expired {
+impl ExpiredCertificate {
     fn among(undo: &Changes) -> Vec<Self> {
         let expired = undo.changes.iter().filter_map(|change| {
             let certificate = certificate::parse(&change.after.as_ref()?.contents).ok()?;
@@ -211,7 +211,7 @@ fn work_of(undo: Changes, terms: Terms) -> Work {
 
 /// Says which certificates come back although they have expired.
 pub(super) fn tell_expired(output: Output, undo: &Changes) -> Result<()> {
-    Expired::among(undo).iter().try_for_each(|Expired { path, ago }| {
+    ExpiredCertificate::among(undo).iter().try_for_each(|ExpiredCertificate { path, ago }| {
         output.line(format!("! {path} comes back as it was; it expired {} ago", distance(*ago)))
     })
 }
@@ -233,7 +233,12 @@ pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<
 
 /// Undoes a run through the same stages as any other change. The enrolment becomes what it was
 /// before that run, for the sshds that the run was for.
-pub(super) fn carry_out(context: &Context, undo: Changes, terms: Terms, progress: &Progress) -> Result<pipeline::Done> {
+pub(super) fn carry_out(
+    context: &Context,
+    undo: Changes,
+    terms: Terms,
+    progress: &Progress,
+) -> Result<pipeline::RunReport> {
     let (identity, work, _nobody_else_enrols) = prepared(context, undo, terms).map_err(Error::or_unchanged)?;
     pipeline::carry_out(context, &identity, work, progress)
 }

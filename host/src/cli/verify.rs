@@ -20,7 +20,7 @@ use std::{
 use warded_lib::{
     ca::{self, Kind},
     error::{Error, Exit, Result},
-    guard::known_hosts::Known,
+    guard::known_hosts::KnownAuthority,
     probe::{self, Judge, Place, Presentation, ProbeOptions},
     text::neutral,
 };
@@ -102,7 +102,7 @@ impl Verify {
 
     /// What this user's ssh knows of the CA, for each machine of the command line; a list is for monitoring, whose
     /// user need not be a client.
-    fn known(&self, roots: &[PublicKey]) -> Vec<Option<Known>> {
+    fn known(&self, roots: &[PublicKey]) -> Vec<Option<KnownAuthority>> {
         self.places.iter().map(|place| client::known(place, roots)).collect()
     }
 

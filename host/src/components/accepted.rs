@@ -21,7 +21,7 @@ use warded_lib::{
     machine::{durable, files},
     name::Name,
     policy::file::Policy,
-    registry::Signed,
+    registry::SignedManifest,
     text::{neutral, neutral_path},
 };
 
@@ -128,14 +128,14 @@ pub fn provenance(policy: &Path, digest: &Digest) -> Option<Provenance> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn signed(policy: &Path, digest: &Digest) -> Result<Option<Signed>> {
+pub fn signed(policy: &Path, digest: &Digest) -> Result<Option<SignedManifest>> {
     let text = |ending| {
         let file = named(policy, digest, ending);
         let failed = |why: &dyn Display| Error::failed(format!("cannot read {}", neutral_path(&file))).cause(why);
         let bytes = files::read_ours(&file, files::MAX_BYTES, failed)?;
         bytes.map(|bytes| String::from_utf8(bytes).map_err(|error| failed(&error))).transpose()
     };
-    Ok(text("manifest")?.zip(text("signature")?).map(|(manifest, signature)| Signed { manifest, signature }))
+    Ok(text("manifest")?.zip(text("signature")?).map(|(manifest, signature)| SignedManifest { manifest, signature }))
 }
 
 /// Stores a policy, in place of the one of this name.
@@ -146,7 +146,7 @@ pub fn store(
     directory: &Path,
     (name, text): (&Name, &str),
     component: &[u8],
-    signed: Option<&Signed>,
+    signed: Option<&SignedManifest>,
     provenance: &Provenance,
 ) -> Result<()> {
     let shown = neutral(&directory.display().to_string());
@@ -163,7 +163,7 @@ pub fn store(
     let before = text_in(&file).map(|(before, _)| digits(&before));
     keep_in_force(&file, Some(&digest)).map_err(failed)?;
     keep_by_text(&file, &named(&file, &digest, "grants")).map_err(failed)?;
-    let signature = |part: fn(&Signed) -> &String| signed.map(|signed| part(signed).as_bytes());
+    let signature = |part: fn(&SignedManifest) -> &String| signed.map(|signed| part(signed).as_bytes());
     for (ending, bytes) in [
         ("wasm", Some(component)),
         ("origin", Some(origin.as_slice())),

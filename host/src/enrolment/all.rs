@@ -24,7 +24,7 @@ pub struct Enrolments(Vec<Enrolment>);
 /// The file. A version that does not know a field leaves it alone, and says so.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Whole {
+struct EnrolmentFile {
     schema: String,
     enrolments: Vec<Enrolment>,
 }
@@ -132,7 +132,7 @@ impl Enrolments {
     }
 
     fn text(&self) -> Result<Vec<u8>> {
-        let whole = Whole { schema: ALL_SCHEMA.to_owned(), enrolments: self.0.clone() };
+        let whole = EnrolmentFile { schema: ALL_SCHEMA.to_owned(), enrolments: self.0.clone() };
         serde_json::to_vec_pretty(&whole).map_err(|error| Error::failed("cannot write the enrolments").cause(error))
     }
 }
@@ -140,7 +140,7 @@ impl Enrolments {
 /// The enrolments in a file of this version, or of one that knew one sshd.
 fn parse(file: serde_json::Value) -> Result<Vec<Enrolment>, String> {
     let enrolments = match file.get("schema").and_then(serde_json::Value::as_str) {
-        Some(ALL_SCHEMA) => serde_json::from_value(file).map(|Whole { enrolments, .. }| enrolments),
+        Some(ALL_SCHEMA) => serde_json::from_value(file).map(|EnrolmentFile { enrolments, .. }| enrolments),
         Some(SCHEMA) => serde_json::from_value(file).map(|enrolment| apart(enrolment).0),
         other => return Err(format!("its schema is {}, and this version knows {ALL_SCHEMA}", other.unwrap_or("none"))),
     };

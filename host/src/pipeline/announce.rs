@@ -1,6 +1,6 @@
 //! At the end of a run: what root tells every user of the machine.
 
-use super::at_rest::AtRest;
+use super::at_rest::RestRecord;
 use crate::{
     context::{Context, Options},
     enrolment::Enrolments,
@@ -49,7 +49,7 @@ pub fn announce(options: &Options) -> Result<()> {
     // Which files a schedule has to lead to, the configuration says.
     let scheduled = if is_configured { context.found_schedule().is_there() } else { before.scheduled };
     let last_renewal = renewal.map(|LastRenewal { at, exit, error, .. }| PublicRenewal { at, exit, error });
-    if AtRest::load(&context.state).is_some_and(|at_rest| at_rest.holds(&context)) && !before.keys.is_empty() {
+    if RestRecord::load(&context.state).is_some_and(|at_rest| at_rest.holds(&context)) && !before.keys.is_empty() {
         return PublicStatus { last_renewal, scheduled, ..before }.write(context.state.path());
     }
     let mut status = PublicStatus { last_renewal, scheduled, change_waits, ..PublicStatus::empty() };

@@ -2,7 +2,7 @@
 //! was, and nothing is due, the next unattended renewal need not look again: it reads a file and asks for the status of some
 //! others, and starts no program.
 
-use super::Done;
+use super::RunReport;
 use crate::{broker::session::Session, context::Context, enrolment::Enrolments, outcomes::Outcome};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -15,7 +15,7 @@ use warded_lib::{
     ca::{Certificate, certificate, due, now},
     config,
     error::Exit,
-    guard::unchanged::{self, Digests},
+    guard::config_digest::{self, Digests},
     machine::{
         facts,
         file_identity::FileIdentity,
@@ -33,7 +33,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// The files and the time span for which a renewal found nothing to do.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AtRest {
+pub struct RestRecord {
     /// When, in seconds since 1970.
     since: u64,
     /// When the first certificate is due, or everything is to be looked at again.
@@ -50,20 +50,20 @@ pub struct AtRest {
     files: BTreeMap<PathBuf, Option<FileIdentity>>,
 }
 
-impl Outcome for AtRest {
+impl Outcome for RestRecord {
     const FILE: &'static str = "at-rest.json";
 }
 
 /// What a session looked at, before anything changes.
 #[derive(Debug)]
-pub struct Looked {
+pub struct RestObservation {
     sshd: Sshd,
     configuration: Digests,
     files: BTreeSet<PathBuf>,
     began: SystemTime,
 }
 
-impl Looked {
+impl RestObservation {
     /// What a session that began then looked at. None where it cannot be told on what it depends.
     #[must_use]
     pub fn at(session: &mut Session, began: SystemTime) -> Option<Self> {
@@ -81,14 +81,14 @@ impl Looked {
 
     /// The rest of a machine on which nothing was due. None where some of it changed meanwhile.
     #[must_use]
-    pub fn where_nothing_was_due(self, context: &Context) -> Option<AtRest> {
+    pub fn where_nothing_was_due(self, context: &Context) -> Option<RestRecord> {
         self.rest(context, &BTreeSet::new())
     }
 
     /// The rest of a machine whose certificates were renewed, all of which were seen to be served. None where that is not
     /// so, or where anything else changed meanwhile.
     #[must_use]
-    pub fn after(self, context: &Context, done: &Done) -> Option<AtRest> {
+    pub fn after(self, context: &Context, done: &RunReport) -> Option<RestRecord> {
         let is_settled = done.exit() == Exit::Done && done.confirm.is_none() && done.left_alone.is_empty();
         let verified = done.verified.as_ref().filter(|_| is_settled && done.bystanders.is_empty())?;
         let of = |path: &PathBuf| certificate_in(path).map(|found| (path.clone(), found));
@@ -109,7 +109,7 @@ impl Looked {
     }
 
     /// `renewed`: the files that this run wrote.
-    fn rest(self, context: &Context, renewed: &BTreeSet<PathBuf>) -> Option<AtRest> {
+    fn rest(self, context: &Context, renewed: &BTreeSet<PathBuf>) -> Option<RestRecord> {
         let Self { sshd, configuration, files, began } = self;
         let since = now();
         let listener = match &sshd.listener {
@@ -125,7 +125,7 @@ impl Looked {
         if others.filter_map(|(_, identity)| identity.as_ref()).any(|identity| identity.is_fresh_at(began)) {
             return None;
         }
-        Some(AtRest {
+        Some(RestRecord {
             since,
             until: due.min(since.saturating_add(LONGEST)),
             sshd: sshd.config,
@@ -138,7 +138,7 @@ impl Looked {
     }
 }
 
-impl AtRest {
+impl RestRecord {
     /// Whether nothing is due, and all is as it was.
     #[must_use]
     pub fn holds(&self, context: &Context) -> bool {
@@ -149,7 +149,7 @@ impl AtRest {
             && self.listener.is_none_or(|(pid, started)| listener::started(pid) == Some(started))
             && own(context).all(|path| self.files.contains_key(&path))
             && self.files.iter().all(|(path, identity)| FileIdentity::of(path) == *identity)
-            && unchanged::now(self.sshd.as_path()).is_ok_and(|now| now == self.configuration)
+            && config_digest::now(self.sshd.as_path()).is_ok_and(|now| now == self.configuration)
     }
 
     /// It is the only sshd that is enrolled, and the one that is asked about.

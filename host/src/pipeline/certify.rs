@@ -6,7 +6,7 @@ use super::{
     Work, issued, rotation,
     vouch::{
         Voucher,
-        certified::{self, Certified},
+        certified::{self, CertifiedKeys},
     },
 };
 use crate::{broker::Identity, context::Context};
@@ -29,7 +29,7 @@ use warded_lib::{
 
 /// The certificates that the CA issued to a run, and those that it refused.
 #[derive(Debug, Default)]
-pub struct Filled {
+pub struct IssuedCertificates {
     /// The certificates to install.
     pub certificates: Vec<Certificate>,
     /// The keys that were certified on the word of another one: a sentence for each.
@@ -75,12 +75,12 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// The CA cannot be reached, refuses, or answers with something else than was asked for; or it signs with a new key;
 /// in a renewal only where nothing else is left to do.
-pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Result<Filled> {
-    let mut filling = Filling {
+pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Result<IssuedCertificates> {
+    let mut filling = Issuance {
         context,
         identity,
-        filled: Filled::default(),
-        certified: Certified::load(&context.state),
+        filled: IssuedCertificates::default(),
+        certified: CertifiedKeys::load(&context.state),
         given: BTreeMap::new(),
         new: Vec::new(),
         left: Vec::new(),
@@ -126,12 +126,12 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
 }
 
 /// The certificates so far.
-struct Filling<'a> {
+struct Issuance<'a> {
     context: &'a Context,
     identity: &'a Identity,
-    filled: Filled,
+    filled: IssuedCertificates,
     /// The keys that had certificates before this run.
-    certified: Certified,
+    certified: CertifiedKeys,
     /// Those that were filled in, by the path of their key.
     given: BTreeMap<AbsolutePath, Certificate>,
     /// Those of keys that had none.
@@ -140,7 +140,7 @@ struct Filling<'a> {
     left: Vec<RequestId>,
 }
 
-impl Filling<'_> {
+impl Issuance<'_> {
     /// One certificate: one that an earlier run was given and did not install, or else a new one.
     fn obtain(&self, work: &Work, request: &Request, roots: &[PublicKey]) -> Result<Result<Certificate, CaError>> {
         if let Some(known) = self.known(request, roots)? {
@@ -322,7 +322,7 @@ impl Filling<'_> {
     }
 
     /// Takes out of the work what is left as it is.
-    fn finish(self, work: &mut Work) -> Result<Filled> {
+    fn finish(self, work: &mut Work) -> Result<IssuedCertificates> {
         if self.left.is_empty() || (work.renewal.is_some() && work.withdraw(&self.left)) {
             return Ok(self.filled);
         }

@@ -1,25 +1,25 @@
 //! What a run that was carried out did, and what a person wants to know of it.
 
-use super::{Reloads, certify::Filled};
+use super::{Reloads, certify::IssuedCertificates};
 use jiff::Timestamp;
 use std::time::Duration;
 use warded_lib::{
     ca::{Certificate, rotation},
     error::{Error, Exit},
-    guard::{Certificates, Former, Proof, Verified, client::hosts::Way, known_hosts::Proof as KnownHosts},
-    machine::{path::AbsolutePath, services::ReloadResult, sshd::Unknown},
+    guard::{Certificates, FormerKey, LiveReport, Proof, client::hosts::ProofMethod, known_hosts::Proof as KnownHosts},
+    machine::{path::AbsolutePath, services::ReloadResult, sshd::UnknownListener},
     moment::distance,
     text::count,
-    transaction::{Confirm, LeftAlone},
+    transaction::{Confirm, UntouchedFile},
 };
 
 /// The report on a run that was carried out.
 #[derive(Debug)]
-pub struct Done {
+pub struct RunReport {
     /// Its number: `warded undo` undoes the newest.
     pub run: u64,
     /// What the CA gave.
-    pub given: Filled,
+    pub given: IssuedCertificates,
     /// What was planned, and left for another run.
     pub withdrawn: Vec<AbsolutePath>,
     /// What was proved before anything was touched; none where there is no sshd, or it has nothing to do with it.
@@ -27,9 +27,9 @@ pub struct Done {
     /// What was proved of ssh's known_hosts files.
     pub known_hosts: Vec<KnownHosts>,
     /// What was seen afterwards; none where there is no sshd.
-    pub verified: Option<Verified>,
+    pub verified: Option<LiveReport>,
     /// What listens in sshd's place and is not known; then nothing was seen live.
-    pub unknown: Option<Unknown>,
+    pub unknown: Option<UnknownListener>,
     /// Why sshd could not be asked; then nothing was seen live.
     pub unseen: Option<Error>,
     /// How each service was reloaded.
@@ -39,17 +39,17 @@ pub struct Done {
     /// Those of them that could not be looked at, and why, each in a sentence.
     pub unwatched: Vec<String>,
     /// Keys that an sshd offers and would end by reading its files, so that it was not reloaded.
-    pub former: Vec<Former>,
+    pub former: Vec<FormerKey>,
     /// What could not be tidied up: somebody has written to it.
-    pub left_alone: Vec<LeftAlone>,
+    pub left_alone: Vec<UntouchedFile>,
     /// Until when somebody has to confirm it; none: it is kept.
     pub confirm: Option<Confirm>,
 }
 
-impl Done {
+impl RunReport {
     /// How the host keys were proved, if any were.
     #[must_use]
-    pub fn proved_by(&self) -> Option<Way> {
+    pub fn proved_by(&self) -> Option<ProofMethod> {
         let proof = self.proof.as_ref()?;
         (!proof.keys.is_empty() || !proof.certificates.is_empty()).then_some(proof.way)
     }
@@ -64,8 +64,8 @@ impl Done {
     #[must_use]
     pub fn ways_of_proof(&self) -> Option<String> {
         let way = match self.proved_by()? {
-            Way::Session => "in one session with a private copy of sshd",
-            Way::Connections => "by a connection to a private copy of sshd for each host key",
+            ProofMethod::Session => "in one session with a private copy of sshd",
+            ProofMethod::Connections => "by a connection to a private copy of sshd for each host key",
         };
         let program =
             if self.needed_ssh() { ", made by `ssh`: sshd allows no algorithms that Warded knows" } else { "" };
@@ -227,7 +227,7 @@ fn not_started(reloads: &Reloads) -> impl Iterator<Item = String> {
 
 /// Why sshd was not reloaded, in a sentence or two.
 #[must_use]
-pub(crate) fn not_reloaded(former: &Former) -> String {
+pub(crate) fn not_reloaded(former: &FormerKey) -> String {
     format!(
         "Not reloaded: {former}. Clients that know only that key would be refused, so the certificates on disk are not \
          served yet. Next, {}.",

@@ -1,6 +1,6 @@
 //! How a run ended: its last record, and its line in the system log.
 
-use super::{Done, Work};
+use super::{RunReport, Work};
 use crate::{
     broker::Identity,
     context::Context,
@@ -22,7 +22,13 @@ use warded_lib::{
 const RENEW: &str = "renew";
 
 /// The last record of a run that stays, and its line in the system log; `files` is how many it changed.
-pub(super) fn end_kept(context: &Context, identity: &Identity, work: &Work, files: usize, done: &Done) -> Result<()> {
+pub(super) fn end_kept(
+    context: &Context,
+    identity: &Identity,
+    work: &Work,
+    files: usize,
+    done: &RunReport,
+) -> Result<()> {
     let told = told(&done.given.certificates, files, &done.reloads, done.confirm.as_ref());
     let told = with_remarks(told, done.reservations().iter().chain(&work.warnings));
     let is_partial = done.exit() == Exit::Degraded || !work.warnings.is_empty();

@@ -7,7 +7,7 @@ use warded_lib::{
     config::is_root,
     error::{Error, Result},
     guard::known_hosts::{Change, Proof},
-    machine::sshd::tree::{Overlay, Staged, Tree},
+    machine::sshd::tree::{Overlay, StagedFiles, Tree},
     text::neutral,
 };
 
@@ -44,7 +44,7 @@ fn refuse_wide(work: &Work, changes: &[Change]) -> Result<()> {
         Some(pattern) if !work.terms.any_host => Err(Error::refused(format!(
             "the CA would be trusted for {pattern}: for hosts of other people's domains, too"
         ))
-        .cause("whoever has its key could pass for any host that the pattern covers, github.com for one")
+        .cause("a person with its key could impersonate each host that the pattern covers, for example github.com")
         .next("name your own domain: --set domain='*.example.org'")
         .next("if you want that, run it again with --accept-risk=any-host")),
         _ => Ok(()),
@@ -70,7 +70,7 @@ fn hostbased(context: &Context) -> Result<Option<String>> {
     if !config.is_file() {
         return Ok(None);
     }
-    let tree = match Tree::read(config, Overlay(&Staged::new())) {
+    let tree = match Tree::read(config, Overlay(&StagedFiles::new())) {
         // An ordinary user's file concerns that user's logins alone, and not everybody may read the configuration.
         Err(_) if !is_root() => return Ok(None),
         tree => tree?,

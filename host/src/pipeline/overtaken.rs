@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use std::path::Path;
 use warded_lib::{
     error::{Error, Exit, Result},
-    guard::unchanged::{self, Digests},
+    guard::config_digest::{self, Digests},
     moment::distance,
     text::neutral,
     transaction::{self, Journal, ReadSet, RunIdentity},
@@ -54,8 +54,8 @@ impl PlanInputs {
             }
         }
         let then = self.configuration.as_ref()?;
-        let now = unchanged::now(context.places.sshd_config.as_path()).ok()?;
-        let path = unchanged::difference(then, &now)?;
+        let now = config_digest::now(context.places.sshd_config.as_path()).ok()?;
+        let path = config_digest::difference(then, &now)?;
         by(path, now.get(path).copied()).map(|run| self.told(&run, path))
     }
 

@@ -60,7 +60,7 @@ pub struct Request<'a> {
 
 /// A procedure that has run, with the changes that it staged.
 #[derive(Debug)]
-pub struct Planned<'a> {
+pub struct PlannedRun<'a> {
     pub identity: Identity,
     pub granting: &'a BoundPolicy,
     /// The procedure's table.
@@ -79,11 +79,11 @@ pub struct Planned<'a> {
 ///
 /// # Errors
 /// Wrong settings, a denial, a limit, or the procedure's own failure. Nothing was changed.
-pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
+pub fn plan<'a>(context: &Context, request: Request<'a>) -> Result<PlannedRun<'a>> {
     staged(context, request).map_err(Error::or_unchanged)
 }
 
-fn staged<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
+fn staged<'a>(context: &Context, request: Request<'a>) -> Result<PlannedRun<'a>> {
     let Request { granting, procedure: name, settings, mut confirmed, force, renewed, run, accepted, tape } = request;
     Sshd::named(context.sshd_binary.as_deref())?;
     let procedure = granting
@@ -139,7 +139,7 @@ fn staged<'a>(context: &Context, request: Request<'a>) -> Result<Planned<'a>> {
     let authorship = Authorship::of(transaction::written(&context.state)?);
     let edited = edited(&session, &authorship);
     session.messages.extend(edited);
-    Ok(Planned { identity, granting, procedure, settings, confirmed, session, authorship })
+    Ok(PlannedRun { identity, granting, procedure, settings, confirmed, session, authorship })
 }
 
 /// What is said of files that somebody edited since Warded wrote them.
@@ -198,7 +198,7 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
     move |capability| {
         let seconds = sandbox::limits::HOST_CALL_TIME.as_secs();
         let next = match capability {
-            sandbox::COMPILING => "its component is too large or too intricate; tell whoever made it",
+            sandbox::COMPILING => "its component is too large or too intricate: tell its author",
             _ => "look for a file system or a program that hangs",
         };
         let error = Error::refused(format!(
@@ -229,7 +229,7 @@ fn record_in_time(log: &Arc<Log>, event: Event, time: Duration) {
     }
 }
 
-impl Planned<'_> {
+impl PlannedRun<'_> {
     /// What would change, to look at.
     #[must_use]
     pub fn review(&self) -> Review {

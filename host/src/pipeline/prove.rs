@@ -17,9 +17,9 @@ use warded_lib::{
     ca::{Certificate, Principal, placeholder},
     error::{Error, Result},
     guard::{
-        Certificates, Former, MayChange, Proof, Verified,
-        bystanders::{self, Reads},
-        unasked, unchanged,
+        Certificates, FormerKey, LiveReport, MayChange, Proof,
+        bystanders::{self, FileRole},
+        config_digest, no_sshd,
     },
     machine::{
         facts::Init,
@@ -27,8 +27,8 @@ use warded_lib::{
         service::ServiceOperation,
         services,
         sshd::{
-            Sshd, Unknown,
-            listener::{self, Others},
+            Sshd, UnknownListener,
+            listener::{self, OtherSshds},
         },
     },
     transaction::{Reload, SshdBefore},
@@ -90,7 +90,7 @@ impl Guard {
             None => subject,
         };
         if let (Some(read), Some(subject)) = (&work.configuration, &subject)
-            && let Some(path) = unchanged::difference(read, &subject.baseline.files())
+            && let Some(path) = config_digest::difference(read, &subject.baseline.files())
         {
             return Err(Error::refused(format!("{} was changed since the plan was made", path.display()))
                 .cause("the plan depends on what sshd said of its configuration before that")
@@ -107,7 +107,7 @@ impl Guard {
         if changed.is_empty() {
             return Ok(());
         }
-        let Others { configured: mut others, unknown } = listener::others(self.config.as_path())?;
+        let OtherSshds { configured: mut others, unknown } = listener::others(self.config.as_path())?;
         self.unwatched.extend(unknown.iter().map(|(pid, why)| {
             format!(
                 "process {pid} is an sshd, too, and whether it reads files that this run changes is not known: it {why}"
@@ -141,7 +141,7 @@ impl Guard {
                     }
                     self.bystanders.extend(bystander);
                 }
-                Err(error) if reads == Reads::Configuration && matches!(work.may_change(), MayChange::Only(_)) => {
+                Err(error) if reads == FileRole::Configuration && matches!(work.may_change(), MayChange::Only(_)) => {
                     return Err(error.cause(format!(
                         "the sshd of {} reads configuration files that this run changes, too",
                         config.display()
@@ -193,13 +193,13 @@ impl Guard {
 
     /// The keys that these sshds offer, and would end by reading their files.
     #[must_use]
-    pub fn former(&self) -> Vec<Former> {
+    pub fn former(&self) -> Vec<FormerKey> {
         self.all().flat_map(|watched| watched.baseline.former.clone()).collect()
     }
 
     /// What listens in sshd's place and is not known.
     #[must_use]
-    pub fn unknown(&self) -> Option<&Unknown> {
+    pub fn unknown(&self) -> Option<&UnknownListener> {
         self.subject.as_ref()?.unknown.as_ref()
     }
 
@@ -233,7 +233,7 @@ impl Guard {
         }
         let result = work.result(|request| placeholder::host_certificate(&request.public, &request.principals))?;
         if self.subject.is_none() {
-            unasked::refuse(self.config.as_path(), &result, work.may_change())?;
+            no_sshd::refuse(self.config.as_path(), &result, work.may_change())?;
         }
         self.each(|watched| watched.check(work, &result))
     }
@@ -300,7 +300,7 @@ impl Guard {
     ///
     /// # Errors
     /// Something that was served before is not, or a certificate is not the one on disk.
-    pub fn verify(&self, work: &Work) -> Result<Option<Verified>> {
+    pub fn verify(&self, work: &Work) -> Result<Option<LiveReport>> {
         let verified = self.subject.as_ref().map(|subject| subject.verify(work)).transpose()?;
         // An sshd that this run does not reload keeps its old configuration.
         let is_told = |bystander: &&WatchedSshd| work.reloads.iter().any(|reload| bystander.is_told_by(reload));

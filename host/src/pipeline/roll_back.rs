@@ -3,17 +3,17 @@
 
 mod aftermath;
 mod programs;
-mod seen;
+mod sshd_state;
 mod start;
 
 use super::settle;
 use crate::{
     context::Context,
-    outcomes::{LastRollBack, Outcome as _, Why},
+    outcomes::{LastRollBack, Outcome as _, RollbackReason},
 };
 pub use aftermath::Aftermath;
 use jiff::Timestamp;
-use seen::{Read, as_before, has_read, may_reload};
+use sshd_state::{ReadState, as_before, has_read, may_reload};
 use std::{
     path::Path,
     sync::Arc,
@@ -23,9 +23,9 @@ use std::{
 use warded_lib::{
     audit::{Ending, Event, Kind, Log},
     error::{Error, Exit, Result},
-    guard::{live, unchanged},
+    guard::{config_digest, live},
     machine::{
-        action::{Ended, Programs, Runner},
+        action::{Programs, Runner, StepRollback},
         facts::{self, Facts, Init},
         files::Root,
         private::StateDir,
@@ -34,7 +34,7 @@ use warded_lib::{
         sshd::{self, Listener, Sshd},
     },
     transaction::{
-        self, Journal, LeftAlone, Reload, RolledBack, RunIdentity, Settlement, SshdBefore, State, StillNamed,
+        self, Journal, Reload, RollbackReport, RunIdentity, Settlement, SshdBefore, State, StillNamed, UntouchedFile,
     },
 };
 
@@ -56,7 +56,7 @@ pub struct Recovery<'a> {
 #[derive(Debug)]
 pub struct RolledBackRun {
     pub run: RunIdentity,
-    pub files: RolledBack,
+    pub files: RollbackReport,
     /// Its services.
     pub aftermath: Aftermath,
 }
@@ -90,10 +90,11 @@ impl<'a> Recovery<'a> {
     pub fn all(&self, mut show: impl FnMut(RolledBackRun)) -> Result<()> {
         loop {
             let mut aftermath = Aftermath::default();
-            let mut why = Why::Interrupted;
-            let settle = |journal: &Journal, done: &RolledBack| self.settled(journal, done, &mut aftermath, &mut || {});
+            let mut why = RollbackReason::Interrupted;
+            let settle =
+                |journal: &Journal, done: &RollbackReport| self.settled(journal, done, &mut aftermath, &mut || {});
             if transaction::interrupted(self.state)?.is_some_and(|journal| is_unconfirmed(&journal)) {
-                why = Why::Unconfirmed;
+                why = RollbackReason::Unconfirmed;
             }
             let Some(recovered) = transaction::recover(self.state, self.root, settle)? else { return Ok(()) };
             let done = RolledBackRun { run: recovered.run, files: recovered.rolled_back, aftermath };
@@ -105,7 +106,7 @@ impl<'a> Recovery<'a> {
     ///
     /// # Errors
     /// As [`Recovery::all`]; refused while the run is at work.
-    pub fn one(&self, number: u64, why: Why) -> Result<Option<RolledBackRun>> {
+    pub fn one(&self, number: u64, why: RollbackReason) -> Result<Option<RolledBackRun>> {
         self.roll_back(number, why, |journal, done, aftermath| self.settled(journal, done, aftermath, &mut || {}))
     }
 
@@ -114,7 +115,7 @@ impl<'a> Recovery<'a> {
     ///
     /// # Errors
     /// As [`Recovery::one`].
-    pub fn files_of_one(&self, number: u64, why: Why) -> Result<Option<RolledBackRun>> {
+    pub fn files_of_one(&self, number: u64, why: RollbackReason) -> Result<Option<RolledBackRun>> {
         self.roll_back(number, why, |journal, done, aftermath| {
             for reload in journal.reloads.iter().filter(|reload| reload.is_schedule()) {
                 let linked = services::reconcile_links(&reload.schedule, self.systemd).map_err(Error::from);
@@ -130,12 +131,12 @@ impl<'a> Recovery<'a> {
     fn roll_back(
         &self,
         number: u64,
-        why: Why,
-        settle: impl FnOnce(&Journal, &RolledBack, &mut Aftermath) -> Settlement,
+        why: RollbackReason,
+        settle: impl FnOnce(&Journal, &RollbackReport, &mut Aftermath) -> Settlement,
     ) -> Result<Option<RolledBackRun>> {
         let Some(Journal { run, .. }) = transaction::look(self.state, number)? else { return Ok(None) };
         let mut aftermath = Aftermath::default();
-        let settle = |journal: &Journal, done: &RolledBack| settle(journal, done, &mut aftermath);
+        let settle = |journal: &Journal, done: &RollbackReport| settle(journal, done, &mut aftermath);
         let files = transaction::roll_back_run(self.state, self.root, number, settle)?;
         Ok(files.map(|files| self.record(RolledBackRun { run, files, aftermath }, why)))
     }
@@ -146,7 +147,7 @@ impl<'a> Recovery<'a> {
     pub fn settled(
         &self,
         journal: &Journal,
-        done: &RolledBack,
+        done: &RollbackReport,
         aftermath: &mut Aftermath,
         begins: &mut dyn FnMut(),
     ) -> Settlement {
@@ -168,21 +169,21 @@ impl<'a> Recovery<'a> {
     fn restored_again(
         &self,
         journal: &Journal,
-        done: &RolledBack,
-        programs: &[(String, Result<Ended>)],
+        done: &RollbackReport,
+        programs: &[(String, Result<StepRollback>)],
         aftermath: &mut Aftermath,
     ) -> Result<()> {
         if programs.is_empty() {
             return Ok(());
         }
         let again = transaction::restore_again(self.state, self.root, journal.run.run)?;
-        let is_told = |left: &LeftAlone| done.left_alone.iter().any(|told| told.path == left.path);
+        let is_told = |left: &UntouchedFile| done.left_alone.iter().any(|told| told.path == left.path);
         aftermath.left_alone.extend(again.left_alone.into_iter().filter(|left| !is_told(left)));
         Ok(())
     }
 
     /// Tells the services, and looks; what the sshds use then.
-    fn told(&self, journal: &Journal, done: &RolledBack, aftermath: &mut Aftermath) -> StillNamed {
+    fn told(&self, journal: &Journal, done: &RollbackReport, aftermath: &mut Aftermath) -> StillNamed {
         let all: Vec<&Reload> = journal.reloads.iter().collect();
         let untold = || self.tell_all(&journal.run, &all, None, &|| Ok(()));
         let mut named = StillNamed::nothing();
@@ -237,7 +238,7 @@ impl<'a> Recovery<'a> {
         let boot = facts::boot();
         // The files are as before by now: an sshd that was signalled, and has not read its files yet, reads the restored ones.
         let seen = has_read(before, sshd.listener.as_ref(), boot.as_deref());
-        let read = if seen == Read::Unknown && was_told { Read::Yes } else { seen };
+        let read = if seen == ReadState::Unknown && was_told { ReadState::Yes } else { seen };
         let look = || may_reload(sshd, before, read);
         let told = |(_, outcome): &(_, Result<ReloadResult>)| {
             matches!(
@@ -275,11 +276,11 @@ impl<'a> Recovery<'a> {
                 | Err(_) => false,
             })
         };
-        if read != Read::No && !sshd.listener.as_ref().is_none_or(is_told) {
+        if read != ReadState::No && !sshd.listener.as_ref().is_none_or(is_told) {
             return (aftermath, StillNamed::Unknown);
         }
         // A configuration that cannot be read may name anything.
-        let named = unchanged::contents(before.config.as_path()).map_or(StillNamed::Unknown, StillNamed::Named);
+        let named = config_digest::contents(before.config.as_path()).map_or(StillNamed::Unknown, StillNamed::Named);
         (aftermath, named)
     }
 
@@ -323,7 +324,7 @@ impl<'a> Recovery<'a> {
         outcome
     }
 
-    fn record(&self, mut done: RolledBackRun, why: Why) -> RolledBackRun {
+    fn record(&self, mut done: RolledBackRun, why: RollbackReason) -> RolledBackRun {
         let detail = format!("rolled back ({why}): {done}");
         let told = format!("rolled back, {why}: {done}");
         let recorded = self.log.conclude(&event(&done.run, Kind::Ended).detail(&detail), Ending::RolledBack, &told);

@@ -4,11 +4,11 @@
 use super::roll_back::Aftermath;
 use warded_lib::{
     error::{Error, Result, UNCHANGED},
-    transaction::RolledBack,
+    transaction::RollbackReport,
 };
 
 /// The failure, with what state the machine is in now.
-pub(super) fn told(error: Error, restored: Result<RolledBack>, aftermath: &Aftermath) -> Error {
+pub(super) fn told(error: Error, restored: Result<RollbackReport>, aftermath: &Aftermath) -> Error {
     let restored = match restored {
         Ok(restored) => restored,
         Err(failed) => {
@@ -43,17 +43,17 @@ mod tests {
     use warded_lib::{
         error::Exit,
         machine::{service::Service, services::ReloadResult},
-        transaction::{LeftAlone, Reload},
+        transaction::{Reload, UntouchedFile},
     };
 
-    fn restored(left_alone: &[&str]) -> RolledBack {
+    fn restored(left_alone: &[&str]) -> RollbackReport {
         let service = Service { systemd: Vec::new(), direct: None };
-        let left = |why: &&str| LeftAlone { path: "/x".parse().unwrap(), why: (*why).to_owned() };
-        RolledBack {
+        let left = |why: &&str| UntouchedFile { path: "/x".parse().unwrap(), why: (*why).to_owned() };
+        RollbackReport {
             restored: vec!["/y".parse().unwrap()],
             left_alone: left_alone.iter().map(left).collect(),
             reloads: vec![Reload::service("ssh".parse().unwrap(), service)],
-            ..RolledBack::default()
+            ..RollbackReport::default()
         }
     }
 
@@ -86,7 +86,7 @@ mod tests {
             ),
             (Err(Error::failed("a disk")), not_told(), Exit::Degraded, "not all could be put back: error: a disk"),
             (Err(Error::failed("a disk")), lost(), Exit::Degraded, "sshd does not listen any more"),
-            (Ok(RolledBack::default()), Aftermath::default(), Exit::Refused, UNCHANGED),
+            (Ok(RollbackReport::default()), Aftermath::default(), Exit::Refused, UNCHANGED),
         ];
         for (restored, aftermath, exit, says) in cases {
             let error = told(Error::refused("it went wrong").state("of old"), restored, &aftermath);

@@ -1,7 +1,7 @@
 //! Certificates that the CA signs with another key than those in whose place they come. They are put off: clients that
 //! know only the CA's former key accept the present ones as long as these last.
 
-use super::{Planned, Work};
+use super::{PlannedRun, Work};
 use crate::context::Context;
 use jiff::Timestamp;
 use ssh_key::PublicKey;
@@ -47,7 +47,7 @@ fn of_present(
         .find_map(|present| rotation::new_signer(present, signer, ca::now(), context.rotation_terms()))
 }
 
-impl Planned<'_> {
+impl PlannedRun<'_> {
     /// Which of the requested certificates would come from a new key of the CA, as far as its list of keys tells.
     #[must_use]
     pub fn new_signers(&self, context: &Context) -> Vec<NewSigner> {

@@ -2,7 +2,7 @@
 //! read at its start until it is reloaded. They were installed without a reload. No file changes here, so
 //! there is nothing to journal and nothing to roll back.
 
-use super::{Planned, Reporter, Stage, Work, end_failed, end_served, prove::Guard, settle};
+use super::{PlannedRun, Reporter, Stage, Work, end_failed, end_served, prove::Guard, settle};
 use crate::{broker::Identity, context::Context, enrolment::Enrolments};
 use ssh_key::HashAlg;
 use std::{collections::BTreeMap, path::Path};
@@ -12,18 +12,18 @@ use warded_lib::{
     change_set::review::ServiceChange,
     error::{Error, Exit, Result, UNCHANGED},
     guard::{
-        Former, OfferedCertificate,
-        former::{former, keeps_certificates},
+        FormerKey, OfferedCertificate,
+        former_key::{former, keeps_certificates},
         live,
     },
     machine::{
         facts::Init,
         service::ServiceOperation,
-        services::{ReloadFault, ReloadResult, Told},
+        services::{ReloadDelivery, ReloadFault, ReloadResult},
         signals::Shield,
         sshd::{
             Effective, host_key,
-            tree::{Overlay, Staged},
+            tree::{Overlay, StagedFiles},
         },
     },
     transaction::Reload,
@@ -35,7 +35,7 @@ pub struct PendingReload {
     /// Certificates on disk in whose place others are served, or none.
     pub certificates: Vec<Certificate>,
     /// Keys that sshd offers, and that a reload would end.
-    pub former: Vec<Former>,
+    pub former: Vec<FormerKey>,
     /// Why what is served cannot be told, if that is so.
     pub unseen: Option<Error>,
     /// The services that the policy lets the procedure reload.
@@ -44,7 +44,7 @@ pub struct PendingReload {
 
 /// The report on a reload that changed no file.
 #[derive(Debug)]
-pub struct Served {
+pub struct ReloadReport {
     /// How each service was reloaded.
     pub reloads: Vec<(String, ReloadResult)>,
     /// The serial numbers of what is served now.
@@ -81,11 +81,11 @@ impl PendingReload {
 ///
 /// # Errors
 /// What is served cannot be told; nothing was changed.
-pub fn unserved(context: &Context, planned: &Planned<'_>) -> Result<PendingReload> {
+pub fn unserved(context: &Context, planned: &PlannedRun<'_>) -> Result<PendingReload> {
     look(context, planned).map_err(Error::or_unchanged)
 }
 
-fn look(context: &Context, planned: &Planned<'_>) -> Result<PendingReload> {
+fn look(context: &Context, planned: &PlannedRun<'_>) -> Result<PendingReload> {
     let identity = &planned.identity;
     let enrolments = Enrolments::load(&context.state)?;
     let enrolled = enrolments.of(&context.places.sshd_config).filter(|enrolled| enrolled.policy == identity.policy);
@@ -138,7 +138,7 @@ fn look(context: &Context, planned: &Planned<'_>) -> Result<PendingReload> {
 
 /// The certificates that sshd would serve if it were started now, with the fingerprints of their keys.
 fn on_disk(effective: &Effective) -> BTreeMap<String, Certificate> {
-    let (mut found, nothing) = (BTreeMap::new(), Staged::new());
+    let (mut found, nothing) = (BTreeMap::new(), StagedFiles::new());
     for path in effective.values("hostcertificate") {
         let read = Overlay(&nothing).read(Path::new(path));
         let Some(certificate) = read.ok().and_then(|bytes| certificate::parse(&bytes).ok()) else { continue };
@@ -162,7 +162,7 @@ pub fn carry_out(
     work: &Work,
     unserved: &PendingReload,
     reporter: &dyn Reporter,
-) -> Result<Served> {
+) -> Result<ReloadReport> {
     let failed = |error: Error, state: &str| {
         end_failed(context, identity, &error);
         error.or_state(state)
@@ -195,20 +195,20 @@ pub fn carry_out(
     let verified = guard.verify(work).map_err(|error| failed(error, "sshd was reloaded; no file was changed"))?;
     end_served(context, identity, work, &unserved.services())
         .map_err(|error| error.or_state("no file was changed; sshd was reloaded, and serves what is on disk"))?;
-    Ok(Served { reloads, certificates: verified.map(|verified| verified.certificates).unwrap_or_default() })
+    Ok(ReloadReport { reloads, certificates: verified.map(|verified| verified.certificates).unwrap_or_default() })
 }
 
 /// What state the machine is in after a reload failed; `before` are the services that were reloaded before that.
-fn state(service: &str, told: Told, before: &[&str]) -> String {
+fn state(service: &str, told: ReloadDelivery, before: &[&str]) -> String {
     let mut parts = vec!["no file was changed".to_owned()];
     if !before.is_empty() {
         parts.push(format!("reloaded: {}", before.join(", ")));
     }
     parts.push(match told {
-        Told::No if before.is_empty() => return UNCHANGED.to_owned(),
-        Told::No => format!("not told to reload: {service}"),
-        Told::Unknown => format!("{service} may have reloaded, or may have ended"),
-        Told::Yes => format!("{service} was reloaded"),
+        ReloadDelivery::No if before.is_empty() => return UNCHANGED.to_owned(),
+        ReloadDelivery::No => format!("not told to reload: {service}"),
+        ReloadDelivery::Unknown => format!("{service} may have reloaded, or may have ended"),
+        ReloadDelivery::Yes => format!("{service} was reloaded"),
     });
     parts.join("; ")
 }
@@ -220,15 +220,15 @@ mod tests {
     #[test]
     fn the_state_says_which_service_was_told() {
         for (told, before, words) in [
-            (Told::No, &[][..], UNCHANGED),
-            (Told::No, &["a"], "no file was changed; reloaded: a; not told to reload: ssh"),
-            (Told::Unknown, &[], "no file was changed; ssh may have reloaded, or may have ended"),
+            (ReloadDelivery::No, &[][..], UNCHANGED),
+            (ReloadDelivery::No, &["a"], "no file was changed; reloaded: a; not told to reload: ssh"),
+            (ReloadDelivery::Unknown, &[], "no file was changed; ssh may have reloaded, or may have ended"),
             (
-                Told::Unknown,
+                ReloadDelivery::Unknown,
                 &["a", "b"],
                 "no file was changed; reloaded: a, b; ssh may have reloaded, or may have ended",
             ),
-            (Told::Yes, &[], "no file was changed; ssh was reloaded"),
+            (ReloadDelivery::Yes, &[], "no file was changed; ssh was reloaded"),
         ] {
             assert_eq!(state("ssh", told, before), words);
         }

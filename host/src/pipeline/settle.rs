@@ -6,7 +6,7 @@ use warded_lib::{
     machine::{
         action::Step,
         service::ServiceOperation,
-        services::{self, ReloadFault, ReloadResult, Told},
+        services::{self, ReloadDelivery, ReloadFault, ReloadResult},
         sshd::Sshd,
     },
     transaction::Reload,
@@ -65,7 +65,7 @@ pub fn reload(
     match &outcome {
         Ok(reloaded) => {
             let is_untold = matches!(reloaded, ReloadResult::NotRunning | ReloadResult::LeftStopped { .. });
-            let told = if is_untold { Told::No } else { Told::Yes };
+            let told = if is_untold { ReloadDelivery::No } else { ReloadDelivery::Yes };
             log.append(&event(Kind::Result).detail(&reloaded.to_string()))
                 .map_err(|error| ReloadFault { told, error })?;
         }

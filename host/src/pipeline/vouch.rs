@@ -7,7 +7,7 @@
 pub mod certified;
 
 use crate::{broker::session::Session, context::Context};
-use certified::Certified;
+use certified::CertifiedKeys;
 use ssh_key::PublicKey;
 use std::path::PathBuf;
 use warded_lib::{
@@ -45,14 +45,14 @@ impl Voucher {
 #[derive(Debug, Default)]
 pub struct HostKeyRecords {
     vouchers: Vec<Voucher>,
-    certified: Certified,
+    certified: CertifiedKeys,
 }
 
 impl HostKeyRecords {
     /// Looks at the host keys, and records those that have a certificate.
     #[must_use]
     pub fn look(context: &Context, session: &mut Session) -> Self {
-        let mut certified = Certified::load(&context.state);
+        let mut certified = CertifiedKeys::load(&context.state);
         let mut vouchers = Vec::new();
         for (public, own) in own_certificates(session) {
             let Voucher { key, certificate, .. } = &own;

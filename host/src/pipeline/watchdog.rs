@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     context::{Context, Options},
-    outcomes::Why,
+    outcomes::RollbackReason,
 };
 use jiff::Timestamp;
 use std::{
@@ -141,17 +141,17 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
 
     let why = match listen(&lines()?, limit) {
         End::Ended => return Ok(Exit::Done),
-        End::Gone => Why::Died,
+        End::Gone => RollbackReason::Died,
         End::Hung => {
             parent.kill();
-            Why::Hung
+            RollbackReason::Hung
         }
         End::Await => match wait(&state, number, &journal, &terminated) {
-            Awaited::Ended => return Ok(Exit::Done),
-            Awaited::TimeIsOver => Why::Unconfirmed,
-            Awaited::GoingDown => {
+            WaitEnd::Ended => return Ok(Exit::Done),
+            WaitEnd::TimeIsOver => RollbackReason::Unconfirmed,
+            WaitEnd::GoingDown => {
                 // What fails now, the next start or command does.
-                Recovery::new(&state, &root, &log).files_of_one(number, Why::ShutDown)?;
+                Recovery::new(&state, &root, &log).files_of_one(number, RollbackReason::ShutDown)?;
                 drop(announce(options));
                 return Ok(Exit::Done);
             }
@@ -217,7 +217,7 @@ fn lines() -> Result<Receiver<String>> {
 }
 
 /// How the wait for a confirmation ended.
-enum Awaited {
+enum WaitEnd {
     Ended,
     TimeIsOver,
     GoingDown,
@@ -226,30 +226,30 @@ enum Awaited {
 /// Waits until the run was confirmed, or its time is over by either clock: one may be set, the
 /// other stands still while the machine sleeps. Or until the machine goes down: everything is sent SIGTERM then, and
 /// at other times, too.
-fn wait(state: &StateDir, number: u64, journal: &Journal, terminated: &AtomicBool) -> Awaited {
-    let Some(confirm) = &journal.confirm else { return Awaited::TimeIsOver };
+fn wait(state: &StateDir, number: u64, journal: &Journal, terminated: &AtomicBool) -> WaitEnd {
+    let Some(confirm) = &journal.confirm else { return WaitEnd::TimeIsOver };
     let systemd = Facts::read(Path::new("/")).init == Init::Systemd;
     let left = Duration::try_from(confirm.until - Timestamp::now()).unwrap_or_default();
     let deadline = Instant::now() + left;
     let mut questions = 0;
     while Instant::now() < deadline && Timestamp::now() < confirm.until {
         if has_ended(state, number).unwrap_or_default() {
-            return Awaited::Ended;
+            return WaitEnd::Ended;
         }
         if terminated.swap(false, Ordering::Relaxed) {
             questions = QUESTIONS;
         }
         if questions > 0 && services::is_going_down(systemd) {
-            return Awaited::GoingDown;
+            return WaitEnd::GoingDown;
         }
         questions = questions.saturating_sub(1);
         thread::sleep(LOOK);
     }
-    Awaited::TimeIsOver
+    WaitEnd::TimeIsOver
 }
 
 /// Rolls the run back. Its process may still be on its way out, or another may be about the same.
-fn give_up_on(recovery: &Recovery<'_>, number: u64, why: Why, patience: Duration) -> Result<()> {
+fn give_up_on(recovery: &Recovery<'_>, number: u64, why: RollbackReason, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(20);
     loop {

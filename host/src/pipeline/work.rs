@@ -5,7 +5,7 @@ mod order;
 mod queue;
 
 use super::{
-    Planned, Terms,
+    PlannedRun, Terms,
     vouch::{HostKeyRecords, Voucher},
 };
 use crate::broker::Identity;
@@ -22,7 +22,7 @@ use warded_lib::{
         staged::{After, StagedChange},
     },
     error::{Error, Result},
-    guard::{Authorship, MayChange, unchanged::Digests},
+    guard::{Authorship, MayChange, config_digest::Digests},
     machine::{
         action::Step, keys::replaced::KeyReplacement, path::AbsolutePath, schedule::SCHEDULE,
         service::ServiceOperation, users,
@@ -82,7 +82,7 @@ enum Source {
 impl Work {
     /// The work that a plan amounts to.
     #[must_use]
-    pub fn of(planned: Planned<'_>, terms: Terms) -> Self {
+    pub fn of(planned: PlannedRun<'_>, terms: Terms) -> Self {
         let services = &planned.granting.policy.services;
         let changes = planned.session.changes;
         let reload = |(operation, name): &(ServiceOperation, Name)| {

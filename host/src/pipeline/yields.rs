@@ -6,7 +6,7 @@ use sshd_config::block;
 use std::sync::Arc;
 use warded_lib::{
     error::{Error, Result},
-    machine::action::{Action, Filled, Kind, Seen, StateValue},
+    machine::action::{Action, Invocation, Kind, StateChange, StateValue},
     name::Name,
     text::count,
 };
@@ -28,7 +28,7 @@ pub(super) fn check(session: &mut Session) -> Result<()> {
 
 /// What the run stages for a query's copies is in its answer, so the answer is the file.
 fn check_query(session: &mut Session, name: &Name, action: &Action) -> Result<()> {
-    let query = Filled::new(name, action, [], "").map_err(Error::from)?;
+    let query = Invocation::new(name, action, [], "").map_err(Error::from)?;
     if !session.changes.is_copied_from(&query, &session.root).map_err(Error::from)? {
         return Ok(());
     }
@@ -44,7 +44,7 @@ fn check_query(session: &mut Session, name: &Name, action: &Action) -> Result<()
 fn check_change(session: &mut Session, name: &Name) -> Result<()> {
     let left = left(session)?;
     let of_it = session.changes.steps().iter().filter(|step| step.change.name == *name);
-    for Seen { before, after, .. } in of_it.filter_map(|step| step.seen.as_ref()) {
+    for StateChange { before, after, .. } in of_it.filter_map(|step| step.seen.as_ref()) {
         let (before, after) = (text(before), text(after));
         // A block behind a last line that has no end gives it one.
         let ended = |mut text: Vec<u8>| {

@@ -21,7 +21,7 @@ use warded_lib::{
 
 /// A higher version than the accepted one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Newer {
+pub struct NewerVersion {
     pub name: String,
     /// The version that is offered.
     pub version: String,
@@ -34,7 +34,7 @@ pub struct Newer {
     pub path: PathBuf,
 }
 
-impl Newer {
+impl NewerVersion {
     /// The command that accepts it.
     #[must_use]
     pub fn next(&self) -> String {
@@ -42,7 +42,7 @@ impl Newer {
     }
 }
 
-impl fmt::Display for Newer {
+impl fmt::Display for NewerVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, version, accepted, .. } = self;
         write!(f, "{name} {version} is offered, and {accepted} is accepted: {}", self.next())
@@ -52,18 +52,18 @@ impl fmt::Display for Newer {
 /// The higher version that `directory` offers of an accepted policy: in a file of the name that the accepted component
 /// came from, or in NAME.wasm. What cannot be read there, or others could have written, is no offer.
 #[must_use]
-pub fn newer(directory: &Path, granting: &BoundPolicy) -> Option<Newer> {
+pub fn newer(directory: &Path, granting: &BoundPolicy) -> Option<NewerVersion> {
     let Origin::File(accepted_file) = &granting.origin else { return None };
     let source = accepted::provenance(accepted_file, &granting.digest).and_then(|provenance| provenance.source);
     let names = [source.filter(|name| lock::is_file_name(name)), Some(format!("{}.wasm", granting.policy.name))];
     names.into_iter().flatten().find_map(|name| offer(&directory.join(name), &granting.policy))
 }
 
-fn offer(file: &Path, accepted: &Policy) -> Option<Newer> {
+fn offer(file: &Path, accepted: &Policy) -> Option<NewerVersion> {
     let component =
         files::read_ours(file, read::MAX_COMPONENT_BYTES, |why| Error::failed(why.to_string())).ok().flatten()?;
     let offered = Policy::parse(&imports::request(&component).ok()??, "the component's request").ok()?;
-    (offered.name == accepted.name && is_higher(&offered.version, &accepted.version)).then(|| Newer {
+    (offered.name == accepted.name && is_higher(&offered.version, &accepted.version)).then(|| NewerVersion {
         name: offered.name.to_string(),
         version: neutral(&offered.version),
         accepted: neutral(&accepted.version),

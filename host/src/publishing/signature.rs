@@ -43,7 +43,7 @@ pub fn revoked_signers(allowed: &Path) -> PathBuf {
 
 /// What ssh-keygen says of a signature that is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedSignature {
     /// The key, as ssh-keygen names it.
     pub key: String,
     /// Until when it may sign, by `allowed_signers` and by its certificate; none: no end is known.
@@ -62,7 +62,7 @@ pub fn verify(
     (text, signature): (&[u8], &[u8]),
     signers: &[u8],
     revoked: Option<&[u8]>,
-) -> Result<Verified> {
+) -> Result<VerifiedSignature> {
     refuse_everybody(signers)?;
     let question = Question::new((NAMESPACE, &manifest.publisher), (text, signature), signers, revoked)?;
     let key = question.ask(None)?.map_err(|why| {
@@ -74,7 +74,7 @@ pub fn verify(
             )
     })?;
     let until = question.until(Timestamp::now())?;
-    Ok(Verified { key, until })
+    Ok(VerifiedSignature { key, until })
 }
 
 /// Asks ssh-keygen whether a signature is one of this text that `identity` may make by `signers`, and by no key that is

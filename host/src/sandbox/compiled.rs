@@ -11,9 +11,9 @@ const KEPT_BYTES: u64 = 256 << 20;
 
 /// The cache in a state directory: only its owner can have written what is in it.
 #[derive(Clone, Debug)]
-pub struct Compiled(StateDir);
+pub struct CompiledCache(StateDir);
 
-impl Compiled {
+impl CompiledCache {
     /// The cache in a state directory.
     #[must_use]
     pub fn in_state(state: &StateDir) -> Self {

@@ -21,7 +21,7 @@ use crate::{
     },
     sandbox::{
         bindings::warded::host::types,
-        limits::{self, Taken},
+        limits::{self, ResourceUse},
         watch::Clock,
     },
 };
@@ -36,7 +36,7 @@ pub(super) struct State {
     broker: Broker,
     session: Session,
     handles: ResourceTable,
-    taken: Taken,
+    taken: ResourceUse,
     clock: Clock,
     calls: usize,
 }
@@ -45,10 +45,10 @@ impl State {
     pub(super) fn new(broker: Broker, session: Session, clock: Clock) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(limits::HANDLES);
-        Self { broker, session, handles, taken: Taken::default(), clock, calls: 0 }
+        Self { broker, session, handles, taken: ResourceUse::default(), clock, calls: 0 }
     }
 
-    pub(super) fn taken(&mut self) -> &mut Taken {
+    pub(super) fn taken(&mut self) -> &mut ResourceUse {
         &mut self.taken
     }
 

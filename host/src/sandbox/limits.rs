@@ -65,13 +65,13 @@ pub(crate) fn too_many(error: &wasmtime::Error) -> Option<Error> {
 /// What the memories and tables of one component take together: wasmtime's own limiter counts each
 /// by itself.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
+pub(crate) struct ResourceUse {
     memory: usize,
     elements: usize,
 }
 
 /// A guest that wants too much is ended: there is nothing for it to handle.
-impl ResourceLimiter for Taken {
+impl ResourceLimiter for ResourceUse {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         self.memory = self.memory.saturating_add(desired.saturating_sub(current));
         if self.memory > MEMORY_BYTES {

@@ -2,7 +2,7 @@
 //! compiler earlier.
 #![expect(unsafe_code, reason = "wasmtime cannot check machine code; where it comes from is what makes it safe")]
 
-use super::{compiled::Compiled, compiler};
+use super::{compiled::CompiledCache, compiler};
 use warded_lib::{
     digest::Digest,
     error::{Error, Result},
@@ -22,7 +22,7 @@ pub(super) fn load(engine: &Engine, code: &'static [u8]) -> Option<Component> {
 
 /// Loads machine code that an earlier run kept. None where there is none, or this processor or this wasmtime cannot
 /// run it.
-pub(super) fn load_kept(engine: &Engine, kept: &Compiled, component: &Digest) -> Option<Component> {
+pub(super) fn load_kept(engine: &Engine, kept: &CompiledCache, component: &Digest) -> Option<Component> {
     let code = kept.find(component)?;
     // SAFETY: `code` was made from the component by an earlier run of this user, as below, or by `warded policy compile`,
     // and this user put it there. Nobody else can write to the directory that it lies in (`StateDir` sees to that), and
@@ -34,7 +34,7 @@ pub(super) fn load_kept(engine: &Engine, kept: &Compiled, component: &Digest) ->
 ///
 /// # Errors
 /// It cannot be compiled.
-pub(super) fn compile(engine: &Engine, component: &[u8], kept: Option<(&Compiled, &Digest)>) -> Result<Component> {
+pub(super) fn compile(engine: &Engine, component: &[u8], kept: Option<(&CompiledCache, &Digest)>) -> Result<Component> {
     let directory = kept.map(|(cache, _)| cache.directory());
     let code = compiler::compile(component, directory.as_deref())?;
     if let Some((cache, digest)) = kept {

@@ -2,7 +2,7 @@
 
 use super::{
     bindings::{Capabilities, warded::host::types},
-    compiled::Compiled,
+    compiled::CompiledCache,
     guest_error, limits, precompiled, procedures,
     watch::{Clock, EPOCHS, Watch},
 };
@@ -55,7 +55,7 @@ impl Component {
     /// As [`Component::load`].
     pub fn load_in_time(
         granting: &BoundPolicy,
-        cache: Option<&Compiled>,
+        cache: Option<&CompiledCache>,
         overdue: impl Fn(&'static str) + Send + 'static,
     ) -> Result<Self> {
         let (engine, clock) = (new_engine()?, Clock::default());

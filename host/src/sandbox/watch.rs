@@ -36,9 +36,9 @@ struct Calls {
 
 impl Clock {
     /// A host call begins. It ends when the result is dropped.
-    pub(crate) fn enter(&self, capability: &'static str) -> InCall {
+    pub(crate) fn enter(&self, capability: &'static str) -> CallGuard {
         self.calls().now = Some((capability, Instant::now()));
-        InCall(self.clone())
+        CallGuard(self.clone())
     }
 
     /// How long the calls that have ended took together.
@@ -70,9 +70,9 @@ impl Clock {
 
 /// Marks a host call as under way.
 #[derive(Debug)]
-pub(crate) struct InCall(Clock);
+pub(crate) struct CallGuard(Clock);
 
-impl Drop for InCall {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         self.0.leave();
     }

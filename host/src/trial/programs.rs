@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use warded_lib::{
-    machine::action::{Call, Code, Fault, Filled, Output, Ran, Runner, Seen, StateValue, Step},
+    machine::action::{Call, Code, Fault, Invocation, Output, RawOutput, Runner, StateChange, StateValue, Step},
     name::Name,
 };
 
@@ -22,7 +22,7 @@ pub(super) enum Failure {
 
 /// What queries print, by their actions' names; and what becomes of that.
 #[derive(Debug)]
-pub(super) struct Scripted(Mutex<Documents>);
+pub(super) struct ScriptedPrograms(Mutex<Documents>);
 
 #[derive(Debug, Default)]
 struct Documents {
@@ -37,13 +37,13 @@ struct Documents {
 #[derive(Debug, Default)]
 struct Next {
     /// Where its state is seen, and what that becomes; none: nowhere.
-    state: Option<(Seen, StateValue)>,
+    state: Option<(StateChange, StateValue)>,
     /// What it has to print, and how it ends, to have succeeded.
     printed: String,
     status: i32,
 }
 
-impl Scripted {
+impl ScriptedPrograms {
     pub(super) fn new(printed: BTreeMap<Name, String>) -> Self {
         Self(Mutex::new(Documents { printed, ..Documents::default() }))
     }
@@ -75,8 +75,8 @@ impl Scripted {
     }
 }
 
-impl Runner for Scripted {
-    fn run(&self, call: &Call) -> Result<Ran, Fault> {
+impl Runner for ScriptedPrograms {
+    fn run(&self, call: &Call) -> Result<RawOutput, Fault> {
         let mut documents = self.lock();
         if call.is_change {
             return documents.change(call);
@@ -89,7 +89,7 @@ impl Runner for Scripted {
 }
 
 impl Documents {
-    fn change(&mut self, call: &Call) -> Result<Ran, Fault> {
+    fn change(&mut self, call: &Call) -> Result<RawOutput, Fault> {
         let failure = self.failure.take();
         let Next { state, printed, status } = std::mem::take(&mut self.next);
         if failure == Some(Failure::Before) {
@@ -112,12 +112,12 @@ impl Documents {
     }
 }
 
-fn ended(status: i32, printed: &str) -> Ran {
-    Ran { status: Some(status), stdout: printed.as_bytes().to_vec().into(), ..Ran::default() }
+fn ended(status: i32, printed: &str) -> RawOutput {
+    RawOutput { status: Some(status), stdout: printed.as_bytes().to_vec().into(), ..RawOutput::default() }
 }
 
 /// What a query prints after a change, and what that took out of a list. None: it printed nothing in which such a state can be.
-fn becomes(now: &str, seen: &Seen, to: &StateValue, taken: Option<Value>) -> Option<(String, Option<Value>)> {
+fn becomes(now: &str, seen: &StateChange, to: &StateValue, taken: Option<Value>) -> Option<(String, Option<Value>)> {
     let document = || serde_json::from_str::<Value>(now).ok();
     let is_text = !matches!(&seen.query.action.output, Some(Output::Json(_)));
     Some(match (to, &seen.state.member) {
@@ -136,7 +136,7 @@ fn becomes(now: &str, seen: &Seen, to: &StateValue, taken: Option<Value>) -> Opt
 }
 
 /// What an appliance makes: each member that the query shows is 1.
-fn made(query: &Filled) -> Value {
+fn made(query: &Invocation) -> Value {
     let members = match &query.action.output {
         Some(Output::Json(members)) => members.as_slice(),
         Some(Output::Text(_) | Output::File(_)) | None => &[],

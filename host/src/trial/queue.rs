@@ -7,7 +7,7 @@ use crate::{
 };
 use warded_lib::{
     error::Result,
-    machine::action::Ended,
+    machine::action::StepRollback,
     transaction::{StillNamed, Transaction},
 };
 
@@ -48,8 +48,8 @@ pub(super) fn fails(steps: &Steps<'_>, identity: &Identity, work: &Work, fault: 
             let ended = expected.and_then(|()| step.roll_back(steps.context().runner.as_ref(), &mut || {}));
             let why = match ended {
                 // What nothing undoes stays, as on a machine.
-                Ok(Ended::LeftAlone(why)) if step.seen.is_some() => why,
-                Ok(Ended::AsBefore | Ended::RolledBack | Ended::LeftAlone(_)) => continue,
+                Ok(StepRollback::LeftAlone(why)) if step.seen.is_some() => why,
+                Ok(StepRollback::AsBefore | StepRollback::RolledBack | StepRollback::LeftAlone(_)) => continue,
                 Err(fault) => fault.message,
             };
             left.push(format!("`run {}` was not rolled back: {why}", step.change.name));

@@ -7,7 +7,7 @@ use crate::{
         recording::{self, Divergence, Tape},
         session::{Renewal, Session},
     },
-    context::OnHang,
+    context::HangHandler,
     sandbox::{self, granting::BoundPolicy},
 };
 use std::{collections::BTreeMap, rc::Rc};
@@ -35,7 +35,7 @@ pub struct ReplayResult {
 ///
 /// # Errors
 /// The component has no such procedure, or cannot be run.
-pub fn replay(granting: &BoundPolicy, recording: &Recording, on_hang: OnHang) -> Result<ReplayResult> {
+pub fn replay(granting: &BoundPolicy, recording: &Recording, on_hang: HangHandler) -> Result<ReplayResult> {
     let head = &recording.head;
     let procedure = granting.policy.procedures.get(&head.procedure).ok_or_else(|| {
         Error::refused(format!("the recording is of {}, and this component has no such procedure", head.procedure))

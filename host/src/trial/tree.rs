@@ -2,12 +2,12 @@
 #![expect(clippy::disallowed_methods, reason = "a machine of its own, in a private directory")]
 
 use super::{
-    programs::Scripted,
+    programs::ScriptedPrograms,
     scenario::{Machine, Sshd},
 };
 use crate::{
     broker::answers::SshdAnswers,
-    context::{Context, OnHang, Options},
+    context::{Context, HangHandler, Options},
 };
 use ssh_key::PublicKey;
 use std::{
@@ -25,7 +25,7 @@ use warded_lib::{
     machine::{
         facts::Facts,
         files::Root,
-        keys::{self, public::Public},
+        keys::{self, public::RawPublicKey},
         path::AbsolutePath,
         scratch::Scratch,
         sshd::{
@@ -45,13 +45,13 @@ pub(super) struct Tree {
     scratch: Scratch,
     pub(super) context: Context,
     /// Runs actions of the policy in the context.
-    pub(super) programs: Arc<Scripted>,
+    pub(super) programs: Arc<ScriptedPrograms>,
     /// The CA's keys, which are made again each time, and what stands for them in a scenario.
     authority_keys: Vec<(String, &'static str)>,
 }
 
 impl Tree {
-    pub(super) fn make(machine: &Machine, on_hang: OnHang) -> Result<Self> {
+    pub(super) fn make(machine: &Machine, on_hang: HangHandler) -> Result<Self> {
         refuse_below_links(machine)?;
         let scratch = Scratch::private()?;
         let root = scratch.path().join("root");
@@ -95,9 +95,9 @@ impl Tree {
             let made = directory(inside(path).parent().unwrap_or(&root)).and_then(|()| symlink(target, inside(path)));
             made.map_err(cannot)?;
         }
-        let programs = Arc::new(Scripted::new(machine.queries.clone()));
+        let programs = Arc::new(ScriptedPrograms::new(machine.queries.clone()));
         let mut context = context(&scratch, machine, &public, on_hang)?;
-        context.runner = Arc::<Scripted>::clone(&programs);
+        context.runner = Arc::<ScriptedPrograms>::clone(&programs);
         Ok(Self { scratch, context, programs, authority_keys })
     }
 
@@ -122,7 +122,7 @@ fn refuse_below_links(machine: &Machine) -> Result<()> {
     for path in paths {
         if let Some(link) = machine.links.keys().find(|link| path != *link && path.is_within(link)) {
             return Err(Error::usage(format!("{path} lies below {link}, which is a link in this scenario"))
-                .next("name it by where the link leads"));
+                .next("give the path that the link leads to"));
         }
     }
     Ok(())
@@ -143,7 +143,7 @@ fn context(
     scratch: &Scratch,
     machine: &Machine,
     keys: &BTreeMap<AbsolutePath, PublicKey>,
-    on_hang: OnHang,
+    on_hang: HangHandler,
 ) -> Result<Context> {
     let at = |name: &str| Some(scratch.path().join(name));
     let path = |given: &Option<AbsolutePath>, usual: &str| match given {
@@ -194,7 +194,7 @@ fn answers(sshd: &Sshd, keys: &BTreeMap<AbsolutePath, PublicKey>) -> Result<Sshd
     let signs_by_sha1 = major_minor(&sshd.version).is_some_and(|release| release < CERTIFICATES_HAVE_NAMES);
     let host_key = |path: &AbsolutePath| {
         let line = of(keys, path)?.to_openssh().map_err(|error| Error::failed("cannot write a key").cause(error))?;
-        let public = Public::from_line(&line).ok();
+        let public = RawPublicKey::from_line(&line).ok();
         Ok(HostKey { path: path.as_path().to_owned(), public, standing: Standing::Loaded, signs_by_sha1 })
     };
     let host_keys = sshd.host_keys.iter().map(host_key).collect::<Result<Vec<_>>>()?;

@@ -1,7 +1,7 @@
 //! What a registry answers, and where it is, as the host reads that.
 
 pub use warded_lib::registry::credentials::Credentials;
-pub use warded_lib::registry::{Artifact, Reference, Signed, Version};
+pub use warded_lib::registry::{Artifact, Reference, SignedManifest, Version};
 
 use warded_lib::{
     digest::Digest,
@@ -11,11 +11,11 @@ use warded_lib::{
 
 /// What there is in the manifest of an artifact.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Described {
+pub struct ManifestParts {
     pub component: Digest,
     /// Its bytes.
     pub size: u64,
-    pub signed: Option<Signed>,
+    pub signed: Option<SignedManifest>,
     /// The manifest, written again.
     pub again: Vec<u8>,
 }
@@ -24,11 +24,11 @@ pub struct Described {
 ///
 /// # Errors
 /// It is none.
-pub fn described(bytes: &[u8]) -> Result<Described> {
+pub fn described(bytes: &[u8]) -> Result<ManifestParts> {
     let manifest = manifest::Manifest::parse(bytes)?;
     let component = manifest.component().expect("a manifest that was read has a component");
     let (component, size) = (component.digest, component.size);
-    Ok(Described { component, size, signed: manifest.signed(), again: manifest.to_bytes()? })
+    Ok(ManifestParts { component, size, signed: manifest.signed(), again: manifest.to_bytes()? })
 }
 
 /// The manifest that an artifact is stored with.

@@ -12,7 +12,7 @@ use warded_fuzz::{
         keys,
         sshd::{
             Effective,
-            tree::{Overlay, Staged},
+            tree::{Overlay, StagedFiles},
         },
     },
 };
@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
 /// As a file that sshd's configuration names: what is wrong with it is told.
 fn named(data: &[u8]) {
     let effective = Effective::parse("hostcertificate /fuzz/c\ntrustedusercakeys /fuzz/c\nrevokedkeys /fuzz/c\n");
-    let staged = Staged::from([("/fuzz/c".into(), Some(data.to_vec()))]);
+    let staged = StagedFiles::from([("/fuzz/c".into(), Some(data.to_vec()))]);
     let host_key = PublicKey::new(KeyData::Ed25519(ssh_key::public::Ed25519PublicKey([7; 32])), "");
     for problem in files::problems(&effective, Overlay(&staged), &[host_key], NOW) {
         is_harmless(&problem);

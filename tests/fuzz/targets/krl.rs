@@ -8,7 +8,7 @@ use sshd_config::krl::{Krl, wire_form};
 use warded_fuzz::{
     guard::{MayChange, revocation::refuse_lists},
     is_harmless,
-    machine::sshd::tree::Staged,
+    machine::sshd::tree::StagedFiles,
 };
 
 /// CAs, whose keys have to be keys: sshd takes no list with another.
@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
 
 /// Whether a procedure may put it in place, as far as the host can see.
 fn is_let_through(list: &[u8]) -> bool {
-    let staged = Staged::from([("/fuzz/list".into(), Some(list.to_vec()))]);
+    let staged = StagedFiles::from([("/fuzz/list".into(), Some(list.to_vec()))]);
     match refuse_lists(&staged, &["/fuzz/list".to_owned()], MayChange::Only(&[])) {
         Ok(()) => true,
         Err(error) => {

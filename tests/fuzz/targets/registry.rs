@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use url::Url;
 use warded_fuzz::{
     is_harmless,
-    registry::{Artifact, Credentials, Reference, Signed, authorization, challenged, described, stored},
+    registry::{Artifact, Credentials, Reference, SignedManifest, authorization, challenged, described, stored},
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -34,7 +34,7 @@ fn of_an_artifact(data: &[u8]) {
     let mut parts = data.splitn(3, |byte| *byte == 0);
     let component = parts.next().unwrap_or_default().to_vec();
     let mut text = || parts.next().map(|part| String::from_utf8_lossy(part).into_owned());
-    let signed = text().zip(text()).map(|(manifest, signature)| Signed { manifest, signature });
+    let signed = text().zip(text()).map(|(manifest, signature)| SignedManifest { manifest, signature });
     let artifact = Artifact { component, signed };
     let bytes = stored(&artifact).unwrap();
     let found = described(&bytes).unwrap();

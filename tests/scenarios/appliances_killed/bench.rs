@@ -5,7 +5,7 @@ use super::{
     traced,
 };
 use crate::{
-    scenarios::recovery::kill_points::point::{self, Point, Seen},
+    scenarios::recovery::kill_points::point::{self, Point, TracedPoint},
     support::{
         true_nas::{CERTIFY, REMOVE, TRUST},
         wait::{LONG, wait},
@@ -100,7 +100,7 @@ pub(super) struct Bench<'a> {
     /// As the work leaves it; certificates are others every time.
     new: Kept,
     /// Where it can be killed.
-    pub(super) points: Vec<Seen>,
+    pub(super) points: Vec<TracedPoint>,
     /// How many calls one trace had and the other had not.
     pub(super) left_out: usize,
 }
@@ -139,7 +139,7 @@ impl<'a> Bench<'a> {
             bench.restore();
         }
         let known: BTreeSet<&Point> = traces[traces.len() - 1].iter().map(|seen| &seen.point).collect();
-        let (stable, other): (Vec<&Seen>, Vec<&Seen>) =
+        let (stable, other): (Vec<&TracedPoint>, Vec<&TracedPoint>) =
             traces[0].iter().filter(|seen| seen.counts).partition(|seen| known.contains(&seen.point));
         assert!(stable.len() > 20, "{work:?} makes {} calls", stable.len());
         bench.left_out = other.len();
@@ -149,7 +149,7 @@ impl<'a> Bench<'a> {
 
     /// Kills it there, and its watchdog if that is to be dead; then recovers, and judges.
     pub(super) fn kill(&self, at: usize, alive: bool) -> Result<Outcome, String> {
-        let Seen { point, number, .. } = &self.points[at];
+        let TracedPoint { point, number, .. } = &self.points[at];
         let Point { call, path, nth } = point;
         let options = if point.has_path() {
             format!("-e trace={call} -P \"{path}\" -e inject={call}:signal=KILL:when={nth}")
@@ -209,7 +209,7 @@ impl<'a> Bench<'a> {
 }
 
 /// The calls from the first intent of the queue on; of a recovery, from the first one about a run.
-fn from_queue(work: Work, traced: &traced::Traced) -> Vec<Seen> {
+fn from_queue(work: Work, traced: &traced::Traced) -> Vec<TracedPoint> {
     let begins = if work == Work::Recover {
         traced.seen.iter().position(|seen| seen.counts && seen.whole.starts_with("/var/lib/warded/runs/"))
     } else {

@@ -1,7 +1,7 @@
 //! The appliances: what counts of them, and whether their stored settings and their files agree.
 
 use crate::support::{
-    Knows, Peer, Run,
+    ClientKnowledge, Peer, Run,
     files::Found,
     machine::KEYS,
     nethserver::{NethServer, Properties},
@@ -110,12 +110,12 @@ impl Appliance {
     pub(super) fn lets_in(&self, is_certified: bool) -> Result<(), String> {
         let read = |path: &str| fs::read_to_string(self.file(path)).unwrap();
         for key in KEYS {
-            let run = self.tries(&Knows::Keys(read(&format!("/etc/ssh/ssh_host_{key}_key.pub"))));
+            let run = self.tries(&ClientKnowledge::Keys(read(&format!("/etc/ssh/ssh_host_{key}_key.pub"))));
             if run.code != Some(0) {
                 return Err(format!("who pinned {key} is locked out: {}", run.stderr));
             }
         }
-        let run = self.tries(&Knows::Authority(read("/root/ca/host_ca.pub")));
+        let run = self.tries(&ClientKnowledge::Authority(read("/root/ca/host_ca.pub")));
         if (run.code == Some(0)) == is_certified {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl Appliance {
     }
 
     /// A login. An sshd that has just been told to reload does not listen for a moment.
-    fn tries(&self, knows: &Knows) -> Run {
+    fn tries(&self, knows: &ClientKnowledge) -> Run {
         let end = Instant::now() + LONG;
         loop {
             let tried = self.client(knows).tries();

@@ -2,7 +2,7 @@
 
 use super::machine::Appliance;
 use crate::{
-    scenarios::recovery::kill_points::point::{self, Seen},
+    scenarios::recovery::kill_points::point::{self, TracedPoint},
     support::Run,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,7 +22,7 @@ const OWN: [&str; 4] = ["/var/lib/warded/", "/etc/", "/root/", "/data/"];
 pub(super) struct Traced {
     pub(super) run: Run,
     /// The calls that were traced; the last one is the one that it was killed before.
-    pub(super) seen: Vec<Seen>,
+    pub(super) seen: Vec<TracedPoint>,
     /// Their lines.
     pub(super) trace: String,
 }

@@ -2,7 +2,7 @@
 
 use super::{CERTIFY, files, is_as, serves, serves_certificates};
 use crate::support::{
-    Booted, Knows,
+    Booted, ClientKnowledge,
     wait::{LONG, wait},
 };
 use std::{fs, process::Command};
@@ -13,7 +13,7 @@ const ENDS_ALL: &str = "[Login]\nKillUserProcesses=yes\nKillExcludeUsers=\n";
 /// A login, in which a line is run.
 fn login(machine: &Booted, line: &str) -> Command {
     let key = fs::read_to_string(machine.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
-    machine.client(&Knows::Keys(key)).command(line)
+    machine.client(&ClientKnowledge::Keys(key)).command(line)
 }
 
 /// Certifies the machine in a session that ends at once, with a program that it leaves behind.

@@ -6,7 +6,7 @@ use crate::{
         schedule::{below, certificates, make_due},
     },
     support::{
-        Booted, Init, Knows,
+        Booted, ClientKnowledge, Init,
         machine::{Found, KEYS, tree},
         wait::{LONG, wait},
     },
@@ -54,7 +54,7 @@ fn lives(init: Init, reload: &str) {
     serves_certificates(&machine);
     machine.shell(reload).ends(0);
     // It sends a signal, and does not wait for what comes of it.
-    let authority = Knows::Authority(fs::read_to_string(machine.file("/root/ca/host_ca.pub")).unwrap());
+    let authority = ClientKnowledge::Authority(fs::read_to_string(machine.file("/root/ca/host_ca.pub")).unwrap());
     wait("it listens again", LONG, || machine.client(&authority).tries().code == Some(0));
     assert_eq!(listener(&machine), first, "it was restarted");
 

@@ -3,13 +3,13 @@
 use super::{CERTIFY, left_as_before};
 use crate::support::{
     Grants, Machine, Run,
-    stand_in::{When, stand_in, was_asked},
+    stand_in::{ActionTime, stand_in, was_asked},
 };
 use std::process::Command;
 
 /// Something happens at a moment of the run, and it fails for these reasons.
 #[track_caller]
-fn fails(when: When, what: &str, says: &[&str]) {
+fn fails(when: ActionTime, what: &str, says: &[&str]) {
     let machine = Machine::start();
     let before = machine.tree();
     let sshd = stand_in(&machine, when, what);
@@ -26,7 +26,7 @@ fn fails(when: When, what: &str, says: &[&str]) {
 
 #[test]
 fn the_candidate() {
-    fails(When::Candidate, "echo 'fatal: out of luck' >&2; exit 255", &["out of luck"]);
+    fails(ActionTime::Candidate, "echo 'fatal: out of luck' >&2; exit 255", &["out of luck"]);
 }
 
 /// The key is gone, can be read by others, or is none.
@@ -47,7 +47,11 @@ fn the_certificates() {
 
 #[test]
 fn the_proof() {
-    fails(When::Proof, "echo 'fatal: out of luck' >&2; exit 255", &["would not serve the certificate", "out of luck"]);
+    fails(
+        ActionTime::Proof,
+        "echo 'fatal: out of luck' >&2; exit 255",
+        &["would not serve the certificate", "out of luck"],
+    );
 }
 
 /// What passes every check before, and only the running daemon shows to be wrong: it takes no more

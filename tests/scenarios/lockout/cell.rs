@@ -7,7 +7,7 @@ use super::{
     shape::Shape,
     subject::{Files, Subject, Task, is_certificate, is_host_key, without_what_is_made_anew},
 };
-use crate::support::{Run, attributes::Whole};
+use crate::support::{Run, attributes::FileAttributes};
 use rustix::{
     fs::{FallocateFlags, fallocate, statvfs},
     process::{Pid, Signal, kill_process},
@@ -22,7 +22,7 @@ const SEEN: [&str; 3] =
 
 /// How a cell may leave the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
+enum EndState {
     Old,
     New,
     /// One of both, and the edit that somebody made; which one was said.
@@ -58,7 +58,7 @@ pub(super) fn cell(subject: &Subject, task: Task, condition: Condition, dead: bo
 }
 
 /// Lets it go wrong, and sees that it did.
-fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> Result<Left, String> {
+fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> Result<EndState, String> {
     let peer = &subject.peer;
     match condition {
         Condition::Nothing => succeeds(&subject.warded(task.arguments())),
@@ -72,7 +72,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             let procedure = if task == Task::Renew { "renew-host" } else { "certify-host" };
             let run = Run::of(subject.own_test(liar::TEST).env(liar::LIE, lie.word()).env(liar::PROCEDURE, procedure));
             if run.code == Some(0) && run.stdout.contains("1 passed") {
-                Ok(Left::Old)
+                Ok(EndState::Old)
             } else {
                 Err(format!("the lie was not found out: {}\n{}", run.stdout, run.stderr))
             }
@@ -84,7 +84,7 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             fs::remove_file(filler).unwrap();
             // What is small may fit into the room that is left.
             if pages > 0 && run.code == Some(0) {
-                return Ok(Left::New);
+                return Ok(EndState::New);
             }
             fails(&run, &["no storage space", "No space left on device", "no room for it"])
         }
@@ -112,27 +112,27 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
     }
 }
 
-fn succeeds(run: &Run) -> Result<Left, String> {
-    if run.code == Some(0) { Ok(Left::New) } else { Err(format!("it failed: {run:?}")) }
+fn succeeds(run: &Run) -> Result<EndState, String> {
+    if run.code == Some(0) { Ok(EndState::New) } else { Err(format!("it failed: {run:?}")) }
 }
 
 /// It failed for one of these reasons, and says how it left the machine.
-fn fails(run: &Run, reasons: &[&str]) -> Result<Left, String> {
+fn fails(run: &Run, reasons: &[&str]) -> Result<EndState, String> {
     let as_said = reasons.iter().any(|reason| run.stderr.contains(reason));
     let is_told = ["nothing was changed", "state: as before"].iter().any(|told| run.stderr.contains(told));
     if as_said && is_told && !matches!(run.code, None | Some(0)) {
-        Ok(Left::Old)
+        Ok(EndState::Old)
     } else {
         Err(format!("it did not fail with {reasons:?}, or does not say how the machine was left: {run:?}"))
     }
 }
 
 /// It was seen, and the run says so and how it left the machine; or it was kept, edit and all.
-fn edited(run: &Run, edit: &'static str) -> Result<Left, String> {
+fn edited(run: &Run, edit: &'static str) -> Result<EndState, String> {
     let is_told = SEEN.iter().any(|seen| run.stderr.contains(seen)) && run.stderr.contains("state: ");
     match run.code {
-        Some(0) => Ok(Left::Edited { edit, kept: true }),
-        Some(_) if is_told => Ok(Left::Edited { edit, kept: false }),
+        Some(0) => Ok(EndState::Edited { edit, kept: true }),
+        Some(_) if is_told => Ok(EndState::Edited { edit, kept: false }),
         _ => Err(format!("it does not say that there was an edit: {run:?}")),
     }
 }
@@ -149,7 +149,7 @@ fn fill(subject: &Subject, filler: &std::path::Path, pages: u64) {
 }
 
 /// Under a terminal that is gone when the files have been changed.
-fn hang_up(subject: &Subject, task: Task) -> Result<Left, String> {
+fn hang_up(subject: &Subject, task: Task) -> Result<EndState, String> {
     let mut warded = subject.peer.warded_command(task.arguments());
     warded.arg("--sshd").arg(subject.stand_in());
     let line: Vec<String> = std::iter::once(warded.get_program())
@@ -163,11 +163,11 @@ fn hang_up(subject: &Subject, task: Task) -> Result<Left, String> {
         terminal.kill().unwrap();
     })?;
     caught::quiet(subject)?;
-    if subject.state() == "kept" { Ok(Left::New) } else { Err("it did not go on".to_owned()) }
+    if subject.state() == "kept" { Ok(EndState::New) } else { Err("it did not go on".to_owned()) }
 }
 
 /// Killed there, and before it its watchdog, if that is to be dead; else the watchdog rolls it back.
-fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<Left, String> {
+fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<EndState, String> {
     // No watchdog of an earlier run is on its way out.
     caught::quiet(subject)?;
     let mut watchdogs = 0;
@@ -192,7 +192,7 @@ fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<Lef
     if left != usize::from(stage.is_watched() && dead) {
         return Err(format!("what was left for recover is something else: {recovered:?}"));
     }
-    Ok(Left::Old)
+    Ok(EndState::Old)
 }
 
 /// Kills the run. How many watchdogs there were; of those that were to be dead, how many are.
@@ -210,11 +210,11 @@ fn kill(subject: &Subject, dead: bool) -> usize {
 }
 
 /// Files are exactly old or new, sshd starts, and everybody gets in who did.
-fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
+fn judge(subject: &Subject, task: Task, left: EndState) -> Result<(), String> {
     let base = subject.base_of(task);
     let mut now = subject.files();
     let config = subject.peer.file("/etc/ssh/sshd_config");
-    if let Left::Edited { edit, .. } = left {
+    if let EndState::Edited { edit, .. } = left {
         let found = now.get_mut(&config).ok_or("sshd's main file is gone")?;
         let text = String::from_utf8(found.bytes.clone()).map_err(|error| error.to_string())?;
         if text.matches(edit).count() != 1 {
@@ -224,7 +224,7 @@ fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
     }
     let (is_old, is_new) = (now == base.files, is_new(subject, task, &now));
     // What somebody has edited while it was changed is left to them, and told.
-    let left_alone = matches!(left, Left::Edited { kept: false, .. }) && {
+    let left_alone = matches!(left, EndState::Edited { kept: false, .. }) && {
         let mut rest = now.clone();
         let theirs = rest.insert(config.clone(), base.files[&config].clone()).unwrap();
         // So is what they name.
@@ -236,9 +236,9 @@ fn judge(subject: &Subject, task: Task, left: Left) -> Result<(), String> {
         rest == base.files
     };
     let as_meant = match left {
-        Left::Old => is_old,
-        Left::New | Left::Edited { kept: true, .. } => is_new,
-        Left::Edited { kept: false, .. } => is_old || left_alone,
+        EndState::Old => is_old,
+        EndState::New | EndState::Edited { kept: true, .. } => is_new,
+        EndState::Edited { kept: false, .. } => is_old || left_alone,
     };
     if !as_meant {
         return Err(format!("the files are not as they should be ({left:?}): {}", differences(&base.files, &now)));
@@ -272,8 +272,9 @@ fn is_new(subject: &Subject, task: Task, now: &Files) -> bool {
     let like = plain(now) == plain(&subject.certified.files);
     let base = &subject.base_of(task).files;
     // All certificates are new ones, and all keys where these are made anew, not some.
-    let is_new =
-        |(path, file): &(&PathBuf, &Whole)| (is_certificate(path) || (keys && is_host_key(path))) && !file.is_link();
+    let is_new = |(path, file): &(&PathBuf, &FileAttributes)| {
+        (is_certificate(path) || (keys && is_host_key(path))) && !file.is_link()
+    };
     like && now.iter().filter(is_new).all(|(path, file)| base.get(path) != Some(file))
 }
 

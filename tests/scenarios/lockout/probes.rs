@@ -19,7 +19,7 @@ use warded_lib::{
     guard::{
         client::{
             Client, Question,
-            known_hosts::{Knows, TYPES},
+            known_hosts::{ClientKnowledge, TYPES},
             pace,
             program::Route,
             transcript::{End, Transcript},
@@ -101,13 +101,13 @@ fn both_probes_say_the_same() {
         let target: SocketAddr = prober.target().parse().unwrap();
         for key_type in TYPES {
             for (certificate, knows, name) in [
-                (false, Knows::Nothing, "probe"),
-                (false, Knows::Keys(&keys), "probe"),
-                (false, Knows::Keys(&other), "probe"),
-                (true, Knows::Nothing, "probe"),
-                (true, Knows::Authorities(&ca), "web1.example.org"),
-                (true, Knows::Authorities(&ca), "db9.example.org"),
-                (true, Knows::Authorities(&other), "web1.example.org"),
+                (false, ClientKnowledge::Nothing, "probe"),
+                (false, ClientKnowledge::Keys(&keys), "probe"),
+                (false, ClientKnowledge::Keys(&other), "probe"),
+                (true, ClientKnowledge::Nothing, "probe"),
+                (true, ClientKnowledge::Authorities(&ca), "web1.example.org"),
+                (true, ClientKnowledge::Authorities(&ca), "db9.example.org"),
+                (true, ClientKnowledge::Authorities(&other), "web1.example.org"),
             ] {
                 let question = Question { knows, key_type, certificate, name };
                 let ours = answered(|| prober.ask(&question).unwrap());

@@ -6,8 +6,8 @@ use super::{
     shape::{SECOND, Shape},
 };
 use crate::support::{
-    Client, Knows, Peer, Run,
-    attributes::{Whole, whole, wholes},
+    Client, ClientKnowledge, Peer, Run,
+    attributes::{FileAttributes, whole, wholes},
     libraries,
     machine::{KEYS, NAME, await_file},
     peer::OLD,
@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) type Files = BTreeMap<PathBuf, Whole>;
+pub(super) type Files = BTreeMap<PathBuf, FileAttributes>;
 
 /// A command of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +193,7 @@ impl Subject {
     pub(super) fn pinned(&self, key: &str) -> Result<(), String> {
         let file = self.peer.file(&format!("/etc/ssh/ssh_host_{key}_key.pub"));
         let public = fs::read_to_string(file).map_err(|error| format!("{key}: {error}"))?;
-        self.gets_in(&Knows::Keys(public)).map_err(|said| format!("who pinned {key} does not get in: {said}"))
+        self.gets_in(&ClientKnowledge::Keys(public)).map_err(|said| format!("who pinned {key} does not get in: {said}"))
     }
 
     /// Has the user's own files let the client's key in.
@@ -221,7 +221,7 @@ impl Subject {
     pub(super) fn by_certificate(&self) -> Result<(), String> {
         let file = format!("/etc/ssh/ssh_host_{}_key.pub", self.shape.keys()[0]);
         let public = fs::read_to_string(self.peer.file(&file)).unwrap();
-        let client = self.client(22, &Knows::Keys(public)).command("echo in");
+        let client = self.client(22, &ClientKnowledge::Keys(public)).command("echo in");
         let [authorized, certified] = ["client/key", "client/person"].map(|key| self.peer.shared().join(key));
         let mut person = Command::new(client.get_program());
         person.args(client.get_args().map(|word| if *word == *authorized { certified.as_os_str() } else { word }));
@@ -232,10 +232,11 @@ impl Subject {
     /// A client that knows only the CA.
     pub(super) fn stranger(&self) -> Result<(), String> {
         let ca = fs::read_to_string(self.peer.file("/root/ca/host_ca.pub")).unwrap();
-        self.gets_in(&Knows::Authority(ca)).map_err(|said| format!("who knows only the CA does not get in: {said}"))
+        self.gets_in(&ClientKnowledge::Authority(ca))
+            .map_err(|said| format!("who knows only the CA does not get in: {said}"))
     }
 
-    fn gets_in(&self, knows: &Knows) -> Result<(), String> {
+    fn gets_in(&self, knows: &ClientKnowledge) -> Result<(), String> {
         self.ports.iter().try_for_each(|port| {
             let client = || self.client(*port, knows);
             // Of an old release, its own client and this machine's.
@@ -249,7 +250,7 @@ impl Subject {
         })
     }
 
-    fn client(&self, port: u16, knows: &Knows) -> Client<'_> {
+    fn client(&self, port: u16, knows: &ClientKnowledge) -> Client<'_> {
         let client = self.peer.client_at(port, knows).logs_in_as(self.shape.user());
         if self.shape.asks_twice() { client.attended() } else { client }
     }

@@ -4,7 +4,7 @@ use super::{KINDS, Site};
 use crate::{
     scenarios::booted::{drop_in, property},
     support::{
-        Knows,
+        ClientKnowledge,
         wait::{LONG, wait},
     },
 };
@@ -89,7 +89,7 @@ fn a_ca_without_an_address_at_boot_is_asked_at_the_next_run() {
     let journal = site.machine.shell("journalctl --no-pager --boot --output=cat --unit=warded-renew.service").stdout;
     assert_eq!(journal.lines().filter(|line| line.contains(NAME)).count(), 1, "{journal}");
     let pinned = fs::read_to_string(site.machine.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
-    site.machine.client(&Knows::Keys(pinned)).connects();
+    site.machine.client(&ClientKnowledge::Keys(pinned)).connects();
     assert_eq!(site.renewals(), before);
 
     site.knows_the_ca();

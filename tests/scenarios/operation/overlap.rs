@@ -2,7 +2,7 @@
 //! and forget the former one last.
 
 use super::Site;
-use crate::support::{Knows, jwk, machine::keygen};
+use crate::support::{ClientKnowledge, jwk, machine::keygen};
 use serde_json::json;
 use std::{
     fs,
@@ -32,7 +32,7 @@ impl Site {
 
     /// A login by a client that knows what this machine's users know.
     fn gets_in(&self) -> Result<(), String> {
-        let knows = Knows::Authority(self.known());
+        let knows = ClientKnowledge::Authority(self.known());
         let run = super::in_a_moment(|| self.machine.client(&knows).tries());
         if run.code == Some(0) { Ok(()) } else { Err(run.stderr) }
     }

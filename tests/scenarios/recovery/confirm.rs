@@ -12,7 +12,11 @@ fn apply(machine: &Machine, within: &str) -> Value {
 
 /// `warded confirm`, in a new login.
 fn confirm(machine: &Machine) -> Run {
-    Run::of(&mut machine.client(&Knows::Keys(machine.host_key("ed25519"))).command(&machine.warded_line("confirm")))
+    Run::of(
+        &mut machine
+            .client(&ClientKnowledge::Keys(machine.host_key("ed25519")))
+            .command(&machine.warded_line("confirm")),
+    )
 }
 
 /// A login that stays open, and runs what it is told.
@@ -25,7 +29,7 @@ struct Login {
 impl Login {
     fn open(machine: &Machine) -> Self {
         let mut client = machine
-            .client(&Knows::Keys(machine.host_key("ed25519")))
+            .client(&ClientKnowledge::Keys(machine.host_key("ed25519")))
             .command("sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

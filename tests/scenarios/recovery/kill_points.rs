@@ -13,7 +13,7 @@ mod work;
 
 use super::*;
 use crate::support::{FileSystem, Setup};
-use case::{Left, Met};
+use case::{EndState, KillPrecision};
 use work::{Bench, Work};
 
 #[test]
@@ -82,7 +82,7 @@ fn chosen(bench: &Bench<'_>, every: Option<usize>, index: usize, which: usize) -
         Some(every) => (which % every..count).step_by(every).flat_map(modes).collect(),
         None if bench.work.is_watched() && (index + which).is_multiple_of(2) => {
             // Where there is a watchdog, or nobody else any more.
-            let first = |says: fn(&point::Seen) -> bool| bench.points.iter().position(says);
+            let first = |says: fn(&point::TracedPoint) -> bool| bench.points.iter().position(says);
             let from = first(|point| point.awaits).or_else(|| first(|point| point.tells)).unwrap_or(0);
             assert!(from > 0 || bench.work.finds_watchdog(), "it has no watchdog");
             // All but the first call of a confirmation comes when the change is kept.
@@ -112,9 +112,9 @@ impl Tally {
         match case::kill(bench, at, alive) {
             Ok(outcome) => {
                 self.killed += 1;
-                *if outcome.left == Left::Old { &mut self.old } else { &mut self.new } += 1;
+                *if outcome.left == EndState::Old { &mut self.old } else { &mut self.new } += 1;
                 self.by_watchdog += usize::from(outcome.by_watchdog);
-                self.at_namesakes += usize::from(outcome.met == Met::Namesake);
+                self.at_namesakes += usize::from(outcome.met == KillPrecision::Namesake);
             }
             Err(why) => {
                 let watchdog = if alive { "alive" } else { "dead" };

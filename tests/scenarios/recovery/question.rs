@@ -10,13 +10,13 @@ use std::{
 };
 
 /// An apply at a terminal, which has asked its question.
-struct Asking {
+struct PendingApply {
     terminal: Child,
     said: Receiver<String>,
     text: String,
 }
 
-impl Asking {
+impl PendingApply {
     fn start(machine: &Machine) -> Self {
         let command = machine.warded_command(["apply", "certify-host", "--set", &format!("principal={NAME}")]);
         let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -54,7 +54,7 @@ impl Asking {
 fn nothing_is_locked_while_a_person_thinks() {
     for other_state in [false, true] {
         let machine = Machine::start();
-        let asking = Asking::start(&machine);
+        let asking = PendingApply::start(&machine);
         let mut second = certify(&machine, &[]);
         if other_state {
             second.env("WARDED_STATE", machine.path("another-state"));
@@ -77,9 +77,9 @@ fn nothing_is_locked_while_a_person_thinks() {
 fn who_says_no_changes_nothing_and_who_says_yes_does() {
     let machine = Machine::start();
     let before = machine.tree();
-    let (status, said) = Asking::start(&machine).answer("n");
+    let (status, said) = PendingApply::start(&machine).answer("n");
     assert_eq!((status.code(), machine.tree() == before), (Some(1), true), "{said}");
-    let (status, said) = Asking::start(&machine).answer("y");
+    let (status, said) = PendingApply::start(&machine).answer("y");
     assert_eq!(status.code(), Some(0), "{said}");
     machine.serves_certificates();
 }

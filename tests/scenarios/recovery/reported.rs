@@ -2,7 +2,7 @@
 //! changes something rolls it back first, and then does its own work.
 
 use super::*;
-use crate::support::stand_in::{When, is_asked, stand_in};
+use crate::support::stand_in::{ActionTime, is_asked, stand_in};
 use std::process::Stdio;
 
 /// Keys that clients know may end.
@@ -223,7 +223,7 @@ fn what_a_killed_run_got_from_the_ca_cannot_be_cut_off() {
     let log = machine.path("state/audit/log.jsonl");
     // The proof comes after the last certificate is on record, and sealed with the intent of the change. Its sshd waits
     // until the test has ended, so the run records no more.
-    let sshd = stand_in(&machine, When::Proof, "while [ -e \"$0\" ]; do sleep 0.02; done; exit 1");
+    let sshd = stand_in(&machine, ActionTime::Proof, "while [ -e \"$0\" ]; do sleep 0.02; done; exit 1");
     let mut run = certify(&machine, &["--sshd", sshd.to_str().unwrap()]);
     let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     wait("it proves its certificates", LONG, || is_asked(&sshd));

@@ -3,7 +3,7 @@
 use super::{drop_in, serves, write};
 use crate::support::{
     Machine, Run, missing,
-    stand_in::{When, stand_in, was_asked},
+    stand_in::{ActionTime, stand_in, was_asked},
 };
 use std::fs;
 
@@ -13,7 +13,7 @@ fn an_edit_between_plan_and_commit_is_not_lost() {
     let machine = Machine::start();
     let config = machine.config();
     let edit = format!("[ $first = no ] || echo '# an edit' >>{}", config.display());
-    let sshd = stand_in(&machine, When::Proof, &edit);
+    let sshd = stand_in(&machine, ActionTime::Proof, &edit);
     let mut expected = machine.tree();
     expected.get_mut(&config).unwrap().3.extend(b"# an edit\n");
     let principal = "principal=web1.example.org";
@@ -29,7 +29,7 @@ fn an_edit_between_plan_and_commit_is_not_lost() {
 fn an_edit_of_what_a_plan_was_made_from() {
     let machine = Machine::start();
     let theirs = machine.path("ssh/sshd_config.d/99-theirs.conf");
-    let sshd = stand_in(&machine, When::Asked, &format!("echo '# an edit' >{}", theirs.display()));
+    let sshd = stand_in(&machine, ActionTime::Asked, &format!("echo '# an edit' >{}", theirs.display()));
     let before = machine.tree();
     let principal = "principal=web1.example.org";
     let run = machine.warded(["apply", "certify-host", "--set", principal, "--yes", "--sshd", sshd.to_str().unwrap()]);
@@ -46,7 +46,7 @@ fn an_edit_right_before_the_reload() {
     for line in ["LoginGraceTime 99", "LoginGraceTime soon"] {
         let machine = Machine::start();
         let theirs = machine.path("ssh/sshd_config.d/99-theirs.conf");
-        let sshd = stand_in(&machine, When::Reload, &format!("echo {line} >{}", theirs.display()));
+        let sshd = stand_in(&machine, ActionTime::Reload, &format!("echo {line} >{}", theirs.display()));
         let before = machine.tree();
         let set = ["--set", "principal=web1.example.org", "--yes", "--sshd", sshd.to_str().unwrap()];
         let mut command = machine.warded_command(["apply", "certify-host"]);

@@ -52,7 +52,7 @@ fn of_trust() {
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
     note: From then on sshd lets in as a user whoever has a certificate of this CA with that user's name as a principal, unless what is told for that user says otherwise.
     refused: a certificate with the principal root would log in as root
-    cause: whoever gets one from the CA, for a mail address that begins with root@ for one, is root here
+    cause: a person whom the CA gives one, for example for a mail address that begins with root@, is root here
     state: nothing was changed
     next:  keep root out (PermitRootLogin no), or say which principals are root's (AuthorizedPrincipalsFile)
     next:  if that is what you want, run it again with --accept-risk=root-by-certificate
@@ -108,7 +108,7 @@ fn of_trust() {
     note: Clients come first: once a host presents a certificate, Go programs that know the host's plain key, and not this CA, refuse the host (golang/go#00000).
     warning: * holds for hosts of every domain: this CA could stand in for each of them.
     refused: the CA would be trusted for *: for hosts of other people's domains, too
-    cause: whoever has its key could pass for any host that the pattern covers, github.com for one
+    cause: a person with its key could impersonate each host that the pattern covers, for example github.com
     state: nothing was changed
     next:  name your own domain: --set domain='*.example.org'
     next:  if you want that, run it again with --accept-risk=any-host

@@ -1,7 +1,7 @@
 //! Host keys in the agent of `HostKeyAgent`: a step-ca renews for the signature of the key, which the agent gives.
 
 use crate::support::{
-    Knows, Machine, Member, Run,
+    ClientKnowledge, Machine, Member, Run,
     agent::Agent,
     machine::{KEYS, keygen},
     step_ca::StepCa,
@@ -41,7 +41,7 @@ fn keys_in_an_agent_are_certified_renewed_and_revoked() {
     let (machine, agent) = machine();
     let Some(ca) = StepCa::start(&machine.network()) else { return };
     let member = Member::of(machine, &ca).certified(&ca);
-    let strict = || member.machine.client(&Knows::Authority(ca.authority("host"))).connects();
+    let strict = || member.machine.client(&ClientKnowledge::Authority(ca.authority("host"))).connects();
     strict();
     let before = certificates(&member);
     member.warded(&["renew", "--force"]).ends(0).prints(&["3 certificates served"]);
@@ -76,6 +76,6 @@ fn a_key_in_an_agent_speaks_for_one_that_was_made_anew() {
     Run::of(member.machine.command("kill").args(["-HUP", pid.trim()])).ends(0);
     let renewed = member.warded(&["renew"]).ends(0);
     renewed.prints(&["ssh_host_ed25519_key was replaced, and is certified on the word of"]);
-    let client = member.machine.client(&Knows::Authority(ca.authority("host")));
+    let client = member.machine.client(&ClientKnowledge::Authority(ca.authority("host")));
     client.connects();
 }

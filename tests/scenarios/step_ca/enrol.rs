@@ -3,7 +3,7 @@
 mod at_a_terminal;
 
 use crate::support::{
-    Knows, Machine, Member, Run, missing,
+    ClientKnowledge, Machine, Member, Run, missing,
     request::{claims, for_host, signing},
     step_ca::{Provisioner, Setup, StepCa},
     terminal::Terminal,
@@ -132,7 +132,7 @@ fn one_code_certifies_a_machine_and_undo_reverts_all_of_it() {
     let line = done["known_hosts"][0].as_str().unwrap();
     let key: Vec<String> = site.ca.authority("host").split(' ').take(2).map(|field| field.trim().to_owned()).collect();
     assert_eq!(line, format!("@cert-authority {NAME},web1 {}", key.join(" ")));
-    machine.client(&Knows::Authority(site.ca.authority("host"))).connects();
+    machine.client(&ClientKnowledge::Authority(site.ca.authority("host"))).connects();
     // The first stays renewable, and the others are.
     site.member.warded(&["renew", "--force"]).ends(0);
     site.member.warded(&["status"]).ends(0);

@@ -1,7 +1,7 @@
 //! From nothing to certificates, their renewal, and back.
 
 use crate::support::{
-    Knows, Machine, Member, Run,
+    ClientKnowledge, Machine, Member, Run,
     machine::KEYS,
     step_ca::{Provisioner, Setup, StepCa},
 };
@@ -17,7 +17,7 @@ fn certificates_of_every_key_are_issued_served_renewed_and_undone() {
     let machine = Machine::start();
     let Some(ca) = StepCa::start(&machine.network()) else { return };
     let member = Member::of(machine, &ca).certified(&ca);
-    let strict = || member.machine.client(&Knows::Authority(ca.authority("host"))).connects();
+    let strict = || member.machine.client(&ClientKnowledge::Authority(ca.authority("host"))).connects();
     strict();
     for name in KEYS {
         let listed = listed(&member, name);

@@ -2,7 +2,7 @@
 
 use super::day_one::{Page, commands_of, program};
 use crate::support::{
-    Knows, Run,
+    ClientKnowledge, Run,
     machine::{KEYS, keygen},
     missing,
 };
@@ -56,7 +56,7 @@ impl Page {
     /// Clients that know only the CA get in.
     #[track_caller]
     fn serves_certificates(&self) {
-        self.member.machine.client(&Knows::Authority(self.ca.authority("host"))).connects();
+        self.member.machine.client(&ClientKnowledge::Authority(self.ca.authority("host"))).connects();
     }
 
     /// Another host key in the place of one, without the certificate.
@@ -149,6 +149,6 @@ fn of_removal() {
     assert_eq!(left.count(), 0);
     for key in KEYS {
         assert!(!page.member.certificate_file(key).exists());
-        machine.client(&Knows::Keys(machine.host_key(key))).connects();
+        machine.client(&ClientKnowledge::Keys(machine.host_key(key))).connects();
     }
 }

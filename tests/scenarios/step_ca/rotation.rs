@@ -1,7 +1,7 @@
 //! The CA signs with a new key, and lists the former one: clients that know only the former one go on getting in.
 
 use crate::support::{
-    Knows, Machine, Member, Run,
+    ClientKnowledge, Machine, Member, Run,
     machine::KEYS,
     step_ca::StepCa,
     wait::{LONG, wait},
@@ -28,8 +28,8 @@ fn renewals_are_put_off_until_the_operator_accepts_the_new_key() {
     member.warded(&["status"]).ends(0);
     let former = ca.rotate_host_key();
     let (old, new) = (fingerprint(&former), fingerprint(&ca.authority("host")));
-    let knows_former = || member.machine.client(&Knows::Authority(former.clone()));
-    let knows_new = || member.machine.client(&Knows::Authority(ca.authority("host")));
+    let knows_former = || member.machine.client(&ClientKnowledge::Authority(former.clone()));
+    let knows_new = || member.machine.client(&ClientKnowledge::Authority(ca.authority("host")));
     let before = certificates(&member);
 
     let renewal = member.warded(&["renew", "--force"]).ends(4).says(&WORDS);
@@ -87,7 +87,7 @@ fn renewals_go_on_by_themselves_once_clients_are_said_to_know_the_new_key() {
     known(&new);
     member.warded(&["status"]).ends(0);
     member.warded(&["renew", "--force"]).ends(0);
-    member.machine.client(&Knows::Authority(ca.authority("host"))).connects();
+    member.machine.client(&ClientKnowledge::Authority(ca.authority("host"))).connects();
 }
 
 /// Clients that know only the former key get in to the last moment.
@@ -106,7 +106,7 @@ fn the_new_key_is_put_off_until_the_former_certificates_end() {
     let last = member.warded(&["renew"]).ends(4).says(&WORDS);
     last.says(&["end soon", "the present certificates stay", "installs them once the present ones have ended"]);
     assert_eq!(certificates(&member), before);
-    member.machine.client(&Knows::Authority(former)).connects();
+    member.machine.client(&ClientKnowledge::Authority(former)).connects();
 }
 
 /// No client that knows the new key waits for the next run of the timer.
@@ -119,7 +119,7 @@ fn a_run_of_the_timer_waits_for_an_end_that_comes_before_the_next_one() {
         config["authority"]["provisioners"][1]["claims"]["allowRenewalAfterExpiry"] = true.into();
     });
     let former = ca.rotate_host_key();
-    let knows_former = || member.machine.client(&Knows::Authority(former.clone()));
+    let knows_former = || member.machine.client(&ClientKnowledge::Authority(former.clone()));
     member.signed_with(&ca.path("former_host_ca"), &["-V", "-10d:+15s"]);
     let before = certificates(&member);
     let mut renew = member.command(&["renew"]);
@@ -136,7 +136,7 @@ fn a_run_of_the_timer_waits_for_an_end_that_comes_before_the_next_one() {
     }
     Run::ended(renew).ends(0).says(&WORDS).prints(&["Certified 3 keys"]);
     assert!(certificates(&member).iter().zip(&before).all(|(now, before)| now != before));
-    member.machine.client(&Knows::Authority(ca.authority("host"))).connects();
+    member.machine.client(&ClientKnowledge::Authority(ca.authority("host"))).connects();
     member.warded(&["status"]).ends(0);
 }
 

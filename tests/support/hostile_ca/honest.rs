@@ -3,7 +3,7 @@
 use super::{
     super::{jwk::Jwk, step_ca::PASSWORD, x509::Authority},
     fault::Fault,
-    signer::{Signer, Wanted},
+    signer::{CertificateSpec, Signer},
     wire::{Answer, Pace, Request},
 };
 use base64::{
@@ -18,7 +18,7 @@ pub(super) const UNAUTHORIZED: &str = "The request lacked necessary authorizatio
 
 /// A CA that does what it should, but for lies in what it says.
 #[derive(Debug)]
-pub(super) struct Honest {
+pub(super) struct HonestCa {
     /// Its TLS certificates.
     pub(super) tls: Authority,
     /// Those of somebody else.
@@ -31,7 +31,7 @@ pub(super) struct Honest {
     fault: Fault,
 }
 
-impl Honest {
+impl HonestCa {
     pub(super) fn new(fault: Fault) -> Self {
         let lie = if let Fault::Certificate(lie) = fault { Some(lie) } else { None };
         let claimed = if let Fault::Iterations(claimed) = fault { claimed } else { 10_000 };
@@ -54,7 +54,7 @@ impl Honest {
             ("POST", "/ssh/sign") => certified(self.signer.certificate(&asked(&body))),
             ("POST", "/ssh/renew") => certified(self.signer.certificate(&shown(&body))),
             ("POST", "/ssh/rekey") => {
-                certified(self.signer.certificate(&Wanted { key: key_of(&body), ..shown(&body) }))
+                certified(self.signer.certificate(&CertificateSpec { key: key_of(&body), ..shown(&body) }))
             }
             ("GET", path) if path == format!("/root/{}", self.tls.fingerprint()) => {
                 let authority = if self.fault == Fault::OtherRoot { &self.others } else { &self.tls };
@@ -97,11 +97,11 @@ fn certified(certificate: Option<String>) -> (u16, Value) {
 }
 
 /// What the token of a request for a new certificate says.
-fn asked(body: &Value) -> Wanted {
+fn asked(body: &Value) -> CertificateSpec {
     let claims = token(body, 1);
     let ssh = &claims["step"]["ssh"];
     let principals = ssh["principals"].as_array().into_iter().flatten();
-    Wanted {
+    CertificateSpec {
         key: key_of(body),
         host: ssh["certType"] == "host",
         principals: principals.map(|name| name.as_str().unwrap().to_owned()).collect(),
@@ -110,10 +110,10 @@ fn asked(body: &Value) -> Wanted {
 }
 
 /// What the certificate says with which a token was signed.
-fn shown(body: &Value) -> Wanted {
+fn shown(body: &Value) -> CertificateSpec {
     let blob = BASE64_STANDARD.decode(token(body, 0)["sshpop"].as_str().unwrap()).unwrap();
     let certificate = Certificate::from_bytes(&blob).unwrap();
-    Wanted {
+    CertificateSpec {
         key: PublicKey::new(certificate.public_key().clone(), "").to_openssh().unwrap(),
         host: certificate.cert_type() == CertType::Host,
         principals: certificate.valid_principals().to_vec(),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct CertificateSpec {
     /// The public key: its type, and itself in base64.
     pub(super) key: String,
     /// Whether it is a host's.
@@ -47,7 +47,7 @@ impl Signer {
     }
 
     /// A certificate, as it is put into an answer. None: there is nothing in the answer.
-    pub(super) fn certificate(&self, wanted: &Wanted) -> Option<String> {
+    pub(super) fn certificate(&self, wanted: &CertificateSpec) -> Option<String> {
         let (mut wanted, mut window, mut signer) = (wanted.clone(), "-1m:+30d", None);
         match self.lie {
             Some(Lie::OtherKey) => wanted.key = self.public("other"),
@@ -75,7 +75,7 @@ impl Signer {
         Some(BASE64_STANDARD.encode(blob))
     }
 
-    fn sign(&self, wanted: &Wanted, window: &str, signer: &str) -> String {
+    fn sign(&self, wanted: &CertificateSpec, window: &str, signer: &str) -> String {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("key.pub");
         fs::write(&file, &wanted.key).unwrap();

@@ -10,13 +10,13 @@ use std::{
 
 /// What a provider is asked.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ProviderRequest {
     pub(super) method: String,
     pub(super) path: String,
     values: Vec<(String, String)>,
 }
 
-impl Asked {
+impl ProviderRequest {
     pub(super) fn read(stream: &mut impl Read) -> Option<Self> {
         let mut bytes = Vec::new();
         let head = loop {

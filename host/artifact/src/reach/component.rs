@@ -8,7 +8,7 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, ExternalKind, Instance as CoreInstance, Parser, Payload,
 };
 
-type Read<T> = Result<T, BinaryReaderError>;
+type ReadResult<T> = Result<T, BinaryReaderError>;
 
 /// A component's index spaces.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ pub(super) enum Function {
 
 impl Component {
     #[expect(clippy::wildcard_enum_match_arm, reason = "all other sections are taken alike")]
-    pub(super) fn read(bytes: &[u8]) -> Read<Self> {
+    pub(super) fn read(bytes: &[u8]) -> ReadResult<Self> {
         let mut component = Self::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -90,7 +90,7 @@ impl Component {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "of many kinds of sections, some name functions")]
-    fn take(&mut self, payload: Payload<'_>) -> Read<()> {
+    fn take(&mut self, payload: Payload<'_>) -> ReadResult<()> {
         match payload {
             Payload::ComponentImportSection(section) => {
                 for import in section {

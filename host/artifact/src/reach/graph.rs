@@ -11,11 +11,11 @@ use std::{
 use wasmparser::FuncType;
 
 /// Why something cannot be told.
-type Unclear = &'static str;
-type Clear<T> = Result<T, Unclear>;
+type UnclearReason = &'static str;
+type ClearResult<T> = Result<T, UnclearReason>;
 
-const DANGLING: Unclear = "an import of a core module leads nowhere";
-const TOO_LARGE: Unclear = "there is too much of it to follow";
+const DANGLING: UnclearReason = "an import of a core module leads nowhere";
+const TOO_LARGE: UnclearReason = "there is too much of it to follow";
 
 /// References that are kept, of all tables of all instances: some hundred bytes each.
 const REFERENCES: usize = 1 << 19;
@@ -63,7 +63,7 @@ pub(super) struct Graph<'a> {
 }
 
 impl<'a> Graph<'a> {
-    pub(super) fn of(component: &'a Component) -> Clear<Self> {
+    pub(super) fn of(component: &'a Component) -> ClearResult<Self> {
         let mut graph = Self {
             component,
             tables: BTreeMap::new(),
@@ -83,13 +83,13 @@ impl<'a> Graph<'a> {
     }
 
     /// Every instance of a core module, by its number.
-    fn modules(&self) -> Clear<Vec<(u32, &'a Module)>> {
+    fn modules(&self) -> ClearResult<Vec<(u32, &'a Module)>> {
         let instances = (0..).zip(&self.component.instances);
         let of_modules = instances.filter(|(_, instance)| matches!(instance, Instance::Module { .. }));
         of_modules.map(|(number, _)| Ok((number, self.module(number).ok_or(DANGLING)?))).collect()
     }
 
-    fn spend(&self, steps: usize) -> Clear<()> {
+    fn spend(&self, steps: usize) -> ClearResult<()> {
         self.steps.set(self.steps.get().checked_sub(steps).ok_or(TOO_LARGE)?);
         Ok(())
     }
@@ -101,14 +101,14 @@ impl<'a> Graph<'a> {
         }
     }
 
-    fn add(&mut self, instance: u32, module: &'a Module) -> Clear<()> {
+    fn add(&mut self, instance: u32, module: &'a Module) -> ClearResult<()> {
         let with_type = |graph: &mut Self, function: u32| {
             graph.references += 1;
             if graph.references > REFERENCES {
                 return Err(TOO_LARGE);
             }
             let of_type = module.type_of(function).ok_or(DANGLING)?;
-            Clear::Ok((graph.function(instance, function)?, of_type))
+            ClearResult::Ok((graph.function(instance, function)?, of_type))
         };
         self.spend(module.bodies.len())?;
         for element in &module.elements {
@@ -145,14 +145,14 @@ impl<'a> Graph<'a> {
         Ok(())
     }
 
-    fn contents(&mut self, instance: u32, table: u32) -> Clear<&mut Contents<'a>> {
+    fn contents(&mut self, instance: u32, table: u32) -> ClearResult<&mut Contents<'a>> {
         let table = self.table(instance, table)?;
         Ok(self.tables.entry(table).or_default())
     }
 
     /// The functions of the host that these core functions of the component can come to call.
-    pub(super) fn from(&self, roots: &[u32]) -> Clear<BTreeSet<&'a str>> {
-        let roots = roots.iter().map(|root| self.core_function(*root)).collect::<Clear<Vec<_>>>()?;
+    pub(super) fn from(&self, roots: &[u32]) -> ClearResult<BTreeSet<&'a str>> {
+        let roots = roots.iter().map(|root| self.core_function(*root)).collect::<ClearResult<Vec<_>>>()?;
         let mut waiting: Vec<Callee> = roots.into_iter().chain(self.always.iter().copied()).collect();
         let mut seen: BTreeSet<Callee> = waiting.iter().copied().collect();
         let mut seen_through = BTreeSet::new();
@@ -168,7 +168,7 @@ impl<'a> Graph<'a> {
         Ok(found)
     }
 
-    fn lowered(&self, number: u32, found: &mut BTreeSet<&'a str>) -> Clear<Vec<Callee>> {
+    fn lowered(&self, number: u32, found: &mut BTreeSet<&'a str>) -> ClearResult<Vec<Callee>> {
         match self.component.core_functions.get(at(number)) {
             Some(CoreFunction::Lowered { function: Function::Host(name), realloc }) => {
                 found.insert(name);
@@ -184,11 +184,12 @@ impl<'a> Graph<'a> {
         instance: u32,
         function: u32,
         seen_through: &mut BTreeSet<(u32, u32, u32, Option<u32>)>,
-    ) -> Clear<Vec<Callee>> {
+    ) -> ClearResult<Vec<Callee>> {
         let module = self.module(instance).ok_or(DANGLING)?;
         let body = body(module, function).ok_or(DANGLING)?;
         self.spend(1 + body.calls.len() + body.through.len())?;
-        let mut callees = body.calls.iter().map(|one| self.function(instance, *one)).collect::<Clear<Vec<_>>>()?;
+        let mut callees =
+            body.calls.iter().map(|one| self.function(instance, *one)).collect::<ClearResult<Vec<_>>>()?;
         for (table, of_type, index) in &body.through {
             if seen_through.insert((instance, *table, *of_type, *index)) {
                 let of_type = module.function_type(*of_type).ok_or(DANGLING)?;
@@ -198,7 +199,7 @@ impl<'a> Graph<'a> {
         Ok(callees)
     }
 
-    fn through(&self, table: Table, of_type: &FuncType, index: Option<u32>) -> Clear<Vec<Callee>> {
+    fn through(&self, table: Table, of_type: &FuncType, index: Option<u32>) -> ClearResult<Vec<Callee>> {
         let Some(contents) = self.tables.get(&table) else { return Ok(Vec::new()) };
         let exact = index.filter(|_| !contents.written && contents.somewhere.is_empty());
         let mut entries: Vec<&[(Callee, &FuncType)]> = match exact {
@@ -217,28 +218,28 @@ impl<'a> Graph<'a> {
     }
 
     /// What a function of an instance is: its own, or what was given for it.
-    fn function(&self, instance: u32, function: u32) -> Clear<Callee> {
+    fn function(&self, instance: u32, function: u32) -> ClearResult<Callee> {
         let module = self.module(instance).ok_or(DANGLING)?;
         match module.imported_functions.get(at(function)) {
             None => Ok(Callee::Defined { instance, function }),
             Some(import) => match self.given(instance, import)? {
-                Given::Exported { instance, index } => self.function(instance, index),
-                Given::Numbered(number) => self.core_function(number),
+                InstanceExport::Exported { instance, index } => self.function(instance, index),
+                InstanceExport::Numbered(number) => self.core_function(number),
             },
         }
     }
 
-    fn table(&self, instance: u32, table: u32) -> Clear<Table> {
+    fn table(&self, instance: u32, table: u32) -> ClearResult<Table> {
         let module = self.module(instance).ok_or(DANGLING)?;
         match module.imported_tables.get(at(table)) {
             None => Ok((instance, table)),
             Some(import) => match self.given(instance, import)? {
-                Given::Exported { instance, index } => self.table(instance, index),
-                Given::Numbered(number) => {
+                InstanceExport::Exported { instance, index } => self.table(instance, index),
+                InstanceExport::Numbered(number) => {
                     let (instance, name) = self.component.table(number).ok_or(DANGLING)?;
                     match self.export(*instance, name)? {
-                        Given::Exported { instance, index } => self.table(instance, index),
-                        Given::Numbered(_) => Err(DANGLING),
+                        InstanceExport::Exported { instance, index } => self.table(instance, index),
+                        InstanceExport::Numbered(_) => Err(DANGLING),
                     }
                 }
             },
@@ -246,7 +247,7 @@ impl<'a> Graph<'a> {
     }
 
     /// What an instance was given for one of its imports.
-    fn given(&self, instance: u32, (from, name): &(String, String)) -> Clear<Given> {
+    fn given(&self, instance: u32, (from, name): &(String, String)) -> ClearResult<InstanceExport> {
         self.spend(1)?;
         match self.component.instances.get(at(instance)) {
             Some(Instance::Module { arguments, .. }) => self.export(*arguments.get(from).ok_or(DANGLING)?, name),
@@ -254,31 +255,31 @@ impl<'a> Graph<'a> {
         }
     }
 
-    fn export(&self, instance: u32, name: &str) -> Clear<Given> {
+    fn export(&self, instance: u32, name: &str) -> ClearResult<InstanceExport> {
         match self.component.instances.get(at(instance)).ok_or(DANGLING)? {
-            Instance::Exports(exports) => Ok(Given::Numbered(exports.get(name).ok_or(DANGLING)?.1)),
+            Instance::Exports(exports) => Ok(InstanceExport::Numbered(exports.get(name).ok_or(DANGLING)?.1)),
             Instance::Module { .. } => {
                 let (_, index) = self.module(instance).and_then(|module| module.exports.get(name)).ok_or(DANGLING)?;
-                Ok(Given::Exported { instance, index: *index })
+                Ok(InstanceExport::Exported { instance, index: *index })
             }
         }
     }
 
-    fn core_function(&self, number: u32) -> Clear<Callee> {
+    fn core_function(&self, number: u32) -> ClearResult<Callee> {
         self.spend(1)?;
         match self.component.core_functions.get(at(number)).ok_or(DANGLING)? {
             CoreFunction::Lowered { .. } => Ok(Callee::Lowered(number)),
             CoreFunction::Intrinsic => Ok(Callee::Intrinsic),
             CoreFunction::Export { instance, name } => match self.export(*instance, name)? {
-                Given::Exported { instance, index } => self.function(instance, index),
-                Given::Numbered(number) => self.core_function(number),
+                InstanceExport::Exported { instance, index } => self.function(instance, index),
+                InstanceExport::Numbered(number) => self.core_function(number),
             },
         }
     }
 }
 
 /// An export of an instance.
-enum Given {
+enum InstanceExport {
     /// By its number in the instance's module.
     Exported { instance: u32, index: u32 },
     /// By the component's own number.

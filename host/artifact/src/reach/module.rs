@@ -6,7 +6,7 @@ use wasmparser::{
     Operator, Parser, Payload, TypeRef,
 };
 
-type Read<T> = Result<T, BinaryReaderError>;
+type ReadResult<T> = Result<T, BinaryReaderError>;
 
 /// A core module. Every index is one of the module's own index spaces, imports first.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ pub(super) struct Body {
 }
 
 impl Module {
-    pub(super) fn read(bytes: &[u8]) -> Read<Self> {
+    pub(super) fn read(bytes: &[u8]) -> ReadResult<Self> {
         let mut module = Self::default();
         for payload in Parser::new(0).parse_all(bytes) {
             module.take(payload?)?;
@@ -67,7 +67,7 @@ impl Module {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "of many kinds of sections, some name functions")]
-    fn take(&mut self, payload: Payload<'_>) -> Read<()> {
+    fn take(&mut self, payload: Payload<'_>) -> ReadResult<()> {
         match payload {
             Payload::TypeSection(section) => {
                 for group in section {
@@ -141,7 +141,7 @@ impl Module {
 }
 
 impl Element {
-    fn read(element: wasmparser::Element<'_>) -> Read<Self> {
+    fn read(element: wasmparser::Element<'_>) -> ReadResult<Self> {
         let element_items = element.items;
         let place = match element.kind {
             ElementKind::Active { table_index, offset_expr } => {
@@ -170,7 +170,7 @@ impl Element {
 
 impl Body {
     #[expect(clippy::wildcard_enum_match_arm, reason = "of several hundred instructions, some call")]
-    fn read(body: &FunctionBody<'_>) -> Read<Self> {
+    fn read(body: &FunctionBody<'_>) -> ReadResult<Self> {
         let mut found = Self::default();
         // What the instruction before leaves on the stack, where that is known.
         let mut top = None;
@@ -203,7 +203,7 @@ impl Body {
 }
 
 /// The functions that a constant expression refers to.
-fn references(expression: &ConstExpr<'_>) -> Read<Vec<u32>> {
+fn references(expression: &ConstExpr<'_>) -> ReadResult<Vec<u32>> {
     let mut found = Vec::new();
     for operator in expression.get_operators_reader() {
         if let Operator::RefFunc { function_index } = operator? {
@@ -213,7 +213,7 @@ fn references(expression: &ConstExpr<'_>) -> Read<Vec<u32>> {
     Ok(found)
 }
 
-fn has_global(expression: &ConstExpr<'_>) -> Read<bool> {
+fn has_global(expression: &ConstExpr<'_>) -> ReadResult<bool> {
     expression
         .get_operators_reader()
         .into_iter()
@@ -221,8 +221,8 @@ fn has_global(expression: &ConstExpr<'_>) -> Read<bool> {
 }
 
 /// The value of a constant expression that is one constant.
-fn constant(expression: &ConstExpr<'_>) -> Read<Option<u32>> {
-    let operators = expression.get_operators_reader().into_iter().collect::<Read<Vec<_>>>()?;
+fn constant(expression: &ConstExpr<'_>) -> ReadResult<Option<u32>> {
+    let operators = expression.get_operators_reader().into_iter().collect::<ReadResult<Vec<_>>>()?;
     Ok(match operators.as_slice() {
         [Operator::I32Const { value }, Operator::End] => Some(value.cast_unsigned()),
         _ => None,

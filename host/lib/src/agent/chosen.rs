@@ -30,12 +30,12 @@ pub enum AgentChoice {
         by: String,
     },
     /// None, as the configuration wants it, or because a variable is not set.
-    None(Unusable),
+    None(NoAgentReason),
 }
 
 /// Why `ssh` uses no agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum NoAgentReason {
     /// `IdentityAgent none`.
     #[error("ssh's configuration says `IdentityAgent none`")]
     SwitchedOff,
@@ -78,11 +78,11 @@ pub fn chosen(host: Option<&str>) -> Result<AgentChoice> {
 fn of(setting: Option<&str>, variable: impl Fn(&str) -> Option<OsString>, home: Option<&str>) -> AgentChoice {
     let by_variable = |name: &str| match variable(name) {
         Some(path) => AgentChoice::Socket { path: path.into(), by: name.to_owned() },
-        None => AgentChoice::None(Unusable::Unset(name.to_owned())),
+        None => AgentChoice::None(NoAgentReason::Unset(name.to_owned())),
     };
     match setting {
         None | Some(VARIABLE) => by_variable(VARIABLE),
-        Some("none") => AgentChoice::None(Unusable::SwitchedOff),
+        Some("none") => AgentChoice::None(NoAgentReason::SwitchedOff),
         Some(name) if name.starts_with('$') => by_variable(name.trim_start_matches('$')),
         Some(setting) => {
             let below_home = setting.strip_prefix("~/").zip(home).map(|(rest, home)| Path::new(home).join(rest));
@@ -90,7 +90,7 @@ fn of(setting: Option<&str>, variable: impl Fn(&str) -> Option<OsString>, home: 
             if path.is_absolute() {
                 AgentChoice::Socket { path, by: format!("IdentityAgent {}", neutral(setting)) }
             } else {
-                AgentChoice::None(Unusable::Unclear(neutral(setting)))
+                AgentChoice::None(NoAgentReason::Unclear(neutral(setting)))
             }
         }
     }
@@ -111,15 +111,15 @@ mod tests {
         for (setting, expected) in [
             (None, socket("/run/agent", "SSH_AUTH_SOCK")),
             (Some("SSH_AUTH_SOCK"), socket("/run/agent", "SSH_AUTH_SOCK")),
-            (Some("none"), AgentChoice::None(Unusable::SwitchedOff)),
+            (Some("none"), AgentChoice::None(NoAgentReason::SwitchedOff)),
             (Some("$MINE"), socket("/run/mine", "MINE")),
-            (Some("$GONE"), AgentChoice::None(Unusable::Unset("GONE".to_owned()))),
+            (Some("$GONE"), AgentChoice::None(NoAgentReason::Unset("GONE".to_owned()))),
             (Some("/home/a b/agent"), socket("/home/a b/agent", "IdentityAgent /home/a b/agent")),
             (Some("~/agent"), socket("/home/ann/agent", "IdentityAgent ~/agent")),
-            (Some("relative"), AgentChoice::None(Unusable::Unclear("relative".to_owned()))),
+            (Some("relative"), AgentChoice::None(NoAgentReason::Unclear("relative".to_owned()))),
         ] {
             assert_eq!(of(setting, variable, Some("/home/ann")), expected, "{setting:?}");
         }
-        assert_eq!(of(None, |_| None, None), AgentChoice::None(Unusable::Unset("SSH_AUTH_SOCK".to_owned())));
+        assert_eq!(of(None, |_| None, None), AgentChoice::None(NoAgentReason::Unset("SSH_AUTH_SOCK".to_owned())));
     }
 }

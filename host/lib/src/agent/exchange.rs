@@ -51,7 +51,7 @@ impl Peer {
 
 /// Whose process may listen at a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum PeerOwner {
     /// This user's or root's: what is sent is secret.
     Own,
     /// Any user's.
@@ -60,11 +60,11 @@ pub(super) enum Whose {
 
 /// Sends one message, with its length before it, and reads one answer, without its length. Another process may listen
 /// at the socket than when it was last looked at: nothing secret is written before it is known whose this one is.
-pub(super) fn exchange(socket: &Path, message: &[u8], whose: Whose) -> Result<Vec<u8>, AgentError> {
+pub(super) fn exchange(socket: &Path, message: &[u8], whose: PeerOwner) -> Result<Vec<u8>, AgentError> {
     let deadline = Instant::now() + PATIENCE;
     let mut stream = match whose {
-        Whose::Own => dial_own(socket, deadline)?.0,
-        Whose::Any => dial(socket, deadline)?,
+        PeerOwner::Own => dial_own(socket, deadline)?.0,
+        PeerOwner::Any => dial(socket, deadline)?,
     };
     let mut rest = message;
     while !rest.is_empty() {

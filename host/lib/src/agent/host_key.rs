@@ -1,7 +1,7 @@
 //! Whether an agent holds the host keys that sshd expects it to sign with. sshd does not check: it offers a key that its
 //! agent has lost, and every client that chooses that key fails.
 
-use super::{AgentError, exchange::Whose, listed};
+use super::{AgentError, exchange::PeerOwner, listed};
 use crate::{
     machine::{
         keys::holds_private_key,
@@ -17,13 +17,13 @@ use std::{
 
 /// Why the agent cannot sign with a host key.
 #[derive(Debug)]
-pub struct Lost {
+pub struct HostKeyFault {
     socket: PathBuf,
     /// None: the agent answers, and does not list this key.
     fault: Option<AgentError>,
 }
 
-impl Lost {
+impl HostKeyFault {
     /// The reason, as a part of a sentence.
     #[must_use]
     pub fn because(&self) -> String {
@@ -47,7 +47,7 @@ impl Lost {
 
 /// Whether an agent has lost a host key which sshd has it sign with.
 #[must_use]
-pub fn lost(key: &HostKey) -> Option<Lost> {
+pub fn lost(key: &HostKey) -> Option<HostKeyFault> {
     let Standing::InAgent { socket } = &key.standing else { return None };
     find(socket, &key.public.as_ref()?.key()?)
 }
@@ -66,10 +66,10 @@ pub fn lost_types(effective: &Effective) -> Vec<String> {
     lost.iter().map(algorithm).filter(|one| !others.contains(one)).collect()
 }
 
-fn find(socket: &Path, key: &PublicKey) -> Option<Lost> {
-    let lost = |fault| Some(Lost { socket: socket.to_owned(), fault });
+fn find(socket: &Path, key: &PublicKey) -> Option<HostKeyFault> {
+    let lost = |fault| Some(HostKeyFault { socket: socket.to_owned(), fault });
     let blob = key.to_bytes().ok()?;
-    match listed(socket, Whose::Any) {
+    match listed(socket, PeerOwner::Any) {
         Ok(held) if held.iter().any(|identity| identity.blob == blob) => None,
         Ok(_) => lost(None),
         Err(fault) => lost(Some(fault)),

@@ -2,7 +2,7 @@
 
 use super::{
     AgentError, FAILURES,
-    exchange::{Whose, exchange},
+    exchange::{PeerOwner, exchange},
 };
 use crate::{
     handshake::{self, KeyKind},
@@ -48,7 +48,7 @@ impl AgentKey {
         });
         let mut encoded = Vec::new();
         request.encode_prefixed(&mut encoded).map_err(|_| AgentError::NotEncodable)?;
-        let answer = exchange(&self.socket, &encoded, Whose::Any)?;
+        let answer = exchange(&self.socket, &encoded, PeerOwner::Any)?;
         let signature = match answer.split_first() {
             Some((&SIGNATURE, mut rest)) => Vec::<u8>::decode(&mut rest).map_err(|_| AgentError::Malformed)?,
             Some((number, _)) if FAILURES.contains(number) => return Err(AgentError::Unsigned),

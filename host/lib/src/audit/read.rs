@@ -15,7 +15,7 @@ use std::{
 /// A line of the log that is no record: what a crash left unfinished, or what somebody wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {bytes} unfinished bytes, not a record")]
-pub struct Unreadable {
+pub struct UnreadableLine {
     /// The line's number, from 1, counted through all files of the log.
     pub line: u64,
     /// How long it is.
@@ -125,7 +125,7 @@ impl Records {
 }
 
 impl Iterator for Records {
-    type Item = Result<Record, Unreadable>;
+    type Item = Result<Record, UnreadableLine>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.line().ok()??;
@@ -137,6 +137,6 @@ impl Iterator for Records {
             Some(before) => before,
             None => *self.before.insert(self.before().ok()?),
         };
-        Some(Err(Unreadable { line: before.saturating_add(self.count), bytes: line.len() }))
+        Some(Err(UnreadableLine { line: before.saturating_add(self.count), bytes: line.len() }))
     }
 }

@@ -24,7 +24,7 @@ const STEP: u64 = 1024 * 1024;
 
 /// A log that is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedLog {
     /// How many records it has.
     pub records: u64,
     /// How many of them, the last ones, are not sealed: if some of those were cut off, nothing shows it.
@@ -33,7 +33,7 @@ pub struct Verified {
     pub from: u64,
 }
 
-impl fmt::Display for Verified {
+impl fmt::Display for VerifiedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = |count| text::count(usize::try_from(count).unwrap_or(usize::MAX), "record");
         write!(f, "{}, chain intact", counted(self.records))?;
@@ -50,7 +50,7 @@ impl fmt::Display for Verified {
 /// Where a log is not whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("record {record} {what}")]
-pub struct Broken {
+pub struct ChainBreak {
     /// The number of the first record that is changed, missing or out of place.
     pub record: u64,
     /// What is wrong with it, as the rest of a sentence.
@@ -63,7 +63,7 @@ pub struct Broken {
 ///
 /// # Errors
 /// Somebody else holds the log, and so it cannot be told.
-pub fn verify(directory: &Path) -> Result<Result<Verified, Broken>> {
+pub fn verify(directory: &Path) -> Result<Result<VerifiedLog, ChainBreak>> {
     Check { patience: PATIENCE, from_beginning: false, step: STEP }.run(directory)
 }
 
@@ -71,7 +71,7 @@ pub fn verify(directory: &Path) -> Result<Result<Verified, Broken>> {
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_all(directory: &Path) -> Result<Result<Verified, Broken>> {
+pub fn verify_all(directory: &Path) -> Result<Result<VerifiedLog, ChainBreak>> {
     Check { patience: PATIENCE, from_beginning: true, step: STEP }.run(directory)
 }
 
@@ -85,8 +85,8 @@ struct Check {
 }
 
 impl Check {
-    fn run(&self, directory: &Path) -> Result<Result<Verified, Broken>> {
-        let broken = |why: io::Error| Broken { record: 1, what: format!("cannot be read: {why}") };
+    fn run(&self, directory: &Path) -> Result<Result<VerifiedLog, ChainBreak>> {
+        let broken = |why: io::Error| ChainBreak { record: 1, what: format!("cannot be read: {why}") };
         let (files, sealed) = match self.snapshot(directory) {
             Ok(snapshot) => snapshot,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(in_use(directory, &error)),
@@ -97,7 +97,7 @@ impl Check {
 
     /// The files and the head while nobody appends: neither is a line half written, nor is the head ahead of the log.
     /// What is appended from then on is no part of the log that is checked.
-    fn snapshot(&self, directory: &Path) -> io::Result<(Files, Result<Option<Head>, Broken>)> {
+    fn snapshot(&self, directory: &Path) -> io::Result<(Files, Result<Option<Head>, ChainBreak>)> {
         loop {
             let held = files::newest(directory)?;
             if let Some(file) = &held {
@@ -111,7 +111,7 @@ impl Check {
         }
     }
 
-    fn check(&self, directory: &Path, files: &Files, sealed: Option<Head>) -> Result<Verified, Broken> {
+    fn check(&self, directory: &Path, files: &Files, sealed: Option<Head>) -> Result<VerifiedLog, ChainBreak> {
         let last = Checkpoint::read(directory);
         let start = last.filter(|checkpoint| {
             !self.from_beginning
@@ -160,7 +160,7 @@ impl<'a> Walk<'a> {
         sealed: Option<Head>,
         last: Option<Checkpoint>,
         start: Option<Checkpoint>,
-    ) -> Result<Self, Broken> {
+    ) -> Result<Self, ChainBreak> {
         let head = start.map_or_else(Head::empty, |start| start.head());
         let seen = last.map(|last| last.head());
         let walk = Self { files, start: head, head, unfinished: None, sealed, seen, mark: None, marked_after: 0 };
@@ -168,7 +168,7 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    fn files(&mut self, start: Option<Checkpoint>) -> Result<(), Broken> {
+    fn files(&mut self, start: Option<Checkpoint>) -> Result<(), ChainBreak> {
         let files = self.files;
         let mut checked = 0;
         for number in files.numbers().filter(|number| start.is_none_or(|start| start.file <= *number)) {
@@ -196,7 +196,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn line(&mut self, line: &[u8]) -> Result<(), Broken> {
+    fn line(&mut self, line: &[u8]) -> Result<(), ChainBreak> {
         let link = line.strip_suffix(b"\n").and_then(chain::link);
         let Some(link) = link else {
             self.unfinished.get_or_insert_default().extend_from_slice(line);
@@ -204,7 +204,7 @@ impl<'a> Walk<'a> {
         };
         if link.kind == "missing" && link.follows(self.head) {
             let record = link.known.unwrap_or(u64::MAX).clamp(1, link.head.count);
-            return Err(Broken { record, what: "was changed or gone when the log went on".to_owned() });
+            return Err(ChainBreak { record, what: "was changed or gone when the log went on".to_owned() });
         }
         if let Some(unfinished) = self.unfinished.take() {
             let known = unfinished.strip_suffix(b"\n").unwrap_or(&unfinished);
@@ -217,7 +217,7 @@ impl<'a> Walk<'a> {
         self.record(&link)
     }
 
-    fn record(&mut self, link: &Link) -> Result<(), Broken> {
+    fn record(&mut self, link: &Link) -> Result<(), ChainBreak> {
         let expected = self.head.count.saturating_add(1);
         if link.head.count != expected {
             let file = link.continued.as_deref().and_then(|continued| self.files.lacks(continued));
@@ -232,22 +232,22 @@ impl<'a> Walk<'a> {
     }
 
     /// The last record here with what is known of it from elsewhere.
-    fn compare(&self) -> Result<(), Broken> {
+    fn compare(&self) -> Result<(), ChainBreak> {
         for (known, who) in [(self.sealed, "the head knows"), (self.seen, "the last verification saw")] {
             let is_other = known.is_some_and(|known| known.count == self.head.count && known.hash != self.head.hash);
             if is_other && self.head.count > 0 {
-                return Err(Broken { record: self.head.count, what: format!("is another one than {who}") });
+                return Err(ChainBreak { record: self.head.count, what: format!("is another one than {who}") });
             }
         }
         Ok(())
     }
 
-    fn end(&self) -> Result<Verified, Broken> {
+    fn end(&self) -> Result<VerifiedLog, ChainBreak> {
         if self.unfinished.is_some() {
             return Err(self.broken("is changed or unfinished; after a crash the next run accounts for it"));
         }
         match self.sealed {
-            None if self.head.count > 0 => Err(Broken {
+            None if self.head.count > 0 => Err(ChainBreak {
                 record: self.head.count,
                 what: "is the last, and the head that confirms it is gone".into(),
             }),
@@ -264,7 +264,7 @@ impl<'a> Walk<'a> {
                     return Err(self.broken(what));
                 }
                 let sealed = self.sealed.map_or(0, |sealed| sealed.count);
-                Ok(Verified {
+                Ok(VerifiedLog {
                     records: self.head.count,
                     unsealed: self.head.count.saturating_sub(sealed),
                     from: self.start.count.saturating_add(1),
@@ -274,18 +274,18 @@ impl<'a> Walk<'a> {
     }
 
     /// The record that comes next is where it breaks.
-    fn broken(&self, what: impl Into<String>) -> Broken {
-        Broken { record: self.head.count.saturating_add(1), what: what.into() }
+    fn broken(&self, what: impl Into<String>) -> ChainBreak {
+        ChainBreak { record: self.head.count.saturating_add(1), what: what.into() }
     }
 }
 
-fn head(directory: &Path) -> Result<Option<Head>, Broken> {
+fn head(directory: &Path) -> Result<Option<Head>, ChainBreak> {
     match std::fs::read(directory.join(HEAD)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| Broken { record: 0, what: format!("is the head, which cannot be read: {error}") }),
-        Err(error) => Err(Broken { record: 0, what: format!("is the head, which cannot be read: {error}") }),
+            .map_err(|error| ChainBreak { record: 0, what: format!("is the head, which cannot be read: {error}") }),
+        Err(error) => Err(ChainBreak { record: 0, what: format!("is the head, which cannot be read: {error}") }),
     }
 }
 

@@ -19,7 +19,7 @@ const MAX_FILE: usize = 64 * 1024;
 /// Why some bytes are not a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an SSH certificate: {0}")]
-pub struct Unreadable(String);
+pub struct CertificateError(String);
 
 /// The named, ordered values of a certificate: critical options, or extensions.
 pub type Options = Vec<(String, Vec<u8>)>;
@@ -48,7 +48,7 @@ pub struct Certificate {
 ///
 /// # Errors
 /// When it is not one, with what is wrong.
-pub fn parse(file: &[u8]) -> Result<Certificate, Unreadable> {
+pub fn parse(file: &[u8]) -> Result<Certificate, CertificateError> {
     if file.len() > MAX_FILE {
         return unreadable("the file is too large");
     }
@@ -77,7 +77,7 @@ impl Certificate {
     ///
     /// # Errors
     /// When it is not one, with what is wrong.
-    pub fn from_bytes(blob: &[u8]) -> Result<Self, Unreadable> {
+    pub fn from_bytes(blob: &[u8]) -> Result<Self, CertificateError> {
         let mut rest = blob;
         let reader = &mut rest;
         let algorithm: String = take(reader, "algorithm")?;
@@ -236,32 +236,32 @@ impl fmt::Debug for Certificate {
 }
 
 impl TryFrom<&ssh_key::Certificate> for Certificate {
-    type Error = Unreadable;
-    fn try_from(certificate: &ssh_key::Certificate) -> Result<Self, Unreadable> {
+    type Error = CertificateError;
+    fn try_from(certificate: &ssh_key::Certificate) -> Result<Self, CertificateError> {
         let bytes = certificate.to_bytes().or_else(|error| unreadable(error.to_string()))?;
         Ok(Self { comment: certificate.comment().to_owned(), ..Self::from_bytes(&bytes)? })
     }
 }
 
 impl TryFrom<&Certificate> for ssh_key::Certificate {
-    type Error = Unreadable;
+    type Error = CertificateError;
     /// Fails for what that type cannot hold: no end, a SHA-1 signature.
-    fn try_from(certificate: &Certificate) -> Result<Self, Unreadable> {
+    fn try_from(certificate: &Certificate) -> Result<Self, CertificateError> {
         Self::from_bytes(&certificate.bytes).or_else(|error| unreadable(error.to_string()))
     }
 }
 
-fn unreadable<T>(why: impl Into<String>) -> Result<T, Unreadable> {
-    Err(Unreadable(why.into()))
+fn unreadable<T>(why: impl Into<String>) -> Result<T, CertificateError> {
+    Err(CertificateError(why.into()))
 }
 
-fn take<T: Decode>(reader: &mut &[u8], field: &str) -> Result<T, Unreadable> {
+fn take<T: Decode>(reader: &mut &[u8], field: &str) -> Result<T, CertificateError> {
     T::decode(reader).or_else(|_| unreadable(format!("it is cut off or damaged at its {field}")))
 }
 
 /// `ssh-ed25519` for `ssh-ed25519-cert-v01@openssh.com`; keys of FIDO tokens have a suffix of
 /// their own.
-fn key_algorithm(algorithm: &str) -> Result<String, Unreadable> {
+fn key_algorithm(algorithm: &str) -> Result<String, CertificateError> {
     match algorithm.strip_suffix(SUFFIX) {
         Some(plain) if plain.starts_with("sk-") => Ok(format!("{plain}@openssh.com")),
         Some(plain) => Ok(plain.to_owned()),
@@ -270,7 +270,7 @@ fn key_algorithm(algorithm: &str) -> Result<String, Unreadable> {
 }
 
 /// The key's fields stand in the certificate without their algorithm and their own length.
-fn take_key(reader: &mut &[u8], algorithm: &str) -> Result<PublicKey, Unreadable> {
+fn take_key(reader: &mut &[u8], algorithm: &str) -> Result<PublicKey, CertificateError> {
     let fields = match algorithm {
         "ssh-ed25519" => 1,
         "ssh-rsa" | "sk-ssh-ed25519@openssh.com" => 2,
@@ -291,7 +291,7 @@ fn take_key(reader: &mut &[u8], algorithm: &str) -> Result<PublicKey, Unreadable
     PublicKey::from_bytes(&blob).or_else(|error| unreadable(format!("its key: {error}")))
 }
 
-fn take_strings(mut list: &[u8]) -> Result<Vec<String>, Unreadable> {
+fn take_strings(mut list: &[u8]) -> Result<Vec<String>, CertificateError> {
     let mut strings = Vec::new();
     while !list.is_empty() {
         strings.push(take(&mut list, "principals")?);
@@ -299,7 +299,7 @@ fn take_strings(mut list: &[u8]) -> Result<Vec<String>, Unreadable> {
     Ok(strings)
 }
 
-fn take_options(mut list: &[u8]) -> Result<Options, Unreadable> {
+fn take_options(mut list: &[u8]) -> Result<Options, CertificateError> {
     let mut options = Options::new();
     while !list.is_empty() {
         options.push((take(&mut list, "options")?, take(&mut list, "options")?));

@@ -15,7 +15,7 @@ use std::{
 #[derive(Debug)]
 pub struct Authority {
     choice: Choice,
-    opened: OnceCell<Opened>,
+    opened: OnceCell<OpenAuthority>,
 }
 
 #[derive(Debug)]
@@ -30,13 +30,13 @@ enum Choice {
     Step(Box<(Settings, Identification)>),
 }
 
-enum Opened {
+enum OpenAuthority {
     Other(Box<dyn CertificateAuthority>),
     Local(Box<LocalAuthority>),
     Step(Box<StepAuthority>),
 }
 
-impl Opened {
+impl OpenAuthority {
     fn authority(&self) -> &dyn CertificateAuthority {
         match self {
             Self::Local(authority) => authority.as_ref(),
@@ -46,7 +46,7 @@ impl Opened {
     }
 }
 
-impl std::fmt::Debug for Opened {
+impl std::fmt::Debug for OpenAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Opened({})", self.authority().describe())
     }
@@ -98,14 +98,14 @@ impl Authority {
     /// A step-ca that is open already.
     #[must_use]
     pub fn of_step(settings: Settings, identification: Identification, opened: StepAuthority) -> Self {
-        let opened = OnceCell::from(Opened::Step(Box::new(opened)));
+        let opened = OnceCell::from(OpenAuthority::Step(Box::new(opened)));
         Self { choice: Choice::Step(Box::new((settings, identification))), opened }
     }
 
     /// One of another kind.
     #[must_use]
     pub fn of(authority: Box<dyn CertificateAuthority>) -> Self {
-        Self { choice: Choice::Other, opened: OnceCell::from(Opened::Other(authority)) }
+        Self { choice: Choice::Other, opened: OnceCell::from(OpenAuthority::Other(authority)) }
     }
 
     fn choose(choice: Choice) -> Self {
@@ -165,12 +165,12 @@ impl Authority {
     /// As [`Authority::open`].
     pub fn open_step(&self) -> Result<Option<&StepAuthority>, CaError> {
         Ok(match self.opened()? {
-            Opened::Local(_) | Opened::Other(_) => None,
-            Opened::Step(authority) => Some(authority),
+            OpenAuthority::Local(_) | OpenAuthority::Other(_) => None,
+            OpenAuthority::Step(authority) => Some(authority),
         })
     }
 
-    fn opened(&self) -> Result<&Opened, CaError> {
+    fn opened(&self) -> Result<&OpenAuthority, CaError> {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
@@ -192,13 +192,15 @@ impl Authority {
                         .to_owned(),
                 });
             }
-            Choice::Step(step) => Opened::Step(Box::new(StepAuthority::open(&step.0, &step.1)?)),
+            Choice::Step(step) => OpenAuthority::Step(Box::new(StepAuthority::open(&step.0, &step.1)?)),
             Choice::Local(directory) => {
-                Opened::Local(Box::new(LocalAuthority::open(directory).map_err(|error| CaError::Unreachable {
-                    ca: format!("the local CA in {}", directory.display()),
-                    answered: false,
-                    cause: error.message().to_owned(),
-                    next: "name the right directory with --ca DIR".to_owned(),
+                OpenAuthority::Local(Box::new(LocalAuthority::open(directory).map_err(|error| {
+                    CaError::Unreachable {
+                        ca: format!("the local CA in {}", directory.display()),
+                        answered: false,
+                        cause: error.message().to_owned(),
+                        next: "name the right directory with --ca DIR".to_owned(),
+                    }
                 })?))
             }
         };

@@ -10,7 +10,7 @@ pub mod code;
 pub mod credential;
 pub mod diagnosis;
 pub mod fingerprint;
-pub mod given;
+pub mod foreign_token;
 pub mod http;
 pub mod identity;
 pub mod inspection;
@@ -34,14 +34,14 @@ pub use url::CaUrl;
 use super::{CaError, Certificate, CertificateAuthority as _, HeldKey, now};
 use api::{Failure, RevokeRequest, SshRoots};
 use credential::Provisioners;
-use diagnosis::{Known, Task};
-use given::TokenClaims;
+use diagnosis::{Evidence, Task};
+use foreign_token::TokenClaims;
 use http::{Http, Trust};
 use provisioner::{Provisioner, Purpose};
-use renewer::NoRenewer;
+use renewer::RenewerError;
 use retries::Retries;
 use std::cell::{Cell, OnceCell, RefCell};
-use token::{Claims, LIFE, Token, Use, Wanted};
+use token::{CertificateSpec, Claims, LIFE, Token, Use};
 
 /// A step-ca, and who this machine is to it.
 #[derive(Debug)]
@@ -180,8 +180,8 @@ impl StepAuthority {
     }
 
     /// Hands on all that can be looked at to find the cause of a refusal.
-    fn knowing<T>(&self, act: impl FnOnce(&Known<'_>) -> T) -> T {
-        act(&Known {
+    fn knowing<T>(&self, act: impl FnOnce(&Evidence<'_>) -> T) -> T {
+        act(&Evidence {
             ca: self.describe(),
             settings: &self.settings,
             http: &self.http,
@@ -214,7 +214,7 @@ impl StepAuthority {
     ///
     /// # Errors
     /// There is no credential that can make one.
-    pub fn token_for(&self, wanted: Wanted<'_>, life: u64) -> Result<Token, CaError> {
+    pub fn token_for(&self, wanted: CertificateSpec<'_>, life: u64) -> Result<Token, CaError> {
         self.clock()?;
         self.credential()?.token(self.claims("", Use::Sign, wanted.key_id, Some(wanted), life))
     }
@@ -230,7 +230,7 @@ impl StepAuthority {
         provisioner: &'a str,
         purpose: Use,
         subject: &'a str,
-        wanted: Option<Wanted<'a>>,
+        wanted: Option<CertificateSpec<'a>>,
         life: u64,
     ) -> Claims<'a> {
         let (ca, root) = (self.audience(), &self.settings.fingerprint);

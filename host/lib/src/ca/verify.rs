@@ -11,7 +11,7 @@ const USER_OPTIONS: [&str; 3] = ["force-command", "source-address", "verify-requ
 
 /// What is wrong with a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
+pub enum CertificateFault {
     /// It certifies another key.
     #[error("it is for another key, {0}")]
     OtherKey(String),
@@ -50,7 +50,7 @@ pub enum Wrong {
     CriticalOption(String),
 }
 
-impl Wrong {
+impl CertificateFault {
     /// What a person can do.
     #[must_use]
     pub fn advice(&self) -> &'static str {
@@ -95,16 +95,21 @@ impl Wrong {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(certificate: &Certificate, request: &IssueRequest, roots: &[PublicKey], now: u64) -> Result<(), Wrong> {
+pub fn check(
+    certificate: &Certificate,
+    request: &IssueRequest,
+    roots: &[PublicKey],
+    now: u64,
+) -> Result<(), CertificateFault> {
     check_but_names(certificate, request, roots, now)?;
     for asked in request.principals.iter() {
         if !certificate.principals().iter().any(|held| held == asked.as_str()) {
-            return Err(Wrong::MissingPrincipal(asked.as_str().to_owned()));
+            return Err(CertificateFault::MissingPrincipal(asked.as_str().to_owned()));
         }
     }
     for held in certificate.principals() {
         if !request.principals.contains(held) {
-            return Err(Wrong::ExtraPrincipal(neutral(held)));
+            return Err(CertificateFault::ExtraPrincipal(neutral(held)));
         }
     }
     Ok(())
@@ -119,14 +124,14 @@ pub fn check_but_names(
     request: &IssueRequest,
     roots: &[PublicKey],
     now: u64,
-) -> Result<(), Wrong> {
+) -> Result<(), CertificateFault> {
     // Its signer is looked up among those of the wanted kind: the kind is the clearer thing to tell.
     if certificate.kind() != request.kind {
-        return Err(Wrong::OtherKind(certificate.kind()));
+        return Err(CertificateFault::OtherKind(certificate.kind()));
     }
     signed_by(certificate, roots)?;
     if certificate.valid_before() == u64::MAX {
-        return Err(Wrong::NoEnd);
+        return Err(CertificateFault::NoEnd);
     }
     problem(certificate, request.kind, std::slice::from_ref(&request.key), now).map_or(Ok(()), Err)
 }
@@ -135,9 +140,9 @@ pub fn check_but_names(
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn signed_by(certificate: &Certificate, roots: &[PublicKey]) -> Result<(), Wrong> {
+pub fn signed_by(certificate: &Certificate, roots: &[PublicKey]) -> Result<(), CertificateFault> {
     if !roots.iter().any(|root| root.key_data() == certificate.signer().key_data()) {
-        return Err(Wrong::UnknownSigner(certificate.signer_fingerprint()));
+        return Err(CertificateFault::UnknownSigner(certificate.signer_fingerprint()));
     }
     signature(certificate).map_or(Ok(()), Err)
 }
@@ -145,38 +150,38 @@ pub fn signed_by(certificate: &Certificate, roots: &[PublicKey]) -> Result<(), W
 /// What keeps a certificate, whoever issued it, from working for one of these keys now; none if
 /// nothing does. Does not ask which CA signed it.
 #[must_use]
-pub fn problem(certificate: &Certificate, kind: Kind, keys: &[PublicKey], now: u64) -> Option<Wrong> {
+pub fn problem(certificate: &Certificate, kind: Kind, keys: &[PublicKey], now: u64) -> Option<CertificateFault> {
     if certificate.kind() != kind {
-        return Some(Wrong::OtherKind(certificate.kind()));
+        return Some(CertificateFault::OtherKind(certificate.kind()));
     }
     if !keys.iter().any(|key| key.key_data() == certificate.key().key_data()) {
-        return Some(Wrong::OtherKey(certificate.key().fingerprint(HashAlg::Sha256).to_string()));
+        return Some(CertificateFault::OtherKey(certificate.key().fingerprint(HashAlg::Sha256).to_string()));
     }
     if certificate.principals().is_empty() {
-        return Some(Wrong::NoPrincipals);
+        return Some(CertificateFault::NoPrincipals);
     }
     let known: &[&str] = match kind {
         Kind::Host => &[],
         Kind::User => &USER_OPTIONS,
     };
     if let Some((name, _)) = certificate.critical_options().iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        return Some(Wrong::CriticalOption(neutral(name)));
+        return Some(CertificateFault::CriticalOption(neutral(name)));
     }
     // PROTOCOL.certkeys: valid after <= now < valid before.
     if now < certificate.valid_after() {
-        return Some(Wrong::NotYetValid(certificate.valid_after()));
+        return Some(CertificateFault::NotYetValid(certificate.valid_after()));
     }
     if now >= certificate.valid_before() {
-        return Some(Wrong::Expired(certificate.valid_before()));
+        return Some(CertificateFault::Expired(certificate.valid_before()));
     }
     signature(certificate)
 }
 
-fn signature(certificate: &Certificate) -> Option<Wrong> {
+fn signature(certificate: &Certificate) -> Option<CertificateFault> {
     match certificate.signature_algorithm() {
         // CASignatureAlgorithms has neither since OpenSSH 8.2.
-        weak @ ("ssh-rsa" | "ssh-dss") => Some(Wrong::WeakSignature(format!("{weak} (SHA-1)"))),
-        _ if !certificate.is_signed() => Some(Wrong::BadSignature),
+        weak @ ("ssh-rsa" | "ssh-dss") => Some(CertificateFault::WeakSignature(format!("{weak} (SHA-1)"))),
+        _ if !certificate.is_signed() => Some(CertificateFault::BadSignature),
         _ => None,
     }
 }

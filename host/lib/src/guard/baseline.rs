@@ -4,10 +4,10 @@
 use super::{
     client::{Client, trust},
     config::{
+        config_digest::{self, Digests},
         files,
-        unchanged::{self, Digests},
     },
-    former::{self, Former},
+    former_key::{self, FormerKey},
     survey::{ListenerOffer, Prober},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         keys::replaced::KeyReplacement,
         sshd::{
             Effective, Listener, Sshd, View, host_key,
-            tree::{Overlay, Staged, Tree},
+            tree::{Overlay, StagedFiles, Tree},
         },
         users,
     },
@@ -46,7 +46,7 @@ pub struct Baseline {
     /// Why the listener cannot be asked: tcp wrappers, a packet filter, or penalties may keep every probe out.
     pub unseen: Option<Error>,
     /// The keys among these that sshd would end by reading its files, where the run leaves it as it is.
-    pub former: Vec<Former>,
+    pub former: Vec<FormerKey>,
     /// Who must get in: users who are logged in, the one who runs this and the one who became root.
     pub users: Vec<String>,
     /// Those of them who run this: the user, and the one who became root.
@@ -63,7 +63,7 @@ impl Baseline {
     /// # Errors
     /// When its configuration is broken already.
     pub fn take(sshd: &Sshd) -> Result<Self> {
-        let tree = Tree::read(sshd.config.as_path(), Overlay(&Staged::new()))?;
+        let tree = Tree::read(sshd.config.as_path(), Overlay(&StagedFiles::new()))?;
         let view = sshd.view(sshd.config.as_path(), &tree).map_err(|error| {
             let broken =
                 Error::refused(format!("sshd's configuration {config} is broken already", config = sshd.config));
@@ -74,7 +74,7 @@ impl Baseline {
         let keys = effective.host_keys.iter();
         let host_keys: Vec<_> = keys.filter_map(|path| Some((path.clone(), host_key::public(path)?))).collect();
         let public: Vec<_> = host_keys.iter().map(|(_, key)| key.clone()).collect();
-        let problems = files::problems(effective, Overlay(&Staged::new()), &public, trust::now());
+        let problems = files::problems(effective, Overlay(&StagedFiles::new()), &public, trust::now());
         let mut users = users::logged_in();
         let more_users = users.len().saturating_sub(MAX_LOGGED_IN);
         users.truncate(MAX_LOGGED_IN);
@@ -95,7 +95,7 @@ impl Baseline {
     /// Notes the keys that sshd would end by reading its files: from here on, nothing is refused for them. The caller
     /// has no sshd that offers some of them read its files.
     pub fn spare_former(&mut self, listener: &Listener) {
-        let former = self.offered.as_ref().map(|offered| former::former(offered, &self.host_keys, listener));
+        let former = self.offered.as_ref().map(|offered| former_key::former(offered, &self.host_keys, listener));
         self.former = former.unwrap_or_default();
     }
 
@@ -112,7 +112,7 @@ impl Baseline {
     /// # Errors
     /// Refused: a file was changed, added or removed meanwhile.
     pub fn still_holds(&self, sshd: &Sshd) -> Result<()> {
-        match unchanged::difference(&self.files(), &unchanged::now(sshd.config.as_path())?) {
+        match config_digest::difference(&self.files(), &config_digest::now(sshd.config.as_path())?) {
             None => Ok(()),
             Some(path) => Err(Error::refused(format!("{} was changed while this ran", path.display()))
                 .cause("what was checked is no longer what sshd would read")
@@ -139,7 +139,7 @@ impl Baseline {
     /// The files of its configuration.
     #[must_use]
     pub fn files(&self) -> Digests {
-        unchanged::digests(&self.tree)
+        config_digest::digests(&self.tree)
     }
 
     /// The first host key or file of the configuration that changed after a time, or is gone: sshd may go on with what it

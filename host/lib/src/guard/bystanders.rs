@@ -2,14 +2,14 @@
 
 use crate::machine::sshd::{
     host_key::DEFAULT_KEYS,
-    tree::{Overlay, Staged, Tree},
+    tree::{Overlay, StagedFiles, Tree},
 };
 use sshd_config::principals::directory_of;
 use std::path::Path;
 
 /// The use that an sshd makes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
+pub enum FileRole {
     /// As a part of its configuration, as it is or as it would be.
     Configuration,
     /// As a key, a certificate or a list, which a line of its configuration or an argument names.
@@ -19,8 +19,8 @@ pub enum Reads {
 /// How this sshd uses a file that would change (as configuration, or by name), if it does. A configuration that cannot
 /// be read names nothing.
 #[must_use]
-pub fn reads(config: &Path, arguments: &[String], changed: &Staged) -> Option<Reads> {
-    let (nothing, overlay) = (Staged::new(), Overlay(changed));
+pub fn reads(config: &Path, arguments: &[String], changed: &StagedFiles) -> Option<FileRole> {
+    let (nothing, overlay) = (StagedFiles::new(), Overlay(changed));
     let is_changed = |path: &Path| path.is_absolute() && overlay.staged(path).is_some();
     let is_named_by = |text: &str| {
         let has_changed = |directory: &str| !overlay.staged_in(Path::new(directory)).is_empty();
@@ -32,7 +32,7 @@ pub fn reads(config: &Path, arguments: &[String], changed: &Staged) -> Option<Re
     };
     let trees = [Overlay(&nothing), overlay].map(|overlay| Tree::read(config, overlay).ok());
     if trees.iter().flatten().flat_map(|tree| &tree.files).any(|file| is_changed(&file.path)) {
-        return Some(Reads::Configuration);
+        return Some(FileRole::Configuration);
     }
     let has_key = |text: &String| text == "-h" || text.to_lowercase().starts_with("hostkey");
     let is_named = trees.iter().flatten().any(|tree| {
@@ -40,7 +40,7 @@ pub fn reads(config: &Path, arguments: &[String], changed: &Staged) -> Option<Re
         tree.directives().any(|(_, _, line)| line.arguments.iter().any(|one| is_named_by(&one.text)))
             || !has_keys && DEFAULT_KEYS.iter().any(|key| is_changed(Path::new(key)))
     });
-    (is_named || arguments.iter().any(|argument| named(argument))).then_some(Reads::Named)
+    (is_named || arguments.iter().any(|argument| named(argument))).then_some(FileRole::Named)
 }
 
 #[cfg(test)]
@@ -66,27 +66,27 @@ mod tests {
         std::os::unix::fs::symlink(at("key"), at("link")).unwrap();
         let with_argument = [format!("HostCertificate={}", shown("cert"))];
         for (changed, contents, arguments, expected) in [
-            ("main", Some(""), &[][..], Some(Reads::Configuration)),
-            ("d/a.conf", None, &[], Some(Reads::Configuration)),
+            ("main", Some(""), &[][..], Some(FileRole::Configuration)),
+            ("d/a.conf", None, &[], Some(FileRole::Configuration)),
             // One that would be included.
-            ("d/b.conf", Some("Port 22\n"), &[], Some(Reads::Configuration)),
+            ("d/b.conf", Some("Port 22\n"), &[], Some(FileRole::Configuration)),
             // Through a link.
-            ("key", Some("x"), &[], Some(Reads::Named)),
+            ("key", Some("x"), &[], Some(FileRole::Named)),
             ("cert", Some("x"), &[], None),
-            ("cert", Some("x"), &with_argument, Some(Reads::Named)),
+            ("cert", Some("x"), &with_argument, Some(FileRole::Named)),
             ("d/b.txt", Some("x"), &[], None),
             // By the name of a user.
-            ("people/ann", Some("x"), &[], Some(Reads::Named)),
+            ("people/ann", Some("x"), &[], Some(FileRole::Named)),
             ("others/ann", Some("x"), &[], None),
         ] {
-            let staged = Staged::from([(at(changed), contents.map(|text| text.as_bytes().to_vec()))]);
+            let staged = StagedFiles::from([(at(changed), contents.map(|text| text.as_bytes().to_vec()))]);
             assert_eq!(reads(&at("main"), arguments, &staged), expected, "{changed} {arguments:?}");
             assert_eq!(reads(&at("none"), &[], &staged), None, "{changed}");
         }
-        let default = Staged::from([("/etc/ssh/ssh_host_rsa_key".into(), None)]);
+        let default = StagedFiles::from([("/etc/ssh/ssh_host_rsa_key".into(), None)]);
         assert_eq!(reads(&at("main"), &[], &default), None);
         fs::write(at("main"), "Port 22\n").unwrap();
-        assert_eq!(reads(&at("main"), &[], &default), Some(Reads::Named));
+        assert_eq!(reads(&at("main"), &[], &default), Some(FileRole::Named));
         assert_eq!(reads(&at("main"), &["-h".to_owned(), shown("key")], &default), None);
     }
 }

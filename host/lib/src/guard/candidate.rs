@@ -5,8 +5,8 @@ use super::{
     baseline,
     config::{
         authorship::Authorship,
-        structure::Blocks,
-        unchanged::{self, Digests},
+        config_digest::{self, Digests},
+        structure::MatchBlocks,
     },
     risks::Risks,
 };
@@ -19,7 +19,7 @@ use crate::{
             ConfigReading, Effective, Sshd, View,
             host_key::DEFAULT_KEYS,
             sshd_words,
-            tree::{ConfigFile, Overlay, Staged, Tree},
+            tree::{ConfigFile, Overlay, StagedFiles, Tree},
         },
     },
 };
@@ -43,7 +43,7 @@ pub struct Candidate {
     /// Its files as they would be, by their real names.
     pub(super) tree: Tree,
     /// The files that would be different.
-    pub(super) staged: Staged,
+    pub(super) staged: StagedFiles,
     /// What the operator accepts about logins.
     pub(super) risks: Risks,
     /// Which principals the operator lets log in as which users; none: nothing was said of that.
@@ -74,10 +74,10 @@ impl Candidate {
     ///
     /// # Errors
     /// When the configuration cannot be read, or the copies cannot be written.
-    pub fn build(sshd: &Sshd, staged: &Staged) -> Result<Self> {
+    pub fn build(sshd: &Sshd, staged: &StagedFiles) -> Result<Self> {
         let overlay = Overlay(staged);
         let tree = Tree::read(sshd.config.as_path(), overlay)?;
-        let (scratch, copies) = Copies::make(&tree, staged, Blocks::Shut)?;
+        let (scratch, copies) = Copies::make(&tree, staged, MatchBlocks::Shut)?;
         let original = sshd.clone();
         let mut sshd = sshd.clone();
         let with_host_keys = default_keys(&sshd, &tree, overlay)?;
@@ -179,7 +179,7 @@ impl Candidate {
     /// Its files as they would be, by their real names.
     #[must_use]
     pub fn files(&self) -> Digests {
-        unchanged::digests(&self.tree)
+        config_digest::digests(&self.tree)
     }
 
     /// A text of sshd's with the real paths for the private ones.
@@ -225,7 +225,7 @@ impl Candidate {
         if !self.tree.directives().any(|(_, _, directive)| directive.is_conditional()) {
             return Ok(None);
         }
-        let (_scratch, copies) = Copies::make(&self.tree, &self.staged, Blocks::Open)?;
+        let (_scratch, copies) = Copies::make(&self.tree, &self.staged, MatchBlocks::Open)?;
         let config = copies.config(self.sshd.config.as_path()).unwrap_or_default();
         let reading = self.sshd.reading(Path::new(config), &self.tree)?;
         let real =
@@ -251,7 +251,7 @@ struct Copies {
 
 impl Copies {
     /// Writes copies of a configuration and of the staged files; with `blocks` open, each `Match` is `Match all`.
-    fn make(tree: &Tree, staged: &Staged, blocks: Blocks) -> Result<(Scratch, Self)> {
+    fn make(tree: &Tree, staged: &StagedFiles, blocks: MatchBlocks) -> Result<(Scratch, Self)> {
         let overlay = Overlay(staged);
         let scratch = Scratch::private()?;
         let mut copies =
@@ -320,10 +320,10 @@ impl Copies {
     }
 
     /// A file with its paths leading to the copies; line by line, so that numbers stay.
-    fn rewritten(&self, file: &ConfigFile, overlay: Overlay<'_>, blocks: Blocks) -> Vec<u8> {
+    fn rewritten(&self, file: &ConfigFile, overlay: Overlay<'_>, blocks: MatchBlocks) -> Vec<u8> {
         let mut lines: Vec<_> = file.contents.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
         for (number, directive) in file.directives() {
-            if directive.is_conditional() && blocks == Blocks::Open {
+            if directive.is_conditional() && blocks == MatchBlocks::Open {
                 if let Some(line) = lines.get_mut(number - 1) {
                     *line = b"Match all".to_vec();
                 }

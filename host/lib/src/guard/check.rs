@@ -9,7 +9,7 @@ use super::{
         files,
         keywords::{self, MayChange},
         revocation,
-        structure::{self, Blocks, Difference},
+        structure::{self, Difference, MatchBlocks},
     },
     survey::OfferedKey,
 };
@@ -46,10 +46,10 @@ impl Candidate {
         if !parts.is_empty() {
             let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
             structure::refuse_foreign_files(&root, &self.staged, &self.tree)?;
-            structure::refuse_misread(&baseline.tree, &baseline.view.reading, Blocks::Shut)?;
-            structure::refuse_misread(&self.tree, &view.reading, Blocks::Shut)?;
+            structure::refuse_misread(&baseline.tree, &baseline.view.reading, MatchBlocks::Shut)?;
+            structure::refuse_misread(&self.tree, &view.reading, MatchBlocks::Shut)?;
             if let Some(reading) = self.reading_with_blocks_open()? {
-                structure::refuse_misread(&self.tree, &reading, Blocks::Open)?;
+                structure::refuse_misread(&self.tree, &reading, MatchBlocks::Open)?;
             }
         }
         let View { effective, tested, .. } = view;

@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     handshake::{Fault, HostKeyAlgorithm, Limits, Session, Stream, Verdict},
 };
-use known_hosts::Knows;
+use known_hosts::ClientKnowledge;
 use program::{Attempt, Program, Route};
 use std::{
     sync::{
@@ -30,7 +30,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// What the client knows of the server beforehand.
-    pub knows: Knows<'a>,
+    pub knows: ClientKnowledge<'a>,
     /// The type of the host key: one of [`known_hosts::TYPES`].
     pub key_type: &'a str,
     /// Whether its certificate is wanted, and not the plain key.

@@ -16,9 +16,9 @@ use crate::{
     },
     text::{count, neutral, neutral_lines},
 };
-pub use names::{AuthorityLine, Known};
+pub use names::{AuthorityLine, KnownAuthority};
 use options::StandIn;
-use server::{Met, Stage};
+use server::{SshVerdict, Stage};
 use ssh_key::Algorithm;
 use sshd_config::known_hosts::{Entry, Marker, Patterns, Wanted, is_file_name, lines, matches};
 use std::{
@@ -68,7 +68,7 @@ impl fmt::Display for Proof {
 }
 
 /// A line that would come.
-struct New<'a> {
+struct NewLine<'a> {
     /// Its number in the file, from 1 on.
     number: usize,
     entry: Entry<'a>,
@@ -87,7 +87,7 @@ impl Change {
         let keys = self.refuse_lost(&listed(&before)?, &listed(&after)?)?;
         let mut proof = Proof { keys, ..Proof::default() };
         for patterns in self.patterns()? {
-            let new: Vec<New<'_>> =
+            let new: Vec<NewLine<'_>> =
                 self.coming().filter(|new| new.entry.hosts == patterns.to_string().as_bytes()).collect();
             self.refuse_not_found(&patterns, &new, &after)?;
             self.refuse_not_trusted(&patterns, &new, &scratch)?;
@@ -112,12 +112,12 @@ impl Change {
     }
 
     /// The lines of CAs that would come.
-    fn coming(&self) -> impl Iterator<Item = New<'_>> {
+    fn coming(&self) -> impl Iterator<Item = NewLine<'_>> {
         let there = |line: &[u8]| lines(&self.before).any(|one| one.trim_ascii_end() == line.trim_ascii_end());
         let numbered = lines(&self.after).enumerate().filter(move |(_, line)| !there(line));
         numbered.filter_map(|(index, line)| {
             let entry = Entry::parse(line).filter(|entry| entry.marker == Marker::Authority)?;
-            Some(New { number: index + 1, entry })
+            Some(NewLine { number: index + 1, entry })
         })
     }
 
@@ -152,7 +152,7 @@ impl Change {
     }
 
     /// `ssh-keygen -F` finds our lines for a name inside, as a CA's, and not for one outside.
-    fn refuse_not_found(&self, patterns: &Patterns, new: &[New<'_>], file: &Path) -> Result<()> {
+    fn refuse_not_found(&self, patterns: &Patterns, new: &[NewLine<'_>], file: &Path) -> Result<()> {
         if let Some(inside) = patterns.example(Wanted::Inside) {
             let found = found(&inside, file)?;
             if let Some(missing) = new.iter().find(|new| !found.contains(&new.number)) {
@@ -172,7 +172,7 @@ impl Change {
 
     /// The real ssh, as it is configured for a name inside, takes a certificate of a CA that stands in our CA's place
     /// in the file, and takes none for a name outside.
-    fn refuse_not_trusted(&self, patterns: &Patterns, new: &[New<'_>], scratch: &Scratch) -> Result<()> {
+    fn refuse_not_trusted(&self, patterns: &Patterns, new: &[NewLine<'_>], scratch: &Scratch) -> Result<()> {
         let Some(ssh) = Ssh::find() else { return Err(self.refused("there is no `ssh` program on this machine")) };
         let inside = patterns.example(Wanted::Inside).unwrap_or_default();
         let settings = ssh.settings(&host(&inside)?)?;
@@ -194,19 +194,19 @@ impl Change {
             let options = self.options(&ssh, &looked_up, &settings, stand_in)?;
             let (met, output) = stage.meet(&ssh, &looked_up, &options)?;
             match met {
-                Met::Trusted => {}
-                Met::Refused => return Err(self.refused_by_ssh(one, (&inside, &looked_up), &settings, &output)),
-                Met::NoAlgorithm => return Err(self.without_certificates(&inside, &settings)),
-                Met::Unclear => return Err(self.not_shown(&inside, &output)),
+                SshVerdict::Trusted => {}
+                SshVerdict::Refused => return Err(self.refused_by_ssh(one, (&inside, &looked_up), &settings, &output)),
+                SshVerdict::NoAlgorithm => return Err(self.without_certificates(&inside, &settings)),
+                SshVerdict::Unclear => return Err(self.not_shown(&inside, &output)),
             }
             let Some(outside) = patterns.example(Wanted::Outside) else { continue };
             let settings = ssh.settings(&host(&outside)?)?;
             let options = self.options(&ssh, &outside, &settings, StandIn { tried: "outside", ..stand_in })?;
             let (met, output) = stage.meet(&ssh, &outside, &options)?;
             match met {
-                Met::Refused | Met::NoAlgorithm => {}
-                Met::Trusted => return Err(self.refused(format!("ssh would trust the CA for {outside}, too"))),
-                Met::Unclear => return Err(self.not_shown(&outside, &output)),
+                SshVerdict::Refused | SshVerdict::NoAlgorithm => {}
+                SshVerdict::Trusted => return Err(self.refused(format!("ssh would trust the CA for {outside}, too"))),
+                SshVerdict::Unclear => return Err(self.not_shown(&outside, &output)),
             }
         }
         Ok(())
@@ -214,7 +214,7 @@ impl Change {
 
     fn refused_by_ssh(
         &self,
-        new: &New<'_>,
+        new: &NewLine<'_>,
         (name, looked_up): (&str, &str),
         settings: &Settings,
         output: &Output,
@@ -244,7 +244,7 @@ impl Change {
     }
 
     /// The type of the CA's key in a line, which ssh has to take (`CASignatureAlgorithms`).
-    fn algorithm(&self, new: &New<'_>, settings: &Settings) -> Result<Algorithm> {
+    fn algorithm(&self, new: &NewLine<'_>, settings: &Settings) -> Result<Algorithm> {
         let (key_type, _) = new.entry.key();
         let key_type = String::from_utf8_lossy(key_type).into_owned();
         let allowed = settings.values("casignaturealgorithms").join(",");
@@ -262,7 +262,7 @@ impl Change {
     }
 
     /// The file with another CA's key in one of our new lines.
-    fn with_stand_in(&self, new: &New<'_>, key: &str) -> Vec<u8> {
+    fn with_stand_in(&self, new: &NewLine<'_>, key: &str) -> Vec<u8> {
         let mut file = Vec::new();
         for (index, line) in lines(&self.after).enumerate() {
             if new.number == index + 1 {

@@ -5,7 +5,7 @@ use super::{
     baseline::Baseline,
     client::{
         Client, Question,
-        known_hosts::{self, Knows},
+        known_hosts::{self, ClientKnowledge},
         transcript::Transcript,
     },
     survey::{ListenerOffer, OfferedKey, Prober},
@@ -36,7 +36,7 @@ const LOOKS: u32 = 4;
 
 /// The keys and certificates that the listener serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
+pub struct LiveReport {
     /// Whether there is a listener that can be asked; without one nothing could be seen.
     pub live: bool,
     /// Serial numbers of the certificates that it serves.
@@ -50,7 +50,7 @@ pub struct Verified {
 ///
 /// # Errors
 /// When it does not serve all of that in time: with what was seen last.
-pub fn verify(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) -> Result<Verified> {
+pub fn verify(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) -> Result<LiveReport> {
     verify_within(sshd, baseline, expect, PATIENCE)
 }
 
@@ -58,7 +58,7 @@ pub fn verify(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) -> Resul
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_at_once(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) -> Result<Verified> {
+pub fn verify_at_once(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) -> Result<LiveReport> {
     look(sshd, baseline, expect, Instant::now() + PATIENCE)
 }
 
@@ -66,7 +66,12 @@ pub fn verify_at_once(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) 
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_within(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], patience: Duration) -> Result<Verified> {
+pub fn verify_within(
+    sshd: &Sshd,
+    baseline: &Baseline,
+    expect: &[Certificate],
+    patience: Duration,
+) -> Result<LiveReport> {
     let deadline = Instant::now() + patience;
     if sshd.listener.is_some() {
         await_reload_within(sshd, SETTLE.min(patience));
@@ -74,11 +79,11 @@ pub fn verify_within(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], p
     look(sshd, baseline, expect, deadline)
 }
 
-fn look(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], deadline: Instant) -> Result<Verified> {
+fn look(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], deadline: Instant) -> Result<LiveReport> {
     if sshd.listener.is_none() {
-        return Ok(Verified::default());
+        return Ok(LiveReport::default());
     }
-    let mut verified = Verified { live: true, ..Verified::default() };
+    let mut verified = LiveReport { live: true, ..LiveReport::default() };
     let public = baseline.public_keys();
     let keys = || baseline.offered.iter().flat_map(|offered| &offered.keys);
     // A certificate is proved by a signature of its key: where sshd has only one of that type, it offers that.
@@ -90,12 +95,12 @@ fn look(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], deadline: Inst
         let print = certificate.public_key().fingerprint(HashAlg::Sha256).to_string();
         keys().find(|key| key.fingerprint == print && is_single(key))
     };
-    let certificates: Vec<_> = expect.iter().map(|one| Expected::certificate(one, stands_for(one))).collect();
+    let certificates: Vec<_> = expect.iter().map(|one| Expectation::certificate(one, stands_for(one))).collect();
     let is_covered = |key: &OfferedKey| expect.iter().any(|one| stands_for(one).is_some_and(|covered| covered == key));
-    let alone: Vec<_> = keys().filter(|key| !is_covered(key)).map(|key| Expected::key(key, &public)).collect();
+    let alone: Vec<_> = keys().filter(|key| !is_covered(key)).map(|key| Expectation::key(key, &public)).collect();
     let mut pending: Vec<_> = certificates.into_iter().chain(alone).collect();
     if baseline.unseen.is_some() {
-        return still_listens(sshd, deadline).map(|()| Verified::default());
+        return still_listens(sshd, deadline).map(|()| LiveReport::default());
     }
     let mut pause = Duration::from_millis(20);
     loop {
@@ -183,7 +188,7 @@ fn await_reload_within(sshd: &Sshd, limit: Duration) {
 
 /// Something that has to be seen.
 #[derive(Clone, Debug)]
-enum Expected<'a> {
+enum Expectation<'a> {
     Certificate {
         certificate: &'a Certificate,
         signer: [PublicKey; 1],
@@ -194,7 +199,7 @@ enum Expected<'a> {
     Key { key: &'a OfferedKey, known: Vec<PublicKey> },
 }
 
-impl<'a> Expected<'a> {
+impl<'a> Expectation<'a> {
     fn certificate(certificate: &'a Certificate, key: Option<&'a OfferedKey>) -> Self {
         Self::Certificate { certificate, signer: [PublicKey::new(certificate.signature_key().clone(), "")], key }
     }
@@ -207,13 +212,13 @@ impl<'a> Expected<'a> {
     fn question(&self) -> Question<'_> {
         match self {
             Self::Certificate { certificate, signer, .. } => Question {
-                knows: Knows::Authorities(signer),
+                knows: ClientKnowledge::Authorities(signer),
                 key_type: key_type(certificate),
                 certificate: true,
                 name: certificate.valid_principals().first().map_or("", String::as_str),
             },
             Self::Key { key, known } => Question {
-                knows: if known.is_empty() { Knows::Nothing } else { Knows::Keys(known) },
+                knows: if known.is_empty() { ClientKnowledge::Nothing } else { ClientKnowledge::Keys(known) },
                 key_type: &key.key_type,
                 certificate: false,
                 name: "probe",
@@ -249,7 +254,7 @@ impl<'a> Expected<'a> {
         }
     }
 
-    fn note(&self, verified: &mut Verified) {
+    fn note(&self, verified: &mut LiveReport) {
         match self {
             Self::Certificate { certificate, key, .. } => {
                 verified.certificates.push(certificate.serial());
@@ -268,8 +273,8 @@ fn key_type(certificate: &Certificate) -> &'static str {
 fn round(
     sshd: &Sshd,
     baseline: &Baseline,
-    pending: &mut Vec<Expected<'_>>,
-    verified: &mut Verified,
+    pending: &mut Vec<Expectation<'_>>,
+    verified: &mut LiveReport,
 ) -> Result<Option<Error>> {
     let mut now = sshd.clone();
     now.listener = sshd.listener_now()?;
@@ -281,7 +286,7 @@ fn round(
         Ok(None) => return Ok(Some(Error::failed("sshd does not listen any more"))),
         Err(fault) => return Ok(Some(fault)),
     };
-    let questions: Vec<_> = pending.iter().map(Expected::question).collect();
+    let questions: Vec<_> = pending.iter().map(Expectation::question).collect();
     let answers = prober.ask_all(&questions)?;
     let target = prober.target();
     let mut first = None;

@@ -3,11 +3,11 @@
 
 mod bounds;
 mod certificates;
+mod key_query;
 mod keywords;
-mod queried;
+mod methods;
 mod staged;
 mod system;
-mod ways;
 
 pub use certificates::Certificates;
 
@@ -30,17 +30,17 @@ use crate::{
             Effective, Sshd,
             effective::canonical,
             host_key,
-            tree::{Overlay, Staged},
+            tree::{Overlay, StagedFiles},
         },
         users,
     },
     text::neutral,
 };
+use key_query::{runs_programs, takes};
 use keywords::{COMPARED, HARMLESS, NAMING, shut_out};
-use queried::{runs_programs, takes};
+use methods::{LoginMethod, User, ways};
 use sshd_config::line::Directive;
 use std::{collections::BTreeMap, path::Path};
-use ways::{User, Way, ways};
 
 /// As many users of the machine are looked at one by one.
 const MAX_USERS: usize = 1000;
@@ -70,7 +70,7 @@ impl Candidate {
             .map(|one| canonical(one))
             .filter(|one| !HARMLESS.contains(&one.as_str()))
             .collect();
-        let compared = Compared { candidate: self, baseline, may_change };
+        let compared = Comparison { candidate: self, baseline, may_change };
         compared.refuse_system_files()?;
         if deciding.is_empty() && compared.stages_only_certificates() {
             return self.refuse_unasked_principals(baseline, may_change).map(|()| Logins::default());
@@ -93,13 +93,13 @@ impl Candidate {
     }
 }
 
-struct Compared<'a> {
+struct Comparison<'a> {
     candidate: &'a Candidate,
     baseline: &'a Baseline,
     may_change: MayChange<'a>,
 }
 
-impl Compared<'_> {
+impl Comparison<'_> {
     fn overlay(&self) -> Overlay<'_> {
         Overlay(&self.candidate.staged)
     }
@@ -144,7 +144,7 @@ impl Compared<'_> {
         if self.candidate.staged.is_empty() {
             return Ok(());
         }
-        let nothing = Staged::new();
+        let nothing = StagedFiles::new();
         let effective = &self.baseline.view.effective;
         let mut named: Vec<(&str, Vec<String>)> =
             NAMING.iter().map(|keyword| (*keyword, effective.values(keyword).to_vec())).collect();
@@ -156,7 +156,7 @@ impl Compared<'_> {
         }
         for user in self.one_by_one(all) {
             let read = ways(&user, effective, Overlay(&nothing)).files;
-            let files = named.iter().flat_map(|(keyword, values)| ways::files(&user, keyword, values));
+            let files = named.iter().flat_map(|(keyword, values)| methods::files(&user, keyword, values));
             let is_own = |path: &Path| certificates::is_own(path) || certificates::is_own_file(path);
             for path in files.filter(|path| !read.contains(path) && !is_own(path)) {
                 if let Some((staged, _)) = self.overlay().staged(&path) {
@@ -172,7 +172,7 @@ impl Compared<'_> {
         if self.candidate.staged.is_empty() {
             return false;
         }
-        let nothing = Staged::new();
+        let nothing = StagedFiles::new();
         let users = self.one_by_one(all).into_iter();
         let mut files = users.flat_map(|user| ways(&user, &self.baseline.view.effective, Overlay(&nothing)).files);
         files.any(|path| self.overlay().staged(&path).is_some())
@@ -183,7 +183,7 @@ impl Compared<'_> {
     fn one_by_one(&self, all: &[User]) -> Vec<User> {
         let effective = &self.baseline.view.effective;
         let has_staged_file = |user: &&User| {
-            let mut files = NAMING.iter().flat_map(|keyword| ways::files(user, keyword, effective.values(keyword)));
+            let mut files = NAMING.iter().flat_map(|keyword| methods::files(user, keyword, effective.values(keyword)));
             files.any(|path| self.overlay().staged(&path).is_some())
         };
         let (first, rest) = all.split_at(all.len().min(MAX_USERS));
@@ -279,7 +279,7 @@ impl Compared<'_> {
         lost: &mut Vec<String>,
         gained: &mut Vec<String>,
     ) {
-        let nothing = Staged::new();
+        let nothing = StagedFiles::new();
         let (old, new) = (ways(user, before, Overlay(&nothing)).all, ways(user, after, self.overlay()).all);
         let named = |what: &str| format!("{}: {}", neutral(&user.name), neutral(what));
         let gone = old.iter().filter(|(way, _)| !new.contains_key(*way)).map(|(_, way)| way);
@@ -295,11 +295,11 @@ impl Compared<'_> {
 
     /// Whether a certificate's way in ends as it is meant to: the CA dropped its key and the user still gets in by
     /// another key of that CA, or an undo takes the CA out and leaves another way in to whoever has to get in.
-    fn is_given_up(&self, user: &User, way: &Way, left: &BTreeMap<String, Way>) -> bool {
+    fn is_given_up(&self, user: &User, way: &LoginMethod, left: &BTreeMap<String, LoginMethod>) -> bool {
         let Some(signed) = way.certificate.as_ref().filter(|signed| certificates::is_own(&signed.file)) else {
             return false;
         };
-        let contents = Overlay(&Staged::new()).read(&signed.file).unwrap_or_default();
+        let contents = Overlay(&StagedFiles::new()).read(&signed.file).unwrap_or_default();
         let real = std::fs::canonicalize(&signed.file).unwrap_or_else(|_| signed.file.clone());
         if self.candidate.authorship.is_edited(&real, &contents) {
             return false;
@@ -313,7 +313,7 @@ impl Compared<'_> {
     }
 
     /// Whether the operator named other principals, and whoever has to get in does so without a certificate.
-    fn is_mapped_away(&self, user: &User, left: &BTreeMap<String, Way>) -> bool {
+    fn is_mapped_away(&self, user: &User, left: &BTreeMap<String, LoginMethod>) -> bool {
         let is_kept = self.baseline.users.contains(&user.name);
         (!is_kept || left.values().any(|other| other.certificate.is_none()))
             && self.candidate.is_mapped_by_operator(self.baseline).unwrap_or(false)

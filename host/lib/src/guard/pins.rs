@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     machine::sshd::{
         Effective,
-        tree::{Overlay, Staged},
+        tree::{Overlay, StagedFiles},
     },
 };
 use ssh_key::PublicKey;
@@ -28,7 +28,7 @@ impl Candidate {
     /// # Errors
     /// Refused: with the type of the key.
     pub fn keeps_pins(&self, baseline: &Baseline) -> Result<()> {
-        let before = exposed_in(&baseline.view.effective, Overlay(&Staged::new()), baseline);
+        let before = exposed_in(&baseline.view.effective, Overlay(&StagedFiles::new()), baseline);
         let after = self.exposed(baseline)?;
         let Some(key_type) = after.into_iter().find(|key_type| !before.contains(key_type)) else { return Ok(()) };
         Err(Error::refused(format!("clients that know only sshd's {key_type} host key would be refused"))

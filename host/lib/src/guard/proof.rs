@@ -7,8 +7,8 @@ use super::{
     client::{
         Question,
         bench::{Bench, addresses, command, login_options},
-        hosts::{self, Guest, Way},
-        known_hosts::{self, Knows},
+        hosts::{self, Guest, ProofMethod},
+        known_hosts::{self, ClientKnowledge},
         program::Route,
         transcript::{End, Transcript},
     },
@@ -42,7 +42,7 @@ pub struct Proof {
     /// Whom sshd lets in by certificates of a CA that it does not trust yet.
     pub users: Certificates,
     /// How the host keys were proved.
-    pub way: Way,
+    pub way: ProofMethod,
     /// Whether an exchange could be made by the `ssh` program alone.
     pub by_program: bool,
 }
@@ -70,7 +70,7 @@ impl Candidate {
         let signers: Vec<_> = expect.iter().map(|one| [PublicKey::new(one.signature_key().clone(), "")]).collect();
         for (certificate, signer) in expect.iter().zip(&signers) {
             let known = if authorities.is_empty() { signer } else { authorities };
-            questions.push(certificate_question(certificate, Knows::Authorities(known)));
+            questions.push(certificate_question(certificate, ClientKnowledge::Authorities(known)));
         }
         questions.extend(plain.iter().map(|key| key_question(key)));
         let (answers, way) = hosts::ask(&stage.candidate, &baseline.client, stage.guest(), &questions)?;
@@ -100,14 +100,14 @@ impl Candidate {
     }
 }
 
-fn certificate_question<'a>(certificate: &'a Certificate, knows: Knows<'a>) -> Question<'a> {
+fn certificate_question<'a>(certificate: &'a Certificate, knows: ClientKnowledge<'a>) -> Question<'a> {
     let name = certificate.valid_principals().first().map_or("", String::as_str);
     Question { knows, key_type: type_name(&certificate.algorithm()), certificate: true, name }
 }
 
 fn key_question(key: &PublicKey) -> Question<'_> {
     Question {
-        knows: Knows::Keys(std::slice::from_ref(key)),
+        knows: ClientKnowledge::Keys(std::slice::from_ref(key)),
         key_type: type_of(key),
         certificate: false,
         name: "proof",

@@ -3,10 +3,10 @@
 
 use super::client::{
     Client, LIMIT, Question,
-    known_hosts::{self, Knows},
+    known_hosts::{self, ClientKnowledge},
     pace::{self, Pace},
     program::Route,
-    transcript::{End, SeenCertificate, Transcript},
+    transcript::{End, PresentedCertificate, Transcript},
 };
 use crate::{
     agent,
@@ -51,7 +51,7 @@ pub struct OfferedCertificate {
     /// The type of the host key it is for.
     pub key_type: String,
     /// What the client tells of it.
-    pub seen: SeenCertificate,
+    pub seen: PresentedCertificate,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct ListenerOffer {
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+enum SourceAddress {
     /// A loopback address that nobody has used.
     Fresh,
     /// The address that the system chooses.
@@ -75,9 +75,9 @@ enum From {
 
 /// A way to the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Way {
+struct ListenerRoute {
     target: SocketAddr,
-    from: From,
+    from: SourceAddress,
 }
 
 /// Asks one listener questions.
@@ -89,7 +89,7 @@ pub struct Prober<'a> {
     effective: Option<Effective>,
     pace: OnceLock<Pace>,
     /// The ways to it; the first is the best.
-    ways: Vec<Way>,
+    ways: Vec<ListenerRoute>,
     /// The one that is gone, by its index.
     way: AtomicUsize,
 }
@@ -115,9 +115,11 @@ impl<'a> Prober<'a> {
             return Err(Error::refused(format!("sshd (process {}) runs, but listens nowhere", listener.pid))
                 .next("find out why with `ss -tlnp`, and reload sshd"));
         }
-        let fresh =
-            addresses.iter().filter(|target| target.is_ipv4()).map(|target| Way { target: *target, from: From::Fresh });
-        let usual = addresses.iter().map(|target| Way { target: *target, from: From::Usual });
+        let fresh = addresses
+            .iter()
+            .filter(|target| target.is_ipv4())
+            .map(|target| ListenerRoute { target: *target, from: SourceAddress::Fresh });
+        let usual = addresses.iter().map(|target| ListenerRoute { target: *target, from: SourceAddress::Usual });
         // One fresh way is as good as another: where it is shut, it is by the address that it comes from.
         let ways: Vec<_> = fresh.take(1).chain(usual).collect();
         Ok(Some(Self {
@@ -191,7 +193,7 @@ impl<'a> Prober<'a> {
                     return Ok(seen);
                 }
                 first.get_or_insert(seen);
-                if way.from == From::Usual || begun.elapsed() >= SLOW {
+                if way.from == SourceAddress::Usual || begun.elapsed() >= SLOW {
                     break;
                 }
                 thread::sleep(Duration::from_millis(pause));
@@ -201,14 +203,15 @@ impl<'a> Prober<'a> {
     }
 
     /// The ways, the one that worked last first.
-    fn in_turn(&self) -> impl Iterator<Item = (usize, Way)> {
+    fn in_turn(&self) -> impl Iterator<Item = (usize, ListenerRoute)> {
         let known = self.way.load(Ordering::Relaxed);
         let (before, after) = self.ways.split_at(known.min(self.ways.len()));
-        let (count, numbered) = (before.len(), |start| move |(index, way): (usize, &Way)| (start + index, *way));
+        let (count, numbered) =
+            (before.len(), |start| move |(index, way): (usize, &ListenerRoute)| (start + index, *way));
         after.iter().enumerate().map(numbered(count)).chain(before.iter().enumerate().map(numbered(0)))
     }
 
-    fn ask_by(&self, way: Way, question: &Question<'_>) -> Result<Transcript> {
+    fn ask_by(&self, way: ListenerRoute, question: &Question<'_>) -> Result<Transcript> {
         let Some(from) = self.source(way) else {
             return Ok(Transcript { words: vec![EXHAUSTED.to_owned()], ..Transcript::default() });
         };
@@ -218,10 +221,10 @@ impl<'a> Prober<'a> {
 
     /// The address to come from, if any; waits where sshd counts what it does. None: sshd would not forgive one
     /// more soon enough.
-    fn source(&self, way: Way) -> Option<Option<IpAddr>> {
+    fn source(&self, way: ListenerRoute) -> Option<Option<IpAddr>> {
         match way.from {
-            From::Fresh => Some(pace::fresh_source(way.target)),
-            From::Usual => {
+            SourceAddress::Fresh => Some(pace::fresh_source(way.target)),
+            SourceAddress::Usual => {
                 let counts = || major_minor(self.sshd.version()).is_none_or(|version| version >= COUNTS_SINCE);
                 self.pace.get_or_init(|| Pace::of(self.effective.as_ref(), counts())).wait().then_some(None)
             }
@@ -331,7 +334,8 @@ fn questions(offer: &[String], certificates: bool) -> Vec<Question<'static>> {
     wanted.sort_unstable_by_key(|(key_type, certificate)| (*certificate, *key_type));
     wanted.dedup();
     wanted.retain(|(_, certificate)| certificates || !certificate);
-    let question = |(key_type, certificate)| Question { knows: Knows::Nothing, key_type, certificate, name: "probe" };
+    let question =
+        |(key_type, certificate)| Question { knows: ClientKnowledge::Nothing, key_type, certificate, name: "probe" };
     wanted.into_iter().map(question).collect()
 }
 

@@ -3,7 +3,7 @@
 use super::{
     fault::Fault,
     keys::Derivation,
-    negotiate::{Named, Protection},
+    negotiate::{Negotiable, Protection},
 };
 use aes::{Aes128, Aes192, Aes256};
 use ctr::{
@@ -53,7 +53,7 @@ impl Cipher {
     }
 }
 
-impl Named for Cipher {
+impl Negotiable for Cipher {
     fn name(self) -> &'static str {
         match self {
             Self::Aes128Gcm => "aes128-gcm@openssh.com",
@@ -86,7 +86,7 @@ impl Mac {
     }
 }
 
-impl Named for Mac {
+impl Negotiable for Mac {
     fn name(self) -> &'static str {
         match self {
             Self::Sha256Etm => "hmac-sha2-256-etm@openssh.com",

@@ -6,7 +6,7 @@ use super::{
     fault::Fault,
     kex::Ephemeral,
     keys::{Derivation, Transcript},
-    negotiate::{Abilities, EXT_INFO_CLIENT, Lists, Named as _, Role, STRICT_CLIENT, STRICT_SERVER, Suite},
+    negotiate::{Abilities, EXT_INFO_CLIENT, Lists, Negotiable as _, Role, STRICT_CLIENT, STRICT_SERVER, Suite},
     proof::HostKey,
     stream::{Limits, Stream},
     transport::{Transport, message, unexpected},

@@ -9,7 +9,7 @@ use std::{fmt, io};
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The connection ended. `said` is what the server wrote where its version was awaited.
-    #[error("the server closed the connection{}", Said(.said))]
+    #[error("the server closed the connection{}", PeerWords(.said))]
     Closed {
         /// The last line before the version line, or nothing.
         said: Vec<u8>,
@@ -24,7 +24,7 @@ pub enum Fault {
     #[error("the connection failed: {0}")]
     Io(#[source] io::Error),
     /// The server ended the session with a reason.
-    #[error("the server disconnected (reason {code}){}", Said(.reason))]
+    #[error("the server disconnected (reason {code}){}", PeerWords(.reason))]
     Disconnected {
         /// The number of RFC 4253, section 11.1.
         code: u32,
@@ -201,9 +201,9 @@ impl fmt::Display for Choice {
 }
 
 /// The other side's words, if there are any.
-struct Said<'a>(&'a [u8]);
+struct PeerWords<'a>(&'a [u8]);
 
-impl fmt::Display for Said<'_> {
+impl fmt::Display for PeerWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0.escape_ascii()) }
     }

@@ -1,6 +1,6 @@
 //! The key exchange methods: a share for the other side, and a secret from theirs.
 
-use super::{fault::Fault, negotiate::Named, wire::Writer};
+use super::{fault::Fault, negotiate::Negotiable, wire::Writer};
 use ml_kem::{
     B32, DecapsulationKey, EncapsulationKey, MlKem768, Seed,
     kem::{Decapsulate as _, KeyExport as _},
@@ -54,7 +54,7 @@ impl Kex {
     }
 }
 
-impl Named for Kex {
+impl Negotiable for Kex {
     fn name(self) -> &'static str {
         match self {
             Self::Curve25519 => "curve25519-sha256",

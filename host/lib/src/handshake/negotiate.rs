@@ -15,7 +15,7 @@ pub(super) const STRICT_CLIENT: &str = "kex-strict-c-v00@openssh.com";
 pub(super) const STRICT_SERVER: &str = "kex-strict-s-v00@openssh.com";
 
 /// Something that is chosen by name.
-pub(super) trait Named: Copy + 'static {
+pub(super) trait Negotiable: Copy + 'static {
     fn name(self) -> &'static str;
 }
 
@@ -79,7 +79,7 @@ impl Abilities {
     }
 }
 
-fn names<T: Named>(of: &[T]) -> Vec<&'static str> {
+fn names<T: Negotiable>(of: &[T]) -> Vec<&'static str> {
     of.iter().map(|one| one.name()).collect()
 }
 
@@ -107,7 +107,7 @@ pub(super) enum Role {
 
 impl Role {
     /// What both sides have of something.
-    pub(super) fn choose<T: Named>(self, ours: &[T], theirs: &[String], choice: Choice) -> Result<T, Fault> {
+    pub(super) fn choose<T: Negotiable>(self, ours: &[T], theirs: &[String], choice: Choice) -> Result<T, Fault> {
         let is = |one: &T, name: &String| one.name() == name;
         let chosen = match self {
             Self::Client => ours.iter().find(|one| theirs.iter().any(|name| is(one, name))),
@@ -135,13 +135,13 @@ impl Role {
 #[derive(Clone, Copy)]
 struct NoCompression;
 
-impl Named for NoCompression {
+impl Negotiable for NoCompression {
     fn name(self) -> &'static str {
         "none"
     }
 }
 
-impl Named for HostKeyAlgorithm {
+impl Negotiable for HostKeyAlgorithm {
     fn name(self) -> &'static str {
         Self::name(self)
     }
@@ -187,8 +187,8 @@ mod tests {
 
     #[test]
     fn what_is_not_common_is_named() {
-        type Spoil = fn(&mut Lists);
-        let spoil: [(Spoil, Choice); 4] = [
+        type ListFault = fn(&mut Lists);
+        let spoil: [(ListFault, Choice); 4] = [
             (|lists| lists.kex = list("diffie-hellman-group14-sha256"), Choice::Kex),
             (|lists| lists.ciphers[0] = list("3des-cbc"), Choice::Cipher),
             (

@@ -29,7 +29,7 @@ pub struct Identity {
 
 /// The report on one client: its version, and how far it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
+pub struct ClientReport {
     /// Its version line, which is printable ASCII.
     pub client: String,
     /// How the host key was proved to it.
@@ -42,17 +42,17 @@ pub struct Served {
 ///
 /// # Errors
 /// When the client leaves before the host key is proved to it, or does not keep to the protocol.
-pub fn serve<S: Stream>(stream: S, identities: &[Identity], limits: &Limits) -> Result<Served, Fault> {
+pub fn serve<S: Stream>(stream: S, identities: &[Identity], limits: &Limits) -> Result<ClientReport, Fault> {
     let host = Host::new(identities)?;
     let mut transport = Transport::new(stream, *limits);
     let (algorithm, client) = host.exchange(&mut transport)?;
     let (accepted, client) = (client.take_up_keys(&mut transport), client.version.escape_ascii().to_string());
     match accepted {
         Ok(()) => refuse_users(&mut transport)?,
-        Err(fault) if is_leave(&fault) => return Ok(Served { client, algorithm, accepted: false }),
+        Err(fault) if is_leave(&fault) => return Ok(ClientReport { client, algorithm, accepted: false }),
         Err(fault) => return Err(fault),
     }
-    Ok(Served { client, algorithm, accepted: true })
+    Ok(ClientReport { client, algorithm, accepted: true })
 }
 
 fn is_leave(fault: &Fault) -> bool {
@@ -177,7 +177,7 @@ impl<'a> Host<'a> {
     }
 }
 
-fn named<T: super::negotiate::Named>(one: &T) -> &'static str {
+fn named<T: super::negotiate::Negotiable>(one: &T) -> &'static str {
     one.name()
 }
 

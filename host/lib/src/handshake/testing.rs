@@ -53,18 +53,18 @@ pub(super) fn identities() -> &'static [Identity] {
 }
 
 /// A stream of which one byte that is read is not what was written.
-pub(super) struct Spoiled<S> {
+pub(super) struct FaultyStream<S> {
     pub(super) stream: S,
     /// Which byte, counted from the first.
     pub(super) at: usize,
     /// What happens to it.
-    pub(super) how: Spoil,
+    pub(super) how: ByteFault,
     pub(super) read: Vec<u8>,
 }
 
 /// What happens to a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spoil {
+pub(super) enum ByteFault {
     Nothing,
     Flip(u8),
     /// The connection ends before it.
@@ -75,33 +75,33 @@ pub(super) enum Spoil {
     Lose,
 }
 
-impl<S: Read> Read for Spoiled<S> {
+impl<S: Read> Read for FaultyStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let before = self.read.len();
         // Byte by byte around the spoilt one, so that it is the only one in its read.
         let length = if self.at >= before { (self.at - before).clamp(1, buffer.len()) } else { buffer.len() };
-        if self.at == before && self.how == Spoil::End {
+        if self.at == before && self.how == ByteFault::End {
             return Ok(0);
         }
         let got = self.stream.read(&mut buffer[..length])?;
         let is_it = got > 0 && self.at == before;
         self.read.extend_from_slice(&buffer[..got]);
         Ok(match self.how {
-            Spoil::Flip(bits) if is_it => {
+            ByteFault::Flip(bits) if is_it => {
                 buffer[0] ^= bits;
                 got
             }
-            Spoil::Double if is_it => {
+            ByteFault::Double if is_it => {
                 buffer[1] = buffer[0];
                 2
             }
-            Spoil::Lose if is_it => self.read(buffer)?,
-            Spoil::Nothing | Spoil::Flip(_) | Spoil::End | Spoil::Double | Spoil::Lose => got,
+            ByteFault::Lose if is_it => self.read(buffer)?,
+            ByteFault::Nothing | ByteFault::Flip(_) | ByteFault::End | ByteFault::Double | ByteFault::Lose => got,
         })
     }
 }
 
-impl<S: Write> Write for Spoiled<S> {
+impl<S: Write> Write for FaultyStream<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes)
     }
@@ -111,7 +111,7 @@ impl<S: Write> Write for Spoiled<S> {
     }
 }
 
-impl<S: Stream> Stream for Spoiled<S> {
+impl<S: Stream> Stream for FaultyStream<S> {
     fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
         self.stream.set_patience(patience)
     }

@@ -8,12 +8,12 @@ mod runner;
 mod step;
 
 pub use copy::{Overlay, inside};
-pub use fill::Filled;
-pub use output::{Element, Shown, StateValue};
+pub use fill::Invocation;
+pub use output::{Element, QueryAnswer, StateValue};
 pub use runner::{Call, Code, Fault, Programs, Runner};
-pub use step::{Ended, Seen, Step};
+pub use step::{StateChange, Step, StepRollback};
 
-pub use crate::machine::exec::Ran;
+pub use crate::machine::exec::RawOutput;
 use crate::{machine::path::AbsolutePath, name::Name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -141,7 +141,7 @@ pub enum InputType {
 pub enum Output {
     /// These members of an object, or of each object of a list.
     Json(Vec<String>),
-    Text(Whole),
+    Text(WholeText),
     /// The text in this file below `{scratch}`, where the program writes it.
     File(String),
 }
@@ -149,17 +149,17 @@ pub enum Output {
 /// `text = true`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "bool", into = "bool")]
-pub struct Whole;
+pub struct WholeText;
 
-impl TryFrom<bool> for Whole {
+impl TryFrom<bool> for WholeText {
     type Error = &'static str;
     fn try_from(is_whole: bool) -> Result<Self, &'static str> {
         if is_whole { Ok(Self) } else { Err("`text` is true, or not there") }
     }
 }
 
-impl From<Whole> for bool {
-    fn from(_: Whole) -> Self {
+impl From<WholeText> for bool {
+    fn from(_: WholeText) -> Self {
         true
     }
 }

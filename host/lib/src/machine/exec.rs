@@ -2,18 +2,18 @@
 //! and why, belongs to the caller; nothing here knows sshd or systemd.
 #![expect(clippy::disallowed_methods, reason = "the one file that starts processes")]
 
-mod apart;
 mod attended;
 mod companion;
 mod input;
+mod isolated;
 mod output;
 mod room;
 mod running;
 mod service;
 
-pub use apart::{Apart, run_self_apart};
 pub use companion::Companion;
-pub use output::{Output, Ran};
+pub use isolated::{IsolatedOutput, run_self_apart};
+pub use output::{Output, RawOutput};
 pub use room::caused;
 pub use running::end_all;
 pub use service::Service;
@@ -144,7 +144,7 @@ impl Program {
     /// # Errors
     /// When it cannot be started.
     pub fn run(&self) -> Result<Output> {
-        let Ran { status, timed_out, stdout, stderr, .. } = self.run_unread()?;
+        let RawOutput { status, timed_out, stdout, stderr, .. } = self.run_unread()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Output { status, stdout: text(&stdout), stderr: text(&stderr), timed_out })
     }
@@ -153,7 +153,7 @@ impl Program {
     ///
     /// # Errors
     /// As [`Program::run`].
-    pub fn run_unread(&self) -> Result<Ran> {
+    pub fn run_unread(&self) -> Result<RawOutput> {
         let deadline = Instant::now() + self.timeout;
         let mut command = self.command();
         if let Some(input) = &self.input {
@@ -177,7 +177,7 @@ impl Program {
             Err(mpsc::RecvTimeoutError::Disconnected | mpsc::RecvTimeoutError::Timeout)
         ) {}
         let mut overflowed = false;
-        let mut taken = |kept: Option<Kept>| {
+        let mut taken = |kept: Option<SharedBuffer>| {
             let kept = kept.unwrap_or_default();
             let mut bytes = Zeroizing::new(mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)));
             overflowed |= bytes.len() > KEPT;
@@ -185,7 +185,7 @@ impl Program {
             bytes
         };
         let (stdout, stderr) = (taken(stdout), taken(stderr));
-        Ok(Ran { status: status.and_then(|status| status.code()), timed_out, overflowed, stdout, stderr })
+        Ok(RawOutput { status: status.and_then(|status| status.code()), timed_out, overflowed, stdout, stderr })
     }
 
     /// Starts it and leaves it running, its outputs thrown away, until the [`Child`] is dropped:
@@ -376,12 +376,12 @@ pub fn find(program: &str) -> Option<PathBuf> {
     })
 }
 
-type Kept = Arc<Mutex<Vec<u8>>>;
+type SharedBuffer = Arc<Mutex<Vec<u8>>>;
 
 /// Reads a stream to its end on a thread of its own, keeping the first [`KEPT`] bytes, and one more to tell that there
 /// were more. The room for them is there from the start, so that no copy of what may be a secret is left behind.
-fn collect(mut stream: impl Read + Send + 'static, done: mpsc::Sender<()>) -> io::Result<Kept> {
-    let kept: Kept = Arc::new(Mutex::new(Vec::with_capacity(KEPT + 1)));
+fn collect(mut stream: impl Read + Send + 'static, done: mpsc::Sender<()>) -> io::Result<SharedBuffer> {
+    let kept: SharedBuffer = Arc::new(Mutex::new(Vec::with_capacity(KEPT + 1)));
     let shared = Arc::clone(&kept);
     thread::Builder::new().spawn(move || {
         let mut buffer = Zeroizing::new([0; 8192]);

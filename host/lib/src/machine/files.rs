@@ -6,18 +6,18 @@
 mod change;
 mod group;
 mod metadata;
-mod missing;
+mod new_directories;
 mod obstacle;
-mod ours;
 mod snapshot;
+mod trusted_read;
 mod walk;
 
 #[cfg(test)]
 pub(crate) use change::pretend;
 pub(crate) use change::{DirectoryLock, Step};
 pub use metadata::Metadata;
-pub use ours::{read_ours, refuse_others};
 pub use snapshot::{MAX_BYTES, Snapshot};
+pub use trusted_read::{read_ours, refuse_others};
 
 use super::path::AbsolutePath;
 use crate::{error::Error, text};
@@ -32,7 +32,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use walk::{Last, walk};
+use walk::{LastSegment, walk};
 
 /// Why a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -170,7 +170,7 @@ impl Root {
     pub fn place(&self, path: &AbsolutePath, literal: usize) -> Result<Option<Place>, FileError> {
         let segments: Vec<&str> = path.segments().collect();
         if literal >= segments.len() {
-            let Some(found) = walk(&self.0, segments, Last::File)? else { return Ok(None) };
+            let Some(found) = walk(&self.0, segments, LastSegment::File)? else { return Ok(None) };
             return Ok(Some(Place { directory: Arc::new(found.directory), missing: Vec::new(), name: found.name }));
         }
         let (trusted, rest) = segments.split_at(literal);
@@ -219,7 +219,7 @@ impl Root {
     }
 
     fn directory(&self, segments: &[&str]) -> Result<Option<Directory>, FileError> {
-        Ok(walk(&self.0, segments.to_vec(), Last::Directory)?.map(|found| found.directory))
+        Ok(walk(&self.0, segments.to_vec(), LastSegment::Directory)?.map(|found| found.directory))
     }
 }
 

@@ -11,7 +11,7 @@ pub mod signing;
 pub use public::is_certificate;
 pub use secret::{holds_private_key, without_private_key};
 
-use public::{CERTIFIED_TYPES, Public};
+use public::{CERTIFIED_TYPES, RawPublicKey};
 use ssh_encoding::Decode;
 use ssh_key::{
     Algorithm, EcdsaCurve, LineEnding, PrivateKey, PublicKey,
@@ -175,12 +175,12 @@ pub fn public_of(private: &[u8], beside: Option<&[u8]>) -> Result<PublicKey, Key
 ///
 /// # Errors
 /// When no public key can be had from the file.
-pub fn blob_of(private: &[u8]) -> Result<Public, KeyError> {
+pub fn blob_of(private: &[u8]) -> Result<RawPublicKey, KeyError> {
     match pem::Block::find(private) {
         Some(block) if block.label == "OPENSSH PRIVATE KEY" => openssh(&block.contents),
         Some(block) => {
             let encoded = pem::public_key(&block)?.to_bytes();
-            Public::from_blob(&encoded.map_err(|error| KeyError::NotAKey(error.to_string()))?)
+            RawPublicKey::from_blob(&encoded.map_err(|error| KeyError::NotAKey(error.to_string()))?)
         }
         None => Err(KeyError::NotAKey("there is no private key in the file".to_owned())),
     }
@@ -203,7 +203,7 @@ pub fn has_passphrase(file: &[u8]) -> bool {
 /// OpenSSH's own format (PROTOCOL.key): the public key stands in front, never encrypted. What
 /// follows is not looked at; a private part that starts with zeros is one byte shorter than
 /// `ssh-key` 0.6 accepts, so that decoding it would refuse one ECDSA host key in 256.
-fn openssh(blob: &[u8]) -> Result<Public, KeyError> {
+fn openssh(blob: &[u8]) -> Result<RawPublicKey, KeyError> {
     let damaged = || KeyError::NotAKey("the OpenSSH private key is damaged".to_owned());
     let mut reader = blob.strip_prefix(MAGIC).ok_or_else(damaged)?;
     for _field in ["cipher", "kdf", "kdf options"] {
@@ -217,7 +217,7 @@ fn openssh(blob: &[u8]) -> Result<Public, KeyError> {
     if private.is_empty() {
         return Err(damaged());
     }
-    Public::from_blob(&public)
+    RawPublicKey::from_blob(&public)
 }
 
 pub(super) fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {

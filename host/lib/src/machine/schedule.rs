@@ -11,11 +11,11 @@ mod text;
 mod timer;
 mod times;
 
-pub use command_line::{Installation, Why};
+pub use command_line::{Installation, RejectionReason};
 pub use cron::Cron;
 pub use recovery::recovers_at_start;
 pub use scheduler::{Scheduler, Schedulers};
-pub use table::Ignored;
+pub use table::SkipReason;
 pub use text::{Command, File, MARK, RECOVER, UNITS, is_ours, recovers};
 pub use timer::Timer;
 pub(super) use timer::span;
@@ -40,16 +40,16 @@ pub enum Schedule {
     /// A job that an appliance keeps in a store of its own, by the name of the action that made it.
     Job(String),
     /// Something renews, and not this installation's certificates, or nothing runs it.
-    Passed(Passed),
+    Passed(RejectedSchedule),
     /// Nothing that this process knows to look for.
     Nothing,
     /// Nothing was seen, and not everything can be seen from here.
-    Unknown(Unseen),
+    Unknown(BlindSpot),
 }
 
 /// A place where a schedule may be that this process cannot look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unseen {
+pub enum BlindSpot {
     /// A user sees no other user's table.
     Crontabs,
     /// systemd is installed, and is not process 1 here, as in a namespace or a chroot of a machine: what its timers run
@@ -57,7 +57,7 @@ pub enum Unseen {
     Systemd,
 }
 
-impl fmt::Display for Unseen {
+impl fmt::Display for BlindSpot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Crontabs => "not every crontab can be read",
@@ -116,7 +116,7 @@ impl Schedule {
         match (search.cron(), timer) {
             (Some(cron), _) => Self::Cron(cron),
             (None, Some((timer, _))) => Self::DisabledTimer(timer.name),
-            (None, None) if !search.is_whole => Self::Unknown(Unseen::Crontabs),
+            (None, None) if !search.is_whole => Self::Unknown(BlindSpot::Crontabs),
             (None, None) => search.passed.map_or_else(|| Self::none(root, has_systemd), Self::Passed),
         }
     }
@@ -127,7 +127,7 @@ impl Schedule {
     fn none(root: &Path, has_systemd: bool) -> Self {
         let is_installed = || MANAGERS.iter().any(|manager| root.join(manager).is_file());
         if !has_systemd && Init::detect(root) == Init::None && is_installed() {
-            Self::Unknown(Unseen::Systemd)
+            Self::Unknown(BlindSpot::Systemd)
         } else {
             Self::Nothing
         }
@@ -136,14 +136,14 @@ impl Schedule {
 
 /// A schedule that does not renew this installation's certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passed {
+pub struct RejectedSchedule {
     /// The timer, or the file of cron's.
     pub by: String,
     /// Why it does not count.
-    pub why: Why,
+    pub why: RejectionReason,
 }
 
-impl fmt::Display for Passed {
+impl fmt::Display for RejectedSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.by, self.why)
     }

@@ -41,14 +41,14 @@ pub struct Service {
     #[serde(default)]
     pub systemd: Vec<UnitName>,
     /// How to reach it where nothing manages it.
-    pub direct: Option<Direct>,
+    pub direct: Option<SignalTarget>,
 }
 
 impl Service {
     /// Whether it is sshd's by its description, whatever runs at the moment.
     #[must_use]
     pub fn is_of_sshd(&self) -> bool {
-        self.direct == Some(Direct::Sshd) || self.systemd.iter().any(|unit| is_of_sshd(unit.as_str()))
+        self.direct == Some(SignalTarget::Sshd) || self.systemd.iter().any(|unit| is_of_sshd(unit.as_str()))
     }
 }
 
@@ -64,8 +64,8 @@ impl fmt::Display for Service {
         let units: Vec<&str> = self.systemd.iter().map(UnitName::as_str).collect();
         f.write_str(&units.join(" or "))?;
         match (units.is_empty(), self.direct) {
-            (false, Some(Direct::Sshd)) => f.write_str("; else SIGHUP to sshd"),
-            (true, Some(Direct::Sshd)) => f.write_str("SIGHUP to sshd"),
+            (false, Some(SignalTarget::Sshd)) => f.write_str("; else SIGHUP to sshd"),
+            (true, Some(SignalTarget::Sshd)) => f.write_str("SIGHUP to sshd"),
             (true, None) => f.write_str("nobody: the policy names no unit"),
             (false, None) => Ok(()),
         }
@@ -75,7 +75,7 @@ impl fmt::Display for Service {
 /// A process that is told to reload by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Direct {
+pub enum SignalTarget {
     /// The sshd whose `PidFile` names the process: SIGHUP (sshd(8)).
     Sshd,
 }

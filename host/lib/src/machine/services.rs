@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Exit, Result},
-    machine::service::{Direct, Service},
+    machine::service::{Service, SignalTarget},
     name::{Name, UnitName},
 };
 use serde::Serialize;
@@ -95,14 +95,14 @@ impl std::fmt::Display for ReloadResult {
 #[derive(Debug)]
 pub struct ReloadFault {
     /// Whether the service was told to reload before that.
-    pub told: Told,
+    pub told: ReloadDelivery,
     /// Why it failed.
     pub error: Error,
 }
 
 /// Whether a service was told to reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum ReloadDelivery {
     /// It was not.
     No,
     /// The program that tells it failed: the service may have reloaded, or may have ended.
@@ -114,7 +114,7 @@ pub enum Told {
 /// What fails before a service is told.
 impl From<Error> for ReloadFault {
     fn from(error: Error) -> Self {
-        Self { told: Told::No, error }
+        Self { told: ReloadDelivery::No, error }
     }
 }
 
@@ -158,13 +158,13 @@ pub fn reload(
         };
     }
     match (service.direct, listener) {
-        (Some(Direct::Sshd), Some(listener)) => {
+        (Some(SignalTarget::Sshd), Some(listener)) => {
             exec::signal(listener.pid, Signal::Hangup).map_err(|error| {
                 Error::failed(format!("cannot tell {name} to reload: SIGHUP to process {}", listener.pid)).cause(error)
             })?;
             Ok(ReloadResult::Signalled { pid: listener.pid })
         }
-        (Some(Direct::Sshd), None) => Ok(ReloadResult::NotRunning),
+        (Some(SignalTarget::Sshd), None) => Ok(ReloadResult::NotRunning),
         (None, _) if systemd => match service.systemd.iter().find(|unit| is_active(unit)) {
             Some(unit) => reload_unit(unit),
             None => Ok(ReloadResult::NotRunning),
@@ -178,7 +178,7 @@ pub fn reload(
 /// Whether a service is this listener: a reload of it lets sshd read its configuration again.
 #[must_use]
 pub fn is_sshd(service: &Service, listener: &Listener) -> bool {
-    service.direct == Some(Direct::Sshd) || unit_of(service, listener).is_some()
+    service.direct == Some(SignalTarget::Sshd) || unit_of(service, listener).is_some()
 }
 
 /// Refuses what could not be carried out on this listener, if the service is that one: it could not start
@@ -284,7 +284,7 @@ fn reload_unit(unit: &UnitName) -> Result<ReloadResult, ReloadFault> {
 
 /// A failure of the program that tells a service.
 fn unknown(error: Error) -> ReloadFault {
-    ReloadFault { told: Told::Unknown, error }
+    ReloadFault { told: ReloadDelivery::Unknown, error }
 }
 
 /// What systemd keeps count of is forgotten first: after some starts in a row it would start the service

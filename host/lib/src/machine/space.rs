@@ -10,14 +10,14 @@ const FEW_FILES: u64 = 100;
 
 /// The room on a file system that is less than a few runs take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scarce {
+pub enum SpaceShortage {
     /// So many bytes are left.
     Bytes(u64),
     /// So many files can still be made.
     Files(u64),
 }
 
-impl fmt::Display for Scarce {
+impl fmt::Display for SpaceShortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "{} KiB are left", bytes >> 10),
@@ -30,17 +30,17 @@ impl fmt::Display for Scarce {
 ///
 /// # Errors
 /// When it cannot be asked.
-pub fn scarce(path: &Path) -> io::Result<Option<Scarce>> {
+pub fn scarce(path: &Path) -> io::Result<Option<SpaceShortage>> {
     Ok(judge(&statvfs(path)?))
 }
 
 /// A file system that counts no blocks or no files has no limit of them.
-fn judge(file_system: &StatVfs) -> Option<Scarce> {
+fn judge(file_system: &StatVfs) -> Option<SpaceShortage> {
     let bytes = file_system.f_bavail.saturating_mul(file_system.f_frsize.max(1));
     if file_system.f_blocks > 0 && bytes < FEW_BYTES {
-        return Some(Scarce::Bytes(bytes));
+        return Some(SpaceShortage::Bytes(bytes));
     }
-    (file_system.f_files > 0 && file_system.f_favail < FEW_FILES).then_some(Scarce::Files(file_system.f_favail))
+    (file_system.f_files > 0 && file_system.f_favail < FEW_FILES).then_some(SpaceShortage::Files(file_system.f_favail))
 }
 
 #[cfg(test)]
@@ -52,10 +52,10 @@ mod tests {
     fn little_room_is_few_blocks_or_few_files() {
         for (case, blocks, blocks_free, files, files_free, expected) in [
             ("plenty", 1 << 20, 1 << 19, 1 << 16, 1 << 15, None),
-            ("full", 1 << 20, 0, 1 << 16, 1 << 15, Some(Scarce::Bytes(0))),
-            ("8 MiB less a block", 1 << 20, 2047, 1 << 16, 1 << 15, Some(Scarce::Bytes(2047 << 12))),
+            ("full", 1 << 20, 0, 1 << 16, 1 << 15, Some(SpaceShortage::Bytes(0))),
+            ("8 MiB less a block", 1 << 20, 2047, 1 << 16, 1 << 15, Some(SpaceShortage::Bytes(2047 << 12))),
             ("8 MiB", 1 << 20, 2048, 1 << 16, 1 << 15, None),
-            ("no inodes", 1 << 20, 1 << 19, 1 << 16, 3, Some(Scarce::Files(3))),
+            ("no inodes", 1 << 20, 1 << 19, 1 << 16, 3, Some(SpaceShortage::Files(3))),
             ("no count of inodes, as btrfs has it", 1 << 20, 1 << 19, 0, 0, None),
             ("no limit at all", 0, 0, 0, 0, None),
         ] {

@@ -33,8 +33,8 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
-use tree::{Overlay, Staged, Tree};
-pub use unknown::Unknown;
+use tree::{Overlay, StagedFiles, Tree};
+pub use unknown::UnknownListener;
 
 /// The configuration file that every packaged OpenSSH has compiled in.
 const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
@@ -67,11 +67,11 @@ pub struct Sshd {
     /// The program that the operator named, if one was.
     named: Option<PathBuf>,
     /// What is found out when it is first needed; clones share it.
-    learnt: Arc<Learnt>,
+    learnt: Arc<SshdCache>,
 }
 
 #[derive(Debug, Default)]
-struct Learnt {
+struct SshdCache {
     version: OnceLock<String>,
     /// The directory that it misses, and that has to be there whenever it is run.
     privsep: OnceLock<PathBuf>,
@@ -172,7 +172,7 @@ impl Sshd {
     /// When sshd does not accept it: with sshd's own words.
     pub fn effective(&self, config: &Path, connection: &[(String, String)]) -> Result<Effective> {
         let connection = match connection {
-            [] => Tree::read(config, Overlay(&Staged::new()))
+            [] => Tree::read(config, Overlay(&StagedFiles::new()))
                 .map_or_else(|_| nobody(u16::MAX), |tree| nobody(tree.spare_port())),
             some => specification(some),
         };
@@ -198,7 +198,7 @@ impl Sshd {
     /// When sshd does not accept the configuration: with sshd's own words.
     pub fn look(&self) -> Result<(Effective, Vec<HostKey>)> {
         let config = self.config.as_path();
-        let tree = Tree::read(config, Overlay(&Staged::new()))?;
+        let tree = Tree::read(config, Overlay(&StagedFiles::new()))?;
         // Only the debugging output says which keys were loaded.
         let (mut output, without_keys) = self.asked(&tree)?;
         if !output.succeeded() {

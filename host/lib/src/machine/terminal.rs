@@ -29,14 +29,14 @@ const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 /// stops nothing meanwhile.
 #[derive(Debug)]
 #[must_use]
-pub struct Restored {
+pub struct TerminalGuard {
     terminal: OwnedFd,
     before: Termios,
     caught: Vec<SigId>,
     _shield: Shield,
 }
 
-impl Restored {
+impl TerminalGuard {
     /// For a terminal as it is now.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Restored {
     }
 }
 
-impl Drop for Restored {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         for caught in self.caught.drain(..) {
             unregister(caught);

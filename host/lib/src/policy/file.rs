@@ -241,7 +241,7 @@ impl Policy {
         }
         if let Some(hidden) = plain::hidden(text) {
             return Err(Error::usage(format!("{}: {hidden}", at(Some(hidden.offset))))
-                .cause("whoever reads the policy, or is shown it, would see something else than what it says")
+                .cause("a person who reads the policy would see other text than it has")
                 .next("take it out, or do not accept this policy"));
         }
         let policy: Self = toml::from_str(text).map_err(|error| {

@@ -10,45 +10,45 @@ use toml::{
 
 /// Text that is not what it looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hidden {
+pub(super) struct HiddenText {
     /// Where it begins in the file, in bytes.
     pub(super) offset: usize,
     text: String,
 }
 
-impl fmt::Display for Hidden {
+impl fmt::Display for HiddenText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a character that a terminal would not show as it is: {}", self.text)
     }
 }
 
 /// The first text in a policy file that is not what it looks like, comments included.
-pub(super) fn hidden(text: &str) -> Option<Hidden> {
+pub(super) fn hidden(text: &str) -> Option<HiddenText> {
     in_text(text).or_else(|| in_values(text))
 }
 
 /// Where there is such a character in the file itself.
-fn in_text(text: &str) -> Option<Hidden> {
+fn in_text(text: &str) -> Option<HiddenText> {
     let line_end = |offset| text.get(offset..).is_some_and(|rest| rest.starts_with("\r\n"));
     text.char_indices()
         .filter(|(offset, character)| !matches!(character, '\n' | '\t') && !line_end(*offset))
         .map(|(offset, character)| (offset, character.to_string()))
         .find(|(_, character)| !is_neutral(character))
-        .map(|(offset, character)| Hidden { offset, text: neutral(&character) })
+        .map(|(offset, character)| HiddenText { offset, text: neutral(&character) })
 }
 
 /// Where there is a key or a text with one that is written as an escape, such as `\u001b`, or with a line's
 /// end or a tab. What is no TOML has none.
-fn in_values(text: &str) -> Option<Hidden> {
+fn in_values(text: &str) -> Option<HiddenText> {
     table(DeTable::parse(text).ok()?.get_ref())
 }
 
-fn table(table: &DeTable<'_>) -> Option<Hidden> {
+fn table(table: &DeTable<'_>) -> Option<HiddenText> {
     // Not in the order of the file; one is enough.
     table.iter().find_map(|(key, inner)| string(key.get_ref(), key.span().start).or_else(|| value(inner)))
 }
 
-fn value(found: &Spanned<DeValue<'_>>) -> Option<Hidden> {
+fn value(found: &Spanned<DeValue<'_>>) -> Option<HiddenText> {
     match found.get_ref() {
         DeValue::String(text) => string(text, found.span().start),
         DeValue::Array(values) => values.iter().find_map(value),
@@ -57,8 +57,8 @@ fn value(found: &Spanned<DeValue<'_>>) -> Option<Hidden> {
     }
 }
 
-fn string(text: &str, offset: usize) -> Option<Hidden> {
-    (!is_neutral(text)).then(|| Hidden { offset, text: neutral(text) })
+fn string(text: &str, offset: usize) -> Option<HiddenText> {
+    (!is_neutral(text)).then(|| HiddenText { offset, text: neutral(text) })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
     machine::{
         action::Action,
         schedule::Schedulers,
-        service::{Direct, Service},
+        service::{Service, SignalTarget},
     },
     name::{Name, UnitName},
 };
@@ -145,7 +145,7 @@ fn ways(policy: &Policy, service: &str) -> Vec<String> {
 /// How a service is reached: under its name a policy can have anything reloaded, or restarted.
 fn ways_of(service: &Service) -> Vec<String> {
     let units = service.systemd.iter().map(UnitName::as_str).map(str::to_owned);
-    let direct = service.direct.map(|Direct::Sshd| "SIGHUP to sshd".to_owned());
+    let direct = service.direct.map(|SignalTarget::Sshd| "SIGHUP to sshd".to_owned());
     units.chain(direct).collect()
 }
 

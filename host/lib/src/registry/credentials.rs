@@ -107,14 +107,14 @@ impl Credentials {
     pub fn of_helper(printed: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Printed {
+        struct HelperOutput {
             #[serde(deserialize_with = "zeroed")]
             username: Option<Zeroizing<String>>,
             #[serde(deserialize_with = "zeroed")]
             secret: Option<Zeroizing<String>>,
         }
         // The library's message may show a part of the secret.
-        let printed: Option<Printed> = serde_json::from_slice(printed).ok();
+        let printed: Option<HelperOutput> = serde_json::from_slice(printed).ok();
         let pair = printed.and_then(|printed| printed.username.zip(printed.secret));
         // What a helper gives for this user is no password, but what a token server takes in its place.
         let pair = pair.filter(|(user, _)| !user.contains(':') && user.as_str() != "<token>");

@@ -107,9 +107,9 @@ impl Manifest {
 
     /// The signed manifest and its signature, if it has both.
     #[must_use]
-    pub fn signed(&self) -> Option<super::Signed> {
+    pub fn signed(&self) -> Option<super::SignedManifest> {
         let annotation = |name: &str| self.annotations.get(name).cloned();
-        Some(super::Signed { manifest: annotation(SIGNED)?, signature: annotation(SIGNATURE)? })
+        Some(super::SignedManifest { manifest: annotation(SIGNED)?, signature: annotation(SIGNATURE)? })
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
     fn only_a_manifest_of_one_component_is_one() {
         let artifact = super::super::Artifact {
             component: b"component".to_vec(),
-            signed: Some(super::super::Signed { manifest: "m".to_owned(), signature: "s".to_owned() }),
+            signed: Some(super::super::SignedManifest { manifest: "m".to_owned(), signature: "s".to_owned() }),
         };
         let bytes = Manifest::of(&artifact, &config(&artifact.component)).to_bytes().unwrap();
         let read = Manifest::parse(&bytes).unwrap();

@@ -59,12 +59,12 @@ pub struct Visits {
 pub struct Callback {
     /// The provider that says it answered (RFC 9207).
     pub issuer: Option<String>,
-    pub answered: Answered,
+    pub answered: AuthorizationResponse,
 }
 
 /// The provider's authorization response (RFC 6749, 4.1.2).
 #[derive(Clone, PartialEq, Eq)]
-pub enum Answered {
+pub enum AuthorizationResponse {
     Code(String),
     Error {
         /// The provider's word for it.
@@ -232,9 +232,9 @@ impl Listener {
                     return true;
                 }
                 match connection.request() {
-                    Read::More => true,
-                    Read::Broken => false,
-                    Read::Whole(request) => {
+                    RequestProgress::More => true,
+                    RequestProgress::Broken => false,
+                    RequestProgress::Whole(request) => {
                         let (answer, last) = reply(&request);
                         connection.answer(&answer);
                         is_last = last;
@@ -272,28 +272,28 @@ impl Listener {
 }
 
 /// How much of a request a connection has sent.
-enum Read {
+enum RequestProgress {
     More,
     Broken,
     Whole(Request),
 }
 
 impl Connection {
-    fn request(&mut self) -> Read {
+    fn request(&mut self) -> RequestProgress {
         let mut piece = [0; 4096];
         loop {
             match self.stream.read(&mut piece) {
-                Ok(0) => return Read::Broken,
+                Ok(0) => return RequestProgress::Broken,
                 Ok(read) => self.read.extend_from_slice(piece.get(..read).unwrap_or_default()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Read::More,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return RequestProgress::More,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Read::Broken,
+                Err(_) => return RequestProgress::Broken,
             }
             if self.read.windows(4).any(|end| end == b"\r\n\r\n") {
-                return Request::parse(&self.read).map_or(Read::Broken, Read::Whole);
+                return Request::parse(&self.read).map_or(RequestProgress::Broken, RequestProgress::Whole);
             }
             if self.read.len() > MOST_BYTES {
-                return Read::Broken;
+                return RequestProgress::Broken;
             }
         }
     }
@@ -333,9 +333,9 @@ fn answer(query: &[(String, String)], state: &str) -> Option<Callback> {
     }
     let answered = if let Some(error) = only("error") {
         let description = only("error_description").unwrap_or_default().to_owned();
-        Answered::Error { error: error.to_owned(), description }
+        AuthorizationResponse::Error { error: error.to_owned(), description }
     } else {
-        Answered::Code(only("code")?.to_owned())
+        AuthorizationResponse::Code(only("code")?.to_owned())
     };
     Some(Callback { issuer: only("iss").map(str::to_owned), answered })
 }

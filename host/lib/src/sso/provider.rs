@@ -48,7 +48,7 @@ const ALGORITHMS: [Algorithm; 9] = [
 
 /// The metadata that only some providers publish.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct Beside {
+struct ExtraMetadata {
     #[serde(default)]
     device_authorization_endpoint: Option<DeviceAuthorizationUrl>,
     #[serde(default)]
@@ -58,10 +58,10 @@ struct Beside {
     authorization_response_iss_parameter_supported: bool,
 }
 
-impl AdditionalProviderMetadata for Beside {}
+impl AdditionalProviderMetadata for ExtraMetadata {}
 
 type Metadata = ProviderMetadata<
-    Beside,
+    ExtraMetadata,
     CoreAuthDisplay,
     CoreClientAuthMethod,
     CoreClaimName,

@@ -188,11 +188,11 @@ pub struct Version {
 
 /// The result of a roll back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RolledBack {
+pub struct RollbackReport {
     /// The files that are as before again, in the order in which that happened.
     pub restored: Vec<AbsolutePath>,
     /// What is not as before, because somebody else has changed it.
-    pub left_alone: Vec<LeftAlone>,
+    pub left_alone: Vec<UntouchedFile>,
     /// The services to reload: those of the run, unless none of its changes had been made.
     pub reloads: Vec<Reload>,
     /// The programs of the run that may have run, by their places in its journal.
@@ -203,7 +203,7 @@ pub struct RolledBack {
     pub was_told: bool,
 }
 
-impl fmt::Display for RolledBack {
+impl fmt::Display for RollbackReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} restored", text::count(self.restored.len(), "file"))?;
         self.left_alone.iter().try_for_each(|left| write!(f, "; {left}"))
@@ -212,21 +212,21 @@ impl fmt::Display for RolledBack {
 
 /// A file that was not touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftAlone {
+pub struct UntouchedFile {
     /// The path, as it was asked for; of a temporary file, where it is.
     pub path: AbsolutePath,
     /// Why not.
     pub why: String,
 }
 
-impl LeftAlone {
+impl UntouchedFile {
     /// None where the path cannot be shown.
     pub(super) fn at(path: &Path, why: String) -> Option<Self> {
         AbsolutePath::try_from(path).ok().map(|path| Self { path, why })
     }
 }
 
-impl fmt::Display for LeftAlone {
+impl fmt::Display for UntouchedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} left alone: {}", self.path, self.why)
     }
@@ -235,7 +235,7 @@ impl fmt::Display for LeftAlone {
 /// A directory of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MadeDirectory {
+pub struct DirectoryChange {
     /// Where it is.
     pub at: Whereabouts,
     pub name: String,
@@ -244,7 +244,7 @@ pub struct MadeDirectory {
     pub goes: bool,
 }
 
-impl MadeDirectory {
+impl DirectoryChange {
     /// The path that it had when the run began.
     pub(super) fn path(&self) -> PathBuf {
         Path::new(&self.at.directory).join(&self.name)

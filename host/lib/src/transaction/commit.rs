@@ -1,7 +1,7 @@
 //! Putting the new files in place, one rename each. After every exchange what came out is
 //! compared with what should have: an edit that slipped in between goes back.
 
-use super::{change::Order, precondition, temporary::Prepared};
+use super::{change::Order, precondition, temporary::PreparedChange};
 use crate::{
     error::{Error, Result},
     machine::files::{Place, Step},
@@ -14,22 +14,22 @@ use std::{collections::BTreeMap, io};
 const MAX_EXCHANGES: u8 = 100;
 
 /// Makes the changes that come before sshd is reloaded, in order. Files that sshd uses until then are removed after it.
-pub(super) fn put_in(changes: &[Prepared]) -> Result<()> {
+pub(super) fn put_in(changes: &[PreparedChange]) -> Result<()> {
     carry_out(changes.split_at(reload_at(changes)).0)
 }
 
 /// Removes the files that no process reads once sshd has been reloaded.
-pub(super) fn remove_retired(changes: &[Prepared]) -> Result<()> {
+pub(super) fn remove_retired(changes: &[PreparedChange]) -> Result<()> {
     let retired = changes.split_at(reload_at(changes)).1;
     carry_out(retired.split_at(retired.partition_point(|change| change.change.order.goes_after_reload())).0)
 }
 
-fn reload_at(changes: &[Prepared]) -> usize {
+fn reload_at(changes: &[PreparedChange]) -> usize {
     changes.partition_point(|change| change.change.order <= Order::RemoveOther)
 }
 
 /// Syncs the directories after each group.
-fn carry_out(changes: &[Prepared]) -> Result<()> {
+fn carry_out(changes: &[PreparedChange]) -> Result<()> {
     for group in changes.chunk_by(|a, b| a.change.order == b.change.order) {
         let mut directories = BTreeMap::new();
         for change in group {
@@ -61,7 +61,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn put(change: &Prepared) -> Result<()> {
+fn put(change: &PreparedChange) -> Result<()> {
     precondition::check(change)?;
     interruption::point("checked");
     let (target, temporary) = (&change.change.place, &change.temporary);
@@ -77,7 +77,7 @@ fn put(change: &Prepared) -> Result<()> {
     })
 }
 
-fn replace(change: &Prepared, temporary: &Place, target: &Place) -> Result<(), Failure> {
+fn replace(change: &PreparedChange, temporary: &Place, target: &Place) -> Result<(), Failure> {
     let new = temporary.inode().map_err(io::Error::other)?;
     match temporary.exchange(target)? {
         // The old file is in the journal only: from here on its inode is lost.
@@ -90,7 +90,7 @@ fn replace(change: &Prepared, temporary: &Place, target: &Place) -> Result<(), F
     }
 }
 
-fn remove(change: &Prepared, temporary: &Place, target: &Place) -> Result<(), Failure> {
+fn remove(change: &PreparedChange, temporary: &Place, target: &Place) -> Result<(), Failure> {
     move_to_free(target, temporary)?;
     if came_out(change, temporary) {
         return Ok(());
@@ -102,7 +102,7 @@ fn remove(change: &Prepared, temporary: &Place, target: &Place) -> Result<(), Fa
 }
 
 /// Whether what is in the temporary place is the file that the change was computed from.
-fn came_out(change: &Prepared, temporary: &Place) -> bool {
+fn came_out(change: &PreparedChange, temporary: &Place) -> bool {
     let expected = change.change.before.as_ref().map(|before| (before.digest, before.inode));
     temporary.snapshot().is_ok_and(|found| found.map(|found| (found.digest, found.inode)) == expected)
 }
@@ -133,7 +133,7 @@ pub(super) fn move_to_free(from: &Place, to: &Place) -> io::Result<()> {
     }
 }
 
-fn failed(change: &Prepared, error: &io::Error) -> Error {
+fn failed(change: &PreparedChange, error: &io::Error) -> Error {
     let verb = if change.change.after.is_some() { "put the new file in the place of" } else { "remove" };
     Error::failed(format!("could not {verb} {}", change.path())).cause(error)
 }

@@ -2,12 +2,12 @@
 //! has removed the files.
 
 use super::{
-    change::{LeftAlone, MadeDirectory, untidy},
+    change::{DirectoryChange, UntouchedFile, untidy},
     journal::{Journal, State},
     precondition::changed,
     run_directory::Run,
     series::Series,
-    temporary::Prepared,
+    temporary::PreparedChange,
 };
 use crate::{
     error::{Error, Result},
@@ -19,10 +19,10 @@ use std::path::PathBuf;
 
 /// The directories of a run with these changes: those that it makes, the outermost first; and those that earlier runs
 /// made for what this one removes.
-pub(super) fn of(state: &StateDir, changes: &[Prepared]) -> Result<Vec<MadeDirectory>> {
-    let mut directories: Vec<MadeDirectory> = Vec::new();
+pub(super) fn of(state: &StateDir, changes: &[PreparedChange]) -> Result<Vec<DirectoryChange>> {
+    let mut directories: Vec<DirectoryChange> = Vec::new();
     for (at, name) in changes.iter().flat_map(|change| change.change.place.directories_to_make()) {
-        let directory = MadeDirectory { at, name: name.to_owned(), goes: false };
+        let directory = DirectoryChange { at, name: name.to_owned(), goes: false };
         if !directories.contains(&directory) {
             directories.push(directory);
         }
@@ -38,7 +38,7 @@ pub(super) fn of(state: &StateDir, changes: &[Prepared]) -> Result<Vec<MadeDirec
     for run in Series::look(state)?.undoable {
         for made in run.journal().directories.iter().filter(|directory| !directory.goes) {
             let path = made.path();
-            let gone = MadeDirectory { goes: true, ..made.clone() };
+            let gone = DirectoryChange { goes: true, ..made.clone() };
             if removed.iter().any(|file| file.starts_with(&path)) && !directories.contains(&gone) {
                 directories.push(gone);
             }
@@ -48,7 +48,7 @@ pub(super) fn of(state: &StateDir, changes: &[Prepared]) -> Result<Vec<MadeDirec
 }
 
 /// Makes those that are missing, and finds the places in them.
-pub(super) fn make(root: &Root, journal: &Journal, changes: &mut [Prepared]) -> Result<()> {
+pub(super) fn make(root: &Root, journal: &Journal, changes: &mut [PreparedChange]) -> Result<()> {
     for directory in journal.directories.iter().filter(|directory| !directory.goes) {
         let path = text::neutral(&directory.path().to_string_lossy());
         let place = root.find(&directory.at, &directory.name)?.ok_or_else(|| changed(&path))?;
@@ -71,7 +71,7 @@ pub(super) fn make(root: &Root, journal: &Journal, changes: &mut [Prepared]) -> 
 
 /// Removes those that are of no more use to a run that has ended, if they are empty. Says which are left, and why;
 /// and whether to try again.
-pub(super) fn tidy(root: &Root, run: &Run) -> (Vec<LeftAlone>, bool) {
+pub(super) fn tidy(root: &Root, run: &Run) -> (Vec<UntouchedFile>, bool) {
     let (mut left, mut again) = (Vec::new(), false);
     let was_kept = run.journal().state == State::Kept;
     let mut useless: Vec<_> = run.journal().directories.iter().filter(|one| one.goes == was_kept).collect();
@@ -92,7 +92,7 @@ pub(super) fn tidy(root: &Root, run: &Run) -> (Vec<LeftAlone>, bool) {
                 Some(untidy("the directory", &error))
             }
         };
-        left.extend(why.and_then(|why| LeftAlone::at(&directory.path(), why)));
+        left.extend(why.and_then(|why| UntouchedFile::at(&directory.path(), why)));
         interruption::point("directory removed");
     }
     (left, again)

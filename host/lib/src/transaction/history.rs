@@ -14,14 +14,14 @@ use crate::{
 #[derive(Debug)]
 pub struct History {
     /// Those that can be read.
-    pub runs: Vec<Past>,
+    pub runs: Vec<PastRun>,
     /// Why not all of them are there.
     pub fault: Option<Error>,
 }
 
 /// A run that there has been.
 #[derive(Debug)]
-pub struct Past {
+pub struct PastRun {
     pub journal: Journal,
     /// What became of it.
     pub outcome: Outcome,
@@ -69,7 +69,7 @@ pub fn history(state: &StateDir) -> Result<History> {
         match Run::look(state, number) {
             Ok(Some(run)) if !is_folded(&series, number) => {
                 let (outcome, way_back) = (outcome(&series, &run)?, way_back(&series.steps(), number));
-                history.runs.push(Past { journal: run.into_journal(), outcome, way_back });
+                history.runs.push(PastRun { journal: run.into_journal(), outcome, way_back });
             }
             Ok(_) => {}
             Err(error) => history.fault = history.fault.or(Some(error)),

@@ -2,9 +2,9 @@
 //! it says. Beside what these are kept is `run_directory.rs`.
 
 use super::{
-    change::{FileChange, MadeDirectory, Order, RunIdentity, Version},
+    change::{DirectoryChange, FileChange, Order, RunIdentity, Version},
     followup::{Confirm, Followup, Reload, SshdBefore},
-    temporary::Prepared,
+    temporary::PreparedChange,
 };
 use crate::{
     error::{Error, Result},
@@ -108,7 +108,7 @@ pub struct Journal {
     pub folded_sshds: BTreeSet<AbsolutePath>,
     /// The directories that it makes for its files, or that go with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub directories: Vec<MadeDirectory>,
+    pub directories: Vec<DirectoryChange>,
     /// What it changes, in the order of the commit.
     pub entries: Vec<Entry>,
 }
@@ -139,9 +139,9 @@ pub struct Entry {
 impl Journal {
     pub(super) fn new(
         run: &RunIdentity,
-        changes: &[Prepared],
+        changes: &[PreparedChange],
         followup: &Followup,
-        directories: Vec<MadeDirectory>,
+        directories: Vec<DirectoryChange>,
     ) -> Self {
         let Followup { reloads, steps, sshd, bystanders, confirm, own: _ } = followup.clone();
         let entries = changes.iter().map(Entry::new).collect();
@@ -210,7 +210,7 @@ impl Journal {
 }
 
 impl Entry {
-    fn new(prepared: &Prepared) -> Self {
+    fn new(prepared: &PreparedChange) -> Self {
         let FileChange { path, place, order, .. } = &prepared.change;
         Self {
             path: path.clone(),

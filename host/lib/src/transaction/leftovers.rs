@@ -1,10 +1,10 @@
 //! What kept runs have left: files, and of their programs jobs that an appliance runs by the clock, and stored settings.
 
 use super::{
+    earlier_texts::real,
     journal::Journal,
     run_directory::Run,
-    series::{Joint, Series},
-    written::real,
+    series::{JointChange, Series},
 };
 use crate::{
     digest::Digest,
@@ -52,7 +52,7 @@ pub fn settings_left(state: &StateDir) -> Result<Vec<Step>> {
 /// When the journals cannot be read.
 pub fn files_left(state: &StateDir) -> Result<Vec<(PathBuf, Option<Digest>)>> {
     let series = Series::look(state)?;
-    let newest = Joint::all(&series.undoable).into_iter().map(|joint| joint.newest.entry);
+    let newest = JointChange::all(&series.undoable).into_iter().map(|joint| joint.newest.entry);
     Ok(newest.map(|entry| (real(entry), entry.after.as_ref().map(|after| after.digest))).collect())
 }
 

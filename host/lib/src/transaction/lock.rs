@@ -31,7 +31,7 @@ const MARK: &str = "run";
 
 /// A run, as another one with another state directory sees it.
 #[derive(Debug, Serialize, Deserialize)]
-struct Marked {
+struct RunMark {
     state: String,
     run: u64,
 }
@@ -72,7 +72,7 @@ impl Locks {
     /// Refused: there is one.
     pub(super) fn refuse_unended_elsewhere(&self, state: &StateDir) -> Result<()> {
         for own in self.marked() {
-            let Some(Marked { state: other, run }) =
+            let Some(RunMark { state: other, run }) =
                 own.read(MARK)?.and_then(|text| serde_json::from_slice(&text).ok())
             else {
                 continue;
@@ -99,7 +99,7 @@ impl Locks {
     /// # Errors
     /// When it cannot be written down.
     pub(super) fn mark(&self, state: &StateDir, run: u64) -> Result<()> {
-        let mark = Marked { state: state.path().to_string_lossy().into_owned(), run };
+        let mark = RunMark { state: state.path().to_string_lossy().into_owned(), run };
         let text = serde_json::to_vec(&mark).map_err(|error| Error::failed("cannot mark a lock").cause(error))?;
         // It is in memory, as all of /run is.
         self.marked().try_for_each(|own| own.write_unsynced(MARK, &text, 0o600))
@@ -162,7 +162,7 @@ fn take(place: &Place, roots: Option<&StateDir>, until: Instant) -> Result<Lock>
 
 /// The run that has a lock of root's; none: it has not begun, or its journal cannot be read.
 fn run_at_work(lock: &StateDir) -> Option<RunIdentity> {
-    let Marked { state, run } = serde_json::from_slice(&lock.read(MARK).ok()??).ok()?;
+    let RunMark { state, run } = serde_json::from_slice(&lock.read(MARK).ok()??).ok()?;
     let theirs = StateDir::find(Path::new(&state)).ok()??;
     let journal = Run::look(&theirs, run).ok()??.into_journal();
     (!journal.is_final()).then_some(journal.run)

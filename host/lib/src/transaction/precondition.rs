@@ -3,7 +3,7 @@
 
 use super::{
     change::{FileChange, ReadSet},
-    temporary::Prepared,
+    temporary::PreparedChange,
 };
 use crate::{
     error::{Error, Result},
@@ -16,11 +16,11 @@ use crate::{
 use std::fmt;
 
 /// The file itself is as it was read.
-pub(super) fn check(change: &Prepared) -> Result<()> {
+pub(super) fn check(change: &PreparedChange) -> Result<()> {
     let as_read = match read(&change.change.place)? {
-        Seen::File(found) => change.change.before.as_ref().is_some_and(|before| is_same(before, &found)),
-        Seen::Nothing => change.change.before.is_none(),
-        Seen::Other => false,
+        CurrentFile::File(found) => change.change.before.as_ref().is_some_and(|before| is_same(before, &found)),
+        CurrentFile::Nothing => change.change.before.is_none(),
+        CurrentFile::Other => false,
     };
     if as_read { Ok(()) } else { Err(changed(change.path())) }
 }
@@ -29,9 +29,9 @@ pub(super) fn check(change: &Prepared) -> Result<()> {
 pub(super) fn check_reads(reads: &ReadSet) -> Result<()> {
     for (place, expected) in reads {
         let as_read = match read(place)? {
-            Seen::File(found) => *expected == Some((found.digest, found.inode)),
-            Seen::Nothing => expected.is_none(),
-            Seen::Other => false,
+            CurrentFile::File(found) => *expected == Some((found.digest, found.inode)),
+            CurrentFile::Nothing => expected.is_none(),
+            CurrentFile::Other => false,
         };
         if !as_read {
             return Err(changed(text::neutral(&place.resolved().to_string_lossy())));
@@ -41,7 +41,7 @@ pub(super) fn check_reads(reads: &ReadSet) -> Result<()> {
 }
 
 /// The directories are still the ones that their paths lead to.
-pub(super) fn check_directories(root: &Root, changes: &[Prepared]) -> Result<()> {
+pub(super) fn check_directories(root: &Root, changes: &[PreparedChange]) -> Result<()> {
     for change in changes {
         for place in change.places() {
             let again = root.find_to_be(&place.whereabouts(), place.name())?;
@@ -94,7 +94,7 @@ pub fn refuse_irreplaceable(targets: &[Target<'_>]) -> Result<()> {
 }
 
 /// The same for one change, under the lock; its temporary file must be on the same file system.
-pub(super) fn check_replaceable(change: &Prepared) -> Result<()> {
+pub(super) fn check_replaceable(change: &PreparedChange) -> Result<()> {
     let FileChange { path, place, .. } = &change.change;
     refuse_irreplaceable(&[Target { path, place, bytes: None }])?;
     if change.temporary.key().device != place.key().device {
@@ -112,23 +112,23 @@ fn irreplaceable(path: &AbsolutePath) -> Error {
 /// What is said when somebody else was faster.
 pub(super) fn changed(what: impl fmt::Display) -> Error {
     Error::refused(format!("{what} changed since it was read"))
-        .cause("somebody else wrote, replaced or removed it in the meantime")
+        .cause("another program or person wrote, replaced or removed it in the meantime")
         .next("look at it, then run this again: it starts from what is there then")
 }
 
-enum Seen {
+enum CurrentFile {
     Nothing,
     File(Snapshot),
     /// Not even a regular file.
     Other,
 }
 
-fn read(place: &Place) -> Result<Seen> {
+fn read(place: &Place) -> Result<CurrentFile> {
     match place.snapshot() {
-        Ok(Some(found)) => Ok(Seen::File(found)),
-        Ok(None) => Ok(Seen::Nothing),
+        Ok(Some(found)) => Ok(CurrentFile::File(found)),
+        Ok(None) => Ok(CurrentFile::Nothing),
         Err(error @ FileError { kind: FileErrorKind::Io, .. }) => Err(error.into()),
-        Err(_) => Ok(Seen::Other),
+        Err(_) => Ok(CurrentFile::Other),
     }
 }
 

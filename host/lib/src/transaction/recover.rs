@@ -2,7 +2,7 @@
 //! the run that waits for somebody's confirmation, which is neither.
 
 use super::{
-    change::{LeftAlone, RolledBack, RunIdentity},
+    change::{RollbackReport, RunIdentity, UntouchedFile},
     damaged,
     followup::Followup,
     journal::{Journal, State},
@@ -11,7 +11,7 @@ use super::{
     roll_back::roll_back,
     run_directory::{RUNS, Run, WATCH, numbers},
     still_named::Settlement,
-    temporary::Prepared,
+    temporary::PreparedChange,
     tidy,
 };
 use crate::{
@@ -42,7 +42,7 @@ pub struct RecoveredRun {
     /// Which run it was.
     pub run: RunIdentity,
     /// What was rolled back.
-    pub rolled_back: RolledBack,
+    pub rolled_back: RollbackReport,
 }
 
 /// The newest run that did not end, that nobody works on any more, and that nobody waits to have
@@ -154,7 +154,7 @@ impl Runs {
 pub fn recover<S: Into<Settlement>>(
     state: &StateDir,
     root: &Root,
-    settle: impl FnOnce(&Journal, &RolledBack) -> S,
+    settle: impl FnOnce(&Journal, &RollbackReport) -> S,
 ) -> Result<Option<RecoveredRun>> {
     let Some(journal) = interrupted(state)? else { return Ok(None) };
     let rolled_back = roll_back_run(state, root, journal.run.run, settle)?;
@@ -170,8 +170,8 @@ pub fn roll_back_run<S: Into<Settlement>>(
     state: &StateDir,
     root: &Root,
     number: u64,
-    settle: impl FnOnce(&Journal, &RolledBack) -> S,
-) -> Result<Option<RolledBack>> {
+    settle: impl FnOnce(&Journal, &RollbackReport) -> S,
+) -> Result<Option<RollbackReport>> {
     let Some(mut run) = Run::open(state, number)?.filter(|run| !run.journal().is_final()) else { return Ok(None) };
     // Each directory once: there may be more files than a process may have open. One that cannot be
     // opened keeps nothing else from being put back.
@@ -234,7 +234,7 @@ pub fn confirm(
     state: &StateDir,
     root: &Root,
     may: impl FnOnce(&Journal) -> Result<()>,
-) -> Result<Option<(Journal, Vec<LeftAlone>)>> {
+) -> Result<Option<(Journal, Vec<UntouchedFile>)>> {
     let mut found = None;
     for number in numbers(state)? {
         if damaged::look(state, number)?.is_some_and(|run| run.journal().state == State::Unconfirmed) {
@@ -267,9 +267,9 @@ pub(super) fn refuse_unended(state: &StateDir) -> Result<()> {
 /// With the directories locked: no run of this state directory that changed something there, or the same
 /// sshd, is on its way. Whoever is about to roll one back waits for these locks, and would roll back what
 /// is built on it, too.
-pub(super) fn refuse_unended_here(state: &StateDir, changes: &[Prepared], followup: &Followup) -> Result<()> {
+pub(super) fn refuse_unended_here(state: &StateDir, changes: &[PreparedChange], followup: &Followup) -> Result<()> {
     let directories: BTreeSet<String> =
-        changes.iter().flat_map(Prepared::places).map(|place| place.whereabouts().directory).collect();
+        changes.iter().flat_map(PreparedChange::places).map(|place| place.whereabouts().directory).collect();
     let configs: BTreeSet<&AbsolutePath> = followup.configs().collect();
     let is_in_the_way = |journal: &Journal| {
         let same_sshd = journal.readers().any(|config| configs.contains(config));
@@ -307,7 +307,7 @@ fn waits(run: &Run) -> Result<bool> {
 ///
 /// # Errors
 /// When the journals cannot be read.
-pub fn tidy_ended(state: &StateDir, root: &Root) -> Result<Vec<LeftAlone>> {
+pub fn tidy_ended(state: &StateDir, root: &Root) -> Result<Vec<UntouchedFile>> {
     let mut left = Vec::new();
     let runs = Runs::look(state)?;
     for run in runs.readable {

@@ -20,7 +20,7 @@ pub(super) enum Outcome {
 }
 
 /// Which file is at an entry's place now.
-pub(super) enum Found {
+pub(super) enum PlaceState {
     Nothing,
     Old,
     New,
@@ -38,21 +38,21 @@ pub(super) fn restore(
         return Ok(Outcome::LeftAlone("its directory is gone".to_owned()));
     };
     let outcome = match (&entry.before, &entry.after, look(&target, entry)?) {
-        (Some(_), _, Found::Old) | (None, _, Found::Nothing) => return Ok(Outcome::AsBefore),
-        (Some(before), Some(after), Found::New) => {
+        (Some(_), _, PlaceState::Old) | (None, _, PlaceState::Nothing) => return Ok(Outcome::AsBefore),
+        (Some(before), Some(after), PlaceState::New) => {
             make_old(run, index, before, &target, &temporary)?;
             exchange_back(after, &target, &temporary)
         }
-        (Some(before), None, Found::Nothing) => {
+        (Some(before), None, PlaceState::Nothing) => {
             make_old(run, index, before, &target, &temporary)?;
             commit::move_to_free(&temporary, &target).map(|()| Outcome::Restored)
         }
-        (None, Some(after), Found::New) => {
+        (None, Some(after), PlaceState::New) => {
             dispose(run, index, &temporary)?;
             withdraw(after, &target, &temporary)
         }
-        (_, _, Found::Nothing) => return Ok(Outcome::LeftAlone("somebody else removed it".to_owned())),
-        (_, _, Found::Old | Found::New | Found::Other) => {
+        (_, _, PlaceState::Nothing) => return Ok(Outcome::LeftAlone("somebody else removed it".to_owned())),
+        (_, _, PlaceState::Old | PlaceState::New | PlaceState::Other) => {
             return Ok(Outcome::LeftAlone("somebody else changed it".to_owned()));
         }
     };
@@ -62,21 +62,21 @@ pub(super) fn restore(
     outcome.map_err(|error| Error::failed(format!("could not put {} back", entry.path)).cause(error))
 }
 
-pub(super) fn look(target: &Place, entry: &Entry) -> Result<Found> {
+pub(super) fn look(target: &Place, entry: &Entry) -> Result<PlaceState> {
     let found = match target.snapshot() {
         Ok(Some(found)) => found,
-        Ok(None) => return Ok(Found::Nothing),
+        Ok(None) => return Ok(PlaceState::Nothing),
         Err(error @ FileError { kind: FileErrorKind::Io, .. }) => return Err(error.into()),
-        Err(_) => return Ok(Found::Other),
+        Err(_) => return Ok(PlaceState::Other),
     };
     let is = |version: &Option<Version>| version.as_ref().is_some_and(|version| version.digest == found.digest);
     let is_old_inode = entry.before.as_ref().is_some_and(|before| before.inode == Some(found.inode));
     Ok(match (is(&entry.before), is(&entry.after)) {
         // Only mode or owner differ: which of the two it is, the inode says.
-        (true, true) if is_old_inode => Found::Old,
-        (_, true) => Found::New,
-        (true, false) => Found::Old,
-        (false, false) => Found::Other,
+        (true, true) if is_old_inode => PlaceState::Old,
+        (_, true) => PlaceState::New,
+        (true, false) => PlaceState::Old,
+        (false, false) => PlaceState::Other,
     })
 }
 

@@ -1,7 +1,7 @@
 //! How long runs and their old copies are kept. Copies may be private keys, so not for ever.
 
 use super::{
-    change::{LeftAlone, untidy},
+    change::{UntouchedFile, untidy},
     fold::{finish, fold},
     run_directory::{Run, numbers},
     series::Series,
@@ -55,9 +55,9 @@ fn next_to_fold(runs: &[(u64, bool)]) -> Option<usize> {
 }
 
 /// The same, where that is no reason to fail: the next run tries again.
-pub(super) fn prune_if_possible(state: &StateDir) -> Option<LeftAlone> {
+pub(super) fn prune_if_possible(state: &StateDir) -> Option<UntouchedFile> {
     let error = prune(state).err()?;
-    LeftAlone::at(state.path(), untidy("what earlier runs left", &error))
+    UntouchedFile::at(state.path(), untidy("what earlier runs left", &error))
 }
 
 /// Removes what belongs to runs that reserved a number and never began. Not the newest: as long as

@@ -2,9 +2,9 @@
 //! watchdog, or at the next boot. A file is touched only if its bytes are the journal's.
 
 use super::{
-    change::{LeftAlone, RolledBack},
+    change::{RollbackReport, UntouchedFile},
     journal::{Entry, Journal, State},
-    restore::{Found, Outcome, look, restore},
+    restore::{Outcome, PlaceState, look, restore},
     run_directory::Run,
     still_named::{self, Settlement, StillNamed},
     tidy::tidy,
@@ -25,8 +25,8 @@ use std::collections::BTreeMap;
 pub(super) fn roll_back<S: Into<Settlement>>(
     root: &Root,
     run: &mut Run,
-    settle: impl FnOnce(&Journal, &RolledBack) -> S,
-) -> Result<RolledBack> {
+    settle: impl FnOnce(&Journal, &RollbackReport) -> S,
+) -> Result<RollbackReport> {
     let is_first_attempt = run.journal().state != State::RollingBack;
     match run.journal().state {
         State::Prepared => {
@@ -45,14 +45,14 @@ pub(super) fn roll_back<S: Into<Settlement>>(
                 run.advance(State::RollingBack)?;
             }
         }
-        State::RolledBack => return Ok(RolledBack::default()),
+        State::RolledBack => return Ok(RollbackReport::default()),
         State::Kept => return Err(Error::failed(format!("{} was kept already", run.journal().run)).next("warded undo")),
     }
-    let mut done = RolledBack {
+    let mut done = RollbackReport {
         was_told: run.was_told()?,
         steps: run.steps_begun()?,
         is_again: !is_first_attempt,
-        ..RolledBack::default()
+        ..RollbackReport::default()
     };
     let entries = run.journal().entries.iter().enumerate().rev();
     let (brought_in, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| still_named::after_reload(entry));
@@ -80,8 +80,8 @@ pub(super) fn roll_back<S: Into<Settlement>>(
 ///
 /// # Errors
 /// A file could not be put back.
-pub fn restore_again(state: &StateDir, root: &Root, number: u64) -> Result<RolledBack> {
-    let mut done = RolledBack::default();
+pub fn restore_again(state: &StateDir, root: &Root, number: u64) -> Result<RollbackReport> {
+    let mut done = RollbackReport::default();
     let Some(run) = Run::look(state, number)?.filter(|run| run.journal().state == State::RollingBack) else {
         return Ok(done);
     };
@@ -94,7 +94,7 @@ pub fn restore_again(state: &StateDir, root: &Root, number: u64) -> Result<Rolle
 }
 
 /// Restores those, each for itself; what went wrong.
-fn restore_all(root: &Root, run: &Run, entries: &[(usize, &Entry)], done: &mut RolledBack) -> Vec<Error> {
+fn restore_all(root: &Root, run: &Run, entries: &[(usize, &Entry)], done: &mut RollbackReport) -> Vec<Error> {
     let mut failures = Vec::new();
     for group in entries.chunk_by(|a, b| a.1.order == b.1.order) {
         let mut directories = BTreeMap::new();
@@ -102,7 +102,7 @@ fn restore_all(root: &Root, run: &Run, entries: &[(usize, &Entry)], done: &mut R
             match restore(root, run, *index, entry, &mut directories) {
                 Ok(Outcome::AsBefore) => {}
                 Ok(Outcome::Restored) => done.restored.push(entry.path.clone()),
-                Ok(Outcome::LeftAlone(why)) => done.left_alone.push(LeftAlone { path: entry.path.clone(), why }),
+                Ok(Outcome::LeftAlone(why)) => done.left_alone.push(UntouchedFile { path: entry.path.clone(), why }),
                 Err(error) => failures.push(error),
             }
             interruption::point("restored");
@@ -118,7 +118,7 @@ fn is_untouched(root: &Root, run: &Run) -> bool {
     let is_as_before = |entry: &Entry| -> Result<bool> {
         let Some((target, _)) = entry.places(root)? else { return Ok(entry.before.is_none()) };
         let found = look(&target, entry)?;
-        Ok(matches!((&entry.before, found), (Some(_), Found::Old) | (None, Found::Nothing)))
+        Ok(matches!((&entry.before, found), (Some(_), PlaceState::Old) | (None, PlaceState::Nothing)))
     };
     run.journal().entries.iter().all(|entry| is_as_before(entry).unwrap_or(false))
 }
@@ -128,7 +128,7 @@ fn has_changed(root: &Root, run: &Run) -> bool {
     let is_in_place = |entry: &Entry| -> Result<bool> {
         let Some((target, _)) = entry.places(root)? else { return Ok(false) };
         let found = look(&target, entry)?;
-        Ok(matches!((&entry.after, found), (Some(_), Found::New) | (None, Found::Nothing)))
+        Ok(matches!((&entry.after, found), (Some(_), PlaceState::New) | (None, PlaceState::Nothing)))
     };
     run.journal().entries.iter().any(|entry| is_in_place(entry).unwrap_or(true))
 }

@@ -13,7 +13,7 @@ use super::{
     change::Version,
     followup::OwnFile,
     journal::{Entry, FILE, Journal, STATE, State, how_to_set_state, read},
-    temporary::Prepared,
+    temporary::PreparedChange,
 };
 use crate::{
     error::{Error, Result},
@@ -53,7 +53,7 @@ impl Run {
     pub(super) fn create(
         state: &StateDir,
         journal: Journal,
-        changes: &[Prepared],
+        changes: &[PreparedChange],
         own: Option<&OwnFile>,
     ) -> Result<Self> {
         let number = journal.run.run;
@@ -303,7 +303,7 @@ impl Run {
     }
 
     /// All names but those of Warded's own files and the programs last with the journal's: until they do, no file changes.
-    fn write(&self, changes: &[Prepared], own: Option<&OwnFile>) -> Result<()> {
+    fn write(&self, changes: &[PreparedChange], own: Option<&OwnFile>) -> Result<()> {
         // The run's own directory: a run that changes nothing does without.
         self.state.sub(RUNS)?.sync()?;
         self.write_copies(changes)?;

@@ -114,7 +114,7 @@ pub(super) struct Part<'a> {
 
 /// The changes of several runs to one file, taken together.
 #[derive(Debug)]
-pub(super) struct Joint<'a> {
+pub(super) struct JointChange<'a> {
     /// What it is now, if nobody edited it since.
     pub(super) newest: Part<'a>,
     /// What it was before all of them.
@@ -123,7 +123,7 @@ pub(super) struct Joint<'a> {
     pub(super) edited: Option<[Part<'a>; 2]>,
 }
 
-impl<'a> Joint<'a> {
+impl<'a> JointChange<'a> {
     /// One for each file that the runs changed; the runs are given newest first.
     pub(super) fn all(runs: &'a [Run]) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();

@@ -2,9 +2,9 @@
 //! configuration names them.
 
 use super::{
-    change::{LeftAlone, Order, RolledBack},
+    change::{Order, RollbackReport, UntouchedFile},
     journal::Entry,
-    restore::{Found, Outcome, look, restore},
+    restore::{Outcome, PlaceState, look, restore},
     run_directory::Run,
 };
 use crate::{
@@ -85,11 +85,11 @@ pub(super) fn remove_added(
     run: &Run,
     brought_in: &[(usize, &Entry)],
     still_named: &StillNamed,
-    done: &mut RolledBack,
+    done: &mut RollbackReport,
 ) {
     let mut directories = BTreeMap::new();
     for (index, entry) in brought_in {
-        let is_absent = |(target, _): (Place, Place)| matches!(look(&target, entry), Ok(Found::Nothing));
+        let is_absent = |(target, _): (Place, Place)| matches!(look(&target, entry), Ok(PlaceState::Nothing));
         let outcome = if entry.places(root).is_ok_and(|places| places.is_some_and(is_absent)) {
             Ok(Outcome::AsBefore)
         } else if let Some(why) = still_named.keeps(&entry.name) {
@@ -106,7 +106,7 @@ pub(super) fn remove_added(
             Ok(Outcome::LeftAlone(why)) => Some(why),
             Err(error) => Some(error.message().to_owned()),
         };
-        done.left_alone.extend(left.map(|why| LeftAlone { path: entry.path.clone(), why }));
+        done.left_alone.extend(left.map(|why| UntouchedFile { path: entry.path.clone(), why }));
         interruption::point("taken out");
     }
     // Whether a file that nobody names is gone for good, nobody depends on.

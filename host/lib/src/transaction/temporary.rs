@@ -14,14 +14,14 @@ const MAX_NAME: usize = 255;
 
 /// A change, and where its new file waits; after the exchange the old one is there.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct PreparedChange {
     pub(super) change: FileChange,
     pub(super) temporary: Place,
     /// Owner and attributes of the file that is there now; read under the lock.
     pub(super) metadata: Option<Metadata>,
 }
 
-impl Prepared {
+impl PreparedChange {
     /// The path as it was asked for.
     pub(super) fn path(&self) -> impl fmt::Display + '_ {
         &self.change.path
@@ -56,7 +56,7 @@ impl Prepared {
 /// Puts the changes in order and gives each a name for its temporary file. That begins with a
 /// dot, because sshd's `Include …/*.conf` and most others do not see those; and it ends in a tilde, because template
 /// engines skip such names.
-pub(super) fn plan(root: &Root, run: u64, changes: Vec<FileChange>) -> Result<Vec<Prepared>> {
+pub(super) fn plan(root: &Root, run: u64, changes: Vec<FileChange>) -> Result<Vec<PreparedChange>> {
     let mut changes: Vec<FileChange> =
         changes.into_iter().filter(|change| change.before.is_some() || change.after.is_some()).collect();
     changes.sort_by_key(|change| change.order);
@@ -73,13 +73,13 @@ pub(super) fn plan(root: &Root, run: u64, changes: Vec<FileChange>) -> Result<Ve
             })?,
         };
         let temporary = free_name(&beside, run, index)?;
-        planned.push(Prepared { change, temporary, metadata: None });
+        planned.push(PreparedChange { change, temporary, metadata: None });
     }
     Ok(planned)
 }
 
 /// Writes every new file and syncs it. Its name is on disk with the exchange, and nothing needs it before that.
-pub(super) fn write_all(changes: &[Prepared]) -> Result<()> {
+pub(super) fn write_all(changes: &[PreparedChange]) -> Result<()> {
     for change in changes {
         let Some(after) = &change.change.after else { continue };
         let metadata = after.metadata.as_ref().or(change.metadata.as_ref());
@@ -111,7 +111,7 @@ fn free_name(beside: &Place, run: u64, index: usize) -> Result<Place> {
         .next("recover or remove what earlier runs have left (.NAME.warded-…)"))
 }
 
-fn failed(change: &Prepared, error: &io::Error) -> Error {
+fn failed(change: &PreparedChange, error: &io::Error) -> Error {
     let failed = Error::failed(format!("could not write the new {}", change.path())).cause(error);
     if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         failed.next("make room on that disk")

@@ -30,8 +30,8 @@ use std::{
 };
 
 /// A file as a person would compare it.
-type Seen = (Vec<u8>, u32, u32, u32, Option<Vec<u8>>);
-type Tree = BTreeMap<String, Seen>;
+type FileState = (Vec<u8>, u32, u32, u32, Option<Vec<u8>>);
+type Tree = BTreeMap<String, FileState>;
 
 /// Where to try it: on a disk and in memory, or where `WARDED_TEST_BASES` says (`/a:/b`).
 fn bases() -> Vec<String> {
@@ -123,10 +123,10 @@ impl Machine {
     }
 
     fn undo(&self) -> bool {
-        self.undo_of(Which::Newest)
+        self.undo_of(UndoScope::Newest)
     }
 
-    fn undo_of(&self, which: Which) -> bool {
+    fn undo_of(&self, which: UndoScope) -> bool {
         let Some(undo) = undo_changes(&self.state, &self.root, which).unwrap() else { return false };
         let identity = self.identity().undoing(&undo.runs());
         let mut transaction =
@@ -222,7 +222,7 @@ fn all_of_it_or_nothing() {
         let done = transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
         // What is to go goes when they are kept: until then somebody may use it.
         assert_eq!((done.restored.len(), done.left_alone.len(), done.reloads.len()), (3, 0, 1));
-        assert_eq!(transaction.roll_back(|_, _| StillNamed::nothing()).unwrap(), RolledBack::default());
+        assert_eq!(transaction.roll_back(|_, _| StillNamed::nothing()).unwrap(), RollbackReport::default());
         drop(transaction);
         assert_eq!(machine.tree(), before);
 

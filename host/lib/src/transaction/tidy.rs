@@ -1,11 +1,11 @@
 //! What a run that has ended leaves behind: its temporary files, and copies that are of no more use.
 
 use super::{
-    change::{LeftAlone, Order, untidy},
+    change::{Order, UntouchedFile, untidy},
     commit::move_to_free,
     directories,
     journal::{Entry, State},
-    restore::{Found, is_disposable, look},
+    restore::{PlaceState, is_disposable, look},
     run_directory::Run,
 };
 use crate::{
@@ -19,22 +19,22 @@ use std::collections::BTreeMap;
 
 /// Removes the temporary files of a run that has ended, and copies that are of no more use; says
 /// what it could not remove. That is no failure: the run has ended, and the next command tries again.
-pub(super) fn tidy(root: &Root, run: &Run) -> Vec<LeftAlone> {
+pub(super) fn tidy(root: &Root, run: &Run) -> Vec<UntouchedFile> {
     let mut left = Vec::new();
     let mut again = false;
     let mut directories = BTreeMap::new();
-    let mut untidied = |left: &mut Vec<LeftAlone>, entry: &Entry, error: &Error| {
+    let mut untidied = |left: &mut Vec<UntouchedFile>, entry: &Entry, error: &Error| {
         again = true;
         let what = if entry.order == Order::RemoveRecovery { "it" } else { "its temporary file" };
-        left.push(LeftAlone { path: entry.path.clone(), why: untidy(what, error) });
+        left.push(UntouchedFile { path: entry.path.clone(), why: untidy(what, error) });
     };
     for (index, entry) in run.journal().entries.iter().enumerate() {
         match tidy_one(root, run, index, entry) {
-            Ok(Tidied::Nothing) => {}
-            Ok(Tidied::Removed(place)) => {
+            Ok(TidyOutcome::Nothing) => {}
+            Ok(TidyOutcome::Removed(place)) => {
                 directories.insert((place.key().device, place.key().inode), (place, entry));
             }
-            Ok(Tidied::Theirs(theirs)) => left.extend(theirs),
+            Ok(TidyOutcome::Theirs(theirs)) => left.extend(theirs),
             Err(error) => untidied(&mut left, entry, &error),
         }
         interruption::point("tidied");
@@ -56,50 +56,50 @@ pub(super) fn tidy(root: &Root, run: &Run) -> Vec<LeftAlone> {
     // The sign that something is left to tidy goes last.
     let ended = if again { ended } else { ended.and_then(|()| run.remove_pending()) };
     if let Err(error) = ended {
-        left.extend(LeftAlone::at(run.path(), untidy("what is in it", &error)));
+        left.extend(UntouchedFile::at(run.path(), untidy("what is in it", &error)));
     }
     left
 }
 
 /// What became of a temporary file.
-enum Tidied {
+enum TidyOutcome {
     Nothing,
     Removed(Place),
     /// None where its path cannot be shown.
-    Theirs(Option<LeftAlone>),
+    Theirs(Option<UntouchedFile>),
 }
 
-fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<Tidied> {
-    let Some(temporary) = root.find(&entry.temporary_at, &entry.temporary)? else { return Ok(Tidied::Nothing) };
+fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<TidyOutcome> {
+    let Some(temporary) = root.find(&entry.temporary_at, &entry.temporary)? else { return Ok(TidyOutcome::Nothing) };
     if entry.order == Order::RemoveRecovery
         && run.journal().state == State::Kept
         && let Some(left) = retire(root, entry, &temporary)?
     {
-        return Ok(Tidied::Theirs(Some(left)));
+        return Ok(TidyOutcome::Theirs(Some(left)));
     }
     if temporary.inode()?.is_none() {
-        return Ok(Tidied::Nothing);
+        return Ok(TidyOutcome::Nothing);
     }
     if is_disposable(run, index, &temporary)? {
         temporary.remove().map_err(|error| {
             Error::failed(format!("could not remove {}", temporary.resolved().display())).cause(error)
         })?;
-        return Ok(Tidied::Removed(temporary));
+        return Ok(TidyOutcome::Removed(temporary));
     }
     let why = format!("somebody wrote to {} while it was replaced; this is what they wrote", entry.path);
-    Ok(Tidied::Theirs(LeftAlone::at(&temporary.resolved(), why)))
+    Ok(TidyOutcome::Theirs(UntouchedFile::at(&temporary.resolved(), why)))
 }
 
 /// Moves out what recovers at the start of the machine. Where somebody has changed it, it stays.
-fn retire(root: &Root, entry: &Entry, temporary: &Place) -> Result<Option<LeftAlone>> {
+fn retire(root: &Root, entry: &Entry, temporary: &Place) -> Result<Option<UntouchedFile>> {
     let Some((target, _)) = entry.places(root)? else { return Ok(None) };
     match look(&target, entry)? {
-        Found::Nothing => Ok(None),
-        Found::Old => move_to_free(&target, temporary)
+        PlaceState::Nothing => Ok(None),
+        PlaceState::Old => move_to_free(&target, temporary)
             .map(|()| None)
             .map_err(|error| Error::failed(format!("could not remove {}", entry.path)).cause(error)),
-        Found::New | Found::Other => {
-            Ok(Some(LeftAlone { path: entry.path.clone(), why: "somebody else changed it".to_owned() }))
+        PlaceState::New | PlaceState::Other => {
+            Ok(Some(UntouchedFile { path: entry.path.clone(), why: "somebody else changed it".to_owned() }))
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Undoing kept runs, later: as a change set of its own, through the same pipeline.
 
+mod edit_display;
 mod everything;
 mod lines;
-mod shown;
 mod steps;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     leftovers::is_removed,
     recover,
     run_directory::{Run, numbers},
-    series::{Joint, Part, Series, Step},
+    series::{JointChange, Part, Series, Step},
 };
 use crate::{
     digest::Digest,
@@ -27,7 +27,7 @@ use crate::{
     name::Name,
     text,
 };
-use shown::{difference, remedy};
+use edit_display::{difference, remedy};
 use std::{
     ops::RangeInclusive,
     thread,
@@ -85,7 +85,7 @@ impl Undo {
 
 /// Which runs are to be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum UndoScope {
     /// The newest that changed more than certificates' contents, with the renewals since.
     Newest,
     /// This one, with the renewals since, if no other run stands on it.
@@ -158,7 +158,7 @@ impl From<UndoError> for Error {
 /// # Errors
 /// Where a file is neither what the run left nor what was there before, there is no such run to undo, other runs
 /// stand on it, another run does not come to its end, or something cannot be read.
-pub fn undo_changes(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, UndoError> {
+pub fn undo_changes(state: &StateDir, root: &Root, which: UndoScope) -> Result<Option<Undo>, UndoError> {
     let until = Instant::now() + WAIT;
     loop {
         let known = numbers(state)?;
@@ -183,11 +183,11 @@ pub fn undo_changes(state: &StateDir, root: &Root, which: Which) -> Result<Optio
     }
 }
 
-fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, UndoError> {
+fn compute(state: &StateDir, root: &Root, which: UndoScope) -> Result<Option<Undo>, UndoError> {
     let mut series = Series::look(state)?;
     let fault = series.fault.take();
     // What all runs did is known only with all of their journals.
-    if let (Which::All(_), Some(fault)) = (which, &fault) {
+    if let (UndoScope::All(_), Some(fault)) = (which, &fault) {
         return Err(fault.clone().into());
     }
     let count = match count(&series, which) {
@@ -198,16 +198,16 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
     let (runs, earlier) = series.undoable.split_at(count);
     let (Some(newest), Some((oldest, later))) = (runs.first(), runs.split_last()) else { return Ok(None) };
     let (mut changes, mut as_before, mut keys_left, mut edited) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for joint in Joint::all(runs) {
+    for joint in JointChange::all(runs) {
         let found = match which {
-            Which::All(edits) => everything::undo(root, &joint, (runs, edits))?,
-            Which::Newest | Which::Only(_) | Which::DownTo(_) => undo_one(root, &joint)?,
+            UndoScope::All(edits) => everything::undo(root, &joint, (runs, edits))?,
+            UndoScope::Newest | UndoScope::Only(_) | UndoScope::DownTo(_) => undo_one(root, &joint)?,
         };
         match found {
-            Found::Change(change) => changes.push(*change),
-            Found::AsBefore => as_before.push(joint.newest.entry.path.clone()),
-            Found::KeyLeft => keys_left.push(joint.newest.entry.path.clone()),
-            Found::Edited(diff) => {
+            FileUndo::Change(change) => changes.push(*change),
+            FileUndo::AsBefore => as_before.push(joint.newest.entry.path.clone()),
+            FileUndo::KeyLeft => keys_left.push(joint.newest.entry.path.clone()),
+            FileUndo::Edited(diff) => {
                 let (path, remedy) = (joint.newest.entry.path.clone(), remedy(&joint));
                 edited.push(EditedFile { path, diff, remedy });
             }
@@ -227,7 +227,7 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
         }
     }
     // What a policy's own `remove` led back is another state than before the runs where somebody edited it meanwhile.
-    let is_left = |run: &&Run| !matches!(which, Which::All(_)) || !is_removed(runs, &run.journal().run.policy);
+    let is_left = |run: &&Run| !matches!(which, UndoScope::All(_)) || !is_removed(runs, &run.journal().run.policy);
     let (steps, irreversible) = steps::back(runs.iter().filter(is_left));
     Ok(Some(Undo {
         run,
@@ -246,17 +246,17 @@ fn compute(state: &StateDir, root: &Root, which: Which) -> Result<Option<Undo>, 
 }
 
 /// How many of the runs that can be undone are to be undone; none: there is none.
-fn count(series: &Series, which: Which) -> Result<Option<usize>> {
+fn count(series: &Series, which: UndoScope) -> Result<Option<usize>> {
     let number = |run: &Run| run.journal().run.run;
     let steps = series.steps();
     let asked = match which {
-        Which::Newest => return Ok(steps.first().map(Step::len)),
-        Which::All(_) => return Ok(Some(series.undoable.len()).filter(|count| *count > 0)),
-        Which::DownTo(asked) => {
+        UndoScope::Newest => return Ok(steps.first().map(Step::len)),
+        UndoScope::All(_) => return Ok(Some(series.undoable.len()).filter(|count| *count > 0)),
+        UndoScope::DownTo(asked) => {
             let at = series.undoable.iter().position(|run| number(run) == asked);
             return at.map(|at| Some(at + 1)).ok_or_else(|| not_undoable(asked, series));
         }
-        Which::Only(asked) => asked,
+        UndoScope::Only(asked) => asked,
     };
     if let Some(step) = steps.iter().find(|step| step.renewals.iter().any(|run| number(run) == asked)) {
         let base = number(step.base);
@@ -307,7 +307,7 @@ fn reloads(runs: &[Run]) -> Vec<Reload> {
 }
 
 /// How one file is undone.
-enum Found {
+enum FileUndo {
     Change(Box<FileChange>),
     AsBefore,
     /// A host key that is not put back.
@@ -316,25 +316,27 @@ enum Found {
     Edited(String),
 }
 
-fn undo_one(root: &Root, joint: &Joint<'_>) -> Result<Found> {
+fn undo_one(root: &Root, joint: &JointChange<'_>) -> Result<FileUndo> {
     let (newest, oldest) = (joint.newest.entry, joint.oldest.entry);
     let Some(place) = joint.place(root)? else {
         return Ok(match oldest.before {
-            None => Found::AsBefore,
-            Some(_) => Found::Edited(format!("{}: its directory is gone", newest.path)),
+            None => FileUndo::AsBefore,
+            Some(_) => FileUndo::Edited(format!("{}: its directory is gone", newest.path)),
         });
     };
     let now = match place.snapshot() {
         Ok(now) => now,
         Err(error @ FileError { kind: FileErrorKind::Io, .. }) => return Err(error.into()),
-        Err(error) => return Ok(Found::Edited(error.message)),
+        Err(error) => return Ok(FileUndo::Edited(error.message)),
     };
     let is = |version: &Option<Version>| {
         now.as_ref().map(|now| now.digest) == version.as_ref().map(|version| version.digest)
     };
     let contents = match (&oldest.before, &now) {
-        (None, None) => return Ok(Found::AsBefore),
-        (Some(before), Some(now)) if is(&oldest.before) && is_like(before, now, &place)? => return Ok(Found::AsBefore),
+        (None, None) => return Ok(FileUndo::AsBefore),
+        (Some(before), Some(now)) if is(&oldest.before) && is_like(before, now, &place)? => {
+            return Ok(FileUndo::AsBefore);
+        }
         // Somebody put it back, with another mode or owner.
         (Some(_), Some(now)) if is(&oldest.before) => Some(now.contents.clone()),
         _ if !is(&newest.after) || joint.edited.is_some() && lines::is_undone_by_lines(joint, &place) => {
@@ -344,13 +346,13 @@ fn undo_one(root: &Root, joint: &Joint<'_>) -> Result<Found> {
                 return Ok(found);
             }
             let left = joint.newest.run.left(joint.newest.index)?;
-            return Ok(Found::Edited(difference(newest, left.as_ref().map(|left| left.as_slice()), now.as_ref())));
+            return Ok(FileUndo::Edited(difference(newest, left.as_ref().map(|left| left.as_slice()), now.as_ref())));
         }
         _ => match joint.edited {
             Some(parts) => {
                 let [earlier, later] = parts.map(|part| part.run.journal().run.run);
                 let what = format!("{}: somebody changed it between runs {earlier} and {later}", newest.path);
-                return Ok(Found::Edited(what));
+                return Ok(FileUndo::Edited(what));
             }
             None => old_copy(joint.oldest)?,
         },
@@ -362,7 +364,7 @@ fn undo_one(root: &Root, joint: &Joint<'_>) -> Result<Found> {
     });
     let order = order(newest.order, now.as_ref(), after.is_some());
     let scratch = (newest.temporary_at != newest.at).then(|| newest.temporary_at.directory.clone().into());
-    Ok(Found::Change(Box::new(FileChange { path: newest.path.clone(), place, before: now, after, order, scratch })))
+    Ok(FileUndo::Change(Box::new(FileChange { path: newest.path.clone(), place, before: now, after, order, scratch })))
 }
 
 /// Whether mode, owner and attributes are those.

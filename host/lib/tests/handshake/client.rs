@@ -3,10 +3,15 @@
 use crate::peer::{HOST_KEYS, each, limits};
 use ssh_key::{Certificate, PrivateKey};
 use std::{fs, net::TcpListener, process::Stdio, thread};
-use warded_lib::handshake::{Identity, Served, serve};
+use warded_lib::handshake::{ClientReport, Identity, serve};
 
 /// Serves one `ssh` with these keys, and gives what was seen of it, and what it wrote.
-fn meet(peer: &crate::peer::Peer, known_hosts: &str, identities: &[Identity], options: &[&str]) -> (Served, String) {
+fn meet(
+    peer: &crate::peer::Peer,
+    known_hosts: &str,
+    identities: &[Identity],
+    options: &[&str],
+) -> (ClientReport, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let file = peer.path("known_hosts");

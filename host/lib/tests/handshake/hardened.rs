@@ -5,7 +5,7 @@ use crate::{
     session::compare,
 };
 use warded_lib::{
-    guard::client::{Question, known_hosts::Knows},
+    guard::client::{Question, known_hosts::ClientKnowledge},
     handshake::{Choice, Fault, HostKeyAlgorithm, KeyKind, Login, Session, Verdict},
 };
 
@@ -82,7 +82,8 @@ fn what_is_not_spoken_here_is_named() {
 fn an_rsa_key_that_is_offered_by_sha_1_alone_is_not_called_missing() {
     each(|peer| {
         let (stream, _sshd) = peer.once(&["HostKeyAlgorithms=ssh-rsa"]);
-        let question = Question { knows: Knows::Nothing, key_type: "ssh-rsa", certificate: false, name: "probe" };
+        let question =
+            Question { knows: ClientKnowledge::Nothing, key_type: "ssh-rsa", certificate: false, name: "probe" };
         let fault = question.ask_alone(stream).unwrap_err();
         assert!(matches!(&fault, Fault::Unsupported { name } if name == "ssh-rsa"), "{fault}");
         assert_eq!(fault.verdict(), Verdict::Incapable);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use warded_lib::{
     digest::Digest,
     machine::{
-        action::{Action, Fault, Filled, Step},
+        action::{Action, Fault, Invocation, Step},
         keys::holds_private_key,
     },
     policy::need::Need,
@@ -94,7 +94,7 @@ impl Operation for Change {
 }
 
 /// The action with its inputs.
-fn filled(session: &Session, name: &str, input: &Input) -> Result<Filled, Failure> {
+fn filled(session: &Session, name: &str, input: &Input) -> Result<Invocation, Failure> {
     let known = session.actions.iter().find(|(known, _)| known.as_str() == name);
     let (name, action) = known.ok_or_else(|| Failure::new("no-program", "the policy has no such action"))?;
     // What undoes it may name this program where it does not.
@@ -102,7 +102,7 @@ fn filled(session: &Session, name: &str, input: &Input) -> Result<Filled, Failur
     let names_warded = [Some(action), back].into_iter().flatten().any(Action::names_warded);
     let warded = if names_warded { own_words(session)? } else { String::new() };
     let given = input.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Ok(Filled::new(name, action, given, &warded)?)
+    Ok(Invocation::new(name, action, given, &warded)?)
 }
 
 /// This binary with the options that lead it to the same files, as words for a shell.

@@ -6,9 +6,9 @@ use warded_lib::{machine::service::ServiceOperation, name::Name, policy::need::N
 
 /// The reload of a service, or its restart.
 #[derive(Debug)]
-pub struct Tell(pub ServiceOperation, pub String);
+pub struct ServiceCall(pub ServiceOperation, pub String);
 
-impl Operation for Tell {
+impl Operation for ServiceCall {
     type Output = ();
 
     fn need(&self) -> Need {
@@ -16,7 +16,7 @@ impl Operation for Tell {
     }
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<(), Failure> {
-        let Tell(operation, name) = granted.operation();
+        let ServiceCall(operation, name) = granted.operation();
         let name = name.parse::<Name>().ok().filter(|name| session.services.contains(name));
         let name = name.ok_or_else(|| Failure::new("unknown-service", "the policy has no such service"))?;
         session.changes.tell(*operation, name);

@@ -245,11 +245,11 @@ fn runs(count: u64) -> String {
 
 /// The records of the newest runs, the oldest one first.
 #[derive(Default)]
-pub(super) struct Newest {
+pub(super) struct NewestRuns {
     pub(super) runs: VecDeque<Vec<Record>>,
 }
 
-impl Newest {
+impl NewestRuns {
     /// Takes the next record of the log.
     pub(super) fn add(&mut self, record: &Record) {
         let of_run = self.runs.back_mut().filter(|run| {

@@ -5,7 +5,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use std::io::{self, Write as _};
 use warded_lib::{
-    audit::{self, Kind, Record, Unreadable},
+    audit::{self, Kind, Record, UnreadableLine},
     error::{Error, Exit, Result},
 };
 
@@ -69,7 +69,7 @@ impl Filter {
         &self,
         context: &Context,
         last: Option<usize>,
-    ) -> Result<impl Iterator<Item = std::result::Result<Record, Unreadable>>> {
+    ) -> Result<impl Iterator<Item = std::result::Result<Record, UnreadableLine>>> {
         let (mut older, mut taken) = (0, 0);
         let takes = |record: Option<&Record>| record.map_or_else(|| self.is_everything(), |record| self.takes(record));
         let records = audit::newest(context.log.directory(), |record| {

@@ -61,11 +61,11 @@ pub(super) struct Subject {
     /// The policy's text.
     text: Option<String>,
     pub(super) origin: String,
-    log: Logged,
+    log: LogReading,
 }
 
 /// What is known from the audit log.
-enum Logged {
+enum LogReading {
     /// A file is nobody's policy yet.
     NotApplicable,
     /// This account may not read it.
@@ -92,7 +92,7 @@ impl Report {
         let request = imports::request(&subject.component)?;
         let request = request.map(|text| Policy::parse(&text, "the component's request")).transpose()?;
         let none = Usages::default();
-        let usages = if let Logged::Read { usages, .. } = &subject.log { usages } else { &none };
+        let usages = if let LogReading::Read { usages, .. } = &subject.log { usages } else { &none };
         let mut assessed = assessment::assess(&subject.component, request.as_ref(), subject.policy.as_ref(), usages)?;
         if let Some(only) = &self.procedure {
             assessed.procedures.retain(|name, _| name == only);
@@ -126,15 +126,15 @@ impl Subject {
             component,
             policy: None,
             text: None,
-            log: Logged::NotApplicable,
+            log: LogReading::NotApplicable,
         })
     }
 
     fn policy(name: &str, with_runs: bool, context: Result<Context>, options: &Options) -> Result<Self> {
         let (policies, log) = match context {
-            Ok(context) => (context.policies()?, Logged::of(name, with_runs, context.log.directory())?),
+            Ok(context) => (context.policies()?, LogReading::of(name, with_runs, context.log.directory())?),
             // Only to look, no place of one's own is needed.
-            Err(_) if !config::is_root() => (context::policies_only(options)?.0, Logged::Private),
+            Err(_) if !config::is_root() => (context::policies_only(options)?.0, LogReading::Private),
             Err(error) => return Err(error),
         };
         let granting =
@@ -159,9 +159,9 @@ impl Subject {
     /// The state of the log.
     pub(super) fn log_in_words(&self) -> String {
         match &self.log {
-            Logged::NotApplicable => "none: a file is nobody's policy yet".to_owned(),
-            Logged::Private => "this account may not read it".to_owned(),
-            Logged::Read { usages, broken, .. } => {
+            LogReading::NotApplicable => "none: a file is nobody's policy yet".to_owned(),
+            LogReading::Private => "this account may not read it".to_owned(),
+            LogReading::Read { usages, broken, .. } => {
                 let since = usages
                     .since
                     .map_or_else(String::new, |since| format!(", the first {}", moment::when(since, Timestamp::now())));
@@ -174,17 +174,17 @@ impl Subject {
 
     /// Whether records were changed, removed or reordered.
     pub(super) fn chain_is_broken(&self) -> bool {
-        matches!(self.log, Logged::Read { broken: Some(_), .. })
+        matches!(self.log, LogReading::Read { broken: Some(_), .. })
     }
 
     fn suggestion(&self, assessed: &Assessment) -> Result<Suggestion> {
         let without = |why: &str, next: &str| Err(Error::refused(why).next(next));
         match (&self.log, &self.text) {
-            (Logged::Read { .. }, Some(text)) => assessed.suggestion(text),
-            (Logged::Private, Some(_)) => {
+            (LogReading::Read { .. }, Some(text)) => assessed.suggestion(text),
+            (LogReading::Private, Some(_)) => {
                 without("without the audit log it is not known what was used", "run this as root: the log is root's")
             }
-            (_, None) | (Logged::NotApplicable, _) => without(
+            (_, None) | (LogReading::NotApplicable, _) => without(
                 "a component's file has no audit log, so it is not known what it uses",
                 "name a policy that ran here: `warded policy list` shows them",
             ),
@@ -194,18 +194,18 @@ impl Subject {
     /// The records of the policy's newest runs, the newest one first.
     fn runs(&self) -> impl Iterator<Item = &[Record]> {
         let runs = match &self.log {
-            Logged::Read { of_policy, .. } => Some(of_policy),
-            Logged::NotApplicable | Logged::Private => None,
+            LogReading::Read { of_policy, .. } => Some(of_policy),
+            LogReading::NotApplicable | LogReading::Private => None,
         };
         runs.into_iter().flat_map(|runs| runs.iter().rev()).map(Vec::as_slice)
     }
 }
 
-impl Logged {
+impl LogReading {
     /// With the records of the newest runs, if a page shows them.
     fn of(policy: &str, with_runs: bool, directory: &Path) -> Result<Self> {
         let broken = audit::verify_all(directory)?.err().map(|broken| broken.to_string());
-        let mut newest = html::Newest::default();
+        let mut newest = html::NewestRuns::default();
         let records = audit::read(directory)?.flatten().inspect(|record| {
             if with_runs && record.event.policy == policy {
                 newest.add(record);
@@ -224,9 +224,9 @@ fn print(subject: &Subject, assessed: &Assessment, findings: &[Finding], output:
         output.paint(Style::Dim, &format!("{} · {digest}", subject.origin))
     ))?;
     match &subject.log {
-        Logged::NotApplicable => {}
-        Logged::Private => output.line("The audit log is root's: `sudo warded audit` shows what was done, too.")?,
-        Logged::Read { .. } => output.line(format!("audit log: {}", subject.log_in_words()))?,
+        LogReading::NotApplicable => {}
+        LogReading::Private => output.line("The audit log is root's: `sudo warded audit` shows what was done, too.")?,
+        LogReading::Read { .. } => output.line(format!("audit log: {}", subject.log_in_words()))?,
     }
     for (name, procedure) in &assessed.procedures {
         output.line("")?;
@@ -358,9 +358,9 @@ fn object(
         })
     });
     let log = match &subject.log {
-        Logged::NotApplicable => json!({ "read": false, "because": "a file is nobody's policy yet" }),
-        Logged::Private => json!({ "read": false, "because": "this account may not read it" }),
-        Logged::Read { broken, .. } => json!({
+        LogReading::NotApplicable => json!({ "read": false, "because": "a file is nobody's policy yet" }),
+        LogReading::Private => json!({ "read": false, "because": "this account may not read it" }),
+        LogReading::Read { broken, .. } => json!({
             "read": true, "records": usages.records, "since": usages.since, "intact": broken.is_none(), "broken": broken,
             "components": usages.components,
         }),

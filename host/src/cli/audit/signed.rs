@@ -56,7 +56,7 @@ struct Statement {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Signed {
+struct SignedStatement {
     /// A statement, as it was signed.
     statement: String,
     signature: String,
@@ -101,7 +101,7 @@ impl Signing {
         let statement = Statement { schema: SCHEMA.to_owned(), records: count, hash, signed: Timestamp::now() };
         let statement = serde_json::to_string(&statement).map_err(|error| failed(&error))?;
         let signature = String::from_utf8(signature::sign(NAMESPACE, statement.as_bytes(), &private)?);
-        let signed = Signed {
+        let signed = SignedStatement {
             statement,
             signature: signature.map_err(|error| failed(&error))?,
             key: key.to_openssh().map_err(|error| failed(&error))?,
@@ -123,7 +123,8 @@ impl Signing {
         let refused =
             |why: String| Error::refused(format!("{} is no signed head of a log", neutral_path(file))).cause(why);
         let bytes = read::any(file, MAX_BYTES)?;
-        let signed: Signed = serde_json::from_slice(&bytes).map_err(|error| refused(neutral(&error.to_string())))?;
+        let signed: SignedStatement =
+            serde_json::from_slice(&bytes).map_err(|error| refused(neutral(&error.to_string())))?;
         let key = PublicKey::from_openssh(&signed.key).map_err(|error| refused(error.to_string()))?;
         let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
         let line =
@@ -155,7 +156,7 @@ impl Signing {
     fn certified(
         &self,
         context: &Context,
-        signed: &Signed,
+        signed: &SignedStatement,
         (key, fingerprint): (&PublicKey, &str),
         at: &Timestamp,
     ) -> Result<Option<String>> {

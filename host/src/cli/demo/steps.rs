@@ -7,7 +7,7 @@ use crate::{
     components,
     context::Context,
     enrolment::{Enrolment, Enrolments},
-    pipeline::{self, Done, Planned, Request, Terms, Work},
+    pipeline::{self, PlannedRun, Request, RunReport, Terms, Work},
     sandbox::granting::BoundPolicy,
 };
 use std::{
@@ -29,7 +29,7 @@ use warded_lib::{
     },
     policy::setting::Setting,
     text::count,
-    transaction::{self, Which},
+    transaction::{self, UndoScope},
 };
 
 /// The names that the demonstration's machine is certified for.
@@ -215,8 +215,8 @@ impl<'a> Demonstration<'a> {
 
     fn undo(&mut self) -> Result<Outcome> {
         let mut undone = 0;
-        while let Some(undo) =
-            transaction::undo_changes(&self.context.state, &self.context.root, Which::Newest).map_err(Error::from)?
+        while let Some(undo) = transaction::undo_changes(&self.context.state, &self.context.root, UndoScope::Newest)
+            .map_err(Error::from)?
         {
             undone += undo.count;
             undo::carry_out(&self.context, undo, Terms::default(), &Progress::hidden())?;
@@ -235,7 +235,7 @@ impl<'a> Demonstration<'a> {
     }
 
     /// The plan of certifying this machine; without an sshd, of writing a file.
-    fn certify(&self) -> Result<Planned<'_>> {
+    fn certify(&self) -> Result<PlannedRun<'_>> {
         let run = Some(transaction::next_run(&self.context.state)?);
         if self.machine.sshd().is_none() {
             let path = self.drop_in();
@@ -261,7 +261,7 @@ impl<'a> Demonstration<'a> {
         )
     }
 
-    fn demo_plan(&self, path: &str, text: &str, reload: bool, run: Option<u64>) -> Result<Planned<'_>> {
+    fn demo_plan(&self, path: &str, text: &str, reload: bool, run: Option<u64>) -> Result<PlannedRun<'_>> {
         let reload = if reload { "yes" } else { "no" };
         let settings = vec![setting("path", path)?, setting("text", text)?, setting("reload", reload)?];
         let procedure = name("write-file")?;
@@ -294,7 +294,7 @@ impl<'a> Demonstration<'a> {
         }
     }
 
-    fn carry_out(&self, planned: Planned<'_>, enrolment: Option<Enrolment>, risks: Risks) -> Result<Done> {
+    fn carry_out(&self, planned: PlannedRun<'_>, enrolment: Option<Enrolment>, risks: Risks) -> Result<RunReport> {
         let identity = planned.identity.clone();
         let mut work = Work::of(planned, Terms { logins: risks, ..Terms::default() });
         let with = |enrolment| Enrolments::load(&self.context.state)?.with(enrolment).with_run();

@@ -10,11 +10,11 @@ use std::{
 };
 use warded_lib::{
     ca::step::{
-        code::{Code, NoCode},
+        code::{Code, CodeError},
         credential::read_secret,
     },
     error::{Error, Result},
-    machine::terminal::Restored,
+    machine::terminal::TerminalGuard,
 };
 use zeroize::Zeroizing;
 
@@ -34,10 +34,10 @@ pub(super) fn read(file: Option<&Path>) -> Result<Code> {
     };
     Code::parse(&text).map_err(|error| {
         let next = match &error {
-            NoCode::CutOff { .. } | NoCode::TooLong { .. } | NoCode::Changed | NoCode::Empty => {
+            CodeError::CutOff { .. } | CodeError::TooLong { .. } | CodeError::Changed | CodeError::Empty => {
                 "copy all of it again; where it does not get through a terminal: --code-file FILE, or standard input"
             }
-            NoCode::OtherBeginning => ANOTHER,
+            CodeError::OtherBeginning => ANOTHER,
         };
         Error::usage("the code cannot be used").cause(error).unchanged().next(next)
     })
@@ -51,8 +51,8 @@ fn contents(file: &Path) -> Result<Zeroizing<String>> {
 }
 
 /// A terminal that does not show what is typed until this is dropped, or a signal ends the process.
-fn silent(terminal: &Stdin) -> Result<Restored> {
-    let restored = Restored::later(terminal)?;
+fn silent(terminal: &Stdin) -> Result<TerminalGuard> {
+    let restored = TerminalGuard::later(terminal)?;
     let mut silent = restored.before().clone();
     silent.local_modes.remove(LocalModes::ECHO);
     silent.local_modes.insert(LocalModes::ECHONL);

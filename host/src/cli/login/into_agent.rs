@@ -3,7 +3,7 @@
 use ssh_key::{PrivateKey, PublicKey};
 use std::path::Path;
 use warded_lib::{
-    agent::{Agent, AgentChoice, AgentError, Constraints, Identity, Unusable, chosen},
+    agent::{Agent, AgentChoice, AgentError, Constraints, Identity, NoAgentReason, chosen},
     ca::{self, Certificate, Kind, verify},
     error::{Error, Result},
 };
@@ -12,7 +12,7 @@ const OUT: &str = "for a key in files: warded login --out FILE";
 const START: &str = "start OpenSSH's agent, in this shell: eval \"$(ssh-agent)\"";
 
 /// How an agent took a certificate.
-pub(super) struct Added {
+pub(super) struct AgentLifetime {
     /// Whether it forgets it at its end.
     pub(super) is_limited: bool,
 }
@@ -23,8 +23,8 @@ pub(crate) fn agent_for(host: Option<&str>) -> Result<Agent> {
         AgentChoice::Socket { path, .. } => Agent::open(&path).map_err(|error| told(&path, &error)),
         AgentChoice::None(why) => {
             let next = match &why {
-                Unusable::Unset(_) => format!("{START}; {OUT}"),
-                Unusable::SwitchedOff | Unusable::Unclear(_) => OUT.to_owned(),
+                NoAgentReason::Unset(_) => format!("{START}; {OUT}"),
+                NoAgentReason::SwitchedOff | NoAgentReason::Unclear(_) => OUT.to_owned(),
             };
             Err(Error::failed("ssh uses no agent, so there is none to put a certificate into")
                 .cause(why)
@@ -49,7 +49,7 @@ pub(super) fn checked(agent: &Agent) -> Result<Vec<Identity>> {
 }
 
 /// Adds the certificate, and sees that the agent has it.
-pub(super) fn add(agent: &Agent, key: &PrivateKey, certificate: &Certificate, confirm: bool) -> Result<Added> {
+pub(super) fn add(agent: &Agent, key: &PrivateKey, certificate: &Certificate, confirm: bool) -> Result<AgentLifetime> {
     let told = |error: &AgentError| told(agent.socket(), error);
     let left = certificate.valid_before().saturating_sub(ca::now());
     let limited = Constraints { lifetime: Some(u32::try_from(left).unwrap_or(u32::MAX)), confirm };
@@ -71,7 +71,7 @@ pub(super) fn add(agent: &Agent, key: &PrivateKey, certificate: &Certificate, co
     };
     let held = agent.list().map_err(|error| told(&error))?;
     if held.iter().any(|one| one.blob == certificate.bytes()) {
-        return Ok(Added { is_limited });
+        return Ok(AgentLifetime { is_limited });
     }
     Err(not_kept(agent, key, &held))
 }
@@ -144,7 +144,7 @@ fn not_kept(agent: &Agent, key: &PrivateKey, held: &[Identity]) -> Error {
     ));
     let bare = key.public_key().to_bytes().unwrap_or_default();
     if !held.iter().any(|one| one.blob == bare) {
-        return said.cause("it shows neither the certificate nor its key").next(OUT);
+        return said.cause("the agent lists neither the certificate nor its key").next(OUT);
     }
     let removed = agent.remove_key(key.public_key());
     let is_gone = removed.is_ok() && agent.list().is_ok_and(|held| held.iter().all(|one| one.blob != bare));

@@ -17,10 +17,10 @@ use std::{
 use warded_lib::{
     ca::{
         CaError, Certificate, IssueRequest,
-        step::{StepAuthority, credential::read_secret, identity::IdToken, signed_in::NotSignedIn, signed_in::SignIn},
+        step::{StepAuthority, credential::read_secret, identity::IdToken, signed_in::SignIn, signed_in::SignInError},
     },
     error::{Error, Result},
-    sso::{Answered, Device, Fault, Listener, Page, Provider},
+    sso::{AuthorizationResponse, Device, Fault, Listener, Page, Provider},
     text::{neutral, neutral_lines},
 };
 
@@ -76,7 +76,7 @@ impl Options {
             })?;
             return issue(&token).map_err(|refused| refused.error.into());
         }
-        let wanted = Wanted { on_device: self.device, until, done: Page::Done };
+        let wanted = SignInOptions { on_device: self.device, until, done: Page::Done };
         let (certificate, session) = signed_in(authority, sign_in, &wanted, output, &|token| issue(&token))?;
         session::remember(place, session.as_ref());
         Ok(certificate)
@@ -97,12 +97,12 @@ pub(in crate::cli) fn admins_token(
         None => Ok(token),
         Some((cause, next)) => Err(CaError::Credential { cause, next }.into()),
     };
-    let wanted = Wanted { on_device, until: None, done: Page::Token };
+    let wanted = SignInOptions { on_device, until: None, done: Page::Token };
     signed_in(authority, sign_in, &wanted, output, &finish).map(|(token, _)| token)
 }
 
 /// How a person is to sign in.
-struct Wanted {
+struct SignInOptions {
     on_device: bool,
     /// When it is given up, where that is sooner than usual.
     until: Option<Instant>,
@@ -114,9 +114,9 @@ struct Wanted {
 fn signed_in<T>(
     authority: &StepAuthority,
     sign_in: &SignIn,
-    wanted: &Wanted,
+    wanted: &SignInOptions,
     output: Output,
-    finish: &dyn Fn(IdToken) -> Result<T, NotSignedIn>,
+    finish: &dyn Fn(IdToken) -> Result<T, SignInError>,
 ) -> Result<(T, Option<Session>)> {
     let web = authority.web()?;
     let provider = Provider::discover(&web, &sign_in.oidc).map_err(|fault| fault.told(sign_in, false))?;
@@ -128,7 +128,7 @@ fn signed_in<T>(
     let mut is_last = false;
     loop {
         let ended = if on_device {
-            signing_in.on_device().and_then(|token| finish(token).map_err(Ended::Issue))
+            signing_in.on_device().and_then(|token| finish(token).map_err(LoginFailure::Issue))
         } else {
             signing_in.by_browser(has_browser, finish)
         };
@@ -137,23 +137,23 @@ fn signed_in<T>(
                 let end = provider.end_of_session().cloned();
                 return Ok((made, end.map(|end| Session { end, is_elsewhere: on_device })));
             }
-            Err(Ended::Issue(NotSignedIn { is_unexplained: true, .. })) if !is_last => {
+            Err(LoginFailure::Issue(SignInError { is_unexplained: true, .. })) if !is_last => {
                 output.note("The CA refused the sign-in and does not say why. It may have been restarted in the meantime: trying again.");
                 is_last = true;
             }
-            Err(Ended::Issue(refused)) => return Err(refused.error.into()),
-            Err(Ended::Fault(fault)) => return Err(told(fault)),
+            Err(LoginFailure::Issue(refused)) => return Err(refused.error.into()),
+            Err(LoginFailure::Fault(fault)) => return Err(told(fault)),
         }
     }
 }
 
 /// How a login ended without a certificate.
-enum Ended {
+enum LoginFailure {
     Fault(Fault),
-    Issue(NotSignedIn),
+    Issue(SignInError),
 }
 
-impl From<Fault> for Ended {
+impl From<Fault> for LoginFailure {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
@@ -162,13 +162,17 @@ impl From<Fault> for Ended {
 struct SigningIn<'a> {
     provider: &'a Provider<'a>,
     sign_in: &'a SignIn,
-    wanted: &'a Wanted,
+    wanted: &'a SignInOptions,
     output: Output,
 }
 
 impl SigningIn<'_> {
     /// By a browser that comes back here. It sees how it ended.
-    fn by_browser<T>(&self, has_browser: bool, finish: &dyn Fn(IdToken) -> Result<T, NotSignedIn>) -> Result<T, Ended> {
+    fn by_browser<T>(
+        &self,
+        has_browser: bool,
+        finish: &dyn Fn(IdToken) -> Result<T, SignInError>,
+    ) -> Result<T, LoginFailure> {
         let mut listener = Listener::bind(&self.sign_in.oidc.listen_address)?;
         let redirect_uri = listener.redirect_uri();
         let attempt = self.provider.attempt(&redirect_uri)?;
@@ -193,21 +197,21 @@ impl SigningIn<'_> {
             .provider
             .is_of_it(returned.issuer.as_deref())
             .and_then(|()| match returned.answered {
-                Answered::Code(code) => self.provider.redeem(attempt, code),
-                Answered::Error { error, description } => Err(Fault::returned(error, description)),
+                AuthorizationResponse::Code(code) => self.provider.redeem(attempt, code),
+                AuthorizationResponse::Error { error, description } => Err(Fault::returned(error, description)),
             })
-            .map_err(Ended::from)
-            .and_then(|token| finish(token).map_err(Ended::Issue));
+            .map_err(LoginFailure::from)
+            .and_then(|token| finish(token).map_err(LoginFailure::Issue));
         listener.show(match &ended {
             Ok(_) => self.wanted.done,
-            Err(Ended::Fault(fault)) if fault.is_denial() => Page::Denied,
+            Err(LoginFailure::Fault(fault)) if fault.is_denial() => Page::Denied,
             Err(_) => Page::Failed,
         });
         ended
     }
 
     /// By a browser on another device.
-    fn on_device(&self) -> Result<IdToken, Ended> {
+    fn on_device(&self) -> Result<IdToken, LoginFailure> {
         let device = self.provider.begin_on_device()?;
         self.show(&device);
         Ok(self.provider.await_device(&device, self.patience(device.life()))?)

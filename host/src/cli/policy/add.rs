@@ -3,7 +3,7 @@
 use super::{
     attempt::Attempt,
     locked,
-    source::{Found, Reach, Source},
+    source::{LocatedComponent, Reach, Source},
     terms::{Judgement, Terms},
 };
 use crate::{
@@ -68,7 +68,7 @@ pub(in crate::cli) struct Update {
     /// its reference names now); or the component: a file, whose signature is looked for in FILE.wasm.manifest and
     /// FILE.wasm.manifest.sig, or an artifact in a registry, oci://HOST[:PORT]/NAME@sha256:HEX or a tag that was not used before
     #[arg(value_name = "NAME|FILE.wasm|oci://…", add = ArgValueCandidates::new(completions::policies))]
-    component: Newer,
+    component: UpdateSource,
     /// Show what would be taken, and take nothing
     #[arg(long)]
     plan: bool,
@@ -129,13 +129,13 @@ fn text(path: &Path) -> Result<String> {
 
 /// Where a newer version comes from.
 #[derive(Clone, Debug)]
-enum Newer {
+enum UpdateSource {
     /// From where the policy's own component came from.
     Of(Name),
     At(Source),
 }
 
-impl FromStr for Newer {
+impl FromStr for UpdateSource {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
@@ -143,7 +143,7 @@ impl FromStr for Newer {
     }
 }
 
-impl Newer {
+impl UpdateSource {
     fn source(&self, context: &Context) -> Result<Source> {
         let name = match self {
             Self::At(source) => return Ok(source.clone()),
@@ -184,8 +184,8 @@ impl Update {
     /// What is named on the command line.
     pub(super) fn from(&self) -> String {
         match &self.component {
-            Newer::Of(name) => name.to_string(),
-            Newer::At(source) => source.to_string(),
+            UpdateSource::Of(name) => name.to_string(),
+            UpdateSource::At(source) => source.to_string(),
         }
     }
 
@@ -197,12 +197,12 @@ impl Update {
         attempt.of(context, policy.as_ref(), |context| self.take(context, found, output))
     }
 
-    fn take(&self, context: &Context, found: Found, output: Output) -> Result<Exit> {
+    fn take(&self, context: &Context, found: LocatedComponent, output: Output) -> Result<Exit> {
         let offer = Offer::of(context, found, None, self.allowed_signers.as_deref())?;
         let name = &offer.granting.policy.name;
         let by_hand =
             |error: Error| error.unchanged().next("to decide on it: warded policy add, with the same component");
-        if let Newer::Of(asked) = &self.component
+        if let UpdateSource::Of(asked) = &self.component
             && asked != name
         {
             return Err(by_hand(Error::refused(format!("what is there for policy {asked} is policy {name}"))));

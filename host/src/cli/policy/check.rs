@@ -3,7 +3,7 @@
 use crate::{
     assessment::{self, Severity, Usages},
     cli::output::Output,
-    context::OnHang,
+    context::HangHandler,
     sandbox::{
         Component,
         granting::{BoundPolicy, Origin},
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(&self, on_hang: OnHang, output: Output) -> Result<Exit> {
+    pub(super) fn run(&self, on_hang: HangHandler, output: Output) -> Result<Exit> {
         let shown = neutral_path(&self.component);
         let (component, text) = read::component(&self.component)?;
         let request = Policy::parse(&text, &format!("the request in {shown}"))?;
@@ -91,7 +91,7 @@ impl Check {
 }
 
 /// Compiles it within the bounds of a run, and compares its exports with its request.
-fn compile(component: &[u8], request: &Policy, on_hang: OnHang) -> Result<()> {
+fn compile(component: &[u8], request: &Policy, on_hang: HangHandler) -> Result<()> {
     let granting = BoundPolicy {
         policy: request.clone(),
         digest: Digest::of(component),

@@ -2,7 +2,7 @@
 
 use super::{
     attempt::Attempt,
-    source::{Found, Reach, Source},
+    source::{LocatedComponent, Reach, Source},
     terms::{Judgement, Terms},
 };
 use crate::{
@@ -60,7 +60,7 @@ pub(super) fn judge(
 pub(super) fn judge_entry(
     context: &Context,
     (name, entry): (&Name, &Entry),
-    find: impl FnOnce(&Entry) -> Result<Found>,
+    find: impl FnOnce(&Entry) -> Result<LocatedComponent>,
     terms: &Terms,
     output: Output,
 ) -> Result<LockedPolicy> {
@@ -74,7 +74,7 @@ pub(super) fn judge_entry(
     let named = |error: Error| error.seen(format!("policy {name} of the lock file"));
     let found = find(entry).map_err(named)?;
     // What is added is what the lock file names, wherever it was fetched from.
-    let found = Found { source: Some(entry.source.clone()), pinned: entry.artifact, ..found };
+    let found = LocatedComponent { source: Some(entry.source.clone()), pinned: entry.artifact, ..found };
     let grants = entry.grants.as_deref().map(|text| (text, Path::new("the grants in the lock file")));
     let judged = terms.judge(context, found, (Some(&entry.component), grants), output).map_err(named)?;
     let wrong = |field: &str, is: &str, says: &str| {

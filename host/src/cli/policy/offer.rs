@@ -1,7 +1,7 @@
 //! A component that an operator may accept: who signed it, what it asks for, and how it stands to what is there.
 
 use super::{
-    source::Found,
+    source::LocatedComponent,
     words::{self, Weight},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     publishing::{
         offered, pinned,
-        signature::{self, Verified},
+        signature::{self, VerifiedSignature},
     },
     sandbox::{Component, granting::BoundPolicy},
 };
@@ -32,7 +32,7 @@ use warded_lib::{
         lines::{self, Key, Line},
         widening,
     },
-    registry::{Artifact, Signed},
+    registry::{Artifact, SignedManifest},
     text::{neutral, neutral_path, shell_word},
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Offer {
     pub(super) text: String,
     /// Who signed it.
     pub(super) publisher: Option<Publisher>,
-    signed: Option<Signed>,
+    signed: Option<SignedManifest>,
     source: Option<String>,
     /// The digest of the artifact in a registry.
     pinned: Option<Digest>,
@@ -83,11 +83,11 @@ impl Offer {
     /// It is no component, carries no request, or is signed by nobody who may.
     pub(super) fn of(
         context: &Context,
-        found: Found,
+        found: LocatedComponent,
         grants: Option<(&str, &Path)>,
         signers: Option<&Path>,
     ) -> Result<Self> {
-        let Found { artifact: Artifact { component, signed }, place, source, pinned } = found;
+        let LocatedComponent { artifact: Artifact { component, signed }, place, source, pinned } = found;
         let request = read::request(&component, &neutral_path(&place))?;
         let policy = Policy::parse(&request, "the component's request").map_err(|error| {
             let next = "have its publisher correct it: `warded policy check` shows the same";
@@ -320,7 +320,13 @@ fn refuse_other_beside(component: &Path, request: &Policy, digest: Digest) -> Re
 }
 
 /// Verifies what is signed of a component.
-fn verified(signed: &Signed, signers: &Path, component: &[u8], request: &str, policy: &Policy) -> Result<Publisher> {
+fn verified(
+    signed: &SignedManifest,
+    signers: &Path,
+    component: &[u8],
+    request: &str,
+    policy: &Policy,
+) -> Result<Publisher> {
     let (text, sealed) = (signed.manifest.as_bytes(), signed.signature.as_bytes());
     let manifest = Manifest::read(text, component, request, policy)?;
     let read = |file: &Path| {
@@ -338,6 +344,6 @@ fn verified(signed: &Signed, signers: &Path, component: &[u8], request: &str, po
             ))
     })?;
     let revoked = read(&signature::revoked_signers(signers))?;
-    let Verified { key, until } = signature::verify(&manifest, (text, sealed), &list, revoked.as_deref())?;
+    let VerifiedSignature { key, until } = signature::verify(&manifest, (text, sealed), &list, revoked.as_deref())?;
     Ok(Publisher { name: manifest.publisher, key, until })
 }

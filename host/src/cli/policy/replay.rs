@@ -4,7 +4,7 @@ use crate::{
     broker::recording::Divergence,
     cli::output::Output,
     components,
-    context::OnHang,
+    context::HangHandler,
     trial::{self, ReplayResult},
 };
 use clap::Args;
@@ -33,7 +33,7 @@ pub(in crate::cli) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn run(&self, on_hang: OnHang, output: Output) -> Result<Exit> {
+    pub(super) fn run(&self, on_hang: HangHandler, output: Output) -> Result<Exit> {
         let bytes = read::any(&self.recording, recording::MAX_BYTES)?;
         let recording = Recording::parse(&bytes).map_err(|error| error.seen(neutral_path(&self.recording)))?;
         let (component, request) = read::component(&self.component)?;

@@ -1,6 +1,6 @@
 //! `warded policy save` and `warded policy load`: all policies of the lock file in one file, for machines without network.
 
-use super::{attempt::Attempt, locked, source::Found, terms::Terms};
+use super::{attempt::Attempt, locked, source::LocatedComponent, terms::Terms};
 use crate::{
     cli::output::Output,
     components::{self, accepted},
@@ -58,7 +58,7 @@ impl Save {
             if let Some(entry) = pinned::entry(granting)?.filter(|_| !is_named) {
                 return Err(Error::refused(format!("policies.lock does not name policy {name}, which was added here"))
                     .state("nothing was written")
-                    .next(format!("have it written down: {}", again(context, name, &entry))));
+                    .next(format!("write it into the lock file: {}", again(context, name, &entry))));
             }
         }
         for (name, entry) in lock.entries() {
@@ -142,7 +142,7 @@ impl Load {
         }
         let policies = Archive::parse(&bytes)?;
         let judge = |(name, entry, artifact)| {
-            let found = Found { artifact, place: self.file.clone(), source: None, pinned: None };
+            let found = LocatedComponent { artifact, place: self.file.clone(), source: None, pinned: None };
             let judge =
                 |context: &Context| locked::judge_entry(context, (&name, &entry), |_| Ok(found), &self.terms, output);
             attempt.of(context, Some(&name), judge)

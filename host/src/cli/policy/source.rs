@@ -34,7 +34,7 @@ pub(super) enum Source {
 }
 
 /// A component with its signature, which nobody has verified.
-pub(super) struct Found {
+pub(super) struct LocatedComponent {
     pub(super) artifact: Artifact,
     /// Where it was, for messages.
     pub(super) place: PathBuf,
@@ -57,7 +57,7 @@ pub(super) struct Reach {
     plain_http: bool,
 }
 
-impl Found {
+impl LocatedComponent {
     /// The policy that the component says it is; none where it says nothing that can be read.
     pub(super) fn policy(&self) -> Option<Name> {
         let request = imports::request(&self.artifact.component).ok()??;
@@ -89,13 +89,18 @@ impl fmt::Display for Source {
 
 impl Source {
     /// Reads the component, and what is signed of it.
-    pub(super) fn find(&self, reach: &Reach, output: Output) -> Result<Found> {
+    pub(super) fn find(&self, reach: &Reach, output: Output) -> Result<LocatedComponent> {
         match self {
             Self::File(file) => in_file(file),
             Self::Registry(reference) => {
                 let (artifact, pinned) = reach.pull(reference, false, output)?;
                 let source = reference.to_string();
-                Ok(Found { artifact, place: PathBuf::from(&source), source: Some(source), pinned: Some(pinned) })
+                Ok(LocatedComponent {
+                    artifact,
+                    place: PathBuf::from(&source),
+                    source: Some(source),
+                    pinned: Some(pinned),
+                })
             }
             Self::Input => {
                 let mut component = Vec::new();
@@ -105,17 +110,17 @@ impl Source {
                     return Err(Error::refused("standard input is larger than a component may be"));
                 }
                 let artifact = Artifact { component, signed: None };
-                Ok(Found { artifact, place: PathBuf::from("standard input"), source: None, pinned: None })
+                Ok(LocatedComponent { artifact, place: PathBuf::from("standard input"), source: None, pinned: None })
             }
         }
     }
 }
 
-fn in_file(file: &Path) -> Result<Found> {
+fn in_file(file: &Path) -> Result<LocatedComponent> {
     let artifact =
         Artifact { component: read::any(file, MAX_COMPONENT_BYTES)?, signed: publishing::signed_beside(file)? };
     let name = file.file_name().and_then(|name| name.to_str()).filter(|name| lock::is_file_name(name));
-    Ok(Found { artifact, place: file.to_owned(), source: name.map(str::to_owned), pinned: None })
+    Ok(LocatedComponent { artifact, place: file.to_owned(), source: name.map(str::to_owned), pinned: None })
 }
 
 impl Reach {

@@ -2,7 +2,7 @@
 
 use super::{
     offer::{Offer, Standing},
-    source::Found,
+    source::LocatedComponent,
 };
 use crate::{cli::output::Output, context::Context, publishing::pinned};
 use clap::{Args, ValueEnum};
@@ -49,7 +49,7 @@ impl Terms {
     pub(super) fn judge(
         &self,
         context: &Context,
-        found: Found,
+        found: LocatedComponent,
         (expected, grants): (Option<&Digest>, Option<(&str, &Path)>),
         output: Output,
     ) -> Result<Judgement> {

@@ -3,7 +3,7 @@
 use crate::{
     cli::output::{Output, Style},
     components,
-    context::OnHang,
+    context::HangHandler,
     sandbox::granting::BoundPolicy,
     trial::{self, Outcome, Scenario, Trial},
 };
@@ -45,7 +45,7 @@ pub(in crate::cli) struct Test {
 }
 
 impl Test {
-    pub(super) fn run(&self, on_hang: OnHang, output: Output) -> Result<Exit> {
+    pub(super) fn run(&self, on_hang: HangHandler, output: Output) -> Result<Exit> {
         let granting = self.granting()?;
         let (mut results, mut failed) = (Vec::new(), 0);
         for path in self.scenarios()? {
@@ -105,7 +105,7 @@ impl Test {
         Ok(found)
     }
 
-    fn one(&self, granting: &BoundPolicy, path: &Path, on_hang: OnHang, output: Output) -> Result<(Value, bool)> {
+    fn one(&self, granting: &BoundPolicy, path: &Path, on_hang: HangHandler, output: Output) -> Result<(Value, bool)> {
         let name = path.file_stem().map(|stem| neutral(&stem.to_string_lossy())).unwrap_or_default();
         let text = text_of(path)?;
         let scenario = Scenario::parse(&text, &neutral_path(path))?;

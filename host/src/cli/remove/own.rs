@@ -10,7 +10,7 @@ use crate::{
 use warded_lib::{
     error::{Error, Exit, Result},
     name::Name,
-    transaction::{self, Edits, UndoError, Which},
+    transaction::{self, Edits, UndoError, UndoScope},
 };
 
 /// Its name, in every policy that has it.
@@ -31,7 +31,7 @@ impl Remove {
         }
         if self.confirm.confirm_within.is_some() {
             return Err(Error::refused("--confirm-within covers one run, and this removal needs several")
-                .cause("somebody edited what Warded wrote: the policies take their own lines out first")
+                .cause("what Warded wrote was edited since: the policies take their own lines out first")
                 .unchanged()
                 .next(format!("warded apply {REMOVE} with that option, then this again")));
         }
@@ -78,7 +78,7 @@ impl Remove {
     /// Whether the records of the runs are not enough to undo them.
     fn meets_edits(&self, context: &Context) -> Result<bool> {
         let edits = if self.discard_edits { Edits::Discard } else { Edits::Refuse };
-        match transaction::undo_changes(&context.state, &context.root, Which::All(edits)) {
+        match transaction::undo_changes(&context.state, &context.root, UndoScope::All(edits)) {
             Ok(Some(mut undo)) => match undo.look_at_states(context.runner.as_ref()) {
                 Err(error) if error.exit() == Exit::Refused => Ok(true),
                 looked => looked.map(|()| false),

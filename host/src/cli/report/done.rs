@@ -4,12 +4,13 @@ use super::CertificateObject;
 use crate::{
     broker::session::Message,
     cli::known_hosts,
-    pipeline::{Done, certify::Refusal},
+    pipeline::{RunReport, certify::Refusal},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use warded_lib::{
-    change_set::review::Review, guard::client::hosts::Way, machine::services::ReloadResult, transaction::LeftAlone,
+    change_set::review::Review, guard::client::hosts::ProofMethod, machine::services::ReloadResult,
+    transaction::UntouchedFile,
 };
 
 /// What an apply, a renewal or an undo did, as an object.
@@ -71,8 +72,8 @@ pub(in crate::cli) struct LeftObject {
     why: String,
 }
 
-impl From<&LeftAlone> for LeftObject {
-    fn from(left: &LeftAlone) -> Self {
+impl From<&UntouchedFile> for LeftObject {
+    fn from(left: &UntouchedFile) -> Self {
         Self { path: left.path.to_string(), why: left.why.clone() }
     }
 }
@@ -121,7 +122,7 @@ impl<'a> DoneObject<'a> {
         procedure: &'a str,
         review: &'a Review,
         messages: &'a [Message],
-        done: &'a Done,
+        done: &'a RunReport,
     ) -> Self {
         let reloads =
             done.reloads.iter().map(|(service, how)| ReloadObject { service: service.clone(), how: how.clone() });
@@ -137,7 +138,7 @@ impl<'a> DoneObject<'a> {
             left_alone: done.left_alone.iter().map(LeftObject::from).collect(),
             refused: done.given.refused.iter().map(RefusedObject::from).collect(),
             not_proved: done.not_proved().to_vec(),
-            proved_by: done.proved_by().map(Way::as_str),
+            proved_by: done.proved_by().map(ProofMethod::as_str),
             needed_ssh: done.needed_ssh(),
             put_off: done.given.put_off.iter().map(|change| change.new.clone()).collect(),
             unrecorded: done.given.unrecorded.as_deref(),

@@ -5,14 +5,14 @@ use crate::{cli::outlook::Problem, context::Context};
 use ssh_key::PublicKey;
 use std::path::Path;
 use warded_lib::{
-    ca::{certificate, verify::Wrong},
+    ca::{certificate, verify::CertificateFault},
     error::Error,
     machine::{
         path::AbsolutePath,
         sshd::{
             HostKey as HostKeyFile,
             host_key::{self, Standing},
-            tree::{Overlay, Staged},
+            tree::{Overlay, StagedFiles},
         },
     },
     text::neutral,
@@ -56,7 +56,7 @@ pub(super) fn unnamed(served: Option<bool>) -> (Option<String>, Option<String>) 
 /// The certificates that sshd is told to serve, and has no host key for. `keys` are those that it has. One whose key lies
 /// beside it is another sshd's.
 pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, PublicKey)]) -> Vec<Problem> {
-    let nothing = Staged::new();
+    let nothing = StagedFiles::new();
     let there = Overlay(&nothing);
     let is_of_a_key = |path: &str| {
         let certificate = there.read(Path::new(path)).ok().and_then(|bytes| certificate::parse(&bytes).ok());
@@ -68,15 +68,22 @@ pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, Pu
     let lost = named.iter().filter(|path| !is_shown(path) && !is_of_a_key(path));
     let problem = |path: &String| {
         let shown = neutral(path);
-        let line =
-            format!("take the HostCertificate line of {shown} out; warded apply certify-host does so with its own");
+        let line = format!(
+            "remove the line HostCertificate {shown}; if Warded wrote that line, warded apply certify-host removes it"
+        );
         match there.read(Path::new(path)).map(|bytes| certificate::parse(&bytes).is_ok()) {
             Ok(true) => {
-                let seen = format!("sshd is told to serve {shown}, and has no host key for it");
+                let seen = format!("sshd's configuration names the certificate {shown}, and has no host key for it");
                 Problem::with(seen, format!("put the key back; or {line}"))
             }
-            Ok(false) => Problem::with(format!("sshd is told to serve {shown}, which is no certificate"), line),
-            Err(error) => Problem::with(format!("sshd is told to serve {shown}, which cannot be read: {error}"), line),
+            Ok(false) => Problem::with(
+                format!("sshd's configuration names the certificate {shown}, which is no certificate"),
+                line,
+            ),
+            Err(error) => Problem::with(
+                format!("sshd's configuration names the certificate {shown}, which cannot be read: {error}"),
+                line,
+            ),
         }
     };
     lost.map(problem).collect()
@@ -84,22 +91,22 @@ pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, Pu
 
 /// What is wrong with the certificate beside a host key, and what to do where that is known. `until` tells its end, with
 /// the distance from now.
-pub(super) fn on(wrong: &Wrong, until: &str, enrolled: bool) -> (String, Option<String>) {
+pub(super) fn on(wrong: &CertificateFault, until: &str, enrolled: bool) -> (String, Option<String>) {
     match wrong {
-        Wrong::OtherKey(fingerprint) => {
+        CertificateFault::OtherKey(fingerprint) => {
             let seen = format!("its certificate is for another key, {fingerprint}");
             (seen, enrolled.then(|| REPLACED.to_owned()))
         }
-        Wrong::Expired(_) => (format!("its certificate {until}"), Some(EXPIRED.to_owned())),
-        Wrong::OtherKind(_)
-        | Wrong::NoPrincipals
-        | Wrong::MissingPrincipal(_)
-        | Wrong::ExtraPrincipal(_)
-        | Wrong::UnknownSigner(_)
-        | Wrong::WeakSignature(_)
-        | Wrong::BadSignature
-        | Wrong::NotYetValid(_)
-        | Wrong::NoEnd
-        | Wrong::CriticalOption(_) => (wrong.to_string(), None),
+        CertificateFault::Expired(_) => (format!("its certificate {until}"), Some(EXPIRED.to_owned())),
+        CertificateFault::OtherKind(_)
+        | CertificateFault::NoPrincipals
+        | CertificateFault::MissingPrincipal(_)
+        | CertificateFault::ExtraPrincipal(_)
+        | CertificateFault::UnknownSigner(_)
+        | CertificateFault::WeakSignature(_)
+        | CertificateFault::BadSignature
+        | CertificateFault::NotYetValid(_)
+        | CertificateFault::NoEnd
+        | CertificateFault::CriticalOption(_) => (wrong.to_string(), None),
     }
 }

@@ -13,8 +13,8 @@ use std::path::Path;
 use warded_lib::{
     error::Result,
     machine::{
-        action::{Action, Filled, Step},
-        schedule::{self, Schedule, Why},
+        action::{Action, Invocation, Step},
+        schedule::{self, RejectionReason, Schedule},
         services::{self, Timer},
         space,
         sshd::Sshd,
@@ -110,7 +110,7 @@ fn job_of_policy(context: &Context, enrolled: &Enrolment) -> Option<String> {
     let is_there = |(name, action): &(&Name, &Action)| {
         let makes = action.names_warded() && action.state.as_ref().is_some_and(|state| state.becomes == "present");
         let asked = || {
-            let filled = Filled::new(name, action, [], "")?;
+            let filled = Invocation::new(name, action, [], "")?;
             Step::of(filled, actions, |query| query.ask(context.runner.as_ref()))
         };
         // A job that is missing would be made: that is known by an error, too, since nothing is filled in.
@@ -139,15 +139,15 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
         Schedule::Passed(passed) => {
             let seen = format!("nothing renews automatically: {}", neutral(&passed.to_string()));
             let next = match passed.why {
-                Why::NoDaemon => format!("start that cron daemon; or {SCHEDULED}"),
-                Why::User(_) => format!("let root run it; or {SCHEDULED}"),
-                Why::Ignored(why) => format!("{}; or {SCHEDULED}", why.next(&neutral(&passed.by))),
-                Why::State(_)
-                | Why::Config(_)
-                | Why::OneSshd(_)
-                | Why::OnlyAtStart
-                | Why::NeverStarts
-                | Why::FixedYears => SCHEDULED.to_owned(),
+                RejectionReason::NoDaemon => format!("start that cron daemon; or {SCHEDULED}"),
+                RejectionReason::User(_) => format!("let root run it; or {SCHEDULED}"),
+                RejectionReason::Ignored(why) => format!("{}; or {SCHEDULED}", why.next(&neutral(&passed.by))),
+                RejectionReason::State(_)
+                | RejectionReason::Config(_)
+                | RejectionReason::OneSshd(_)
+                | RejectionReason::OnlyAtStart
+                | RejectionReason::NeverStarts
+                | RejectionReason::FixedYears => SCHEDULED.to_owned(),
             };
             Some(Problem::with(seen, next))
         }
@@ -205,7 +205,7 @@ pub(in crate::cli) fn last_roll_back(context: &Context) -> Result<Option<LastRol
 pub(in crate::cli) fn rooms(context: &Context) -> Vec<Problem> {
     let beside_sshd = context.places.sshd_config.as_path().parent().unwrap_or(Path::new("/"));
     let rooms = [context.state.path(), beside_sshd].map(|path| (path, space::scarce(path).ok().flatten()));
-    let problem = |(path, scarce): (&Path, Option<space::Scarce>)| {
+    let problem = |(path, scarce): (&Path, Option<space::SpaceShortage>)| {
         let seen = format!("the file system of {} is nearly full: {}", path.display(), scarce?);
         Some(Problem::with(seen, "make room there: a renewal writes its journal before it changes a file"))
     };

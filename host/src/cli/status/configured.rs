@@ -14,13 +14,13 @@ use warded_lib::{
     guard::check,
     machine::sshd::{
         HostKey, Sshd, host_key,
-        tree::{Overlay, Staged, Tree},
+        tree::{Overlay, StagedFiles, Tree},
     },
 };
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Configured {
+pub(super) struct ConfigFindings {
     pub(super) keys: Vec<HostKey>,
     /// What `HostCertificate` lines name.
     pub(super) named: Vec<String>,
@@ -34,15 +34,15 @@ pub(super) struct Configured {
 ///
 /// # Errors
 /// sshd cannot be run, or something of Warded's own cannot be read.
-pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>) -> Result<Configured> {
+pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>) -> Result<ConfigFindings> {
     let config = context.places.sshd_config.as_path();
-    let tree = Tree::read(config, Overlay(&Staged::new()));
+    let tree = Tree::read(config, Overlay(&StagedFiles::new()));
     let effective = match (sshd.for_nobody(), &tree) {
         (Ok(effective), _) => effective,
         (Err(error), Ok(tree)) if error.exit() == Exit::Refused => return Ok(broken(sshd, tree, &error)),
         (Err(error), _) => return Err(error),
     };
-    let mut found = Configured { named: effective.values("hostcertificate").to_vec(), ..Configured::default() };
+    let mut found = ConfigFindings { named: effective.values("hostcertificate").to_vec(), ..ConfigFindings::default() };
     let unknown = sshd.unknown_listener()?.into_iter().chain(sshd.unknown_beside(&effective)?);
     found.problems.extend(unknown.map(|unknown| Problem::with(unknown.to_string(), unknown.next())));
     if enrolled.is_some()
@@ -62,14 +62,14 @@ pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>)
 }
 
 /// A configuration that sshd does not accept: the place, in sshd's words, and what the files show all the same.
-fn broken(sshd: &Sshd, tree: &Tree, error: &Error) -> Configured {
+fn broken(sshd: &Sshd, tree: &Tree, error: &Error) -> ConfigFindings {
     let words: Vec<&str> = error.notes_of(Label::Cause).flat_map(str::lines).collect();
     let seen = format!("{}: {}", error.message(), words.join("; "));
     let next = format!("correct it until `{} -t` is silent: a reload would end sshd", sshd.binary.display());
-    Configured {
+    ConfigFindings {
         keys: host_key::on_disk(tree),
         named: host_key::named(tree, "hostcertificate"),
         problems: vec![Problem::with(seen, next)],
-        ..Configured::default()
+        ..ConfigFindings::default()
     }
 }

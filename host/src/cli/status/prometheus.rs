@@ -5,7 +5,7 @@ use crate::{cli::prometheus::Metrics, public_status::PublicStatus};
 use jiff::Timestamp;
 
 /// One host key's certificate.
-struct Certified {
+struct CertificateMetric {
     labels: Vec<(&'static str, String)>,
     not_after: Option<i64>,
     due: Option<Timestamp>,
@@ -13,8 +13,8 @@ struct Certified {
 }
 
 /// What both kinds of status know.
-struct Known {
-    certificates: Vec<Certified>,
+struct CommonMetrics {
+    certificates: Vec<CertificateMetric>,
     due: Option<Timestamp>,
     renewed: Option<(Timestamp, u8)>,
     scheduled: Option<bool>,
@@ -34,10 +34,10 @@ pub(super) fn of(status: &StatusObject) -> Metrics {
                 ("sshd_config", sshd.sshd_config.to_string()),
             ];
             let not_after = certificate.valid_before.map(Timestamp::as_second);
-            Some(Certified { labels, not_after, due: key.due, served: key.served })
+            Some(CertificateMetric { labels, not_after, due: key.due, served: key.served })
         })
     });
-    let known = Known {
+    let known = CommonMetrics {
         certificates: certificates.collect(),
         due: sshds().filter_map(|sshd| sshd.due).min(),
         renewed: status.last_renewal.as_ref().map(|renewal| (renewal.at, renewal.exit)),
@@ -50,13 +50,13 @@ pub(super) fn of(status: &StatusObject) -> Metrics {
 
 /// Of what root recorded for every user; `healthy`: what this user sees.
 pub(super) fn of_public(status: Option<&PublicStatus>, healthy: bool) -> Metrics {
-    let certificates = status.iter().flat_map(|status| &status.keys).map(|key| Certified {
+    let certificates = status.iter().flat_map(|status| &status.keys).map(|key| CertificateMetric {
         labels: vec![("algorithm", key.algorithm.clone())],
         not_after: key.until.map(Timestamp::as_second),
         due: key.due,
         served: None,
     });
-    let known = Known {
+    let known = CommonMetrics {
         certificates: certificates.collect(),
         due: status.and_then(|status| status.due),
         renewed: status.and_then(|status| status.last_renewal.as_ref()).map(|renewal| (renewal.at, renewal.exit)),
@@ -67,7 +67,7 @@ pub(super) fn of_public(status: Option<&PublicStatus>, healthy: bool) -> Metrics
     metrics(&known, healthy)
 }
 
-fn metrics(known: &Known, healthy: bool) -> Metrics {
+fn metrics(known: &CommonMetrics, healthy: bool) -> Metrics {
     let mut metrics = Metrics::default();
     let certificates = &known.certificates;
     metrics.gauge(

@@ -50,7 +50,7 @@ struct StatusWithoutRoot {
     os: String,
     sshd: Option<String>,
     /// The host certificates that this user can read.
-    certificates: Vec<SeenCertificate>,
+    certificates: Vec<VisibleCertificate>,
     /// What root has recorded; none: nothing.
     recorded: Option<PublicStatus>,
     problems: Vec<Problem>,
@@ -58,7 +58,7 @@ struct StatusWithoutRoot {
 }
 
 #[derive(Serialize)]
-struct SeenCertificate {
+struct VisibleCertificate {
     path: String,
     until: Option<Timestamp>,
     #[serde(skip)]
@@ -142,7 +142,7 @@ pub(super) fn run(file: &Path, options: &Options, output: Output, asked: &Status
 }
 
 /// The host certificates beside sshd's configuration.
-fn certificates(directory: &Path) -> Vec<SeenCertificate> {
+fn certificates(directory: &Path) -> Vec<VisibleCertificate> {
     let listed = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let mut paths: Vec<PathBuf> = listed.filter(|path| path.to_string_lossy().ends_with("-cert.pub")).collect();
     paths.sort_unstable();
@@ -154,8 +154,8 @@ fn certificates(directory: &Path) -> Vec<SeenCertificate> {
     paths.iter().take(MAX_CERTIFICATES).filter_map(parsed).collect()
 }
 
-fn seen(path: &Path, certificate: &Certificate) -> SeenCertificate {
-    SeenCertificate {
+fn seen(path: &Path, certificate: &Certificate) -> VisibleCertificate {
+    VisibleCertificate {
         path: neutral(&path.display().to_string()),
         until: report::time(certificate.valid_before()),
         words: report::until(certificate),

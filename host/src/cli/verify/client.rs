@@ -2,15 +2,18 @@
 
 use super::{super::output::Output, report::VerifyObject};
 use ssh_key::PublicKey;
-use warded_lib::{guard::known_hosts::Known, machine::ssh::Host, probe::Place, text::neutral};
+use warded_lib::{guard::known_hosts::KnownAuthority, machine::ssh::Host, probe::Place, text::neutral};
 
 /// The port without which ssh looks a name up.
 const PORT: u16 = 22;
 
 /// What ssh has of the CA for a machine; none where there is no ssh, or none that can use its configuration.
-pub(super) fn known(place: &Place, roots: &[PublicKey]) -> Option<Known> {
+pub(super) fn known(place: &Place, roots: &[PublicKey]) -> Option<KnownAuthority> {
     let port = Some(place.port).filter(|port| *port != PORT);
-    Known::look(roots, &Host { name: place.name.clone(), port }).ok().flatten().filter(|known| !known.lines.is_empty())
+    KnownAuthority::look(roots, &Host { name: place.name.clone(), port })
+        .ok()
+        .flatten()
+        .filter(|known| !known.lines.is_empty())
 }
 
 /// Names each machine for which the patterns do not hold: its certificate may be good, and ssh asks all the same.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::{iter::repeat, time::Duration};
 use warded_lib::{
     error::Result,
-    guard::known_hosts::Known,
+    guard::known_hosts::KnownAuthority,
     probe::{Finding, Place, Presentation},
     text::neutral,
 };
@@ -37,7 +37,7 @@ struct Host {
     pattern_matches: Option<bool>,
     keys: Vec<Key>,
     #[serde(skip)]
-    known: Option<Known>,
+    known: Option<KnownAuthority>,
 }
 
 #[derive(Serialize)]
@@ -65,7 +65,7 @@ fn severity(finding: &Finding) -> u8 {
 }
 
 impl Host {
-    fn of(place: &Place, presented: &[Presentation], known: Option<&Known>) -> Self {
+    fn of(place: &Place, presented: &[Presentation], known: Option<&KnownAuthority>) -> Self {
         let worst = presented.iter().map(|one| &one.finding).max_by_key(|finding| severity(finding));
         let cause = |finding: &Finding| finding.cause().map(neutral);
         Self {
@@ -99,7 +99,7 @@ impl Host {
 
 impl VerifyObject {
     /// `known` is what the caller's ssh has of the CA for the first of them.
-    pub(super) fn of(answers: &[(Place, Vec<Presentation>)], known: &[Option<Known>], took: Duration) -> Self {
+    pub(super) fn of(answers: &[(Place, Vec<Presentation>)], known: &[Option<KnownAuthority>], took: Duration) -> Self {
         let known = known.iter().map(Option::as_ref).chain(repeat(None));
         let hosts: Vec<Host> =
             answers.iter().zip(known).map(|((place, presented), known)| Host::of(place, presented, known)).collect();
@@ -108,7 +108,7 @@ impl VerifyObject {
     }
 
     /// What the caller's ssh has of the CA, for each machine for which it has a line.
-    pub(super) fn known(&self) -> impl Iterator<Item = &Known> {
+    pub(super) fn known(&self) -> impl Iterator<Item = &KnownAuthority> {
         self.hosts.iter().filter_map(|host| host.known.as_ref())
     }
 

@@ -14,7 +14,7 @@ fn what_belongs_to_a_policy_is_exchanged_and_removed() {
     let directory = scratch.path().canonicalize().unwrap().join("policies");
     let name: Name = "mine".parse().unwrap();
     let provenance = Provenance { publisher: None, added: Timestamp::UNIX_EPOCH, source: None, artifact: None };
-    let signed = Signed { manifest: "m".to_owned(), signature: "s".to_owned() };
+    let signed = SignedManifest { manifest: "m".to_owned(), signature: "s".to_owned() };
     let text = |component: &[u8]| {
         format!("component = \"{}\"\nname = 'mine'\n[procedure.p]\nsummary = 's'\n", Digest::of(component))
     };

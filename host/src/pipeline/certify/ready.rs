@@ -3,7 +3,7 @@
 use super::{
     super::{
         Work, issued,
-        vouch::{HostKeyRecords, Voucher, certified::Certified},
+        vouch::{HostKeyRecords, Voucher, certified::CertifiedKeys},
     },
     wanted,
 };
@@ -50,9 +50,9 @@ fn look(context: &Context, work: &mut Work) -> Result<Vec<String>> {
         }
     }
     let needed = if authority.goes_by_word() {
-        Needed::by_word(&new, &words, &Certified::load(&context.state))
+        TokenRequests::by_word(&new, &words, &CertifiedKeys::load(&context.state))
     } else {
-        Needed { requests: new.iter().map(|(_, request)| wanted(request)).collect(), own: Vec::new() }
+        TokenRequests { requests: new.iter().map(|(_, request)| wanted(request)).collect(), own: Vec::new() }
     };
     let Err(error) = authority.ready(&needed.requests()) else { return Ok(Vec::new()) };
     // Renewals need no password and no token: they go on.
@@ -73,15 +73,15 @@ fn look(context: &Context, work: &mut Work) -> Result<Vec<String>> {
 }
 
 /// The requests that need tokens.
-struct Needed<'a> {
+struct TokenRequests<'a> {
     requests: Vec<IssueRequest>,
     /// For keys that are certified on no other key's word, because they may have had a certificate before.
     own: Vec<(RequestId, &'a Request)>,
 }
 
-impl<'a> Needed<'a> {
+impl<'a> TokenRequests<'a> {
     /// Of these requests one for the keys that get the same names, and each for a key that may have had a certificate.
-    fn by_word(new: &[(RequestId, &'a Request)], words: &[Voucher], certified: &Certified) -> Self {
+    fn by_word(new: &[(RequestId, &'a Request)], words: &[Voucher], certified: &CertifiedKeys) -> Self {
         let (own, others): (Vec<_>, Vec<_>) = new.iter().partition(|(_, request)| certified.had(&request.public));
         let mut requests: Vec<IssueRequest> = Vec::new();
         for (_, request) in others {

@@ -12,14 +12,14 @@ use warded_lib::{
     ca::{Certificate, placeholder},
     error::{Error, Result},
     guard::{
-        Baseline, Candidate, ListenerOffer, MayChange, Proof, Verified,
-        former::keeps_certificates,
+        Baseline, Candidate, ListenerOffer, LiveReport, MayChange, Proof,
+        config_digest::{self, Digests},
+        former_key::keeps_certificates,
         live,
-        unchanged::{self, Digests},
     },
     machine::{
         facts, services,
-        sshd::{Listener, Sshd, Unknown, listener::started_at},
+        sshd::{Listener, Sshd, UnknownListener, listener::started_at},
     },
     text::neutral,
     transaction::{Reload, SshdBefore},
@@ -33,7 +33,7 @@ type Outcome = BTreeMap<PathBuf, Option<Vec<u8>>>;
 pub struct WatchedSshd {
     pub(super) sshd: Sshd,
     /// What listens in its place and is not known.
-    pub(super) unknown: Option<Unknown>,
+    pub(super) unknown: Option<UnknownListener>,
     role: Role,
     /// What has to be so afterwards: as before, but for the keys that are replaced.
     pub(super) baseline: Baseline,
@@ -135,7 +135,7 @@ impl WatchedSshd {
             candidate = candidate.after(&checked);
         }
         // The lines of the configuration come with the first certificates; later, certificates alone change.
-        let is_first = unchanged::difference(&self.baseline.files(), &candidate.files()).is_some();
+        let is_first = config_digest::difference(&self.baseline.files(), &candidate.files()).is_some();
         let candidate = candidate.with_second_opinion(is_first);
         // What the CA returned has not been checked in its place yet.
         let (certificates, signers) = (self.served(&candidate, plain(certificates)?)?, signers(certificates));
@@ -176,7 +176,7 @@ impl WatchedSshd {
     /// Checks that sshd's configuration is the one that was proved, byte by byte.
     pub fn is_as_proved(&self) -> Result<()> {
         let Some(proved) = &self.proved else { return Ok(()) };
-        match unchanged::difference(proved, &unchanged::now(self.sshd.config.as_path())?) {
+        match config_digest::difference(proved, &config_digest::now(self.sshd.config.as_path())?) {
             None => Ok(()),
             Some(path) => Err(Error::refused(format!("{} was changed while this ran", path.display()))
                 .cause("sshd was not told to reload: it would read what was not proved")
@@ -185,7 +185,7 @@ impl WatchedSshd {
     }
 
     /// Asks sshd what it serves, once one of the reloads has reached it, or perhaps a program of the run.
-    pub(super) fn verify(&self, Work { reloads, steps, .. }: &Work) -> Result<Verified> {
+    pub(super) fn verify(&self, Work { reloads, steps, .. }: &Work) -> Result<LiveReport> {
         let may_reload = !reloads.is_empty() || !steps.is_empty();
         // It goes on with the certificates that it has.
         let certificates = if self.is_spared() { &[][..] } else { &self.certificates };
@@ -280,7 +280,7 @@ impl WatchedSshd {
     /// at each login that only the old one names: those are not held against anything any more.
     fn refuse_untold(&self, work: &Work, candidate: &Candidate) -> Result<()> {
         let files = candidate.files();
-        let changed = unchanged::difference(&self.baseline.files(), &files).map(ToOwned::to_owned);
+        let changed = config_digest::difference(&self.baseline.files(), &files).map(ToOwned::to_owned);
         self.refuse_unseen(work, changed.as_deref())?;
         let Some(listener) = &self.sshd.listener else {
             return match (&self.unknown, changed) {
@@ -373,7 +373,7 @@ impl WatchedSshd {
 }
 
 /// The refusal where an unknown listener may use this configuration, and can be neither reloaded nor asked.
-fn untold(unknown: &Unknown, path: &Path) -> Error {
+fn untold(unknown: &UnknownListener, path: &Path) -> Error {
     Error::refused(format!("{} would change, and what listens is not known", path.display()))
         .cause(unknown)
         .next(unknown.next())

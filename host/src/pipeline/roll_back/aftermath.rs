@@ -2,17 +2,17 @@
 
 use warded_lib::{
     error::{Error, Result},
-    machine::{action::Ended, services::ReloadResult},
-    transaction::LeftAlone,
+    machine::{action::StepRollback, services::ReloadResult},
+    transaction::UntouchedFile,
 };
 
 /// What became of programs, services and sshd after the files were back.
 #[derive(Debug, Default)]
 pub struct Aftermath {
     /// How each program that may have run was rolled back, the last one first, or why it was not.
-    pub programs: Vec<(String, Result<Ended>)>,
+    pub programs: Vec<(String, Result<StepRollback>)>,
     /// Files that have other contents since a program was undone.
-    pub left_alone: Vec<LeftAlone>,
+    pub left_alone: Vec<UntouchedFile>,
     /// How each service was told, or why it was not.
     pub reloads: Vec<(String, Result<ReloadResult>)>,
     /// The first difference from before, if one was found.
@@ -32,8 +32,8 @@ impl Aftermath {
     #[must_use]
     pub fn left(&self) -> Option<&str> {
         let programs = self.programs.iter().find_map(|(_, ended)| match ended {
-            Ok(Ended::LeftAlone(why)) => Some(why.as_str()),
-            Ok(Ended::AsBefore | Ended::RolledBack) | Err(_) => None,
+            Ok(StepRollback::LeftAlone(why)) => Some(why.as_str()),
+            Ok(StepRollback::AsBefore | StepRollback::RolledBack) | Err(_) => None,
         });
         programs.or_else(|| self.left_alone.first().map(|left| left.why.as_str()))
     }
@@ -43,9 +43,9 @@ impl std::fmt::Display for Aftermath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (name, ended) in &self.programs {
             match ended {
-                Ok(Ended::AsBefore) => write!(f, "; {name} had not run")?,
-                Ok(Ended::RolledBack) => write!(f, "; {name} rolled back")?,
-                Ok(Ended::LeftAlone(why)) => write!(f, "; {name} left alone: {why}")?,
+                Ok(StepRollback::AsBefore) => write!(f, "; {name} had not run")?,
+                Ok(StepRollback::RolledBack) => write!(f, "; {name} rolled back")?,
+                Ok(StepRollback::LeftAlone(why)) => write!(f, "; {name} left alone: {why}")?,
                 Err(error) => write!(f, "; {name} not rolled back: {}", error.message())?,
             }
         }

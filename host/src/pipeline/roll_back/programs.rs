@@ -5,8 +5,8 @@ use crate::pipeline::settle;
 use warded_lib::{
     audit::Kind,
     error::{Error, Result},
-    machine::action::{Ended, Step},
-    transaction::{Journal, RolledBack, RunIdentity},
+    machine::action::{Step, StepRollback},
+    transaction::{Journal, RollbackReport, RunIdentity},
 };
 
 impl Recovery<'_> {
@@ -14,9 +14,9 @@ impl Recovery<'_> {
     pub(super) fn roll_back_programs(
         &self,
         journal: &Journal,
-        done: &RolledBack,
+        done: &RollbackReport,
         begins: &mut dyn FnMut(),
-    ) -> Vec<(String, Result<Ended>)> {
+    ) -> Vec<(String, Result<StepRollback>)> {
         let mut ended = Vec::new();
         if done.steps.is_empty() {
             return ended;
@@ -35,14 +35,14 @@ impl Recovery<'_> {
     }
 
     /// Not recording it is no reason to leave a change: a full disk may be why this happens.
-    fn roll_back_program(&self, run: &RunIdentity, step: &Step, begins: &mut dyn FnMut()) -> Result<Ended> {
+    fn roll_back_program(&self, run: &RunIdentity, step: &Step, begins: &mut dyn FnMut()) -> Result<StepRollback> {
         let event = |kind| settle::of_program(event(run, kind), step);
         drop(self.log.append_synced(&event(Kind::Intent).detail("roll it back")));
         let outcome = step.roll_back(self.runner.as_ref(), begins).map_err(Error::from);
         let detail = match &outcome {
-            Ok(Ended::AsBefore) => "it had not run",
-            Ok(Ended::RolledBack) => "rolled back",
-            Ok(Ended::LeftAlone(why)) => why,
+            Ok(StepRollback::AsBefore) => "it had not run",
+            Ok(StepRollback::RolledBack) => "rolled back",
+            Ok(StepRollback::LeftAlone(why)) => why,
             Err(error) => error.message(),
         };
         let kind = if outcome.is_ok() { Kind::Result } else { Kind::Failed };

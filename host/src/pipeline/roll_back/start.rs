@@ -1,6 +1,6 @@
 //! An sshd that did not outlive a run is started again.
 
-use super::{Aftermath, Recovery, event, seen::as_before};
+use super::{Aftermath, Recovery, event, sshd_state::as_before};
 use warded_lib::{
     audit::Kind,
     machine::{

@@ -17,7 +17,7 @@ const FILE: &str = "certified-keys.json";
 /// The record. Where it cannot be read, any key may have had a certificate, and nothing is written in its place.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Certified {
+pub struct CertifiedKeys {
     schema: String,
     keys: BTreeMap<String, BTreeSet<Digest>>,
     #[serde(skip)]
@@ -26,13 +26,13 @@ pub struct Certified {
     fault: Option<Error>,
 }
 
-impl Default for Certified {
+impl Default for CertifiedKeys {
     fn default() -> Self {
         Self { schema: SCHEMA.to_owned(), keys: BTreeMap::new(), is_changed: false, fault: None }
     }
 }
 
-impl Certified {
+impl CertifiedKeys {
     /// The record of this machine; an empty one where there is none yet.
     #[must_use]
     pub fn load(state: &StateDir) -> Self {
@@ -95,7 +95,7 @@ impl Certified {
 /// # Errors
 /// The record cannot be read or written.
 pub fn note<'a>(state: &StateDir, keys: impl IntoIterator<Item = (&'a AbsolutePath, &'a PublicKey)>) -> Result<()> {
-    let mut certified = Certified::load(state);
+    let mut certified = CertifiedKeys::load(state);
     keys.into_iter().for_each(|(path, key)| certified.note(path, key));
     certified.save(state);
     certified.fault.map_or(Ok(()), Err)
@@ -127,9 +127,9 @@ mod tests {
         let state = StateDir::open(&scratch.path().join("state")).unwrap();
         let [old, new, other] = [(); 3].map(|()| generate("ssh-ed25519", "x").unwrap().public);
         let [path, elsewhere] = ["/etc/ssh/a", "/etc/ssh/b"].map(|path| path.parse::<AbsolutePath>().unwrap());
-        assert!(!Certified::load(&state).another_had(&path, &new), "nothing is known");
+        assert!(!CertifiedKeys::load(&state).another_had(&path, &new), "nothing is known");
         note(&state, [(&path, &old), (&elsewhere, &other)]).unwrap();
-        let known = Certified::load(&state);
+        let known = CertifiedKeys::load(&state);
         for (at, key, had, another_had) in [
             (&path, &old, true, false),
             (&path, &new, false, true),
@@ -140,7 +140,7 @@ mod tests {
         }
         // The old key comes back: it had a certificate.
         note(&state, [(&path, &new)]).unwrap();
-        let known = Certified::load(&state);
+        let known = CertifiedKeys::load(&state);
         assert!(known.had(&old) && known.had(&new) && known.another_had(&path, &old));
     }
 
@@ -157,7 +157,7 @@ mod tests {
             (r#"{"schema":"warded.certified-keys/1","keys":{},"more":1}"#, "unknown field"),
         ] {
             state.write(FILE, text.as_bytes(), 0o600).unwrap();
-            let known = Certified::load(&state);
+            let known = CertifiedKeys::load(&state);
             assert!(known.had(&key) && !known.another_had(&path, &other), "{text}");
             let error = note(&state, [(&path, &key)]).unwrap_err();
             assert!(warning(&error).contains(cause), "{text}: {}", warning(&error));

@@ -46,7 +46,7 @@ impl Work {
             let query = &asked.query;
             if asked.again(runner, root)?.digest() != asked.shown.digest() {
                 return Err(Error::refused(format!("{} gives another answer than when this was planned", query.name))
-                    .cause("somebody else changed in the meantime what it shows")
+                    .cause("what it shows was changed after the plan was made")
                     .next("look at it, then run this again: it starts from what is there then"));
             }
         }

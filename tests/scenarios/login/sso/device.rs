@@ -4,7 +4,7 @@ use super::{super::Person, Member};
 use crate::support::{
     Run,
     agent::Agent,
-    issuer::{CLIENT, CLOSED, Wrong},
+    issuer::{CLIENT, CLOSED, ProviderFault},
     lemonldap::script,
     missing,
     oidc_provider::OidcProvider,
@@ -69,19 +69,19 @@ fn a_device_is_chosen_by_name_and_its_refusals_are_told() {
     ]);
     // The pause of six seconds after `slow_down` does not outlast the code, which ends after two.
     member.issuer.has_devices(&["slow_down"]);
-    member.issuer.goes_wrong(Wrong::NeverOnDevice);
+    member.issuer.goes_wrong(ProviderFault::NeverOnDevice);
     let begun = Instant::now();
     let run = Run::of(&mut member.command(&["root", "--device"])).ends(1);
     run.says(&["the code was not used in time", "--device again"]);
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     member.issuer.has_devices(&[]);
     // Nor is a provider that answers no poll a person who was late.
-    member.issuer.goes_wrong(Wrong::SilentAboutTokens);
+    member.issuer.goes_wrong(ProviderFault::SilentAboutTokens);
     let run = Run::of(&mut member.command(&["root", "--device"])).ends(6).says(&["cannot be reached"]);
     assert!(!run.stderr.contains("in time"), "{}", run.stderr);
-    member.issuer.goes_wrong(Wrong::Denied);
+    member.issuer.goes_wrong(ProviderFault::Denied);
     Run::of(&mut member.command(&["root", "--device"])).ends(1).says(&["denied by", "access_denied"]);
-    member.issuer.goes_wrong(Wrong::OtherKey);
+    member.issuer.goes_wrong(ProviderFault::OtherKey);
     Run::of(&mut member.command(&["root", "--device"])).ends(5).says(&["signature"]);
     assert!(!member.told().exists(), "a browser was opened");
 }

@@ -1,7 +1,7 @@
 //! Each thing that goes wrong has words of its own, and a next step; and nothing is left in the agent.
 
 use super::Member;
-use crate::support::issuer::{Wrong, browse, visit};
+use crate::support::issuer::{ProviderFault, browse, visit};
 use serde_json::json;
 
 #[test]
@@ -10,26 +10,31 @@ fn what_the_provider_does_wrong_is_told() {
     let name = member.issuer.name();
     for (wrong, code, page, says) in [
         (
-            Wrong::Denied,
+            ProviderFault::Denied,
             1,
             "The sign-in was denied",
             &["denied by", "access_denied: The person said no", "sign in again"][..],
         ),
         (
-            Wrong::UnknownClient,
+            ProviderFault::UnknownClient,
             1,
             "The terminal says why",
             &["refused by", "invalid_client: as the test wants it", "\"clientSecret\"", "sso (OIDC)"],
         ),
-        (Wrong::UnknownCode, 1, "The terminal says why", &["invalid_grant", "begin again"]),
-        (Wrong::NoIdToken, 5, "The terminal says why", &["is not used", "there is none in its answer"]),
-        (Wrong::AlgorithmNone, 5, "The terminal says why", &["is not used", "signature"]),
-        (Wrong::SharedSecret, 5, "The terminal says why", &["is not used", "signature"]),
-        (Wrong::OtherKey, 5, "The terminal says why", &["is not used", "signature"]),
-        (Wrong::OtherNonce, 5, "The terminal says why", &["is not used", "nonce", "another login's"]),
-        (Wrong::NoNonce, 5, "The terminal says why", &["is not used", "nonce"]),
-        (Wrong::OtherIssuer, 5, "The terminal says why", &["it says that https://evil.test gave it", "was asked"]),
-        (Wrong::NoIssuer, 5, "The terminal says why", &["it does not say who gave it", "RFC 9207"]),
+        (ProviderFault::UnknownCode, 1, "The terminal says why", &["invalid_grant", "begin again"]),
+        (ProviderFault::NoIdToken, 5, "The terminal says why", &["is not used", "there is none in its answer"]),
+        (ProviderFault::AlgorithmNone, 5, "The terminal says why", &["is not used", "signature"]),
+        (ProviderFault::SharedSecret, 5, "The terminal says why", &["is not used", "signature"]),
+        (ProviderFault::OtherKey, 5, "The terminal says why", &["is not used", "signature"]),
+        (ProviderFault::OtherNonce, 5, "The terminal says why", &["is not used", "nonce", "another login's"]),
+        (ProviderFault::NoNonce, 5, "The terminal says why", &["is not used", "nonce"]),
+        (
+            ProviderFault::OtherIssuer,
+            5,
+            "The terminal says why",
+            &["it says that https://evil.test gave it", "was asked"],
+        ),
+        (ProviderFault::NoIssuer, 5, "The terminal says why", &["it does not say who gave it", "RFC 9207"]),
     ] {
         member.issuer.goes_wrong(wrong);
         let (run, visits) = member.sign_in(&["root"]);
@@ -38,9 +43,13 @@ fn what_the_provider_does_wrong_is_told() {
     }
     // Before any browser is opened.
     for (wrong, code, says) in [
-        (Wrong::OtherConfiguration, 1, ["it is the configuration of https://evil.test", "configurationEndpoint"]),
-        (Wrong::Page, 1, ["no configuration of a single sign-on", "configurationEndpoint"]),
-        (Wrong::Gone, 6, ["cannot be reached", "make sure that the provider runs"]),
+        (
+            ProviderFault::OtherConfiguration,
+            1,
+            ["it is the configuration of https://evil.test", "configurationEndpoint"],
+        ),
+        (ProviderFault::Page, 1, ["no configuration of a single sign-on", "configurationEndpoint"]),
+        (ProviderFault::Gone, 6, ["cannot be reached", "make sure that the provider runs"]),
     ] {
         member.issuer.goes_wrong(wrong);
         let (run, visits) = member.sign_in(&["root"]);
@@ -144,10 +153,10 @@ fn a_browser_that_does_not_come_back_is_explained() {
         "84 or 90",
         "exactly this redirect URI: http://127.0.0.1:10011\n",
     ]);
-    member.issuer.goes_wrong(Wrong::UnknownClient);
+    member.issuer.goes_wrong(ProviderFault::UnknownClient);
     sign_in().ends(1).says(&["does not know the client step-cli", "token endpoint says so", "\"clientSecret\""]);
     // Where it does not tell, nothing is said of it.
-    member.issuer.goes_wrong(Wrong::SilentAboutTokens);
+    member.issuer.goes_wrong(ProviderFault::SilentAboutTokens);
     let run = sign_in().ends(1).says(&["the browser did not come back", "107"]);
     assert!(!run.stderr.contains("knows the client") && !run.stderr.contains("does not know"), "{}", run.stderr);
 }

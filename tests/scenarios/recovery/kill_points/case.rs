@@ -1,8 +1,8 @@
 //! One run, killed at one point, and what is left of it.
 
 use super::{
-    point::{Point, Seen},
-    trace::Traced,
+    point::{Point, TracedPoint},
+    trace::TraceResult,
     work::{Files, files},
     *,
 };
@@ -14,7 +14,7 @@ const TRIES: usize = 12;
 
 /// How it was left in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum EndState {
     Old,
     New,
 }
@@ -22,18 +22,18 @@ pub(super) enum Left {
 /// What became of it.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    pub(super) left: Left,
+    pub(super) left: EndState,
     /// Whether the watchdog alone rolled it back.
     pub(super) by_watchdog: bool,
     /// Whether it was killed at the very call.
-    pub(super) met: Met,
+    pub(super) met: KillPrecision,
 }
 
 /// How well a kill met the call that is meant. What has a file's name that is known is that very call.
 /// What is counted by its name alone may come more often or less often before, because threads share
 /// the work: so it is told by where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Met {
+pub(super) enum KillPrecision {
     /// The same call; or as many of its name came after the same marker.
     Itself,
     /// One of its name, after the same marker.
@@ -60,12 +60,12 @@ pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome,
         let waits = alive && is_left_to_watchdog(bench, seen, &run);
         let (left, by_watchdog) = judge(bench, waits, as_meant.is_some() && alive && guarded)?;
         match as_meant.map(|met| Outcome { left, by_watchdog, met }) {
-            Some(outcome) if outcome.met == Met::Itself => return Ok(outcome),
+            Some(outcome) if outcome.met == KillPrecision::Itself => return Ok(outcome),
             Some(outcome) => namesake = Some(outcome),
             None => last = format!("{run:?}"),
         }
         bench.restore();
-        if met != Some(Met::Itself) {
+        if met != Some(KillPrecision::Itself) {
             number = closer(bench, seen, &run, number);
         }
     }
@@ -86,39 +86,39 @@ fn options(point: &Point, number: usize) -> String {
 /// What tells where a run is: these happen once for a file, in one order.
 const MARKERS: [&str; 3] = ["fsync", "rename", "renameat2"];
 
-fn is_marker(seen: &Seen) -> bool {
+fn is_marker(seen: &TracedPoint) -> bool {
     seen.counts && seen.point.has_path() && MARKERS.contains(&seen.point.call.as_str())
 }
 
 /// Where a call of this name stands that comes after these: after which marker, and how many of its name
 /// come in between.
-fn place<'a>(calls: &'a [Seen], name: &str) -> (Option<&'a Point>, usize) {
+fn place<'a>(calls: &'a [TracedPoint], name: &str) -> (Option<&'a Point>, usize) {
     let from = calls.iter().rposition(is_marker).map_or(0, |at| at + 1);
     let marker = from.checked_sub(1).map(|at| &calls[at].point);
     (marker, calls[from..].iter().filter(|seen| seen.point.call == name).count())
 }
 
 /// What comes before a call in the reference.
-fn before<'a>(bench: &'a Bench<'_>, seen: &Seen) -> &'a [Seen] {
-    let is_meant = |known: &Seen| known.point.call == seen.point.call && known.number == seen.number;
+fn before<'a>(bench: &'a Bench<'_>, seen: &TracedPoint) -> &'a [TracedPoint] {
+    let is_meant = |known: &TracedPoint| known.point.call == seen.point.call && known.number == seen.number;
     &bench.reference[..bench.reference.iter().position(is_meant).unwrap()]
 }
 
 /// Whether a run was killed where it was meant to be.
-fn met(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> Option<Met> {
+fn met(bench: &Bench<'_>, seen: &TracedPoint, run: &TraceResult) -> Option<KillPrecision> {
     let (last, ended) = run.seen.split_last().filter(|_| run.was_killed)?;
     if seen.point.has_path() {
-        return (last.point == seen.point).then_some(Met::Itself);
+        return (last.point == seen.point).then_some(KillPrecision::Itself);
     }
     let Point { call, path, .. } = &seen.point;
     let ((marker, count), (found, counted)) = (place(before(bench, seen), call), place(ended, call));
     let is_namesake = (&last.point.call, &last.point.path) == (call, path) && found == marker;
-    is_namesake.then_some(if counted == count { Met::Itself } else { Met::Namesake })
+    is_namesake.then_some(if counted == count { KillPrecision::Itself } else { KillPrecision::Namesake })
 }
 
 /// Where the call has to be looked for after a run that did not meet it: behind the same marker as in the
 /// reference, as many of its name later.
-fn closer(bench: &Bench<'_>, seen: &Seen, run: &Traced, number: usize) -> usize {
+fn closer(bench: &Bench<'_>, seen: &TracedPoint, run: &TraceResult, number: usize) -> usize {
     let call = &seen.point.call;
     let (marker, count) = place(before(bench, seen), call);
     let behind = |marker: &Point| run.seen.iter().position(|one| one.point == *marker).map(|at| at + 1);
@@ -129,14 +129,14 @@ fn closer(bench: &Bench<'_>, seen: &Seen, run: &Traced, number: usize) -> usize 
     match of_name.get(count) {
         Some(found) if *found != number => *found,
         // Killed behind that marker, but too early.
-        None if met(bench, seen, run) == Some(Met::Namesake) => number + count + 1 - of_name.len(),
+        None if met(bench, seen, run) == Some(KillPrecision::Namesake) => number + count + 1 - of_name.len(),
         _ => number.saturating_sub(1).max(1),
     }
 }
 
 /// Whether the watchdog of a run that has ended waits for a confirmation: nobody else sees to it.
-fn is_left_to_watchdog(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> bool {
-    let told = |calls: &[Seen]| calls.iter().any(|seen| seen.awaits);
+fn is_left_to_watchdog(bench: &Bench<'_>, seen: &TracedPoint, run: &TraceResult) -> bool {
+    let told = |calls: &[TracedPoint]| calls.iter().any(|seen| seen.awaits);
     match bench.work {
         Work::Confirm => true,
         Work::Await if !run.was_killed => run.code == Some(0),
@@ -148,11 +148,11 @@ fn is_left_to_watchdog(bench: &Bench<'_>, seen: &Seen, run: &Traced) -> bool {
 }
 
 /// How it is left, and whether the watchdog alone rolled it back.
-fn judge(bench: &Bench<'_>, waits: bool, by_watchdog_alone: bool) -> Result<(Left, bool), String> {
+fn judge(bench: &Bench<'_>, waits: bool, by_watchdog_alone: bool) -> Result<(EndState, bool), String> {
     let Bench { machine, work, old, .. } = bench;
     if waits {
         match state(machine).as_str() {
-            "unconfirmed" => return judge_waiting(bench).map(|()| (Left::New, false)),
+            "unconfirmed" => return judge_waiting(bench).map(|()| (EndState::New, false)),
             "kept" if work.finds_watchdog() => {}
             other => return Err(format!("its watchdog was to wait, and it is {other}")),
         }
@@ -171,14 +171,14 @@ fn judge(bench: &Bench<'_>, waits: bool, by_watchdog_alone: bool) -> Result<(Lef
     is_sound(machine)?;
     let now = files(machine);
     let left = if now == *old && !waits {
-        Left::Old
+        EndState::Old
     } else if work.can_be_new() && is_new(machine, &now, &bench.new) {
-        Left::New
+        EndState::New
     } else {
         return Err(format!("neither old nor new: {}", differences(old, &now)));
     };
     everybody_gets_in(bench, "after recovery", work.is_certified(left))?;
-    Ok((left, by_watchdog_alone && of_watchdog && left == Left::Old))
+    Ok((left, by_watchdog_alone && of_watchdog && left == EndState::Old))
 }
 
 /// A change that waits for its confirmation, with its watchdog: it is in place, nobody rolls it back, and
@@ -239,10 +239,10 @@ fn is_sound(machine: &Machine) -> Result<(), String> {
 fn everybody_gets_in(bench: &Bench<'_>, when: &str, strangers: bool) -> Result<(), String> {
     let machine = bench.machine;
     machine.another_sshd_starts();
-    let mut clients: Vec<(&str, Knows)> =
-        machine.keys().into_iter().map(|name| (name, Knows::Keys(machine.host_key(name)))).collect();
+    let mut clients: Vec<(&str, ClientKnowledge)> =
+        machine.keys().into_iter().map(|name| (name, ClientKnowledge::Keys(machine.host_key(name)))).collect();
     if strangers {
-        clients.push(("the CA", Knows::Authority(machine.authority())));
+        clients.push(("the CA", ClientKnowledge::Authority(machine.authority())));
     }
     for (what, knows) in clients {
         let tried = tries(machine, &knows);
@@ -254,7 +254,7 @@ fn everybody_gets_in(bench: &Bench<'_>, when: &str, strangers: bool) -> Result<(
 }
 
 /// A login. An sshd that has just been told to reload does not listen for a moment.
-fn tries(machine: &Machine, knows: &Knows) -> Run {
+fn tries(machine: &Machine, knows: &ClientKnowledge) -> Run {
     let end = Instant::now() + LONG;
     loop {
         let tried = machine.client(knows).tries();

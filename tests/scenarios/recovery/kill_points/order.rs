@@ -1,7 +1,7 @@
 //! What a crash of the whole machine can lose: only what was not synced. So the order of writes,
 //! syncs and exchanges is held against what the journal promises.
 
-use super::{point::Seen, *};
+use super::{point::TracedPoint, *};
 
 /// A step of a run that matters here.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum Step<'a> {
     Gone(&'a str),
 }
 
-fn step(seen: &Seen) -> Option<Step<'_>> {
+fn step(seen: &TracedPoint) -> Option<Step<'_>> {
     let path = seen.point.path.as_str();
     Some(match seen.point.call.as_str() {
         "write" | "fchmod" | "fchown" | "fsetxattr" | "fremovexattr" if path.starts_with('/') => Step::Written(path),
@@ -39,7 +39,7 @@ fn step(seen: &Seen) -> Option<Step<'_>> {
 
 /// What is removed only when nothing is rolled back from it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
+enum RetainedFile {
     /// Beside a live file: the old one after an exchange, or what was taken out.
     Temporary,
     /// Those of the old and the new files, in the run's directory.
@@ -47,12 +47,12 @@ enum Kept {
 }
 
 impl Step<'_> {
-    fn kept(&self) -> Option<Kept> {
+    fn kept(&self) -> Option<RetainedFile> {
         let Self::Gone(path) = self else { return None };
         if path.contains("/ssh/") && path.contains(".warded-") {
-            Some(Kept::Temporary)
+            Some(RetainedFile::Temporary)
         } else {
-            path.ends_with("/copies.tar").then_some(Kept::Copy)
+            path.ends_with("/copies.tar").then_some(RetainedFile::Copy)
         }
     }
 }
@@ -70,7 +70,7 @@ fn shape(steps: &[Step<'_>]) -> String {
         Step::Live(path) => Some(if is_certificate(path) { 'c' } else { 'o' }),
         Step::Told => (told == Some(at)).then_some('|'),
         Step::Final => Some('.'),
-        Step::Gone(_) => step.kept().map(|kept| if kept == Kept::Temporary { 't' } else { 'k' }),
+        Step::Gone(_) => step.kept().map(|kept| if kept == RetainedFile::Temporary { 't' } else { 'k' }),
         Step::Written(_) | Step::Synced(_) | Step::Own(_) => None,
     };
     steps.iter().enumerate().filter_map(letter).collect()
@@ -189,7 +189,7 @@ fn the_end_is_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
     let synced = steps[end..].iter().position(|step| matches!(step, Step::Synced(path) if is_runs(path)));
     let first = steps[end..].iter().position(|step| step.kept().is_some());
     assert!(synced.unwrap() < first.unwrap(), "{work:?}: what it has to be rolled back from went first: {steps:?}");
-    let last = steps.iter().rposition(|step| step.kept() == Some(Kept::Temporary)).unwrap();
+    let last = steps.iter().rposition(|step| step.kept() == Some(RetainedFile::Temporary)).unwrap();
     let directory = machine.path("ssh");
     assert!(
         steps[last..].contains(&Step::Synced(directory.to_str().unwrap())),

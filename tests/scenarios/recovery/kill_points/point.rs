@@ -29,7 +29,7 @@ pub(in crate::scenarios) struct Point {
 
 /// One, and where it stood in a trace.
 #[derive(Clone, Debug)]
-pub(in crate::scenarios) struct Seen {
+pub(in crate::scenarios) struct TracedPoint {
     pub(in crate::scenarios) point: Point,
     /// Which one of its name.
     pub(in crate::scenarios) number: usize,
@@ -59,7 +59,7 @@ impl std::fmt::Display for Point {
 }
 
 /// The calls in a trace (with `-y`), in order. `is_own`: whether a file is the machine's; others are a probe's.
-pub(in crate::scenarios) fn read(trace: &str, is_own: impl Fn(&str) -> bool) -> Vec<Seen> {
+pub(in crate::scenarios) fn read(trace: &str, is_own: impl Fn(&str) -> bool) -> Vec<TracedPoint> {
     let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
     let mut touched: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut calls = Vec::new();
@@ -94,7 +94,15 @@ pub(in crate::scenarios) fn read(trace: &str, is_own: impl Fn(&str) -> bool) -> 
         let point = Point { call: name.to_owned(), path: path.unwrap_or_else(|| NONE.to_owned()), nth };
         let counts = makes && is_own && !is_thread && !is_output;
         let to = words.get(1).filter(|_| name == "rename").and_then(|word| file(word));
-        calls.push(Seen { point, number: *number, counts, tells: says("stage"), awaits: says("await"), whole, to });
+        calls.push(TracedPoint {
+            point,
+            number: *number,
+            counts,
+            tells: says("stage"),
+            awaits: says("await"),
+            whole,
+            to,
+        });
     }
     calls
 }

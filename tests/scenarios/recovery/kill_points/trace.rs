@@ -1,6 +1,6 @@
 //! Warded under strace(1), which may kill it.
 
-use super::{point::Seen, *};
+use super::{point::TracedPoint, *};
 use std::{
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
@@ -8,20 +8,20 @@ use std::{
 };
 
 /// How a traced run ended.
-pub(super) struct Traced {
+pub(super) struct TraceResult {
     pub(super) code: Option<i32>,
     pub(super) said: String,
     pub(super) was_killed: bool,
     /// Whether there was a watchdog that had begun its work, and it was killed.
     pub(super) watchdog_was_killed: bool,
     /// The calls that were traced; the last one is the one that it was killed before.
-    pub(super) seen: Vec<Seen>,
+    pub(super) seen: Vec<TracedPoint>,
     pub(super) trace: String,
 }
 
 /// Runs it, with these options for strace: words of sh(1), in which `$$` is the run's process id. With
 /// `alive`, the watchdog that it starts or finds lives.
-pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> Traced {
+pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> TraceResult {
     if alive && work.finds_watchdog() {
         work::watch_beside(machine);
     }
@@ -57,7 +57,7 @@ pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> 
         trace = fs::read_to_string(&file).unwrap_or_default();
     }
     let own = machine.path("").to_str().unwrap().to_owned();
-    Traced {
+    TraceResult {
         code: run.code,
         said: run.stderr,
         was_killed,
@@ -86,7 +86,7 @@ fn kill_watchdog(machine: &Machine, over: &AtomicBool) -> bool {
     }
 }
 
-impl std::fmt::Debug for Traced {
+impl std::fmt::Debug for TraceResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { code, said, was_killed, watchdog_was_killed, seen, .. } = self;
         let last = seen.last().map_or_else(String::new, |seen| seen.point.to_string());

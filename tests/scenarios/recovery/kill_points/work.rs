@@ -1,11 +1,11 @@
 //! What is killed: each command that changes something, and each way of rolling a change back.
 
-use super::{point::Seen, *};
-use crate::support::attributes::{Whole, adorn, wholes};
+use super::{point::TracedPoint, *};
+use crate::support::attributes::{FileAttributes, adorn, wholes};
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 /// All files of a machine that count, with all that belongs to them.
-pub(super) type Files = BTreeMap<PathBuf, Whole>;
+pub(super) type Files = BTreeMap<PathBuf, FileAttributes>;
 
 /// What a run says to its watchdog that leaves the rest to it.
 const AWAIT: &str = "await\n";
@@ -110,11 +110,11 @@ impl Work {
     }
 
     /// Whether clients that know only the CA get in, before it or after.
-    pub(super) fn is_certified(self, left: Left) -> bool {
+    pub(super) fn is_certified(self, left: EndState) -> bool {
         match self {
             Self::Renew => true,
-            Self::Undo => left == Left::Old,
-            _ => left == Left::New,
+            Self::Undo => left == EndState::Old,
+            _ => left == EndState::New,
         }
     }
 }
@@ -129,11 +129,11 @@ pub(super) struct Bench<'a> {
     /// As the work leaves it; certificates are others every time.
     pub(super) new: Files,
     /// Where it can be killed.
-    pub(super) points: Vec<Seen>,
+    pub(super) points: Vec<TracedPoint>,
     /// How many calls one trace had and the other had not.
     pub(super) left_out: usize,
     /// The calls of one trace, from the start.
-    pub(super) reference: Vec<Seen>,
+    pub(super) reference: Vec<TracedPoint>,
 }
 
 /// What says that a machine is enrolled.
@@ -219,8 +219,8 @@ impl<'a> Bench<'a> {
         }
         let [first, second] = &traces[..] else { unreachable!() };
         let begin = first.iter().position(|seen| seen.counts && is_of_run(seen, machine)).expect("it has no journal");
-        let in_both = |seen: &&Seen| second.iter().any(|other| other.point == seen.point);
-        let (stable, other): (Vec<&Seen>, Vec<&Seen>) =
+        let in_both = |seen: &&TracedPoint| second.iter().any(|other| other.point == seen.point);
+        let (stable, other): (Vec<&TracedPoint>, Vec<&TracedPoint>) =
             first[begin..].iter().filter(|seen| seen.counts).partition(in_both);
         bench.left_out = other.len();
         bench.points = stable.into_iter().cloned().collect();
@@ -293,7 +293,7 @@ pub(super) fn newest_run(machine: &Machine) -> u64 {
 }
 
 /// Whether a call is about the newest run's directory: what comes before is the plan's.
-fn is_of_run(seen: &Seen, machine: &Machine) -> bool {
+fn is_of_run(seen: &TracedPoint, machine: &Machine) -> bool {
     let runs = machine.path("state/runs/");
     seen.point.path.strip_prefix(runs.to_str().unwrap()).is_some_and(|rest| rest.contains('/'))
 }

@@ -1,5 +1,5 @@
 use super::{
-    super::{Broken, Verified, read},
+    super::{ChainBreak, VerifiedLog, read},
     *,
 };
 use std::{process::Command, time::Instant};
@@ -24,7 +24,7 @@ fn event(run: u64) -> Event {
     event
 }
 
-fn verify(directory: &Path) -> Result<Verified, Broken> {
+fn verify(directory: &Path) -> Result<VerifiedLog, ChainBreak> {
     super::super::verify(directory).unwrap()
 }
 
@@ -37,7 +37,7 @@ fn what_is_appended_reads_back() {
     let scratch = private();
     let directory = scratch.path().join("audit");
     let log = Log::open(&directory).unwrap();
-    assert_eq!(verify(&directory), Ok(Verified { records: 0, unsealed: 0, from: 1 }));
+    assert_eq!(verify(&directory), Ok(VerifiedLog { records: 0, unsealed: 0, from: 1 }));
     log.append(&event(1)).unwrap();
     log.append_synced(&Event::new(1, Kind::Intent)).unwrap();
     log.append(&event(2)).unwrap();
@@ -61,10 +61,10 @@ fn a_seal_says_how_many_records_it_covers() {
     let seals = || read(scratch.path()).unwrap().map(|record| record.unwrap().seals).collect::<Vec<_>>();
     let empty = head();
     (0..3).for_each(|run| log.append(&event(run)).unwrap());
-    assert_eq!((verify(scratch.path()), head()), (Ok(Verified { records: 3, unsealed: 3, from: 1 }), empty));
+    assert_eq!((verify(scratch.path()), head()), (Ok(VerifiedLog { records: 3, unsealed: 3, from: 1 }), empty));
     log.append_synced(&event(3)).unwrap();
     log.append_synced(&event(4)).unwrap();
-    assert_eq!(verify(scratch.path()), Ok(Verified { records: 5, unsealed: 0, from: 1 }));
+    assert_eq!(verify(scratch.path()), Ok(VerifiedLog { records: 5, unsealed: 0, from: 1 }));
     drop(log);
     // Another process's, too.
     let log = Log::open(scratch.path()).unwrap();

@@ -2,16 +2,16 @@ use super::{
     super::{
         CHECKPOINT, Event, HEAD, Kind, LOG, Log, checkpoint::Checkpoint, files, lock::PATIENCE, log::tests::private,
     },
-    Broken, Check, Verified, verify,
+    ChainBreak, Check, VerifiedLog, verify,
 };
 use std::{fs, path::Path};
 
 /// Goes on from the last checkpoint, and makes one after each verification.
-fn verify_on(directory: &Path) -> Result<Verified, Broken> {
+fn verify_on(directory: &Path) -> Result<VerifiedLog, ChainBreak> {
     Check { patience: PATIENCE, from_beginning: false, step: 1 }.run(directory).unwrap()
 }
 
-fn from_the_beginning(directory: &Path) -> Result<Verified, Broken> {
+fn from_the_beginning(directory: &Path) -> Result<VerifiedLog, ChainBreak> {
     Check { patience: PATIENCE, from_beginning: true, step: 1 }.run(directory).unwrap()
 }
 
@@ -55,7 +55,7 @@ fn a_verification_goes_on_from_the_last_one() {
     assert_eq!(verified.from, checkpoint.n + 1);
     let expected = format!("{} records, chain intact; those before record {}", verified.records, verified.from);
     assert!(verified.to_string().starts_with(&expected), "{verified}");
-    assert_eq!(from_the_beginning(scratch.path()), Ok(Verified { from: 1, ..verified }));
+    assert_eq!(from_the_beginning(scratch.path()), Ok(VerifiedLog { from: 1, ..verified }));
     assert_eq!(verify_on(scratch.path()).unwrap().from, verified.records + 1, "nothing was added");
 
     // Where the file with the checkpoint is closed meanwhile, too.

@@ -1,5 +1,5 @@
 use super::{
-    super::{Event, Kind, Log, Unreadable, chain::Account, log::tests::private, read},
+    super::{Event, Kind, Log, UnreadableLine, chain::Account, log::tests::private, read},
     *,
 };
 use crate::digest::Digest;
@@ -26,7 +26,7 @@ static WHOLE: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     (fs::read(&path).unwrap(), fs::read(scratch.path().join(HEAD)).unwrap())
 });
 
-fn verify(directory: &Path) -> Result<Verified, Broken> {
+fn verify(directory: &Path) -> Result<VerifiedLog, ChainBreak> {
     super::verify(directory).unwrap()
 }
 
@@ -42,7 +42,7 @@ impl Scratch {
         Self { path: directory.path().to_owned(), _directory: directory }
     }
 
-    fn verify(&self, log: &[u8]) -> Result<Verified, Broken> {
+    fn verify(&self, log: &[u8]) -> Result<VerifiedLog, ChainBreak> {
         fs::write(self.path.join(LOG), log).unwrap();
         verify(&self.path)
     }
@@ -58,7 +58,7 @@ fn lines() -> Vec<(&'static [u8], u64)> {
 
 #[test]
 fn a_whole_log_is_whole() {
-    assert_eq!(Scratch::new().verify(&WHOLE.0), Ok(Verified { records: 6, unsealed: 0, from: 1 }));
+    assert_eq!(Scratch::new().verify(&WHOLE.0), Ok(VerifiedLog { records: 6, unsealed: 0, from: 1 }));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_log_is_checked_between_two_appends() {
         thread::sleep(Duration::from_millis(200));
         fs::write(&path, &WHOLE.0).unwrap();
         flock(&held, FlockOperation::Unlock).unwrap();
-        assert_eq!(checked.join().unwrap(), Ok(Verified { records: 6, unsealed: 0, from: 1 }));
+        assert_eq!(checked.join().unwrap(), Ok(VerifiedLog { records: 6, unsealed: 0, from: 1 }));
     });
 }
 
@@ -158,7 +158,7 @@ fn a_log_that_somebody_holds_is_not_waited_for_without_end() {
     assert!(error.message().ends_with("was not checked: it is in use"), "{error}");
     // Others who only look are in nobody's way.
     flock(&held, FlockOperation::LockShared).unwrap();
-    assert_eq!(verify(&scratch.path), Ok(Verified { records: 6, unsealed: 0, from: 1 }));
+    assert_eq!(verify(&scratch.path), Ok(VerifiedLog { records: 6, unsealed: 0, from: 1 }));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_log_needs_its_head() {
     fs::remove_file(scratch.path.join(LOG)).unwrap();
     assert_eq!(
         verify(&scratch.path),
-        Ok(Verified { records: 0, unsealed: 0, from: 1 }),
+        Ok(VerifiedLog { records: 0, unsealed: 0, from: 1 }),
         "nothing was ever logged here"
     );
 }
@@ -237,7 +237,7 @@ fn reading_goes_on_behind_a_damaged_line() {
     fs::write(scratch.path.join(LOG), &WHOLE.0).unwrap();
     let all: Vec<_> = read(&scratch.path).unwrap().collect();
     assert_eq!(all.len(), 7);
-    assert_eq!(all[3], Err(Unreadable { line: 4, bytes: 10 }));
+    assert_eq!(all[3], Err(UnreadableLine { line: 4, bytes: 10 }));
     assert_eq!(all[4].as_ref().unwrap().event.kind, Kind::Recovered);
 }
 

@@ -129,7 +129,7 @@ struct Root {
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct RootsReply {
     #[serde(default)]
     crts: Vec<String>,
 }
@@ -167,7 +167,7 @@ struct Keys {
 }
 
 #[derive(Deserialize)]
-struct Signed {
+struct SignReply {
     crt: String,
 }
 
@@ -209,7 +209,7 @@ pub fn root(http: &Http, fingerprint: &Fingerprint) -> Result<String, Failure> {
 /// # Errors
 /// There was no such answer.
 pub fn roots(http: &Http) -> Result<Vec<String>, Failure> {
-    Ok(get::<Listed>(http, "/roots")?.crts)
+    Ok(get::<RootsReply>(http, "/roots")?.crts)
 }
 
 /// `ok`, if the CA is well.
@@ -348,7 +348,7 @@ pub fn revoke(http: &Http, request: &RevokeRequest<'_>) -> Result<(), Failure> {
 }
 
 fn certificate(http: &Http, path: &str, request: &impl Serialize) -> Result<Vec<u8>, Failure> {
-    let signed: Signed = post(http, path, request)?;
+    let signed: SignReply = post(http, path, request)?;
     STANDARD
         .decode(&signed.crt)
         .map_err(|_| Failure::NotStepCa { question: path.to_owned(), why: "the certificate is not base64".to_owned() })

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     ca::{
         CaError, Certificate, CertificateAuthority, HeldKey, IssueRequest, Kind, Principals, now,
-        verify::{self, Wrong},
+        verify::{self, CertificateFault},
     },
     machine::keys::signing::{Sign, SigningKey},
 };
@@ -71,12 +71,12 @@ impl StepAuthority {
         }
         if current.valid_before() == u64::MAX {
             // step-ca 0.30 panics on it, and closes the connection.
-            return Err(refused(format!("the present certificate cannot be renewed: {}", Wrong::NoEnd)));
+            return Err(refused(format!("the present certificate cannot be renewed: {}", CertificateFault::NoEnd)));
         }
         if now() < current.valid_after() {
             return Err(refused(format!(
                 "the present certificate cannot be renewed: {}",
-                Wrong::NotYetValid(current.valid_after())
+                CertificateFault::NotYetValid(current.valid_after())
             )));
         }
         verify::signed_by(current, self.ssh_roots()?.of(Kind::Host))

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Why a root was not fetched.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum NotFetched {
+pub enum FetchError {
     /// The server did not give it.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -41,18 +41,18 @@ pub enum NotFetched {
 ///
 /// # Errors
 /// There is no such root at that address, or it has expired.
-pub fn fetch(url: &CaUrl, fingerprint: &Fingerprint, proxy: Option<&str>) -> Result<X509, NotFetched> {
+pub fn fetch(url: &CaUrl, fingerprint: &Fingerprint, proxy: Option<&str>) -> Result<X509, FetchError> {
     let http = Http::new(url, Trust::Anybody, proxy).map_err(Failure::from)?;
-    let roots = X509::parse_all(api::root(&http, fingerprint)?.as_bytes()).map_err(NotFetched::Unreadable)?;
+    let roots = X509::parse_all(api::root(&http, fingerprint)?.as_bytes()).map_err(FetchError::Unreadable)?;
     let other = roots.first().map(X509::fingerprint);
     let Some(root) = roots.into_iter().find(|root| root.fingerprint() == *fingerprint) else {
-        return Err(other.map_or_else(|| NotFetched::Unreadable("no certificate".to_owned()), NotFetched::Other));
+        return Err(other.map_or_else(|| FetchError::Unreadable("no certificate".to_owned()), FetchError::Other));
     };
     if let Some(fault) = root.out_of_time(now()) {
         let apart = http.ahead().map(i64::unsigned_abs).map(Duration::from_millis);
         let apart = apart.filter(|apart| *apart > Duration::from_mins(1)).map(distance);
         let clock = apart.map(|apart| format!("; this machine's clock and the CA's are {apart} apart"));
-        return Err(NotFetched::OutOfTime { subject: root.subject, fault, clock: clock.unwrap_or_default() });
+        return Err(FetchError::OutOfTime { subject: root.subject, fault, clock: clock.unwrap_or_default() });
     }
     Ok(root)
 }

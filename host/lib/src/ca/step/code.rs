@@ -23,7 +23,7 @@ pub struct Code {
 
 /// Why a text is no code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoCode {
+pub enum CodeError {
     /// There is nothing.
     #[error("there is no code")]
     Empty,
@@ -88,21 +88,21 @@ impl Code {
     ///
     /// # Errors
     /// Why it is none.
-    pub fn parse(text: &str) -> Result<Self, NoCode> {
+    pub fn parse(text: &str) -> Result<Self, CodeError> {
         let text = bare(text);
         let whole = length(&text)?;
         let found = text.chars().count();
         if found < whole {
-            return Err(NoCode::CutOff { found, whole });
+            return Err(CodeError::CutOff { found, whole });
         }
         if found > whole {
-            return Err(NoCode::TooLong { found, whole });
+            return Err(CodeError::TooLong { found, whole });
         }
-        let (before, checked) = text.rsplit_once(':').ok_or(NoCode::Changed)?;
+        let (before, checked) = text.rsplit_once(':').ok_or(CodeError::Changed)?;
         if checksum(before) != checked {
-            return Err(NoCode::Changed);
+            return Err(CodeError::Changed);
         }
-        let tokens = before.splitn(3, ':').nth(2).ok_or(NoCode::Changed)?;
+        let tokens = before.splitn(3, ':').nth(2).ok_or(CodeError::Changed)?;
         Ok(Self { tokens: tokens.split('~').map(Token::given).collect() })
     }
 
@@ -110,20 +110,23 @@ impl Code {
     #[must_use]
     pub fn missing(text: &str) -> Option<usize> {
         match Self::parse(text) {
-            Err(NoCode::CutOff { found, whole }) => Some(whole - found),
-            Ok(_) | Err(NoCode::Empty | NoCode::OtherBeginning | NoCode::TooLong { .. } | NoCode::Changed) => None,
+            Err(CodeError::CutOff { found, whole }) => Some(whole - found),
+            Ok(_)
+            | Err(CodeError::Empty | CodeError::OtherBeginning | CodeError::TooLong { .. } | CodeError::Changed) => {
+                None
+            }
         }
     }
 }
 
 /// The length that a code says it has.
-fn length(text: &str) -> Result<usize, NoCode> {
+fn length(text: &str) -> Result<usize, CodeError> {
     if text.is_empty() {
-        return Err(NoCode::Empty);
+        return Err(CodeError::Empty);
     }
-    let after = text.strip_prefix(PREFIX).ok_or(NoCode::OtherBeginning)?;
-    let (digits, _) = after.split_once(':').ok_or(NoCode::OtherBeginning)?;
-    digits.parse().ok().filter(|length| *length <= MAX).ok_or(NoCode::OtherBeginning)
+    let after = text.strip_prefix(PREFIX).ok_or(CodeError::OtherBeginning)?;
+    let (digits, _) = after.split_once(':').ok_or(CodeError::OtherBeginning)?;
+    digits.parse().ok().filter(|length| *length <= MAX).ok_or(CodeError::OtherBeginning)
 }
 
 /// The text without what mails, terminals and editors put into it.
@@ -145,7 +148,7 @@ mod tests {
         Code { tokens: tokens.iter().map(|token| Token::given(token)).collect() }
     }
 
-    fn tokens(text: &str) -> Result<Vec<String>, NoCode> {
+    fn tokens(text: &str) -> Result<Vec<String>, CodeError> {
         Ok(Code::parse(text)?.tokens.iter().map(|token| token.as_str().to_owned()).collect())
     }
 
@@ -182,10 +185,10 @@ mod tests {
         for end in 0..whole {
             let part = &text[..end];
             let expected = match end {
-                0 => NoCode::Empty,
+                0 => CodeError::Empty,
                 // Its length does not stand there yet.
-                1..=10 => NoCode::OtherBeginning,
-                found => NoCode::CutOff { found, whole },
+                1..=10 => CodeError::OtherBeginning,
+                found => CodeError::CutOff { found, whole },
             };
             assert_eq!(tokens(part).unwrap_err(), expected, "{part}");
             assert_eq!(Code::missing(part), (end > 10).then_some(whole - end));
@@ -194,10 +197,10 @@ mod tests {
             let mut changed: Vec<char> = text.chars().collect();
             changed[at] = if changed[at] == 'x' { 'y' } else { 'x' };
             let changed: String = changed.into_iter().collect();
-            assert_eq!(tokens(&changed).unwrap_err(), NoCode::Changed, "{changed}");
+            assert_eq!(tokens(&changed).unwrap_err(), CodeError::Changed, "{changed}");
         }
-        assert_eq!(tokens(&format!("{}x", *text)).unwrap_err(), NoCode::TooLong { found: whole + 1, whole });
-        assert_eq!(tokens("warded1:99999999:x").unwrap_err(), NoCode::OtherBeginning);
+        assert_eq!(tokens(&format!("{}x", *text)).unwrap_err(), CodeError::TooLong { found: whole + 1, whole });
+        assert_eq!(tokens("warded1:99999999:x").unwrap_err(), CodeError::OtherBeginning);
     }
 
     #[test]

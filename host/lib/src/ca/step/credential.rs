@@ -8,10 +8,10 @@ pub use source::{Source, read_secret, read_trusted};
 
 use super::{
     diagnosis::refusal::sshpop,
-    given::TokenClaims,
+    foreign_token::TokenClaims,
     jwe, jwk,
     jwk::ProvisionerKey,
-    provisioner::{self, NotChosen, Provisioner, Purpose, choose},
+    provisioner::{self, ChoiceError, Provisioner, Purpose, choose},
     settings::{AskPassword, Identification, Settings},
     token::{self, Claims, Proof, Token},
 };
@@ -85,11 +85,11 @@ impl Credential {
                 let key = SigningKey::read(&key).map_err(|error| {
                     unusable(error.to_string(), "name the private key of the X.509 certificate, without a passphrase")
                 })?;
-                let provisioner = Chosen::of(provisioners, Purpose::IssueWithX5c, named)?.name().to_owned();
+                let provisioner = ProvisionerChoice::of(provisioners, Purpose::IssueWithX5c, named)?.name().to_owned();
                 Ok(Self::X5c { key, chain, provisioner })
             }
             Source::KeyFile(file) => {
-                let chosen = Chosen::of(provisioners, Purpose::IssueWithKey, named)?;
+                let chosen = ProvisionerChoice::of(provisioners, Purpose::IssueWithKey, named)?;
                 let contents = source::read_private(&file)?;
                 let key = key_of_file(&file, &contents, chosen.name(), identification.ask_password)?;
                 if let (Some(theirs), Some(ours)) = (chosen.kid(), &key.kid)
@@ -154,10 +154,10 @@ impl Credential {
         let key = jwk::parse(&json).map_err(|error| {
             unusable(format!("the key of the provisioner {provisioner}: {error}"), "look at it in the CA's ca.json")
         })?;
-        Self::with_key(&Chosen::Listed(provisioner), key)
+        Self::with_key(&ProvisionerChoice::Listed(provisioner), key)
     }
 
-    fn with_key(chosen: &Chosen<'_>, ProvisionerKey { key, kid }: ProvisionerKey) -> Result<Self, CaError> {
+    fn with_key(chosen: &ProvisionerChoice<'_>, ProvisionerKey { key, kid }: ProvisionerKey) -> Result<Self, CaError> {
         let kid = chosen.kid().map(str::to_owned).or(kid).ok_or_else(|| {
             unusable(
                 format!("the key of the provisioner {} has no ID (kid)", chosen.shown()),
@@ -238,14 +238,14 @@ fn more_tokens(names: &[String], keys: usize) -> String {
 }
 
 /// The provisioner to ask.
-enum Chosen<'a> {
+enum ProvisionerChoice<'a> {
     /// One of the CA's list.
     Listed(&'a Provisioner),
     /// The one that the operator named, where the CA does not show its list.
     Named(String),
 }
 
-impl<'a> Chosen<'a> {
+impl<'a> ProvisionerChoice<'a> {
     fn of(provisioners: &Provisioners<'a>, purpose: Purpose, named: Option<&str>) -> Result<Self, CaError> {
         if let (None, Some(named)) = ((provisioners.shown)()?, named) {
             return Ok(Self::Named(named.to_owned()));
@@ -301,27 +301,27 @@ fn listed<'a>(
 }
 
 /// Why no provisioner could be chosen, and what to do.
-pub(super) fn not_chosen(ca: &str, why: &NotChosen, purpose: Purpose) -> CaError {
+pub(super) fn not_chosen(ca: &str, why: &ChoiceError, purpose: Purpose) -> CaError {
     CaError::Refused { ca: ca.to_owned(), cause: why.cause(purpose), next: remedy(why, purpose) }
 }
 
 /// What to do where no provisioner could be chosen.
-pub(super) fn remedy(why: &NotChosen, purpose: Purpose) -> String {
+pub(super) fn remedy(why: &ChoiceError, purpose: Purpose) -> String {
     let renewal = matches!(purpose, Purpose::Renew | Purpose::RenewExpired | Purpose::Rekey);
     let claims = if purpose == Purpose::RenewExpired { r#", "allowRenewalAfterExpiry": true"# } else { "" };
     match why {
-        NotChosen::Several(found) => {
+        ChoiceError::Several(found) => {
             let first = found.first().map_or("NAME", |found| found.name.as_str());
             format!("name one: --provisioner {first:?}")
         }
-        NotChosen::Unknown(_, found) if !found.is_empty() => {
+        ChoiceError::Unknown(_, found) if !found.is_empty() => {
             format!("name one of these: {}", provisioner::list(found))
         }
-        NotChosen::None(there) if renewal && there.is_empty() => sshpop("sshpop", claims),
-        NotChosen::None(_) | NotChosen::Unfit(..) if renewal => {
+        ChoiceError::None(there) if renewal && there.is_empty() => sshpop("sshpop", claims),
+        ChoiceError::None(_) | ChoiceError::Unfit(..) if renewal => {
             "change that provisioner's claims in the CA's ca.json, and restart it".to_owned()
         }
-        NotChosen::None(_) | NotChosen::Unfit(..) | NotChosen::Unknown(..) => {
+        ChoiceError::None(_) | ChoiceError::Unfit(..) | ChoiceError::Unknown(..) => {
             "warded ca show lists the provisioners; on the CA, the claim \"enableSSHCA\": true makes one serve for SSH"
                 .to_owned()
         }

@@ -7,7 +7,7 @@ use super::{
     api::{Failure, SshRoots},
     credential::Credential,
     fingerprint::Fingerprint,
-    given::TokenClaims,
+    foreign_token::TokenClaims,
     http::{Http, Problem, Trust},
     identity::IdToken,
     provisioner::Provisioner,
@@ -59,7 +59,7 @@ pub enum Task<'a> {
 }
 
 /// The evidence from which a diagnosis finds the cause.
-pub struct Known<'a> {
+pub struct Evidence<'a> {
     pub ca: String,
     /// How it is configured here.
     pub settings: &'a Settings,
@@ -91,7 +91,7 @@ impl Finding {
 
 /// The failure with its cause.
 #[must_use]
-pub fn of(failure: &Failure, doing: Task<'_>, known: &Known<'_>) -> CaError {
+pub fn of(failure: &Failure, doing: Task<'_>, known: &Evidence<'_>) -> CaError {
     let ca = known.ca.clone();
     match failure {
         Failure::Problem(problem) => {
@@ -119,7 +119,7 @@ pub fn of(failure: &Failure, doing: Task<'_>, known: &Known<'_>) -> CaError {
 
 /// Whether the cause is known for sure, so that asking again is of no use.
 #[must_use]
-pub fn is_certain(failure: &Failure, doing: Task<'_>, known: &Known<'_>) -> bool {
+pub fn is_certain(failure: &Failure, doing: Task<'_>, known: &Evidence<'_>) -> bool {
     match failure {
         Failure::Status { status, text, .. } => refusal::finding(*status, text, doing, known).certain,
         Failure::Problem(_) | Failure::NotStepCa { .. } => true,
@@ -203,7 +203,7 @@ pub(super) fn name_some(names: &[String]) -> String {
 
 /// What the connection failed at. Where that was the server's certificate, the server is asked once more without
 /// looking at it: what it says then is only used for the message.
-fn of_connection(problem: &Problem, known: &Known<'_>) -> (String, String) {
+fn of_connection(problem: &Problem, known: &Evidence<'_>) -> (String, String) {
     let unverified = || {
         let http = Http::new(&known.settings.url, Trust::Anybody, known.settings.proxy.as_deref()).ok()?;
         http.get("/health").ok()?;

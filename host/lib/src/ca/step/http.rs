@@ -88,7 +88,7 @@ pub struct Http {
     exchanges: Cell<u32>,
     /// When the CA wants to be asked again, as its last answer says.
     retry_after: Cell<Option<Duration>>,
-    shown: tls::Shown,
+    shown: tls::ServerChain,
 }
 
 impl Http {
@@ -97,7 +97,7 @@ impl Http {
     /// # Errors
     /// When the root or the proxy cannot be used.
     pub fn new(base: &CaUrl, trust: Trust<'_>, proxy: Option<&str>) -> Result<Self, Problem> {
-        let shown = tls::Shown::default();
+        let shown = tls::ServerChain::default();
         let (runtime, client) = client(tls::configuration(trust, &shown)?, true, proxy)?;
         let (ahead, exchanges, retry_after) = (Cell::new(None), Cell::new(0), Cell::new(None));
         Ok(Self { runtime: Some(runtime), client, base: base.clone(), ahead, exchanges, retry_after, shown })

@@ -3,7 +3,7 @@
 
 use super::{
     CaUrl, Fingerprint, StepAuthority, api,
-    provisioner::{NotChosen, Provisioner, Purpose},
+    provisioner::{ChoiceError, Provisioner, Purpose},
     x509::{X509, day},
 };
 use crate::ca::{CaError, Kind, now};
@@ -42,7 +42,7 @@ pub enum Concern {
     /// The CA has no key that signs host certificates.
     NoHostKey,
     /// No provisioner renews.
-    NoRenewal(NotChosen),
+    NoRenewal(ChoiceError),
     /// The configured provisioner does not renew any more; another one does.
     RenamedProvisioner {
         /// The configured one, neutralised.
@@ -108,8 +108,8 @@ impl StepAuthority {
             Ok(found) => configured
                 .filter(|name| *name != found)
                 .map(|name| Concern::RenamedProvisioner { configured: neutral(name), instead: neutral(found) }),
-            Err(super::NoRenewer::NotChosen(why)) => Some(Concern::NoRenewal(why)),
-            Err(super::NoRenewer::Hidden(error)) => Some(Concern::HiddenProvisioners(error)),
+            Err(super::RenewerError::NotChosen(why)) => Some(Concern::NoRenewal(why)),
+            Err(super::RenewerError::Hidden(error)) => Some(Concern::HiddenProvisioners(error)),
         }
     }
 }

@@ -4,7 +4,7 @@ mod contents;
 
 use aes_kw::{KekAes128, KekAes192, KekAes256};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use contents::{Encryption, Sealed};
+use contents::{EncryptedContents, Encryption};
 use pbkdf2::pbkdf2_hmac;
 use serde::Deserialize;
 use sha2::{Sha256, Sha384, Sha512};
@@ -84,7 +84,7 @@ pub(super) fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8
     let encryption = Encryption::named(&header.enc)?;
     let cek = content_key(&header, &decode(key)?, password)?;
     let (iv, tag, ciphertext) = (decode(iv)?, decode(tag)?, decode(ciphertext)?);
-    encryption.open(&cek, Sealed { header: protected.as_bytes(), iv: &iv, ciphertext, tag: &tag })
+    encryption.open(&cek, EncryptedContents { header: protected.as_bytes(), iv: &iv, ciphertext, tag: &tag })
 }
 
 /// How the key of the contents is wrapped with a password (RFC 7518, 4.8).

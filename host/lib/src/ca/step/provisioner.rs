@@ -106,7 +106,7 @@ impl Purpose {
 
 /// Why a provisioner does not serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum UnfitReason {
     /// It is of another type.
     Type,
     /// It could not be initialised, with the CA's reason.
@@ -166,20 +166,24 @@ impl Provisioner {
 
     /// What keeps it from serving a purpose, as far as the CA tells; none if nothing does.
     #[must_use]
-    pub fn unfit(&self, purpose: Purpose) -> Option<Unfit> {
+    pub fn unfit(&self, purpose: Purpose) -> Option<UnfitReason> {
         if let Some(state) = self.state() {
-            return Some(Unfit::Uninitialised(state));
+            return Some(UnfitReason::Uninitialised(state));
         }
         if self.of_type() != purpose.serves() {
-            return Some(Unfit::Type);
+            return Some(UnfitReason::Type);
         }
         let claims = self.claims.unwrap_or_default();
         match purpose {
             Purpose::IssueWithKey | Purpose::IssueWithX5c | Purpose::SignIn if claims.enable_ssh_ca == Some(false) => {
-                Some(Unfit::NoSsh)
+                Some(UnfitReason::NoSsh)
             }
-            Purpose::Renew | Purpose::RenewExpired if claims.disable_renewal == Some(true) => Some(Unfit::NoRenewal),
-            Purpose::RenewExpired if claims.allow_renewal_after_expiry != Some(true) => Some(Unfit::NotAfterExpiry),
+            Purpose::Renew | Purpose::RenewExpired if claims.disable_renewal == Some(true) => {
+                Some(UnfitReason::NoRenewal)
+            }
+            Purpose::RenewExpired if claims.allow_renewal_after_expiry != Some(true) => {
+                Some(UnfitReason::NotAfterExpiry)
+            }
             Purpose::IssueWithKey
             | Purpose::IssueWithX5c
             | Purpose::SignIn
@@ -236,7 +240,7 @@ impl fmt::Display for Provisioner {
     }
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for UnfitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Type => f.write_str("it is of another type"),
@@ -270,13 +274,13 @@ pub(super) fn list(labels: &[Label]) -> String {
 
 /// Why no provisioner was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotChosen {
+pub enum ChoiceError {
     /// There is none of that name; these would serve.
     Unknown(String, Vec<Label>),
     /// The named one does not serve.
-    Unfit(Label, Unfit),
+    Unfit(Label, UnfitReason),
     /// None of the right type serves; those of the right type, with the reason.
-    None(Vec<(Label, Unfit)>),
+    None(Vec<(Label, UnfitReason)>),
     /// More than one would serve.
     Several(Vec<Label>),
 }
@@ -290,7 +294,7 @@ pub fn choose<'a>(
     provisioners: &'a [Provisioner],
     purpose: Purpose,
     named: Option<&str>,
-) -> Result<&'a Provisioner, NotChosen> {
+) -> Result<&'a Provisioner, ChoiceError> {
     let fit: Vec<&Provisioner> =
         provisioners.iter().filter(|provisioner| provisioner.unfit(purpose).is_none()).collect();
     let labels = |found: &[&Provisioner]| found.iter().map(|found| found.label()).collect();
@@ -298,25 +302,27 @@ pub fn choose<'a>(
         let same_name: Vec<&Provisioner> = provisioners.iter().filter(|found| found.name == named).collect();
         return match (same_name.iter().find(|found| found.unfit(purpose).is_none()), same_name.first()) {
             (Some(found), _) => Ok(found),
-            (None, Some(found)) => Err(NotChosen::Unfit(found.label(), found.unfit(purpose).unwrap_or(Unfit::Type))),
-            (None, None) => Err(NotChosen::Unknown(neutral(named), labels(&fit))),
+            (None, Some(found)) => {
+                Err(ChoiceError::Unfit(found.label(), found.unfit(purpose).unwrap_or(UnfitReason::Type)))
+            }
+            (None, None) => Err(ChoiceError::Unknown(neutral(named), labels(&fit))),
         };
     }
     match (fit.as_slice(), purpose.serves()) {
         ([only], _) => Ok(only),
         ([first, ..], Type::SshPop) => Ok(first),
-        ([], wanted) => Err(NotChosen::None(
+        ([], wanted) => Err(ChoiceError::None(
             provisioners
                 .iter()
                 .filter(|found| found.of_type() == wanted)
                 .filter_map(|found| Some((found.label(), found.unfit(purpose)?)))
                 .collect(),
         )),
-        (several, _) => Err(NotChosen::Several(labels(several))),
+        (several, _) => Err(ChoiceError::Several(labels(several))),
     }
 }
 
-impl NotChosen {
+impl ChoiceError {
     /// The cause, in words.
     #[must_use]
     pub fn cause(&self, purpose: Purpose) -> String {

@@ -4,14 +4,14 @@
 use super::{
     StepAuthority, credential,
     inspection::NAME_RENEWER,
-    provisioner::{NotChosen, Provisioner, Purpose, choose},
+    provisioner::{ChoiceError, Provisioner, Purpose, choose},
 };
 use crate::ca::{CaError, CertificateAuthority as _};
 
 /// Why there is no provisioner that renews.
-pub(super) enum NoRenewer {
+pub(super) enum RenewerError {
     /// The CA's list has none.
-    NotChosen(NotChosen),
+    NotChosen(ChoiceError),
     /// The list cannot be had, and none is configured.
     Hidden(CaError),
 }
@@ -22,17 +22,17 @@ impl StepAuthority {
         &'a self,
         purpose: Purpose,
         shown: Option<&'a [Provisioner]>,
-    ) -> Result<&'a str, NoRenewer> {
+    ) -> Result<&'a str, RenewerError> {
         let configured = self.settings.renewal_provisioner.as_deref();
         let Some(list) = shown else {
             return configured.ok_or_else(|| {
-                NoRenewer::Hidden(self.provisioners().err().unwrap_or_else(|| self.unknown_renewer(String::new())))
+                RenewerError::Hidden(self.provisioners().err().unwrap_or_else(|| self.unknown_renewer(String::new())))
             });
         };
         let still = configured.filter(|name| choose(list, purpose, Some(name)).is_ok());
         match still {
             Some(name) => Ok(name),
-            None => choose(list, purpose, None).map(Provisioner::name).map_err(NoRenewer::NotChosen),
+            None => choose(list, purpose, None).map(Provisioner::name).map_err(RenewerError::NotChosen),
         }
     }
 
@@ -60,11 +60,11 @@ impl StepAuthority {
 
     fn found_renewer(&self, purpose: Purpose) -> Result<&str, CaError> {
         self.renewer(purpose, self.shown_provisioners()?).map_err(|why| match why {
-            NoRenewer::NotChosen(why) => credential::not_chosen(&self.describe(), &why, purpose),
-            NoRenewer::Hidden(CaError::Refused { cause, .. } | CaError::Unreachable { cause, .. }) => {
+            RenewerError::NotChosen(why) => credential::not_chosen(&self.describe(), &why, purpose),
+            RenewerError::Hidden(CaError::Refused { cause, .. } | CaError::Unreachable { cause, .. }) => {
                 self.unknown_renewer(cause)
             }
-            NoRenewer::Hidden(other) => other,
+            RenewerError::Hidden(other) => other,
         })
     }
 

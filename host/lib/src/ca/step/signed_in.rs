@@ -6,10 +6,10 @@ use super::{
     credential,
     diagnosis::{self, Task},
     identity::IdToken,
-    provisioner::{NotChosen, Oidc, Provisioner, Purpose, Type, choose},
+    provisioner::{ChoiceError, Oidc, Provisioner, Purpose, Type, choose},
     token::Token,
 };
-use crate::ca::{CertificateAuthority as _, IssueRequest, Kind, Wrong, now, verify};
+use crate::ca::{CertificateAuthority as _, CertificateFault, IssueRequest, Kind, now, verify};
 
 /// A provisioner with its single sign-on.
 #[derive(Clone, Debug)]
@@ -22,13 +22,13 @@ pub struct SignIn {
 
 /// Why there is no certificate, and whether another ID token may get one.
 #[derive(Debug)]
-pub struct NotSignedIn {
+pub struct SignInError {
     pub error: CaError,
     /// The CA refused the token, and nothing is seen that is wrong with it: it may have been restarted since.
     pub is_unexplained: bool,
 }
 
-impl From<CaError> for NotSignedIn {
+impl From<CaError> for SignInError {
     fn from(error: CaError) -> Self {
         Self { error, is_unexplained: false }
     }
@@ -52,7 +52,7 @@ impl StepAuthority {
             return Ok(None);
         }
         let chosen = choose(list, Purpose::SignIn, named)
-            .map_err(|why: NotChosen| credential::not_chosen(&self.describe(), &why, Purpose::SignIn))?;
+            .map_err(|why: ChoiceError| credential::not_chosen(&self.describe(), &why, Purpose::SignIn))?;
         let oidc = chosen.oidc().transpose().map_err(|why| CaError::Refused {
             ca: self.describe(),
             cause: format!("its provisioner {chosen} cannot be understood: {why}"),
@@ -119,7 +119,7 @@ impl StepAuthority {
         request: &IssueRequest,
         token: &IdToken,
         sign_in: &SignIn,
-    ) -> Result<Certificate, NotSignedIn> {
+    ) -> Result<Certificate, SignInError> {
         self.clock()?;
         let body = SignRequest::new(token.token().as_str(), request).map_err(|error| {
             credential::unusable(format!("the key to certify cannot be encoded: {error}"), "use another key")
@@ -132,7 +132,7 @@ impl StepAuthority {
         })?;
         match verify::check_but_names(&certificate, request, self.ssh_roots()?.of(request.kind), now()) {
             Ok(()) => Ok(certificate),
-            Err(Wrong::NoPrincipals) if token.email().is_none() => {
+            Err(CertificateFault::NoPrincipals) if token.email().is_none() => {
                 let (cause, next) = token.without_email(&sign_in.oidc);
                 Err(refused(
                     format!("the certificate that it gave has no names, and Warded threw it away: {cause}"),
@@ -144,10 +144,10 @@ impl StepAuthority {
         }
     }
 
-    fn not_signed_in(&self, failure: &Failure, doing: Task<'_>) -> NotSignedIn {
+    fn not_signed_in(&self, failure: &Failure, doing: Task<'_>) -> SignInError {
         let is_unexplained =
             failure.status() == Some(401) && !self.knowing(|known| diagnosis::is_certain(failure, doing, known));
-        NotSignedIn { error: self.diagnosed(failure, doing), is_unexplained }
+        SignInError { error: self.diagnosed(failure, doing), is_unexplained }
     }
 
     /// A connection to the servers of the single sign-on.

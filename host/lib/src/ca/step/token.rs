@@ -80,14 +80,14 @@ impl Use {
 
 /// What certificate a token is for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct CertificateSpec<'a> {
     /// Host or user.
     pub kind: Kind,
     pub key_id: &'a str,
     pub principals: &'a Principals,
 }
 
-impl<'a> From<&'a IssueRequest> for Wanted<'a> {
+impl<'a> From<&'a IssueRequest> for CertificateSpec<'a> {
     fn from(request: &'a IssueRequest) -> Self {
         Self { kind: request.kind, key_id: &request.key_id, principals: &request.principals }
     }
@@ -105,7 +105,7 @@ pub struct Claims<'a> {
     /// The key ID, or the serial number.
     pub subject: &'a str,
     /// What certificate it is for; none for what copies another.
-    pub wanted: Option<Wanted<'a>>,
+    pub wanted: Option<CertificateSpec<'a>>,
     /// Seconds since 1970.
     pub now: u64,
     /// For how many seconds.
@@ -273,7 +273,7 @@ mod tests {
             key_id: "web1".to_owned(),
         };
         let (ca, root): (CaUrl, _) = ("ca.example.org:9000".parse().unwrap(), Fingerprint::of(b"root"));
-        let wanted = Wanted::from(&request);
+        let wanted = CertificateSpec::from(&request);
         let claims = |purpose, wanted| Claims {
             ca: &ca,
             root: &root,

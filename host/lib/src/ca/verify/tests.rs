@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Signer, key, options of `ssh-keygen`, and what must be found wrong.
-type Case<'a> = (&'a str, &'a str, &'a [&'a str], &'a dyn Fn(&Wrong) -> bool);
+type Case<'a> = (&'a str, &'a str, &'a [&'a str], &'a dyn Fn(&CertificateFault) -> bool);
 
 fn request(key: &PublicKey, principals: &[&str]) -> IssueRequest {
     let principals = Principals::parse(Kind::Host, principals).unwrap();
@@ -38,32 +38,34 @@ fn whatever_is_wrong_is_named() {
         let day = ["-V", "-1m:+1d"];
         let table: [Case; 12] = [
             ("ca", "other", &["-h", "-n", "web1", day[0], day[1]], &|wrong| {
-                *wrong == Wrong::OtherKey(fingerprint(&other))
+                *wrong == CertificateFault::OtherKey(fingerprint(&other))
             }),
-            ("ca", "key", &["-n", "web1", day[0], day[1]], &|wrong| *wrong == Wrong::OtherKind(Kind::User)),
-            ("ca", "key", &["-h", day[0], day[1]], &|wrong| *wrong == Wrong::NoPrincipals),
+            ("ca", "key", &["-n", "web1", day[0], day[1]], &|wrong| *wrong == CertificateFault::OtherKind(Kind::User)),
+            ("ca", "key", &["-h", day[0], day[1]], &|wrong| *wrong == CertificateFault::NoPrincipals),
             ("ca", "key", &["-h", "-n", "web1,web2", day[0], day[1]], &|wrong| {
-                *wrong == Wrong::ExtraPrincipal("web2".into())
+                *wrong == CertificateFault::ExtraPrincipal("web2".into())
             }),
             ("ca", "key", &["-h", "-n", "web2", day[0], day[1]], &|wrong| {
-                *wrong == Wrong::MissingPrincipal("web1".into())
+                *wrong == CertificateFault::MissingPrincipal("web1".into())
             }),
             ("ca", "key", &["-h", "-n", "WEB1", day[0], day[1]], &|wrong| {
-                *wrong == Wrong::MissingPrincipal("web1".into())
+                *wrong == CertificateFault::MissingPrincipal("web1".into())
             }),
             ("other", "key", &["-h", "-n", "web1", day[0], day[1]], &|wrong| {
-                *wrong == Wrong::UnknownSigner(fingerprint(&other))
+                *wrong == CertificateFault::UnknownSigner(fingerprint(&other))
             }),
             ("ca", "key", &["-h", "-n", "web1", "-V", "20200101:20200201"], &|wrong| {
-                matches!(wrong, Wrong::Expired(_))
+                matches!(wrong, CertificateFault::Expired(_))
             }),
-            ("ca", "key", &["-h", "-n", "web1", "-V", "+1h:+1d"], &|wrong| matches!(wrong, Wrong::NotYetValid(_))),
-            ("ca", "key", &["-h", "-n", "web1"], &|wrong| *wrong == Wrong::NoEnd),
+            ("ca", "key", &["-h", "-n", "web1", "-V", "+1h:+1d"], &|wrong| {
+                matches!(wrong, CertificateFault::NotYetValid(_))
+            }),
+            ("ca", "key", &["-h", "-n", "web1"], &|wrong| *wrong == CertificateFault::NoEnd),
             ("ca", "key", &["-h", "-n", "web1", "-O", "critical:force-command=id", day[0], day[1]], &|wrong| {
-                *wrong == Wrong::CriticalOption("force-command".into())
+                *wrong == CertificateFault::CriticalOption("force-command".into())
             }),
             ("ca", "key", &["-h", "-n", "web1", "-O", "critical:x@y=z", day[0], day[1]], &|wrong| {
-                *wrong == Wrong::CriticalOption("x@y".into())
+                *wrong == CertificateFault::CriticalOption("x@y".into())
             }),
         ];
         for (ca, name, options, expected) in table {
@@ -89,7 +91,7 @@ fn a_sha_1_signature_is_refused_by_name() {
     let real = workshop.certify("ca", "key", &[&host[..], &["-t", "ssh-rsa"]].concat());
     for certificate in [renamed, real] {
         let wrong = check(&certificate, &request(&key, &["web1"]), std::slice::from_ref(&root), now()).unwrap_err();
-        assert_eq!(wrong, Wrong::WeakSignature("ssh-rsa (SHA-1)".to_owned()));
+        assert_eq!(wrong, CertificateFault::WeakSignature("ssh-rsa (SHA-1)".to_owned()));
         assert_eq!(problem(&certificate, Kind::Host, std::slice::from_ref(&key), now()), Some(wrong));
     }
 }
@@ -128,7 +130,7 @@ fn no_byte_of_a_certificate_can_be_changed() {
                 Ok(changed) => {
                     let wrong = check(&changed, &request, std::slice::from_ref(&root), now()).unwrap_err();
                     if at >= signed(&good).len() + 30 {
-                        assert_eq!(wrong, Wrong::BadSignature, "byte {at}");
+                        assert_eq!(wrong, CertificateFault::BadSignature, "byte {at}");
                     }
                 }
             }
@@ -151,7 +153,7 @@ fn user_certificates_may_have_the_options_that_sshd_knows() {
     };
     for (option, result) in [
         ("source-address=10.0.0.0/8", Ok(())),
-        ("critical:new@example=1", Err(Wrong::CriticalOption("new@example".to_owned()))),
+        ("critical:new@example=1", Err(CertificateFault::CriticalOption("new@example".to_owned()))),
     ] {
         let certificate = workshop.certify("ca", "key", &["-n", "jane", "-V", "-1m:+1d", "-O", option]);
         assert_eq!(check(&certificate, &request, std::slice::from_ref(&root), now()), result);
@@ -165,14 +167,20 @@ fn what_is_on_a_machine_is_judged_without_its_ca() {
     let (key, other) = (workshop.key("key", TYPES[0]), workshop.key("other", TYPES[1]));
     let good = workshop.certify("ca", "key", &["-h", "-n", "web1", "-V", "-1m:+1d"]);
     assert_eq!(problem(&good, Kind::Host, &[other.clone(), key.clone()], now()), None);
-    assert!(matches!(problem(&good, Kind::Host, &[other], now()), Some(Wrong::OtherKey(_))));
-    assert!(matches!(problem(&good, Kind::Host, std::slice::from_ref(&key), now() + 90_000), Some(Wrong::Expired(_))));
+    assert!(matches!(problem(&good, Kind::Host, &[other], now()), Some(CertificateFault::OtherKey(_))));
+    assert!(matches!(
+        problem(&good, Kind::Host, std::slice::from_ref(&key), now() + 90_000),
+        Some(CertificateFault::Expired(_))
+    ));
     let forever = workshop.certify("ca", "key", &["-h", "-n", "web1"]);
     assert_eq!(problem(&forever, Kind::Host, &[key], now()), None, "it works, however unwise");
 }
 
 #[test]
 fn moments_are_shown_as_people_read_them() {
-    assert_eq!(Wrong::Expired(1_577_836_800).to_string(), "it expired at 2020-01-01 00:00 UTC");
-    assert_eq!(Wrong::NotYetValid(u64::MAX).to_string(), "it holds only from second 18446744073709551615 on");
+    assert_eq!(CertificateFault::Expired(1_577_836_800).to_string(), "it expired at 2020-01-01 00:00 UTC");
+    assert_eq!(
+        CertificateFault::NotYetValid(u64::MAX).to_string(),
+        "it holds only from second 18446744073709551615 on"
+    );
 }

@@ -33,7 +33,7 @@ pub struct Guest<'a> {
 
 /// How the host keys were proved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Way {
+pub enum ProofMethod {
     /// All in one session.
     #[default]
     Session,
@@ -41,7 +41,7 @@ pub enum Way {
     Connections,
 }
 
-impl Way {
+impl ProofMethod {
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -61,14 +61,14 @@ pub fn ask(
     client: &Client,
     guest: Guest<'_>,
     questions: &[Question<'_>],
-) -> Result<(Vec<Transcript>, Way)> {
+) -> Result<(Vec<Transcript>, ProofMethod)> {
     let mut answers = vec![None; questions.len()];
     if questions.len() > 1 && guest.key.is_some() {
         in_session(bench, guest, questions, &mut answers)?;
     }
     let open: Vec<usize> =
         answers.iter().enumerate().filter_map(|(index, answer)| answer.is_none().then_some(index)).collect();
-    let way = if open.is_empty() { Way::Session } else { Way::Connections };
+    let way = if open.is_empty() { ProofMethod::Session } else { ProofMethod::Connections };
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     let work = || {

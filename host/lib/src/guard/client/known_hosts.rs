@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// What a client knows of a server.
 #[derive(Clone, Copy, Debug)]
-pub enum Knows<'a> {
+pub enum ClientKnowledge<'a> {
     /// Nothing: it learns the key and goes no further.
     Nothing,
     /// These plain host keys.
@@ -19,16 +19,16 @@ pub enum Knows<'a> {
     Authorities(&'a [PublicKey]),
 }
 
-impl Knows<'_> {
+impl ClientKnowledge<'_> {
     /// Writes it as a known_hosts file for any name; `number` names the file.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write(self, scratch: &Scratch, number: usize) -> Result<PathBuf> {
         let (marker, keys) = match self {
-            Knows::Nothing => return Ok("/dev/null".into()),
-            Knows::Keys(keys) => ("", keys),
-            Knows::Authorities(keys) => ("@cert-authority ", keys),
+            ClientKnowledge::Nothing => return Ok("/dev/null".into()),
+            ClientKnowledge::Keys(keys) => ("", keys),
+            ClientKnowledge::Authorities(keys) => ("@cert-authority ", keys),
         };
         let mut text = String::new();
         for key in keys {
@@ -110,9 +110,9 @@ mod tests {
         let (key, _) = crate::machine::sshd::host_key::throw_away().unwrap();
         let mut key = key.public_key().clone();
         key.set_comment("a\nb");
-        let path = Knows::Authorities(&[key.clone()]).write(&scratch, 1).unwrap();
+        let path = ClientKnowledge::Authorities(&[key.clone()]).write(&scratch, 1).unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.starts_with("@cert-authority * ssh-ed25519 AAAA") && text.lines().count() == 1, "{text}");
-        assert_eq!(Knows::Nothing.write(&scratch, 2).unwrap(), PathBuf::from("/dev/null"));
+        assert_eq!(ClientKnowledge::Nothing.write(&scratch, 2).unwrap(), PathBuf::from("/dev/null"));
     }
 }

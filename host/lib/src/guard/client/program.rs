@@ -1,6 +1,6 @@
 //! One exchange of the machine's own `ssh` program with an sshd: over a pipe, or over the network.
 
-use super::{LIMIT, known_hosts::Knows, transcript::Transcript};
+use super::{LIMIT, known_hosts::ClientKnowledge, transcript::Transcript};
 use crate::{
     error::{Error, Result},
     machine::{exec, scratch::Scratch, sshd::effective},
@@ -40,7 +40,7 @@ pub enum Route {
 #[derive(Clone, Debug)]
 pub struct Attempt<'a> {
     /// What the client knows of the server beforehand.
-    pub knows: Knows<'a>,
+    pub knows: ClientKnowledge<'a>,
     /// The host key algorithms it takes.
     pub algorithms: String,
     /// The name under which it looks the server up: a principal.

@@ -5,7 +5,7 @@ use crate::text;
 
 /// The certificate that a server presented, as the client tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SeenCertificate {
+pub struct PresentedCertificate {
     /// Its own type: `ssh-ed25519-cert-v01@openssh.com`.
     pub algorithm: String,
     /// The fingerprint of the host key that it is for.
@@ -43,7 +43,7 @@ pub struct Transcript {
     /// Type and fingerprint of the key that it presented.
     pub key: Option<(String, String)>,
     /// The certificate that it presented.
-    pub certificate: Option<SeenCertificate>,
+    pub certificate: Option<PresentedCertificate>,
     /// Whether the client accepted the certificate, rather than a plain key.
     pub by_certificate: bool,
     /// What was said otherwise, by either side.
@@ -124,13 +124,13 @@ impl Transcript {
 
 /// `ssh-ed25519-cert-v01@openssh.com SHA256:…, serial 7 ID "x" CA ssh-ed25519 SHA256:… valid …`.
 /// The key ID is the CA's free text, so what stands after it is looked for from the end.
-fn certificate(rest: &str) -> Option<SeenCertificate> {
+fn certificate(rest: &str) -> Option<PresentedCertificate> {
     let (key, rest) = rest.split_once(", serial ")?;
     let (algorithm, key) = key.split_once(' ')?;
     let (serial, rest) = rest.split_once(" ID \"")?;
     let (key_id, rest) = rest.rsplit_once("\" CA ")?;
     let (signer, _validity) = rest.split_once(' ')?.1.split_once(' ')?;
-    Some(SeenCertificate {
+    Some(PresentedCertificate {
         algorithm: algorithm.to_owned(),
         key: key.to_owned(),
         serial: serial.parse().ok()?,

@@ -2,8 +2,8 @@
 
 use super::{
     Question,
-    known_hosts::Knows,
-    transcript::{End, SeenCertificate, Transcript},
+    known_hosts::ClientKnowledge,
+    transcript::{End, PresentedCertificate, Transcript},
 };
 use crate::{
     guard::config::files,
@@ -24,11 +24,11 @@ pub(super) fn judge(proved: &HostKey, offer: Vec<String>, question: &Question<'_
     if proved.certificate().is_none() {
         seen.key = Some((proved.algorithm.kind.key_type().to_owned(), print(&proved.key)));
         match question.knows {
-            Knows::Keys(known) if known.iter().any(|key| key.key_data() == proved.key.key_data()) => {
+            ClientKnowledge::Keys(known) if known.iter().any(|key| key.key_data() == proved.key.key_data()) => {
                 seen.end = End::NotLoggedIn;
             }
-            Knows::Keys(_) => seen.words.push("it is another key than the client knows".to_owned()),
-            Knows::Nothing | Knows::Authorities(_) => {}
+            ClientKnowledge::Keys(_) => seen.words.push("it is another key than the client knows".to_owned()),
+            ClientKnowledge::Nothing | ClientKnowledge::Authorities(_) => {}
         }
         return seen;
     }
@@ -52,7 +52,7 @@ pub(super) fn judge(proved: &HostKey, offer: Vec<String>, question: &Question<'_
 
 /// Why a client would not take a certificate; without words where it knows no authority.
 fn refusal(certificate: &Certificate, key: &PublicKey, question: &Question<'_>, now: u64) -> Option<Vec<String>> {
-    let Knows::Authorities(authorities) = question.knows else { return Some(Vec::new()) };
+    let ClientKnowledge::Authorities(authorities) = question.knows else { return Some(Vec::new()) };
     let signer = certificate.signature_key();
     if !authorities.iter().any(|known| known.key_data() == signer) {
         return Some(vec![format!(
@@ -70,8 +70,8 @@ fn refusal(certificate: &Certificate, key: &PublicKey, question: &Question<'_>, 
     None
 }
 
-fn described(certificate: &Certificate, algorithm: HostKeyAlgorithm) -> SeenCertificate {
-    SeenCertificate {
+fn described(certificate: &Certificate, algorithm: HostKeyAlgorithm) -> PresentedCertificate {
+    PresentedCertificate {
         algorithm: algorithm.blob_type().to_owned(),
         key: certificate.public_key().fingerprint(HashAlg::Sha256).to_string(),
         serial: certificate.serial(),
@@ -109,12 +109,12 @@ mod tests {
         let [ca, other, host] = [(); 3].map(|()| host_key::throw_away().unwrap().0);
         let (known, host_public) = ([ca.public_key().clone()], host.public_key().clone());
         let question = |knows| Question { knows, key_type: "ssh-ed25519", certificate: true, name: "a.example" };
-        let authorities = Knows::Authorities(&known);
+        let authorities = ClientKnowledge::Authorities(&known);
         for (proved, knows, end, said) in [
             (certificate(&ca, &host_public, CertType::Host, "a.example", NOW + 60), authorities, End::NotLoggedIn, ""),
             (
                 certificate(&ca, &host_public, CertType::Host, "a.example", NOW + 60),
-                Knows::Nothing,
+                ClientKnowledge::Nothing,
                 End::HostKeyRefused,
                 "",
             ),
@@ -160,9 +160,9 @@ mod tests {
             blob: host_public.to_bytes().unwrap(),
         };
         for (knows, end) in [
-            (Knows::Keys(std::slice::from_ref(&host_public)), End::NotLoggedIn),
-            (Knows::Keys(&known), End::HostKeyRefused),
-            (Knows::Nothing, End::HostKeyRefused),
+            (ClientKnowledge::Keys(std::slice::from_ref(&host_public)), End::NotLoggedIn),
+            (ClientKnowledge::Keys(&known), End::HostKeyRefused),
+            (ClientKnowledge::Nothing, End::HostKeyRefused),
         ] {
             let seen = judge(&plain, Vec::new(), &question(knows), NOW);
             assert_eq!((seen.end, seen.by_certificate), (end, false));

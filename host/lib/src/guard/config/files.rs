@@ -149,12 +149,12 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000;
 
-    struct Made {
+    struct KeyFiles {
         ca: PrivateKey,
         host: PrivateKey,
     }
 
-    impl Made {
+    impl KeyFiles {
         fn new() -> Self {
             Self { ca: host_key::throw_away().unwrap().0, host: host_key::throw_away().unwrap().0 }
         }
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_sshd_is_silent_about_is_found() {
-        let made = Made::new();
+        let made = KeyFiles::new();
         let good = made.certificate(CertType::Host, None);
         assert_eq!(made.problem(&good, NOW), "");
         assert!(made.problem(&good, NOW + 7200).starts_with("expired at 2027-01-15 09:00 UTC"));
@@ -186,7 +186,7 @@ mod tests {
         assert!(made.problem(&good, NOW + 3600).starts_with("expired at 2027-01-15 09:00 UTC"));
         // Of an sshd whose host keys are not known, nothing is said about them.
         assert_eq!(host_certificate(&Ok(good.clone()), &[], NOW), Ok(()));
-        assert!(Made::new().problem(&good, NOW).contains("none of sshd's host keys"));
+        assert!(KeyFiles::new().problem(&good, NOW).contains("none of sshd's host keys"));
         let user = made.certificate(CertType::User, None);
         assert!(made.problem(&user, NOW).starts_with("is a user certificate"));
         let bound = made.certificate(CertType::Host, Some("x"));
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn lists_of_keys_are_read() {
-        let key = Made::new().ca.public_key().to_openssh().unwrap();
+        let key = KeyFiles::new().ca.public_key().to_openssh().unwrap();
         let missing = || Err(std::io::ErrorKind::NotFound.into());
         let krl = [&b"SSHKRL\n\0\x00\x00\x00\x01"[..], &[0; 32]].concat();
         let garbage = [&krl[..], b"\x01\x00\x00\x00\x07garbage"].concat();
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn what_has_only_expired_is_told_from_what_was_never_good() {
-        let made = Made::new();
+        let made = KeyFiles::new();
         let (good, bound) = (made.certificate(CertType::Host, None), made.certificate(CertType::Host, Some("x")));
         let effective = Effective::parse("hostcertificate /good\nhostcertificate /bound\nhostcertificate /gone\n");
         let staged = [("/good".into(), Some(good)), ("/bound".into(), Some(bound)), ("/gone".into(), None)].into();
@@ -282,7 +282,7 @@ mod tests {
     fn only_named_files_count() {
         let effective =
             Effective::parse("trustedusercakeys none\nrevokedkeys /no/such/list\nhostcertificate /no/such-cert.pub\n");
-        let found = problems(&effective, Overlay(&crate::machine::sshd::tree::Staged::new()), &[], NOW);
+        let found = problems(&effective, Overlay(&crate::machine::sshd::tree::StagedFiles::new()), &[], NOW);
         assert_eq!(found.len(), 2);
         assert!(found[1].starts_with("the list of revoked keys /no/such/list cannot be read"), "{found:?}");
     }

@@ -12,7 +12,7 @@ const SHORTEST_MODULUS: usize = 1024;
 
 /// The kinds of keys that a revocation list revokes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Revokes {
+pub enum RevocationScope {
     /// Certificates, and nothing else.
     Certificates,
     /// Keys, plain ones too.
@@ -23,12 +23,12 @@ pub enum Revokes {
 ///
 /// # Errors
 /// Why sshd would not load it, as the rest of a sentence.
-pub fn read(list: &[u8]) -> Result<Revokes, String> {
+pub fn read(list: &[u8]) -> Result<RevocationScope, String> {
     let list = Krl::parse(list).map_err(|fault| fault.to_string())?;
     if !list.authorities().all(is_key) {
         return Err("is damaged: a CA's key in it is none that sshd can read".to_owned());
     }
-    Ok(if list.revokes_keys() { Revokes::Keys } else { Revokes::Certificates })
+    Ok(if list.revokes_keys() { RevocationScope::Keys } else { RevocationScope::Certificates })
 }
 
 /// Whether sshd can read a public key: as its bytes, not as a certificate.
@@ -190,7 +190,7 @@ mod tests {
             let mut list = Krl::default();
             assert!(list.revoke(&ca, &[7]));
             compare(&workshop, what, &list.to_bytes(), is_fine);
-            assert_eq!(read(&list.to_bytes()).ok(), is_fine.then_some(Revokes::Certificates), "{what}");
+            assert_eq!(read(&list.to_bytes()).ok(), is_fine.then_some(RevocationScope::Certificates), "{what}");
         }
     }
 }

@@ -5,11 +5,11 @@
 
 use super::{
     keywords::MayChange,
-    krl::{self, Revokes},
+    krl::{self, RevocationScope},
 };
 use crate::{
     error::{Error, Result},
-    machine::sshd::tree::{Overlay, Staged},
+    machine::sshd::tree::{Overlay, StagedFiles},
 };
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// Refused: the first such list.
-pub fn refuse_lists(staged: &Staged, named: &[String], granted: MayChange<'_>) -> Result<()> {
+pub fn refuse_lists(staged: &StagedFiles, named: &[String], granted: MayChange<'_>) -> Result<()> {
     if matches!(granted, MayChange::Any) {
         return Ok(());
     }
@@ -31,12 +31,12 @@ pub fn refuse_lists(staged: &Staged, named: &[String], granted: MayChange<'_>) -
                 named.contains(&path.as_path()).then(|| "is a list of plain keys".to_owned())
             }
             Err(why) => Some(why),
-            Ok(Revokes::Keys) => Some("revokes plain keys, and not only certificates".to_owned()),
-            Ok(Revokes::Certificates) => None,
+            Ok(RevocationScope::Keys) => Some("revokes plain keys, and not only certificates".to_owned()),
+            Ok(RevocationScope::Certificates) => None,
         };
         if let Some(wrong) = wrong {
             return Err(Error::refused(format!("the list of revoked keys {} is not put in place", path.display()))
-                .cause(format!("it {wrong}: somebody who needs no certificate today could be locked out by it")));
+                .cause(format!("it {wrong}: it could lock out a user who needs no certificate today")));
         }
     }
     Ok(())
@@ -63,7 +63,7 @@ mod tests {
         let keys = list(&format!("serial: 7\nkey: {key}"), "keys");
         let prints = list(&format!("sha256: {key}"), "prints");
         let refused = |path: &str, contents: Option<&[u8]>, granted| {
-            let staged: Staged = [(path.into(), contents.map(<[u8]>::to_vec))].into();
+            let staged: StagedFiles = [(path.into(), contents.map(<[u8]>::to_vec))].into();
             refuse_lists(&staged, &["/list".to_owned()], granted).err().map(|error| error.to_string())
         };
         let only = MayChange::Only(&[]);
@@ -94,7 +94,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let at = scratch.path().canonicalize().unwrap();
         std::os::unix::fs::symlink("real", at.join("link")).unwrap();
-        let staged: Staged = [(at.join("real"), Some(b"ssh-ed25519 AAAA\n".to_vec()))].into();
+        let staged: StagedFiles = [(at.join("real"), Some(b"ssh-ed25519 AAAA\n".to_vec()))].into();
         let refused =
             |name: &str| refuse_lists(&staged, &[at.join(name).display().to_string()], MayChange::Only(&[])).is_err();
         assert_eq!(["real", "link", "other"].map(refused), [true, true, false]);

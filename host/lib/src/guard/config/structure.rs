@@ -14,7 +14,7 @@ use crate::{
         sshd::{
             self, ConfigReading,
             reading::Setting as ReadLine,
-            tree::{ConfigFile, Line, Overlay, Staged, Tree, identity},
+            tree::{ConfigFile, Line, Overlay, StagedFiles, Tree, identity},
         },
     },
     text::neutral,
@@ -44,12 +44,12 @@ pub struct Difference {
     /// Their keywords, in lower case.
     pub keywords: BTreeSet<String>,
     /// What is wrong with the first that may not come or go.
-    wrong: Option<Wrong>,
+    wrong: Option<LineRefusal>,
 }
 
 /// Why a line may not come or go: its place, and the rest of a sentence.
 #[derive(Debug)]
-enum Wrong {
+enum LineRefusal {
     NotGranted {
         what: String,
         next: &'static str,
@@ -106,10 +106,9 @@ pub fn difference(
                     continue;
                 }
                 let ends_blocks = line.directive.is_match_all() && end.has(line) && !is_mixed;
-                difference.wrong = (!ends_blocks)
-                    .then(|| wrong(line, verb, &new, granted))
-                    .flatten()
-                    .or_else(|| (verb == REMOVES && is_foreign(line)).then(|| Wrong::Foreign(described(line, verb))));
+                difference.wrong = (!ends_blocks).then(|| wrong(line, verb, &new, granted)).flatten().or_else(|| {
+                    (verb == REMOVES && is_foreign(line)).then(|| LineRefusal::Foreign(described(line, verb)))
+                });
             }
         }
     }
@@ -138,17 +137,17 @@ impl<'a> OwnEnd<'a> {
 }
 
 /// What is wrong with a line that comes or goes.
-fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>) -> Option<Wrong> {
+fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>) -> Option<LineRefusal> {
     let keyword = line.directive.keyword.as_str();
     let what = described(line, verb);
     if NEVER.contains(&keyword) || !granted.has(keyword) {
-        return Some(Wrong::NotGranted { what: format!("{what}, which is not granted"), next: ASK });
+        return Some(LineRefusal::NotGranted { what: format!("{what}, which is not granted"), next: ASK });
     }
     if let Some(condition) = line.within.first() {
         let what = format!("{what}, which holds only below `{}`", neutral(condition));
         let next =
             "move that `Match` below the Include of this file, or to the end of the main file; then run this again";
-        return Some(Wrong::NotGranted { what, next });
+        return Some(LineRefusal::NotGranted { what, next });
     }
     let by_name = |one: &&Line<'_>| {
         one.directive.is_conditional()
@@ -160,7 +159,7 @@ fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>
         let place = format!("{} line {}", other.file.display(), other.number);
         let what = format!("{what}, which decides for whom `{}` ({place}) holds", neutral(&other.directive.normal()));
         let next = "name addresses in that `Match`, or set UseDNS yourself, once you know whom it then holds for";
-        return Some(Wrong::NotGranted { what, next });
+        return Some(LineRefusal::NotGranted { what, next });
     }
     None
 }
@@ -180,8 +179,8 @@ impl Difference {
     pub fn refuse(&self, granted: MayChange<'_>) -> Result<()> {
         let refused = match &self.wrong {
             None => return Ok(()),
-            Some(Wrong::NotGranted { what, next }) => Error::refused(what.clone()).cause(granted.described()).next(*next),
-            Some(Wrong::Foreign(what)) => Error::refused(format!("{what}, which Warded did not write"))
+            Some(LineRefusal::NotGranted { what, next }) => Error::refused(what.clone()).cause(granted.described()).next(*next),
+            Some(LineRefusal::Foreign(what)) => Error::refused(format!("{what}, which Warded did not write"))
                 .cause("the file, or Warded's block in it, is not as a run left it: a procedure removes only its own lines")
                 .next("move that line to another file of sshd's configuration, or take it out; then run this again"),
         };
@@ -190,7 +189,7 @@ impl Difference {
 }
 
 /// The staged files that are part of a configuration among `files`.
-pub fn parts<'a, 'b>(staged: &'a Staged, files: impl IntoIterator<Item = &'b ConfigFile>) -> BTreeSet<&'a Path> {
+pub fn parts<'a, 'b>(staged: &'a StagedFiles, files: impl IntoIterator<Item = &'b ConfigFile>) -> BTreeSet<&'a Path> {
     let overlay = Overlay(staged);
     files.into_iter().filter_map(|file| overlay.staged(&file.path).map(|(key, _)| key)).collect()
 }
@@ -200,7 +199,7 @@ pub fn parts<'a, 'b>(staged: &'a Staged, files: impl IntoIterator<Item = &'b Con
 ///
 /// # Errors
 /// Refused: one is not.
-pub fn refuse_bytes(staged: &Staged, parts: &BTreeSet<&Path>, granted: MayChange<'_>) -> Result<()> {
+pub fn refuse_bytes(staged: &StagedFiles, parts: &BTreeSet<&Path>, granted: MayChange<'_>) -> Result<()> {
     let MayChange::Only(_) = granted else { return Ok(()) };
     let mut added = 0;
     for path in parts {
@@ -260,7 +259,7 @@ pub fn refuse_second_names(parts: &BTreeSet<&Path>, tree: &Tree) -> Result<()> {
 ///
 /// # Errors
 /// Refused: somebody else can.
-pub fn refuse_foreign_files(root: &Root, staged: &Staged, tree: &Tree) -> Result<()> {
+pub fn refuse_foreign_files(root: &Root, staged: &StagedFiles, tree: &Tree) -> Result<()> {
     let overlay = Overlay(staged);
     for file in tree.files.iter().skip(1).filter(|file| overlay.staged(&file.path).is_none()) {
         let Err(error) = root.program(&file.path) else { continue };
@@ -285,7 +284,7 @@ fn is_masked(root: &Root, file: &ConfigFile) -> bool {
 
 /// Which lines sshd says that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocks {
+pub enum MatchBlocks {
     /// Those outside every block.
     Shut,
     /// All, of a copy in which each `Match` is `Match all`.
@@ -296,7 +295,7 @@ pub enum Blocks {
 ///
 /// # Errors
 /// Refused: both differ; with the first place.
-pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: Blocks) -> Result<()> {
+pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: MatchBlocks) -> Result<()> {
     let refused = |what: String| {
         Error::refused("sshd reads its configuration otherwise than Warded does")
             .cause(what)
@@ -328,7 +327,7 @@ pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: Blocks) -> R
         let is_it = |setting: &ReadLine| {
             line.file == setting.file && line.number == setting.line && line.directive.keyword == setting.keyword
         };
-        if !line.within.is_empty() && blocks == Blocks::Shut {
+        if !line.within.is_empty() && blocks == MatchBlocks::Shut {
             let is_shown =
                 || line.within.iter().all(|one| asks_for_version(one)) && settings.peek().is_some_and(|one| is_it(one));
             if !*by_version.entry(&line.within).or_insert_with(is_shown) {

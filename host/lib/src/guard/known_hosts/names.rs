@@ -6,7 +6,7 @@ use crate::{
     guard::client::known_hosts::line_of,
     machine::{
         ssh::{Host, Ssh},
-        sshd::tree::{Overlay, Staged},
+        sshd::tree::{Overlay, StagedFiles},
     },
 };
 use ssh_key::PublicKey;
@@ -25,7 +25,7 @@ pub struct AuthorityLine {
 
 /// The lines of ssh's files for one CA and one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownAuthority {
     /// The name by which ssh looks the host up.
     pub name: String,
     /// All lines of that CA, for whatever names.
@@ -34,7 +34,7 @@ pub struct Known {
     pub matches: bool,
 }
 
-impl Known {
+impl KnownAuthority {
     /// Looks into the files that the ssh of this user reads for a host; none: there is no ssh.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Known {
         let mut found = Vec::new();
         for file in FILES.iter().flat_map(|keyword| settings.values(keyword)).map(PathBuf::from) {
             // What this user cannot read, ssh does not read either.
-            let Ok(contents) = Overlay(&Staged::new()).read(&file) else { continue };
+            let Ok(contents) = Overlay(&StagedFiles::new()).read(&file) else { continue };
             for (index, line) in lines(&contents).enumerate() {
                 let entry = Entry::parse(line).filter(|entry| entry.marker == Marker::Authority);
                 let Some(entry) = entry.filter(|entry| keys.iter().any(|key| entry.has_key(key))) else { continue };

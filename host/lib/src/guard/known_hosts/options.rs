@@ -1,8 +1,8 @@
 //! The options with which the real `ssh` is run for the proof, so that it trusts whom it will trust without them.
 
 use super::{
-    Change, New, host,
-    revoked::{Other, stands_in, wrapped},
+    Change, NewLine, host,
+    revoked::{RevokedKeysFile, stands_in, wrapped},
     server::reached,
 };
 use crate::{
@@ -25,7 +25,7 @@ pub(super) const COMMAND: &str = "knownhostscommand";
 /// The CA that stands in for ours, as one of the new lines has it.
 #[derive(Clone, Copy)]
 pub(super) struct StandIn<'a> {
-    pub(super) new: &'a New<'a>,
+    pub(super) new: &'a NewLine<'a>,
     /// Its public key, type and Base64.
     pub(super) key: &'a str,
     /// The file with the new line, for it.
@@ -77,8 +77,8 @@ impl Change {
             } else {
                 let copy = format!("{keyword}-{index}-{}-{}", stand_in.new.number, stand_in.tried);
                 match stands_in(&path, stand_in, &copy)? {
-                    Other::Copied(copy) => copy,
-                    Other::AsItIs => PathBuf::from(path),
+                    RevokedKeysFile::Copied(copy) => copy,
+                    RevokedKeysFile::AsItIs => PathBuf::from(path),
                 }
             };
             files.push(format!("\"{}\"", read.display()));

@@ -2,7 +2,7 @@
 //! `KnownHostsCommand` prints. The CA that stands in for it in the proof has another key, which takes its place there.
 
 use super::{
-    Change, New, keygen,
+    Change, NewLine, keygen,
     options::{COMMAND, FILES, StandIn},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     machine::{
         scratch::Scratch,
         ssh::Settings,
-        sshd::tree::{Overlay, Staged},
+        sshd::tree::{Overlay, StagedFiles},
     },
     text::neutral,
 };
@@ -31,28 +31,28 @@ done
 "#;
 
 /// Another file that ssh reads.
-pub(super) enum Other {
+pub(super) enum RevokedKeysFile {
     AsItIs,
     /// It revokes the CA's key; this copy of it revokes the stand-in's.
     Copied(PathBuf),
 }
 
 /// Another file for the stand-in. What this user cannot read, ssh does not read either.
-pub(super) fn stands_in(path: &str, stand_in: StandIn<'_>, name: &str) -> Result<Other> {
-    let Ok(contents) = Overlay(&Staged::new()).read(Path::new(path)) else { return Ok(Other::AsItIs) };
+pub(super) fn stands_in(path: &str, stand_in: StandIn<'_>, name: &str) -> Result<RevokedKeysFile> {
+    let Ok(contents) = Overlay(&StagedFiles::new()).read(Path::new(path)) else { return Ok(RevokedKeysFile::AsItIs) };
     if !lines(&contents).any(|line| revokes(line, stand_in.new).is_some()) {
-        return Ok(Other::AsItIs);
+        return Ok(RevokedKeysFile::AsItIs);
     }
     let replaced = |line: &[u8]| match revokes(line, stand_in.new) {
         Some(entry) => [b"@revoked ".as_slice(), entry.hosts, b" ", stand_in.key.as_bytes(), b"\n"].concat(),
         None => line.to_vec(),
     };
     let copy: Vec<u8> = lines(&contents).flat_map(replaced).collect();
-    stand_in.scratch.write(name, &copy, 0o600).map(Other::Copied)
+    stand_in.scratch.write(name, &copy, 0o600).map(RevokedKeysFile::Copied)
 }
 
 /// A line, where it revokes the CA's key.
-fn revokes<'a>(line: &'a [u8], new: &New<'_>) -> Option<Entry<'a>> {
+fn revokes<'a>(line: &'a [u8], new: &NewLine<'_>) -> Option<Entry<'a>> {
     Entry::parse(line).filter(|entry| entry.marker == Marker::Revoked && entry.key() == new.entry.key())
 }
 
@@ -74,7 +74,7 @@ impl Change {
     /// Refuses a line for a key that ssh takes for revoked.
     pub(super) fn refuse_revoked(
         &self,
-        new: &New<'_>,
+        new: &NewLine<'_>,
         name: &str,
         settings: &Settings,
         scratch: &Scratch,
@@ -83,7 +83,7 @@ impl Change {
         let key = [key_type, b" ", blob].concat();
         for (index, list) in settings.values("revokedhostkeys").iter().enumerate() {
             // One that ssh cannot read makes it refuse every host: the proof shows that.
-            let Ok(contents) = Overlay(&Staged::new()).read(Path::new(list)) else { continue };
+            let Ok(contents) = Overlay(&StagedFiles::new()).read(Path::new(list)) else { continue };
             let has_key = if is_list(&contents) {
                 let name = format!("authority-{}-{index}.pub", new.number);
                 let file = scratch.write(&name, &[&key, b"\n".as_slice()].concat(), 0o600)?;
@@ -110,10 +110,10 @@ impl Change {
     }
 
     /// Why ssh refused the stand-in, where that is known: what revokes the CA's key for this name.
-    pub(super) fn revoked_by(&self, new: &New<'_>, name: &str, settings: &Settings) -> Option<String> {
+    pub(super) fn revoked_by(&self, new: &NewLine<'_>, name: &str, settings: &Settings) -> Option<String> {
         let files = FILES.iter().flat_map(|keyword| settings.values(keyword));
         let line = files.filter(|file| Path::new(file) != self.path).find_map(|file| {
-            let contents = Overlay(&Staged::new()).read(Path::new(&file)).ok()?;
+            let contents = Overlay(&StagedFiles::new()).read(Path::new(&file)).ok()?;
             let is_it = |line: &[u8]| revokes(line, new).is_some_and(|entry| matches(entry.hosts, name));
             let index = lines(&contents).position(is_it)?;
             Some(format!("{} line {} revokes the CA's own key", neutral(&file), index + 1))

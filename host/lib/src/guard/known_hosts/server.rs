@@ -5,7 +5,7 @@ use crate::{
     ca::{Kind, throw_away::ThrowAway},
     error::{Error, Result},
     guard::client::known_hosts::line_of,
-    handshake::{Choice, Fault, Identity, Limits, Served, serve},
+    handshake::{Choice, ClientReport, Fault, Identity, Limits, serve},
     machine::{
         exec::{self, Output},
         ssh::Ssh,
@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// ssh's verdict on the server. Another program may have connected before it, so what the server saw counts only with
 /// what ssh says itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Met {
+pub(super) enum SshVerdict {
     /// It took the certificate, and came as far as the login.
     Trusted,
     /// It asked for no algorithm of certificates, and refused the plain host key.
@@ -90,7 +90,7 @@ impl Stage {
     }
 
     /// Has ssh connect to the server as if that were `name`.
-    pub(super) fn meet(&self, ssh: &Ssh, name: &str, options: &[String]) -> Result<(Met, Output)> {
+    pub(super) fn meet(&self, ssh: &Ssh, name: &str, options: &[String]) -> Result<(SshVerdict, Output)> {
         let identities = self.identities(name)?;
         let wrong = |error: std::io::Error| Error::failed("cannot listen on this machine").cause(error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(wrong)?;
@@ -113,7 +113,7 @@ impl Stage {
 }
 
 /// Serves the first client that comes in time.
-fn serve_one(listener: &TcpListener, identities: &[Identity]) -> Option<Result<Served, Fault>> {
+fn serve_one(listener: &TcpListener, identities: &[Identity]) -> Option<Result<ClientReport, Fault>> {
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
         match listener.accept() {
@@ -127,17 +127,19 @@ fn serve_one(listener: &TcpListener, identities: &[Identity]) -> Option<Result<S
     None
 }
 
-fn judge(served: &Receiver<Option<Result<Served, Fault>>>, end: End) -> Met {
+fn judge(served: &Receiver<Option<Result<ClientReport, Fault>>>, end: End) -> SshVerdict {
     let took_certificate = match served.recv_timeout(PATIENCE) {
-        Ok(Some(Ok(Served { accepted, algorithm, .. }))) => algorithm.certificate.then_some(accepted),
+        Ok(Some(Ok(ClientReport { accepted, algorithm, .. }))) => algorithm.certificate.then_some(accepted),
         Ok(Some(Err(Fault::NotSpoken { choice: Choice::HostKey, .. }))) => None,
-        Ok(Some(Err(_)) | None) | Err(_) => return if end == End::HostKey { Met::Refused } else { Met::Unclear },
+        Ok(Some(Err(_)) | None) | Err(_) => {
+            return if end == End::HostKey { SshVerdict::Refused } else { SshVerdict::Unclear };
+        }
     };
     match (end, took_certificate) {
-        (End::Login, Some(true)) => Met::Trusted,
-        (End::HostKey, Some(false)) => Met::Refused,
-        (End::HostKey | End::Algorithm, None) => Met::NoAlgorithm,
-        (End::Login | End::HostKey | End::Algorithm | End::Other, _) => Met::Unclear,
+        (End::Login, Some(true)) => SshVerdict::Trusted,
+        (End::HostKey, Some(false)) => SshVerdict::Refused,
+        (End::HostKey | End::Algorithm, None) => SshVerdict::NoAlgorithm,
+        (End::Login | End::HostKey | End::Algorithm | End::Other, _) => SshVerdict::Unclear,
     }
 }
 

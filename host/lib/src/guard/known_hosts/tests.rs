@@ -66,21 +66,26 @@ fn what_another_client_did_is_not_taken_for_what_ssh_does() {
     };
     let first = format!("{} \"$@\" 2>/dev/null", real.program.display());
     for (case, ssh, host, expected) in [
-        ("ssh itself, inside", &real, "web1.lab.test", Met::Trusted),
-        ("ssh itself, outside", &real, "web1.other.test", Met::Refused),
-        ("another one came first", &stand_in("first", &format!("{first}; exit 255")), "web1.lab.test", Met::Unclear),
+        ("ssh itself, inside", &real, "web1.lab.test", SshVerdict::Trusted),
+        ("ssh itself, outside", &real, "web1.other.test", SshVerdict::Refused),
+        (
+            "another one came first",
+            &stand_in("first", &format!("{first}; exit 255")),
+            "web1.lab.test",
+            SshVerdict::Unclear,
+        ),
         (
             "another one came first, and ssh after it",
             &stand_in("second", &format!("{first}; exec {} \"$@\" -oConnectTimeout=1", real.program.display())),
             "web1.lab.test",
-            Met::Unclear,
+            SshVerdict::Unclear,
         ),
-        ("ssh never came, outside", &stand_in("never", "exit 255"), "web1.other.test", Met::Unclear),
+        ("ssh never came, outside", &stand_in("never", "exit 255"), "web1.other.test", SshVerdict::Unclear),
         (
             "another one was refused",
             &stand_in("outside", &format!("{first}; exit 255")),
             "web1.other.test",
-            Met::Unclear,
+            SshVerdict::Unclear,
         ),
     ] {
         let (met, output) = stage.meet(ssh, host, &options).unwrap();

@@ -1,7 +1,7 @@
 //! Logins by user certificate, where sshd would trust keys of a CA that it does not trust now, or take other principals:
 //! whose keys these are, what is left if the CA is lost, and whom sshd would let in, asked of sshd itself.
 
-mod asked;
+mod login_trial;
 mod mapping;
 mod obstacle;
 
@@ -9,7 +9,7 @@ pub(in crate::guard) use mapping::is_own_file;
 
 use super::{
     Candidate, MayChange, Risks,
-    ways::{User, ways},
+    methods::{User, ways},
 };
 use crate::{
     error::{Error, Result},
@@ -18,7 +18,7 @@ use crate::{
         files::Root,
         sshd::{
             Effective,
-            tree::{Overlay, Staged, Tree},
+            tree::{Overlay, StagedFiles, Tree},
         },
         users,
     },
@@ -71,7 +71,7 @@ impl Candidate {
         roots: &[PublicKey],
     ) -> Result<Certificates> {
         let effective = &self.view()?.effective;
-        let (nothing, staged) = (Staged::new(), Overlay(&self.staged));
+        let (nothing, staged) = (StagedFiles::new(), Overlay(&self.staged));
         let known = keys(&files(&baseline.view.effective, &baseline.tree), Overlay(&nothing));
         let named = files(effective, &self.tree);
         let all = keys(&named, staged);
@@ -142,7 +142,7 @@ impl Candidate {
         let is_empty = |path: &&PathBuf| keys(std::slice::from_ref(*path), Overlay(&self.staged)).is_empty();
         let Some(path) = named.iter().find(is_empty) else { return Ok(()) };
         Err(Error::refused(format!("sshd would take the keys of user CAs from {}, which has none", path.display()))
-            .cause("whoever writes to that file later decides who can log in")
+            .cause("a user who can write to that file later decides who can log in")
             .next("if that is what you want, run it again with --accept-risk=admit-logins"))
     }
 
@@ -215,7 +215,9 @@ fn judge(found: Certificates, risks: Risks) -> Result<Certificates> {
     }
     if found.admits_root && !risks.root {
         return Err(Error::refused("a certificate with the principal root would log in as root")
-            .cause("whoever gets one from the CA, for a mail address that begins with root@ for one, is root here")
+            .cause(
+                "a person whom the CA gives one, for example for a mail address that begins with root@, is root here",
+            )
             .next("keep root out (PermitRootLogin no), or say which principals are root's (AuthorizedPrincipalsFile)")
             .next("if that is what you want, run it again with --accept-risk=root-by-certificate"));
     }
@@ -227,14 +229,14 @@ fn refuse_again(keys: &[PublicKey]) -> Error {
         keys.iter().map(|key| format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))).collect();
     Error::refused("sshd would trust user CA keys again that it does not trust now")
         .seen(shown.join("\n"))
-        .cause("they were dropped since: whoever has such a key could log in as anybody")
+        .cause("the CA has dropped them: a person with such a key could log in as any user")
         .next("if that is what you want, run it again with --accept-risk=admit-logins")
 }
 
 fn refuse_foreign(key: &PublicKey) -> Error {
     let shown = format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
     Error::refused("sshd would trust a user CA that this run did not get from the configured CA")
-        .cause(format!("whoever has that key could log in as anybody: {shown}"))
+        .cause(format!("a person with that key could log in as any user: {shown}"))
         .next("if that is what you want, run it again with --accept-risk=admit-logins")
 }
 

@@ -1,10 +1,10 @@
 //! What a renewal stages decides about no login.
 
-use super::Compared;
+use super::Comparison;
 use ssh_key::Certificate;
 use std::path::Path;
 
-impl Compared<'_> {
+impl Comparison<'_> {
     /// Whether nothing is staged but certificates that sshd serves today, as in a renewal. By what they say nobody gets
     /// in, even if a user's list of keys were a link to one; so no user's files are looked at.
     pub(super) fn stages_only_certificates(&self) -> bool {

@@ -19,7 +19,7 @@ fn whatever_lets_in_without_a_certificate_is_missed() {
     let base = "pubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys %h/two\nauthorizedkeyscommand none\n\
                 passwordauthentication yes\nkbdinteractiveauthentication yes\nusepam yes\nauthenticationmethods any\n\
                 permitrootlogin prohibit-password\npubkeyacceptedalgorithms ssh-ed25519,rsa-sha2-512\n";
-    let staged = Staged::from([
+    let staged = StagedFiles::from([
         ("/home/ann/.ssh/authorized_keys".into(), Some(KEY.as_bytes().to_vec())),
         ("/keys/ann".into(), Some(KEY.replace("# old\n", "").into_bytes())),
     ]);
@@ -44,7 +44,7 @@ fn whatever_lets_in_without_a_certificate_is_missed() {
         let expected = if expected.is_empty() { vec![0, 0] } else { expected };
         assert_eq!([lost("ann"), lost("root")], expected[..], "{to}");
     }
-    let no_files = Staged::new();
+    let no_files = StagedFiles::new();
     let lost = |before: &str, after: &str| {
         let (before, after) = (Effective::parse(before), Effective::parse(after));
         lost_by(&user("root"), (&before, Overlay(&no_files)), (&after, Overlay(&no_files)))

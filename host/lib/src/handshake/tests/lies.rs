@@ -196,8 +196,8 @@ fn a_lie_is_named() {
     let is_key_type = |fault: &Fault| matches!(fault, Fault::KeyType { .. });
     let is_share = |fault: &Fault| matches!(fault, Fault::Share { .. });
     let is_signature = |fault: &Fault| matches!(fault, Fault::Signature { .. });
-    type Is<'a> = &'a dyn Fn(&Fault) -> bool;
-    let cases: [(Lie, HostKeyAlgorithm, Is<'_>); 7] = [
+    type FaultPredicate<'a> = &'a dyn Fn(&Fault) -> bool;
+    let cases: [(Lie, HostKeyAlgorithm, FaultPredicate<'_>); 7] = [
         (Lie::KeyOfOtherType, ED25519, &is_key_type),
         (Lie::PlainKeyForCertificate, certificate, &is_key_type),
         (Lie::CertificateForPlainKey, ED25519, &is_key_type),

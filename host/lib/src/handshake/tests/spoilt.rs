@@ -1,12 +1,12 @@
 //! One byte of what comes is wrong, each in turn.
 
 use crate::handshake::{
-    Fault, HostKeyAlgorithm, KeyKind, Limits, Query, Served, Session,
+    ClientReport, Fault, HostKeyAlgorithm, KeyKind, Limits, Query, Session,
     cipher::{Cipher, Mac},
     kex::Kex,
     negotiate::Abilities,
     serve,
-    testing::{Spoil, Spoiled, identities, key, limits},
+    testing::{ByteFault, FaultyStream, identities, key, limits},
     version::OURS,
 };
 use std::{os::unix::net::UnixStream, thread, time::Duration};
@@ -16,13 +16,18 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const THREADS: usize = 16;
 
 /// What the client made of a spoilt server, and all that it read.
-fn client(abilities: &Abilities, at: usize, how: Spoil, user: &ssh_key::PublicKey) -> (Result<Query, Fault>, Vec<u8>) {
+fn client(
+    abilities: &Abilities,
+    at: usize,
+    how: ByteFault,
+    user: &ssh_key::PublicKey,
+) -> (Result<Query, Fault>, Vec<u8>) {
     let (client, server) = UnixStream::pair().unwrap();
-    let mut spoiled = Spoiled { stream: client, at, how, read: Vec::new() };
+    let mut spoiled = FaultyStream { stream: client, at, how, read: Vec::new() };
     thread::scope(|scope| {
         scope.spawn(|| serve(server, &identities()[..1], &limits()));
         // A length that is too long lets both sides wait.
-        let limits = if how == Spoil::Nothing { limits() } else { Limits::within(PATIENCE) };
+        let limits = if how == ByteFault::Nothing { limits() } else { Limits::within(PATIENCE) };
         let mut run = || {
             let mut session = Session::with(&mut spoiled, &limits, abilities.clone())?;
             session.exchange(HostKeyAlgorithm::key(KeyKind::Ed25519))?;
@@ -57,11 +62,18 @@ fn abilities(cipher: Cipher, mac: Mac) -> Abilities {
 fn no_wrong_byte_before_encryption_is_taken() {
     let user = key(KeyKind::Ed25519);
     let abilities = abilities(Cipher::Aes128Gcm, Mac::Sha256);
-    let (honest, read) = client(&abilities, 0, Spoil::Nothing, user.public_key());
+    let (honest, read) = client(&abilities, 0, ByteFault::Nothing, user.public_key());
     honest.unwrap();
     // KEXINIT, KEX_ECDH_REPLY, NEWKEYS.
     let (paddings, clear) = paddings(&read, 3);
-    let spoils = [Spoil::Flip(1), Spoil::Flip(0x80), Spoil::Flip(0xff), Spoil::End, Spoil::Double, Spoil::Lose];
+    let spoils = [
+        ByteFault::Flip(1),
+        ByteFault::Flip(0x80),
+        ByteFault::Flip(0xff),
+        ByteFault::End,
+        ByteFault::Double,
+        ByteFault::Lose,
+    ];
     thread::scope(|scope| {
         for part in 0..THREADS {
             let (user, abilities, paddings) = (user.public_key(), &abilities, &paddings);
@@ -71,7 +83,7 @@ fn no_wrong_byte_before_encryption_is_taken() {
                         let (answer, _) = client(abilities, at, how, user);
                         let is_padding = paddings.iter().any(|padding| padding.contains(&at));
                         // A version line may end without the carriage return.
-                        let harmless = if how == Spoil::Lose { at == OURS.len() } else { is_padding };
+                        let harmless = if how == ByteFault::Lose { at == OURS.len() } else { is_padding };
                         assert!(answer.is_err() || harmless, "{at} {how:?}");
                     }
                 }
@@ -88,10 +100,10 @@ fn no_wrong_byte_after_encryption_is_taken() {
     thread::scope(|scope| {
         for (cipher, mac) in all {
             let user = user.public_key();
-            for how in [Spoil::Flip(1), Spoil::Flip(0x80), Spoil::End, Spoil::Double, Spoil::Lose] {
+            for how in [ByteFault::Flip(1), ByteFault::Flip(0x80), ByteFault::End, ByteFault::Double, ByteFault::Lose] {
                 scope.spawn(move || {
                     let abilities = abilities(cipher, mac);
-                    let (honest, read) = client(&abilities, 0, Spoil::Nothing, user);
+                    let (honest, read) = client(&abilities, 0, ByteFault::Nothing, user);
                     honest.unwrap();
                     let (_, clear) = paddings(&read, 3);
                     for at in clear..read.len() {
@@ -99,7 +111,7 @@ fn no_wrong_byte_after_encryption_is_taken() {
                         // What comes after the last answer is not read; and where the last bytes are the same one,
                         // nothing that is read differs.
                         let is_same = || seen.len() == read.len() && seen[at..].iter().all(|byte| *byte == seen[at]);
-                        let unread = how == Spoil::Double && (at + 1 == read.len() || is_same());
+                        let unread = how == ByteFault::Double && (at + 1 == read.len() || is_same());
                         assert!(answer.is_err() || unread, "{cipher:?} {mac:?} {} {how:?}", at - clear);
                     }
                 });
@@ -109,10 +121,10 @@ fn no_wrong_byte_after_encryption_is_taken() {
 }
 
 /// What the server made of a spoilt client that goes on to NEWKEYS, and all that it read.
-fn server(at: usize, how: Spoil) -> (Result<Served, Fault>, Vec<u8>) {
+fn server(at: usize, how: ByteFault) -> (Result<ClientReport, Fault>, Vec<u8>) {
     let (client, server) = UnixStream::pair().unwrap();
-    let mut spoiled = Spoiled { stream: server, at, how, read: Vec::new() };
-    let limits = if how == Spoil::Nothing { limits() } else { Limits::within(PATIENCE) };
+    let mut spoiled = FaultyStream { stream: server, at, how, read: Vec::new() };
+    let limits = if how == ByteFault::Nothing { limits() } else { Limits::within(PATIENCE) };
     thread::scope(|scope| {
         scope.spawn(move || {
             let mut session = Session::open(client, &limits)?;
@@ -128,7 +140,7 @@ fn server(at: usize, how: Spoil) -> (Result<Served, Fault>, Vec<u8>) {
 
 #[test]
 fn no_spoilt_client_is_said_to_have_accepted() {
-    let (honest, read) = server(0, Spoil::Nothing);
+    let (honest, read) = server(0, ByteFault::Nothing);
     assert!(honest.unwrap().accepted);
     let (paddings, clear) = paddings(&read, 3);
     assert_eq!(clear, read.len());
@@ -137,13 +149,15 @@ fn no_spoilt_client_is_said_to_have_accepted() {
             let paddings = &paddings;
             scope.spawn(move || {
                 for at in (part..clear).step_by(THREADS) {
-                    for how in [Spoil::Flip(1), Spoil::Flip(0xff), Spoil::End, Spoil::Double, Spoil::Lose] {
+                    for how in
+                        [ByteFault::Flip(1), ByteFault::Flip(0xff), ByteFault::End, ByteFault::Double, ByteFault::Lose]
+                    {
                         let (served, _) = server(at, how);
                         let harmless = match how {
-                            Spoil::Lose => at == OURS.len(),
+                            ByteFault::Lose => at == OURS.len(),
                             // Neither the number of NEWKEYS nor its padding shows that it was doubled.
-                            Spoil::Double => at + 1 >= paddings[2].start,
-                            Spoil::Nothing | Spoil::Flip(_) | Spoil::End => {
+                            ByteFault::Double => at + 1 >= paddings[2].start,
+                            ByteFault::Nothing | ByteFault::Flip(_) | ByteFault::End => {
                                 paddings.iter().any(|padding| padding.contains(&at))
                             }
                         };

@@ -1,7 +1,7 @@
 //! A private copy of directories for a query: it works on what would be there, and nothing of the machine is changed.
 
 use super::{
-    Action, Argument, Code, Fault, Filled, Runner, Shown,
+    Action, Argument, Code, Fault, Invocation, QueryAnswer, Runner,
     fill::{Piece, SCRATCH},
 };
 use crate::{
@@ -40,12 +40,12 @@ pub fn inside(root: &Root, directory: &AbsolutePath) -> Result<Option<Place>, Fi
     root.place_to_be(&path, usize::MAX)
 }
 
-impl Filled {
+impl Invocation {
     /// Asks a query that works on copies.
     ///
     /// # Errors
-    /// As [`Filled::ask`]; or what is to be copied is not root's alone, or too much.
-    pub fn ask_on_copies(&self, runner: &dyn Runner, root: &Root, overlay: &Overlay) -> Result<Shown, Fault> {
+    /// As [`Invocation::ask`]; or what is to be copied is not root's alone, or too much.
+    pub fn ask_on_copies(&self, runner: &dyn Runner, root: &Root, overlay: &Overlay) -> Result<QueryAnswer, Fault> {
         let failed = |error: Error| Fault::new(Code::Failed, error.message().to_owned());
         let scratch = Scratch::private().map_err(failed)?;
         let mut room = Room { files: FILES, bytes: BYTES };
@@ -70,7 +70,7 @@ impl Filled {
             }
         }
         call.file = self.action.output_file().map(|name| PathBuf::from(path).join(name));
-        Shown::of(self, &self.run(runner, &call)?)
+        QueryAnswer::of(self, &self.run(runner, &call)?)
     }
 
     /// The files of one directory, as they will be.
@@ -172,7 +172,7 @@ mod tests {
             ))
             .unwrap();
             assert_eq!(action.fault(&BTreeMap::new()), None);
-            let filled = Filled::new(&"expand".parse().unwrap(), &action, [], "").unwrap();
+            let filled = Invocation::new(&"expand".parse().unwrap(), &action, [], "").unwrap();
             let overlay = overlay.iter().map(|(directory, name, contents)| {
                 ((self.path(directory), (*name).to_owned()), contents.map(|text| text.as_bytes().to_vec()))
             });

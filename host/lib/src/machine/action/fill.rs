@@ -64,7 +64,7 @@ pub(super) fn texts(argument: &Argument) -> Vec<&str> {
 /// An action with its inputs: all that it takes to run it, whatever the policy says by then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Filled {
+pub struct Invocation {
     /// What the policy calls it.
     pub name: Name,
     /// What the policy says of it.
@@ -76,7 +76,7 @@ pub struct Filled {
     pub warded: String,
 }
 
-impl Filled {
+impl Invocation {
     /// Checks what an action is given against what it takes.
     ///
     /// # Errors
@@ -271,7 +271,7 @@ mod tests {
 
     fn call(action: &Action, given: &[(&str, &str)]) -> Result<Call, Fault> {
         let element: Element = serde_json::from_str(r#"{"id": 7, "name": "-rf"}"#).unwrap();
-        Filled::new(&"x".parse().unwrap(), action, given.iter().copied(), "/bin/warded --state '/a b'")
+        Invocation::new(&"x".parse().unwrap(), action, given.iter().copied(), "/bin/warded --state '/a b'")
             .and_then(|filled| filled.call(Some(&element)))
     }
 

@@ -1,7 +1,7 @@
 //! What leaves the host of a query's output. Members that the policy does not list are never copied: the reader skips
 //! them, and the program's output is wiped.
 
-use super::{Action, Fault, Filled, Output, Ran, State};
+use super::{Action, Fault, Invocation, Output, RawOutput, State};
 use crate::digest::Digest;
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -15,7 +15,7 @@ pub type Element = Map<String, Value>;
 
 /// The answer of a query, as far as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum QueryAnswer {
     /// An object.
     One(Element),
     /// A list of objects.
@@ -35,12 +35,12 @@ pub enum StateValue {
     Value(Value),
 }
 
-impl Shown {
+impl QueryAnswer {
     /// What is shown of a program's output.
     ///
     /// # Errors
     /// `unexpected-output`: it is not what the policy says.
-    pub(super) fn of(filled: &Filled, ran: &Ran) -> Result<Self, Fault> {
+    pub(super) fn of(filled: &Invocation, ran: &RawOutput) -> Result<Self, Fault> {
         let unexpected = |what: &str| Fault::unexpected(format!("{} printed {what}", filled.name));
         match &filled.action.output {
             Some(Output::Json(members)) => {
@@ -80,7 +80,7 @@ impl Shown {
     ///
     /// # Errors
     /// `unexpected-output`: it is about several things, or lacks the member.
-    pub(super) fn observed(&self, filled: &Filled, state: &State) -> Result<(StateValue, Option<Element>), Fault> {
+    pub(super) fn observed(&self, filled: &Invocation, state: &State) -> Result<(StateValue, Option<Element>), Fault> {
         let unexpected = |what: String| Fault::unexpected(format!("{} shows {what}", filled.name));
         let element = match self {
             Self::Text(text) if text.trim().is_empty() => return Ok((StateValue::Absent, None)),
@@ -133,7 +133,7 @@ impl StateValue {
 
 impl Action {
     /// Whether a program that ended so did what it was to do.
-    pub(super) fn succeeded(&self, ran: &Ran) -> bool {
+    pub(super) fn succeeded(&self, ran: &RawOutput) -> bool {
         let prints = |text: &String| std::str::from_utf8(&ran.stdout).is_ok_and(|printed| printed.trim() == text);
         ran.status == Some(self.ok.status) && self.ok.stdout.as_ref().is_none_or(prints)
     }
@@ -144,29 +144,29 @@ impl Action {
 struct Members<'a>(&'a [String]);
 
 impl<'de> DeserializeSeed<'de> for Members<'_> {
-    type Value = Shown;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shown, D::Error> {
+    type Value = QueryAnswer;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<QueryAnswer, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Members<'_> {
-    type Value = Shown;
+    type Value = QueryAnswer;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object, or a list of objects")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Shown, A::Error> {
-        OneObject(self.0).visit_map(map).map(Shown::One)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<QueryAnswer, A::Error> {
+        OneObject(self.0).visit_map(map).map(QueryAnswer::One)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shown, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<QueryAnswer, A::Error> {
         let mut elements = Vec::new();
         while let Some(element) = list.next_element_seed(OneObject(self.0))? {
             elements.push(element);
         }
-        Ok(Shown::List(elements))
+        Ok(QueryAnswer::List(elements))
     }
 }
 
@@ -204,14 +204,17 @@ mod tests {
     use super::*;
     use zeroize::Zeroizing;
 
-    fn filled(output: &str) -> Filled {
+    fn filled(output: &str) -> Invocation {
         let action = format!("kind = 'query'\nargv = ['/t']\noutput = {output}");
-        Filled::new(&"show".parse().unwrap(), &toml::from_str(&action).unwrap(), [], "").unwrap()
+        Invocation::new(&"show".parse().unwrap(), &toml::from_str(&action).unwrap(), [], "").unwrap()
     }
 
-    fn shown(output: &str, printed: &[u8]) -> Result<Shown, Fault> {
+    fn shown(output: &str, printed: &[u8]) -> Result<QueryAnswer, Fault> {
         let (stdout, stderr) = (Zeroizing::new(printed.to_vec()), Zeroizing::default());
-        Shown::of(&filled(output), &Ran { status: Some(0), timed_out: false, overflowed: false, stdout, stderr })
+        QueryAnswer::of(
+            &filled(output),
+            &RawOutput { status: Some(0), timed_out: false, overflowed: false, stdout, stderr },
+        )
     }
 
     #[test]

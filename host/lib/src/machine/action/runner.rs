@@ -1,10 +1,10 @@
 //! Who runs an action: the programs of this machine, or what stands in for them.
 
-use super::{CHANGE_SECONDS, Filled, Shown};
+use super::{CHANGE_SECONDS, Invocation, QueryAnswer};
 use crate::{
     error::Error,
     machine::{
-        exec::{Program, Ran},
+        exec::{Program, RawOutput},
         files::Root,
         keys::holds_private_key,
         path::AbsolutePath,
@@ -50,7 +50,7 @@ pub trait Runner: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// It cannot be started, or is not to be trusted.
-    fn run(&self, call: &Call) -> Result<Ran, Fault>;
+    fn run(&self, call: &Call) -> Result<RawOutput, Fault>;
 
     /// Waits until no program runs that a run which is gone had started to change something. `begins` is told now and
     /// then.
@@ -62,7 +62,7 @@ pub trait Runner: fmt::Debug + Send + Sync {
 pub struct Programs;
 
 impl Runner for Programs {
-    fn run(&self, call: &Call) -> Result<Ran, Fault> {
+    fn run(&self, call: &Call) -> Result<RawOutput, Fault> {
         let Some((path, arguments)) = call.argv.split_first() else {
             return Err(Fault::new(Code::NoProgram, format!("{} names no program", call.name)));
         };
@@ -92,7 +92,7 @@ impl Runner for Programs {
 }
 
 /// The answer in a file, in the place of what was printed.
-fn written(call: &Call, file: &Path, ran: Ran) -> Result<Ran, Fault> {
+fn written(call: &Call, file: &Path, ran: RawOutput) -> Result<RawOutput, Fault> {
     let none = |why: &dyn fmt::Display| Fault::unexpected(format!("{} left no answer: {why}", call.name));
     let root = Root::ambient().map_err(|error| none(&error))?;
     let path = AbsolutePath::try_from(file).map_err(|why| none(&why))?;
@@ -100,7 +100,7 @@ fn written(call: &Call, file: &Path, ran: Ran) -> Result<Ran, Fault> {
     let place = root.place(&path, path.segments().count().saturating_sub(1)).map_err(|error| none(&error.message))?;
     let found = place.map(|place| place.snapshot()).transpose().map_err(|error| none(&error.message))?.flatten();
     let stdout = found.ok_or_else(|| none(&"there is no such file"))?.contents;
-    Ok(Ran { overflowed: stdout.len() > ANSWER_BYTES, stdout, ..ran })
+    Ok(RawOutput { overflowed: stdout.len() > ANSWER_BYTES, stdout, ..ran })
 }
 
 /// Whether a program runs that was started to change something.
@@ -210,7 +210,7 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault.code {
             Code::Changed => Self::refused(fault.message)
-                .cause("somebody else changed that since the plan was made")
+                .cause("it was changed after the plan was made, by another program or person")
                 .next("run this again: it starts from what is there then"),
             Code::UntrustedProgram => Self::refused(fault.message),
             Code::InvalidInput | Code::NoProgram | Code::Failed | Code::Timeout | Code::UnexpectedOutput => {
@@ -220,18 +220,18 @@ impl From<Fault> for Error {
     }
 }
 
-impl Filled {
+impl Invocation {
     /// Asks a query.
     ///
     /// # Errors
     /// It cannot be run, fails, or prints what the policy does not expect.
-    pub fn ask(&self, runner: &dyn Runner) -> Result<Shown, Fault> {
+    pub fn ask(&self, runner: &dyn Runner) -> Result<QueryAnswer, Fault> {
         let ran = self.run(runner, &self.call(None)?)?;
-        Shown::of(self, &ran)
+        QueryAnswer::of(self, &ran)
     }
 
     /// Runs it, and sees that it succeeded.
-    pub(super) fn run(&self, runner: &dyn Runner, call: &Call) -> Result<Ran, Fault> {
+    pub(super) fn run(&self, runner: &dyn Runner, call: &Call) -> Result<RawOutput, Fault> {
         let ran = runner.run(call)?;
         let (name, program) = (&self.name, self.action.program());
         if ran.timed_out {

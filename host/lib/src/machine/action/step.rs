@@ -1,7 +1,7 @@
 //! A change that is queued: with the state that it starts from, the one that it leads to, and what undoes it. So
 //! the host knows after a crash whether it ran.
 
-use super::{Action, Element, Fault, Filled, Kind, Runner, State, StateValue};
+use super::{Action, Element, Fault, Invocation, Kind, Runner, State, StateValue};
 use crate::name::Name;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
@@ -13,29 +13,29 @@ pub struct Step {
     /// How many reloads of the run come before it.
     pub after_reloads: usize,
     /// What runs.
-    pub change: Filled,
+    pub change: Invocation,
     /// How its state is seen; none: it cannot be undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<Seen>,
+    pub seen: Option<StateChange>,
 }
 
 /// How the state of a change is seen, before and after it; and what undoes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seen {
-    pub query: Filled,
+pub struct StateChange {
+    pub query: Invocation,
     /// What of its answer counts.
     pub state: State,
     /// The state before it.
     pub before: StateValue,
     /// The state after it.
     pub after: StateValue,
-    pub undo: Filled,
+    pub undo: Invocation,
 }
 
 /// How rolling a step back ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum StepRollback {
     /// It had not run.
     AsBefore,
     /// It was rolled back.
@@ -50,9 +50,9 @@ impl Step {
     /// # Errors
     /// The state cannot be asked for, or the change could not be undone.
     pub fn of(
-        change: Filled,
+        change: Invocation,
         actions: &BTreeMap<Name, Action>,
-        ask: impl FnOnce(&Filled) -> Result<super::Shown, Fault>,
+        ask: impl FnOnce(&Invocation) -> Result<super::QueryAnswer, Fault>,
     ) -> Result<Self, Fault> {
         let of_kind = |name: &Name, kind| actions.get(name).filter(|action| action.kind == kind);
         let known = change.action.state.clone().zip(change.action.undo.as_ref());
@@ -63,13 +63,17 @@ impl Step {
             change.call(None)?;
             return Ok(Self { after_reloads: 0, change, seen: None });
         };
-        let query = Filled::new(&state.query, query, [], &change.warded)?;
+        let query = Invocation::new(&state.query, query, [], &change.warded)?;
         let (before, element) = ask(&query)?.observed(&query, &state)?;
         let after = change.becomes(&state.becomes)?;
         if before == after {
             // Nothing would be run.
             let undo = change.clone();
-            return Ok(Self { after_reloads: 0, change, seen: Some(Seen { query, state, before, after, undo }) });
+            return Ok(Self {
+                after_reloads: 0,
+                change,
+                seen: Some(StateChange { query, state, before, after, undo }),
+            });
         }
         change.call(element.as_ref())?;
         let Some(undo) = change.undo(back, (&before, element.as_ref()))? else {
@@ -79,7 +83,7 @@ impl Step {
         if !undo.needs_state() {
             undo.call(None)?;
         }
-        Ok(Self { after_reloads: 0, change, seen: Some(Seen { query, state, before, after, undo }) })
+        Ok(Self { after_reloads: 0, change, seen: Some(StateChange { query, state, before, after, undo }) })
     }
 
     /// Whether it makes a difference.
@@ -101,8 +105,8 @@ impl Step {
     /// The step that leads back; none where nothing does.
     #[must_use]
     pub fn inverse(&self) -> Option<Self> {
-        let Seen { query, state, before, after, undo } = self.seen.clone()?;
-        let seen = Seen { query, state, before: after, after: before, undo: self.change.clone() };
+        let StateChange { query, state, before, after, undo } = self.seen.clone()?;
+        let seen = StateChange { query, state, before: after, after: before, undo: self.change.clone() };
         Some(Self { after_reloads: 0, change: undo, seen: Some(seen) })
     }
 
@@ -137,31 +141,31 @@ impl Step {
     ///
     /// # Errors
     /// The state cannot be asked for, or the program fails: then it is to be tried again.
-    pub fn roll_back(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<Ended, Fault> {
+    pub fn roll_back(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<StepRollback, Fault> {
         let Some(seen) = &self.seen else {
-            return Ok(Ended::LeftAlone("nothing undoes it, and it may have run".to_owned()));
+            return Ok(StepRollback::LeftAlone("nothing undoes it, and it may have run".to_owned()));
         };
         begins();
         let (now, element) = seen.now(runner)?;
         if now == seen.before {
-            return Ok(Ended::AsBefore);
+            return Ok(StepRollback::AsBefore);
         }
         if now != seen.after {
-            return Ok(Ended::LeftAlone(format!(
+            return Ok(StepRollback::LeftAlone(format!(
                 "{} shows neither the state before it nor the one after it: somebody else changed that",
                 seen.query.name
             )));
         }
         match seen.lead(runner, begins, (&seen.undo, element), &seen.before) {
             // Whatever the program says: what counts is the state.
-            Err(_) if seen.now(runner).is_ok_and(|(now, _)| now == seen.before) => Ok(Ended::RolledBack),
+            Err(_) if seen.now(runner).is_ok_and(|(now, _)| now == seen.before) => Ok(StepRollback::RolledBack),
             Err(fault) => Err(fault),
-            Ok(()) => Ok(Ended::RolledBack),
+            Ok(()) => Ok(StepRollback::RolledBack),
         }
     }
 }
 
-impl Seen {
+impl StateChange {
     /// The state now, and the one thing that it is about.
     ///
     /// # Errors
@@ -175,7 +179,7 @@ impl Seen {
         &self,
         runner: &dyn Runner,
         begins: &mut dyn FnMut(),
-        (change, element): (&Filled, Option<Element>),
+        (change, element): (&Invocation, Option<Element>),
         to: &StateValue,
     ) -> Result<(), Fault> {
         begins();
@@ -192,7 +196,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Call, Code, Ran},
+        super::{Call, Code, RawOutput},
         *,
     };
     use std::sync::Mutex;
@@ -238,7 +242,7 @@ undo = { action = 'job-create' }
     }
 
     impl Runner for Tool {
-        fn run(&self, call: &Call) -> Result<Ran, Fault> {
+        fn run(&self, call: &Call) -> Result<RawOutput, Fault> {
             let words: Vec<&str> = call.argv.iter().skip(1).map(String::as_str).collect();
             let mut jobs = self.jobs.lock().unwrap();
             let printed = match words.as_slice() {
@@ -260,7 +264,7 @@ undo = { action = 'job-create' }
                 }
                 _ => String::new(),
             };
-            Ok(Ran { status: Some(0), stdout: Zeroizing::new(printed.into_bytes()), ..Ran::default() })
+            Ok(RawOutput { status: Some(0), stdout: Zeroizing::new(printed.into_bytes()), ..RawOutput::default() })
         }
     }
 
@@ -268,7 +272,7 @@ undo = { action = 'job-create' }
         let all: BTreeMap<Name, Action> = toml::from_str(ACTIONS).unwrap();
         assert_eq!(all.values().find_map(|action| action.fault(&all)), None);
         let name = name.parse().unwrap();
-        let filled = Filled::new(&name, &all[&name], given.iter().copied(), "")?;
+        let filled = Invocation::new(&name, &all[&name], given.iter().copied(), "")?;
         Step::of(filled, &all, |query| query.ask(tool))
     }
 
@@ -277,23 +281,23 @@ undo = { action = 'job-create' }
         let tool = Tool { options: Mutex::new("old".to_owned()), ..Tool::default() };
         let set = step(&tool, "set", &[("options", "new")]).unwrap();
         assert!(set.differs());
-        assert_eq!(set.roll_back(&tool, &mut || {}), Ok(Ended::AsBefore));
+        assert_eq!(set.roll_back(&tool, &mut || {}), Ok(StepRollback::AsBefore));
         set.carry_out(&tool, &mut || {}).unwrap();
         assert_eq!(*tool.options.lock().unwrap(), "new");
         assert!(!step(&tool, "set", &[("options", "new")]).unwrap().differs());
         // Planned before, and somebody was faster.
         assert_eq!(set.carry_out(&tool, &mut || {}).unwrap_err().code, Code::Changed);
         "theirs".clone_into(&mut tool.options.lock().unwrap());
-        assert!(matches!(set.roll_back(&tool, &mut || {}), Ok(Ended::LeftAlone(_))));
+        assert!(matches!(set.roll_back(&tool, &mut || {}), Ok(StepRollback::LeftAlone(_))));
         assert_eq!(*tool.options.lock().unwrap(), "theirs");
         "new".clone_into(&mut tool.options.lock().unwrap());
         let again = step(&tool, "set", &[("options", "newer")]).unwrap();
         again.carry_out(&tool, &mut || {}).unwrap();
-        assert_eq!(again.roll_back(&tool, &mut || {}), Ok(Ended::RolledBack));
+        assert_eq!(again.roll_back(&tool, &mut || {}), Ok(StepRollback::RolledBack));
         assert_eq!(*tool.options.lock().unwrap(), "new");
         let once = step(&tool, "once", &[]).unwrap();
         assert!(once.differs() && once.inverse().is_none());
-        assert!(matches!(once.roll_back(&tool, &mut || {}), Ok(Ended::LeftAlone(_))));
+        assert!(matches!(once.roll_back(&tool, &mut || {}), Ok(StepRollback::LeftAlone(_))));
     }
 
     #[test]
@@ -307,7 +311,7 @@ undo = { action = 'job-create' }
         let back = create.inverse().unwrap();
         back.carry_out(&tool, &mut || {}).unwrap();
         assert!(tool.jobs.lock().unwrap().is_empty());
-        assert_eq!(back.roll_back(&tool, &mut || {}), Ok(Ended::RolledBack));
+        assert_eq!(back.roll_back(&tool, &mut || {}), Ok(StepRollback::RolledBack));
         assert_eq!(*tool.jobs.lock().unwrap(), [7]);
         tool.jobs.lock().unwrap().push(8);
         assert_eq!(step(&tool, "job-delete", &[]).unwrap_err().code, Code::UnexpectedOutput);
@@ -324,6 +328,6 @@ undo = { action = 'job-create' }
         let mut programs = 0;
         assert_eq!(set.carry_out(&tool, &mut || programs += 1).unwrap_err().code, Code::UnexpectedOutput);
         assert_eq!(programs, 3);
-        assert_eq!(set.roll_back(&tool, &mut || {}), Ok(Ended::AsBefore));
+        assert_eq!(set.roll_back(&tool, &mut || {}), Ok(StepRollback::AsBefore));
     }
 }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 /// How a program ended, and what it printed, byte for byte; wiped from memory afterwards, since it may be a secret.
 #[derive(Debug, Default)]
-pub struct Ran {
+pub struct RawOutput {
     /// Its exit status; none: a signal or the time limit ended it.
     pub status: Option<i32>,
     /// Whether it was killed because its time was up.

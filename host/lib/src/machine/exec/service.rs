@@ -1,6 +1,6 @@
 //! A program that serves one connection, which is its standard input and output.
 
-use super::{DRAIN, Kept, Program, collect, running::Running};
+use super::{DRAIN, Program, SharedBuffer, collect, running::Running};
 use crate::error::Result;
 use std::{
     os::fd::OwnedFd,
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Service {
     running: Running,
-    stderr: Option<Kept>,
+    stderr: Option<SharedBuffer>,
     ended: mpsc::Receiver<()>,
 }
 

@@ -24,16 +24,16 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// What the last segment of a path names.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Last {
+pub(super) enum LastSegment {
     /// A file, which need not exist; a link is followed.
     File,
     Directory,
 }
 
 /// Where a walk ended.
-pub(super) struct Found {
+pub(super) struct WalkEnd {
     pub(super) directory: Directory,
-    /// Empty after [`Last::Directory`].
+    /// Empty after [`LastSegment::Directory`].
     pub(super) name: String,
 }
 
@@ -67,7 +67,7 @@ impl Owners {
 }
 
 /// Walks down from `/`; none where a directory on the way does not exist.
-pub(super) fn walk(slash: &Dir, segments: Vec<&str>, last: Last) -> Result<Option<Found>, FileError> {
+pub(super) fn walk(slash: &Dir, segments: Vec<&str>, last: LastSegment) -> Result<Option<WalkEnd>, FileError> {
     walk_of(slash, segments, last, Owners::Ours)
 }
 
@@ -75,9 +75,9 @@ pub(super) fn walk(slash: &Dir, segments: Vec<&str>, last: Last) -> Result<Optio
 pub(super) fn walk_of(
     slash: &Dir,
     segments: Vec<&str>,
-    last: Last,
+    last: LastSegment,
     owners: Owners,
-) -> Result<Option<Found>, FileError> {
+) -> Result<Option<WalkEnd>, FileError> {
     let handle = openat(slash, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| FileError::io("/", error))?;
     let pending = segments.into_iter().map(str::to_owned).collect();
@@ -92,7 +92,7 @@ pub(super) fn walk_of(
             }
             _ => {}
         }
-        let is_file = last == Last::File && walk.pending.is_empty();
+        let is_file = last == LastSegment::File && walk.pending.is_empty();
         let shown = walk.path().join(&segment);
         let here = walk.here()?;
         let found = match statat(&here.handle, segment.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -131,8 +131,8 @@ pub(super) fn walk_of(
         }
     }
     match last {
-        Last::File => Err(FileError::not_a_file(walk.path(), "a directory")),
-        Last::Directory => walk.end(String::new()).map(Some),
+        LastSegment::File => Err(FileError::not_a_file(walk.path(), "a directory")),
+        LastSegment::Directory => walk.end(String::new()).map(Some),
     }
 }
 
@@ -198,10 +198,10 @@ impl Walk {
         Ok(())
     }
 
-    fn end(&self, name: String) -> Result<Found, FileError> {
+    fn end(&self, name: String) -> Result<WalkEnd, FileError> {
         let trusted = self.steps.len().saturating_sub(1);
         let directory = Directory::open(&self.here()?.handle, self.path(), trusted)?;
-        Ok(Found { directory, name })
+        Ok(WalkEnd { directory, name })
     }
 }
 

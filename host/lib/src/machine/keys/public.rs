@@ -14,18 +14,18 @@ pub const CERTIFIED_TYPES: [&str; 5] =
 #[must_use]
 pub fn is_certificate(contents: &[u8]) -> bool {
     let line = std::str::from_utf8(contents).ok();
-    line.and_then(|line| Public::from_line(line).ok())
+    line.and_then(|line| RawPublicKey::from_line(line).ok())
         .is_some_and(|key| key.algorithm().ends_with("-cert-v01@openssh.com"))
 }
 
 /// A public key of any type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Public {
+pub struct RawPublicKey {
     algorithm: String,
     blob: Vec<u8>,
 }
 
-impl Public {
+impl RawPublicKey {
     /// From the bytes that SSH sends (RFC 4253, 6.6), which begin with the name of the type.
     ///
     /// # Errors
@@ -91,16 +91,16 @@ mod tests {
     #[test]
     fn a_key_of_any_type_has_a_name_and_a_fingerprint() {
         let made = generate("ssh-ed25519", "a comment").unwrap().public;
-        let public = Public::from_line(&made.to_openssh().unwrap()).unwrap();
+        let public = RawPublicKey::from_line(&made.to_openssh().unwrap()).unwrap();
         assert_eq!(public.algorithm(), "ssh-ed25519");
         assert_eq!(public.fingerprint(), made.fingerprint(HashAlg::Sha256).to_string());
         assert_eq!(public.key().unwrap().key_data(), made.key_data());
-        assert_eq!(public, Public::from_blob(&made.to_bytes().unwrap()).unwrap());
+        assert_eq!(public, RawPublicKey::from_blob(&made.to_bytes().unwrap()).unwrap());
 
         let name = b"ssh-mldsa44-ed25519";
         let blob = [&[0, 0, 0, 19], &name[..], &[0, 0, 0, 2, 7, 8]].concat();
         let line = format!("ssh-mldsa44-ed25519 {} root@web1", STANDARD.encode(&blob));
-        let unknown = Public::from_line(&line).unwrap();
+        let unknown = RawPublicKey::from_line(&line).unwrap();
         assert_eq!((unknown.algorithm(), unknown.blob()), ("ssh-mldsa44-ed25519", blob.as_slice()));
         assert!(unknown.key().is_none() && unknown.fingerprint().starts_with("SHA256:"));
         assert_ne!(unknown, public);
@@ -109,11 +109,11 @@ mod tests {
     #[test]
     fn what_is_no_public_key_is_refused() {
         for blob in [&b""[..], b"\0\0\0\x05ab", b"\0\0\0\0", b"\0\0\0\x02a\x1b", b"\xff\xff\xff\xff"] {
-            assert!(Public::from_blob(blob).is_err(), "{blob:?}");
+            assert!(RawPublicKey::from_blob(blob).is_err(), "{blob:?}");
         }
         let line = generate("ssh-ed25519", "").unwrap().public.to_openssh().unwrap();
         for line in ["", "ssh-ed25519", "ssh-ed25519 AAAA", &line.replace("ssh-ed25519 ", "ssh-rsa ")] {
-            assert!(Public::from_line(line).is_err(), "{line:?}");
+            assert!(RawPublicKey::from_line(line).is_err(), "{line:?}");
         }
     }
 

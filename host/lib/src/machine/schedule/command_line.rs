@@ -1,6 +1,6 @@
 //! What a line of a unit or of a table runs, and for which installation.
 
-use super::table::Ignored;
+use super::table::SkipReason;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ pub struct Installation {
 
 /// Why something that runs `warded renew` does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum RejectionReason {
     /// It stands in a file of cron's.
     NoDaemon,
     /// It works on another state directory.
@@ -37,10 +37,10 @@ pub enum Why {
     /// A timer that runs in years that it names, and then no more.
     FixedYears,
     /// cron passes over it.
-    Ignored(Ignored),
+    Ignored(SkipReason),
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for RejectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDaemon => f.write_str("runs `warded renew`, and no cron daemon runs that reads it"),
@@ -72,7 +72,7 @@ impl Installation {
         &self,
         lines: impl Iterator<Item = &'a str>,
         text: &str,
-    ) -> Option<Result<&'a str, Why>> {
+    ) -> Option<Result<&'a str, RejectionReason>> {
         let mut found = None;
         for line in lines {
             let Some(words) = renewal(line) else { continue };
@@ -86,17 +86,17 @@ impl Installation {
         found
     }
 
-    fn is_meant(&self, words: &[&str], text: &str) -> Result<(), Why> {
+    fn is_meant(&self, words: &[&str], text: &str) -> Result<(), RejectionReason> {
         let named = |option, variable| named(words, option).or_else(|| assigned(text, variable)).map(PathBuf::from);
         let config = named("--config", "WARDED_CONFIG").unwrap_or_else(|| self.default_config.clone());
         if !is_same(&config, &self.config) {
-            return Err(Why::Config(config));
+            return Err(RejectionReason::Config(config));
         }
         let state = named("--state", "WARDED_STATE").unwrap_or_else(|| self.default_state.clone());
         if !is_same(&state, &self.state) {
-            return Err(Why::State(state));
+            return Err(RejectionReason::State(state));
         }
-        named("--sshd-config", "WARDED_SSHD_CONFIG").map_or(Ok(()), |config| Err(Why::OneSshd(config)))
+        named("--sshd-config", "WARDED_SSHD_CONFIG").map_or(Ok(()), |config| Err(RejectionReason::OneSshd(config)))
     }
 }
 
@@ -188,7 +188,10 @@ mod tests {
     fn only_lines_for_this_installation_count() {
         let usual = || installation("/var/lib/warded", "/etc/warded/config.toml");
         let other = || installation("/srv/w", "/srv/w.toml");
-        let (state, config) = (|path: &str| Err(Why::State(path.into())), |path: &str| Err(Why::Config(path.into())));
+        let (state, config) = (
+            |path: &str| Err(RejectionReason::State(path.into())),
+            |path: &str| Err(RejectionReason::Config(path.into())),
+        );
         for (own, text, expected) in [
             (usual(), "warded renew", Ok(())),
             (usual(), "warded --state /var/lib/warded renew", Ok(())),
@@ -199,7 +202,7 @@ mod tests {
             (usual(), "Environment=\"WARDED_STATE=/srv/w\"\nExecStart=/bin/warded renew", state("/srv/w")),
             (usual(), "#WARDED_STATE=/srv/w\nwarded renew", Ok(())),
             (usual(), "warded --config /srv/w.toml renew", config("/srv/w.toml")),
-            (usual(), "warded --sshd-config /srv/sshd renew", Err(Why::OneSshd("/srv/sshd".into()))),
+            (usual(), "warded --sshd-config /srv/sshd renew", Err(RejectionReason::OneSshd("/srv/sshd".into()))),
             (usual(), "warded --state /srv/w renew; date\nwarded renew", Ok(())),
             (other(), "warded --config /srv/w.toml renew", state("/var/lib/warded")),
             (other(), "warded --state /srv/w renew", config("/etc/warded/config.toml")),

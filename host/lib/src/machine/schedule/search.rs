@@ -1,11 +1,11 @@
 //! A look through the files by which systemd and cron daemons start programs.
 
 use super::{
-    Passed,
-    command_line::{Installation, Why, is_by_sudo},
+    RejectedSchedule,
+    command_line::{Installation, RejectionReason, is_by_sudo},
     cron::{Cron, is_at_start},
     scheduler::{Daemon, Family, daemons},
-    table::{self, Ignored},
+    table::{self, SkipReason},
     timer::{Timer, assignments, last},
 };
 use std::{
@@ -28,7 +28,7 @@ pub(super) struct Search<'a> {
     /// Whether everything could be read that may say it.
     pub(super) is_whole: bool,
     /// The first that was found and does not count.
-    pub(super) passed: Option<Passed>,
+    pub(super) passed: Option<RejectedSchedule>,
     installation: &'a Installation,
     daemons: Vec<Daemon>,
 }
@@ -53,7 +53,7 @@ impl<'a> Search<'a> {
                 let why = match self.installation.is_renewed_by(starts.iter().map(String::as_str), &service) {
                     None => continue,
                     Some(Err(why)) => Some(why),
-                    Some(Ok(_)) => user.map(Why::User),
+                    Some(Ok(_)) => user.map(RejectionReason::User),
                 };
                 let is_started = self.wanted(&unit).is_some();
                 let wanted = self.wanted(&name);
@@ -67,7 +67,7 @@ impl<'a> Search<'a> {
                         disabled.get_or_insert((timer, false));
                     }
                     Err(why) => {
-                        self.pass_over(Passed { by: name, why });
+                        self.pass_over(RejectedSchedule { by: name, why });
                     }
                 }
             }
@@ -131,30 +131,31 @@ impl<'a> Search<'a> {
                 None => match others.iter().find(|line| found(&[line]).is_some()) {
                     None => continue,
                     Some(line) => match kind.user(&name, line).unwrap_or_default() {
-                        word if table::is_user_name(word) => Why::User(word.to_owned()),
-                        _ => Why::Ignored(Ignored::NoUser),
+                        word if table::is_user_name(word) => RejectionReason::User(word.to_owned()),
+                        _ => RejectionReason::Ignored(SkipReason::NoUser),
                     },
                 },
                 Some(Err(why)) => why,
-                Some(Ok(line)) if is_at_start(&line) => Why::OnlyAtStart,
+                Some(Ok(line)) if is_at_start(&line) => RejectionReason::OnlyAtStart,
                 Some(Ok(line)) => {
                     let path = self.root.join(&name);
                     let ignored = self.reader(&name).map(|daemon| table::ignored(&path, kind, daemon, (&text, &line)));
                     match ignored {
-                        None => Why::NoDaemon,
+                        None => RejectionReason::NoDaemon,
                         Some(None) => return Some(Cron::new(path, &name, &line)),
-                        Some(Some(why)) => Why::Ignored(why),
+                        Some(Some(why)) => RejectionReason::Ignored(why),
                     }
                 }
             };
-            self.pass_over(Passed { by: format!("/{name}"), why });
+            self.pass_over(RejectedSchedule { by: format!("/{name}"), why });
         }
         None
     }
 
     /// Keeps the first that does not count, or one that is for this installation in place of one that is not.
-    fn pass_over(&mut self, passed: Passed) {
-        let is_ours = |passed: &Passed| !matches!(passed.why, Why::State(_) | Why::Config(_));
+    fn pass_over(&mut self, passed: RejectedSchedule) {
+        let is_ours =
+            |passed: &RejectedSchedule| !matches!(passed.why, RejectionReason::State(_) | RejectionReason::Config(_));
         match &self.passed {
             Some(kept) if is_ours(kept) || !is_ours(&passed) => {}
             _ => self.passed = Some(passed),

@@ -39,7 +39,7 @@ pub(super) enum Kind {
 
 /// Why cron passes over a file, or over its last line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ignored {
+pub enum SkipReason {
     Name,
     /// A table that another user than root owns, or may write.
     Owner,
@@ -57,7 +57,7 @@ pub enum Ignored {
     User,
 }
 
-impl fmt::Display for Ignored {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name => "cron passes over names with other characters than letters, digits, `_` and `-`",
@@ -72,7 +72,7 @@ impl fmt::Display for Ignored {
     }
 }
 
-impl Ignored {
+impl SkipReason {
     /// What mends it.
     #[must_use]
     pub fn next(self, file: &str) -> String {
@@ -149,7 +149,7 @@ pub(super) fn is_user_name(word: &str) -> bool {
 }
 
 /// Why a daemon passes over a file, or over the line of it that counts.
-pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&str, &str)) -> Option<Ignored> {
+pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&str, &str)) -> Option<SkipReason> {
     let found = path.metadata().ok()?;
     let mode = found.permissions().mode();
     // cron(8) and run-parts(8) of Debian's, and run-parts of BusyBox's.
@@ -158,15 +158,15 @@ pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&s
     // Debian's passes over the whole table, cronie over the line.
     let has_end = text.ends_with('\n') || daemon == Family::Cronie && text.lines().last() != Some(line);
     match kind {
-        Kind::System | Kind::Script if !is_named && daemon != Family::Cronie => Some(Ignored::Name),
+        Kind::System | Kind::Script if !is_named && daemon != Family::Cronie => Some(SkipReason::Name),
         // Debian's says "INSECURE MODE (mode 0600 expected)"; cronie takes 0644.
-        Kind::User if daemon == Family::Debian && mode & 0o7577 != 0o400 => Some(Ignored::Mode),
-        Kind::System if found.uid() != 0 || mode & 0o022 != 0 => Some(Ignored::Owner),
-        Kind::Script if mode & 0o111 == 0 => Some(Ignored::NotExecutable),
+        Kind::User if daemon == Family::Debian && mode & 0o7577 != 0o400 => Some(SkipReason::Mode),
+        Kind::System if found.uid() != 0 || mode & 0o022 != 0 => Some(SkipReason::Owner),
+        Kind::Script if mode & 0o111 == 0 => Some(SkipReason::NotExecutable),
         // cronie's run-parts is a shell script, and the shell runs such a file itself.
-        Kind::Script if daemon != Family::Cronie && !text.starts_with("#!") => Some(Ignored::NoInterpreter),
-        Kind::User if after_times(line) == Some("root") => Some(Ignored::User),
-        Kind::System | Kind::User if !has_end && daemon != Family::Busybox => Some(Ignored::NoEnd),
+        Kind::Script if daemon != Family::Cronie && !text.starts_with("#!") => Some(SkipReason::NoInterpreter),
+        Kind::User if after_times(line) == Some("root") => Some(SkipReason::User),
+        Kind::System | Kind::User if !has_end && daemon != Family::Busybox => Some(SkipReason::NoEnd),
         Kind::System | Kind::User | Kind::Anacron | Kind::Script => None,
     }
 }
@@ -191,7 +191,7 @@ mod tests {
             std::fs::write(&path, line).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
             let of = |daemon| ignored(&path, Kind::System, daemon, (line, line.trim_end()));
-            let by_name = |why: Option<Ignored>| why == Some(Ignored::Name);
+            let by_name = |why: Option<SkipReason>| why == Some(SkipReason::Name);
             assert_eq!(by_name(of(Family::Debian)), !is_read, "{name}");
             assert!(!by_name(of(Family::Cronie)), "{name}");
         }

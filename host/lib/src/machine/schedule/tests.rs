@@ -29,8 +29,8 @@ fn usual() -> Installation {
     }
 }
 
-fn passed(by: &str, why: Why) -> Schedule {
-    Schedule::Passed(Passed { by: by.to_owned(), why })
+fn passed(by: &str, why: RejectionReason) -> Schedule {
+    Schedule::Passed(RejectedSchedule { by: by.to_owned(), why })
 }
 
 const MANAGER: (&str, &str) = ("usr/lib/systemd/systemd", "");
@@ -79,7 +79,7 @@ fn timers_are_found() {
         ("nothing", &[][..], true, Schedule::Nothing),
         ("no systemd", &[][..], false, Schedule::Nothing),
         ("OpenRC beside it", &[MANAGER, ("run/openrc/x", "")][..], false, Schedule::Nothing),
-        ("systemd out of sight", &[MANAGER][..], false, Schedule::Unknown(Unseen::Systemd)),
+        ("systemd out of sight", &[MANAGER][..], false, Schedule::Unknown(BlindSpot::Systemd)),
         (
             "an enabled timer",
             &[
@@ -149,7 +149,7 @@ fn what_the_text_of_a_unit_says_decides() {
                 ("etc/systemd/system/r.timer", TIMER),
                 ("etc/systemd/system/timers.target.wants/r.timer", TIMER),
             ],
-            passed("r.timer", Why::User("nobody".to_owned())),
+            passed("r.timer", RejectionReason::User("nobody".to_owned())),
         ),
         (
             "a drop-in that takes the command out",
@@ -186,7 +186,7 @@ fn what_the_text_of_a_unit_says_decides() {
                 ("etc/systemd/system/r.timer", "[Timer]\nOnBootSec=5min\n"),
                 ("etc/systemd/system/timers.target.wants/r.timer", ""),
             ],
-            passed("r.timer", Why::OnlyAtStart),
+            passed("r.timer", RejectionReason::OnlyAtStart),
         ),
         (
             "a timer of another installation",
@@ -195,7 +195,7 @@ fn what_the_text_of_a_unit_says_decides() {
                 ("etc/systemd/system/r.timer", TIMER),
                 ("etc/systemd/system/timers.target.wants/r.timer", TIMER),
             ],
-            passed("r.timer", Why::State("/s".into())),
+            passed("r.timer", RejectionReason::State("/s".into())),
         ),
     ] {
         assert_eq!(found(files, true), expected, "{case}");
@@ -226,7 +226,7 @@ fn tables_and_scripts_of_crons_are_found() {
             "a line for each start",
             &[("etc/cron.d/w", "@reboot root warded renew\n")],
             false,
-            passed("/etc/cron.d/w", Why::OnlyAtStart),
+            passed("/etc/cron.d/w", RejectionReason::OnlyAtStart),
         ),
         (
             "a line for each start, and one by the clock",
@@ -238,13 +238,13 @@ fn tables_and_scripts_of_crons_are_found() {
             "a line for one sshd",
             &[("etc/cron.d/w", "7 * * * * root warded --sshd-config /s renew\n")],
             false,
-            passed("/etc/cron.d/w", Why::OneSshd("/s".into())),
+            passed("/etc/cron.d/w", RejectionReason::OneSshd("/s".into())),
         ),
         (
             "a crontab of a user's",
             &[("var/spool/cron/crontabs/jane", "17 * * * * warded renew\n")],
             false,
-            passed("/var/spool/cron/crontabs/jane", Why::User("jane".to_owned())),
+            passed("/var/spool/cron/crontabs/jane", RejectionReason::User("jane".to_owned())),
         ),
         (
             "a crontab of a user's, by sudo",
@@ -256,19 +256,19 @@ fn tables_and_scripts_of_crons_are_found() {
             "a user's line in the system's table",
             &[("etc/crontab", "17 * * * * jane warded renew\n")],
             false,
-            passed("/etc/crontab", Why::User("jane".to_owned())),
+            passed("/etc/crontab", RejectionReason::User("jane".to_owned())),
         ),
         (
             "a line without a user",
             &[("etc/cron.d/w", "17 * * * * /usr/local/bin/warded renew\n")],
             false,
-            passed("/etc/cron.d/w", Why::Ignored(Ignored::NoUser)),
+            passed("/etc/cron.d/w", RejectionReason::Ignored(SkipReason::NoUser)),
         ),
         (
             "root's own line with a user",
             &[("var/spool/cron/crontabs/root", "17 * * * * root warded renew\n")],
             false,
-            passed("/var/spool/cron/crontabs/root", Why::Ignored(Ignored::User)),
+            passed("/var/spool/cron/crontabs/root", RejectionReason::Ignored(SkipReason::User)),
         ),
         (
             "root's line behind a user's",
@@ -280,13 +280,13 @@ fn tables_and_scripts_of_crons_are_found() {
             "a table without an end",
             &[("etc/cron.d/w", "17 * * * * root warded renew")],
             false,
-            passed("/etc/cron.d/w", Why::Ignored(Ignored::NoEnd)),
+            passed("/etc/cron.d/w", RejectionReason::Ignored(SkipReason::NoEnd)),
         ),
         (
             "a name with a dot",
             &[("etc/cron.d/warded.cron", "17 * * * * root warded renew\n")],
             false,
-            passed("/etc/cron.d/warded.cron", Why::Ignored(Ignored::Name)),
+            passed("/etc/cron.d/warded.cron", RejectionReason::Ignored(SkipReason::Name)),
         ),
         (
             "a script each month",
@@ -299,7 +299,7 @@ fn tables_and_scripts_of_crons_are_found() {
             "a script that may not be executed",
             &[("etc/cron.daily/warded", "exec warded renew\n")],
             false,
-            passed("/etc/cron.daily/warded", Why::Ignored(Ignored::NotExecutable)),
+            passed("/etc/cron.daily/warded", RejectionReason::Ignored(SkipReason::NotExecutable)),
         ),
     ] {
         assert_eq!(found(files, has_systemd), expected, "{case}");
@@ -357,7 +357,7 @@ fn a_line_of_crons_counts_where_a_daemon_reads_it() {
             if counts {
                 assert!(matches!(&found, Schedule::Cron(cron) if cron.file == at(file)), "{case}: {found:?}");
             } else {
-                assert_eq!(found, passed(&format!("/{file}"), Why::NoDaemon), "{case}");
+                assert_eq!(found, passed(&format!("/{file}"), RejectionReason::NoDaemon), "{case}");
             }
         }
     }
@@ -372,7 +372,7 @@ fn a_table_of_roots_that_others_may_read() {
     put(root.path(), file, "7 * * * * warded renew\n");
     fs::set_permissions(root.path().join(file), fs::Permissions::from_mode(0o644)).unwrap();
     let find = || Schedule::find(root.path(), false, &installation);
-    assert_eq!(find(), passed("/var/spool/cron/crontabs/root", Why::Ignored(Ignored::Mode)));
+    assert_eq!(find(), passed("/var/spool/cron/crontabs/root", RejectionReason::Ignored(SkipReason::Mode)));
     fs::write(root.path().join("proc/20/comm"), "crond").unwrap();
     assert!(matches!(find(), Schedule::Cron(_)));
 }

@@ -1,6 +1,6 @@
 //! When a timer of systemd's starts its service (systemd.timer(5), systemd.time(7)).
 
-use super::{command_line::Why, times::Times};
+use super::{command_line::RejectionReason, times::Times};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Timer {
     ///
     /// # Errors
     /// A timer that starts its service once, or never.
-    pub(super) fn read(name: String, text: &str, is_started: bool) -> Result<Self, Why> {
+    pub(super) fn read(name: String, text: &str, is_started: bool) -> Result<Self, RejectionReason> {
         let (mut once, mut again, mut in_years, mut times) = (false, false, false, Vec::new());
         for (key, value) in assignments(text).filter(|(key, _)| STARTS.contains(key)) {
             if value.is_empty() {
@@ -54,15 +54,15 @@ impl Timer {
             times.extend(time);
         }
         match (once || in_years || is_started, again) {
-            (_, false) if in_years => Err(Why::FixedYears),
-            (_, false) if once => Err(Why::OnlyAtStart),
+            (_, false) if in_years => Err(RejectionReason::FixedYears),
+            (_, false) if once => Err(RejectionReason::OnlyAtStart),
             (true, true) => {
                 let value = |key| last(text, key);
                 let is_fixed = value("FixedRandomDelay").is_some_and(|value| is_true(&value));
                 let delay = value("RandomizedDelaySec").and_then(|value| span(&value)).unwrap_or_default();
                 Ok(Self { name, times, delay, is_fixed })
             }
-            _ => Err(Why::NeverStarts),
+            _ => Err(RejectionReason::NeverStarts),
         }
     }
 
@@ -230,14 +230,14 @@ mod tests {
             ("OnCalendar=Monday,Thu *-*-* 03:00:00", Ok(Some(4 * 24 * 60))),
             ("OnCalendar=*-*-01 03:00:00", Ok(Some(31 * 24 * 60))),
             ("OnCalendar=Mon *-*-01..07 03:00", Ok(None)),
-            ("OnCalendar=2026-12-24 18:00", Err(Why::FixedYears)),
-            ("OnCalendar=2026,2027-*-* 18:00", Err(Why::FixedYears)),
-            ("OnCalendar=Mon 2026..2030-*-* *:00", Err(Why::FixedYears)),
-            ("OnCalendar=2026-02~03 04:00", Err(Why::FixedYears)),
+            ("OnCalendar=2026-12-24 18:00", Err(RejectionReason::FixedYears)),
+            ("OnCalendar=2026,2027-*-* 18:00", Err(RejectionReason::FixedYears)),
+            ("OnCalendar=Mon 2026..2030-*-* *:00", Err(RejectionReason::FixedYears)),
+            ("OnCalendar=2026-02~03 04:00", Err(RejectionReason::FixedYears)),
             ("OnCalendar=2026/1-*-* 18:00", Ok(None)),
             ("OnCalendar=2026-12-24 18:00\nOnCalendar=daily", Ok(Some(24 * 60))),
             ("OnCalendar=2026-12-24 18:00\nOnUnitActiveSec=1h", Ok(Some(60))),
-            ("OnCalendar=2026-12-24 18:00\nOnCalendar=\nOnBootSec=5min", Err(Why::OnlyAtStart)),
+            ("OnCalendar=2026-12-24 18:00\nOnCalendar=\nOnBootSec=5min", Err(RejectionReason::OnlyAtStart)),
             ("OnCalendar=12-24 18:00 America/Port-au-Prince", Ok(Some(366 * 24 * 60))),
             ("OnCalendar=*-02~01", Ok(None)),
             ("OnCalendar=hourly\nRandomizedDelaySec=30min", Ok(Some(90))),
@@ -248,11 +248,11 @@ mod tests {
             ("OnCalendar=daily\n#OnCalendar=\nOnCalendar=hourly", Ok(Some(60))),
             ("OnBootSec=5min\nOnUnitActiveSec=1h 30min", Ok(Some(90))),
             ("OnActiveSec=1\nOnUnitInactiveSec=1d", Ok(Some(24 * 60))),
-            ("OnBootSec=15min", Err(Why::OnlyAtStart)),
-            ("OnCalendar=hourly\nOnBootSec=\nOnStartupSec=1", Err(Why::OnlyAtStart)),
+            ("OnBootSec=15min", Err(RejectionReason::OnlyAtStart)),
+            ("OnCalendar=hourly\nOnBootSec=\nOnStartupSec=1", Err(RejectionReason::OnlyAtStart)),
             ("OnCalendar=hourly\nOnFailure=", Ok(Some(60))),
-            ("OnUnitActiveSec=1h", Err(Why::NeverStarts)),
-            ("Unit=w.service", Err(Why::NeverStarts)),
+            ("OnUnitActiveSec=1h", Err(RejectionReason::NeverStarts)),
+            ("Unit=w.service", Err(RejectionReason::NeverStarts)),
         ] {
             let text = format!("[Timer]\n{text}\n");
             let found = Timer::read("w.timer".to_owned(), &text, false);

@@ -26,7 +26,7 @@ pub struct CommandLine {
 
 /// What the command line of an sshd is, as `/proc/PID/cmdline` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum CommandLineKind {
     Listener(CommandLine),
     /// A listener's, and its end is lost: sshd has written its title over a command line that has no environment
     /// behind it to make room (`env -i`).
@@ -35,7 +35,7 @@ pub enum Shown {
     Other,
 }
 
-impl Shown {
+impl CommandLineKind {
     /// Takes a command line apart, by whatever name sshd was started. `paths` may be in it, whole where only their
     /// beginnings are shown: sshd's own program, its configuration file, and the files beside that.
     #[must_use]
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn listeners_are_told_from_the_rest() {
         let line = |binary: &str, config: Option<&str>, arguments: &[&str]| {
-            Shown::Listener(CommandLine {
+            CommandLineKind::Listener(CommandLine {
                 binary: binary.starts_with('/').then(|| binary.into()),
                 config: config.map(Into::into),
                 arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
@@ -205,17 +205,17 @@ mod tests {
                 "sshd: /usr/sbin/sshd -Df/etc/my conf -4 [listener] 0",
                 line("/usr/sbin/sshd", Some("/etc/my conf"), &["-4"]),
             ),
-            ("sshd: root@pts/0", Shown::Other),
-            ("sftpd: nobody@notty", Shown::Other),
-            ("sshd: root [priv]", Shown::Other),
-            ("sshd: [accepted]", Shown::Other),
-            ("/usr/sbin/sshd\0-D\0-R\0", Shown::Other),
-            ("/usr/sbin/sshd\0-i\0", Shown::Other),
-            ("/usr/sbin/sshd\0-T\0", Shown::Other),
-            ("sshd-session: root [priv]", Shown::Other),
-            ("", Shown::Other),
+            ("sshd: root@pts/0", CommandLineKind::Other),
+            ("sftpd: nobody@notty", CommandLineKind::Other),
+            ("sshd: root [priv]", CommandLineKind::Other),
+            ("sshd: [accepted]", CommandLineKind::Other),
+            ("/usr/sbin/sshd\0-D\0-R\0", CommandLineKind::Other),
+            ("/usr/sbin/sshd\0-i\0", CommandLineKind::Other),
+            ("/usr/sbin/sshd\0-T\0", CommandLineKind::Other),
+            ("sshd-session: root [priv]", CommandLineKind::Other),
+            ("", CommandLineKind::Other),
         ] {
-            assert_eq!(Shown::of(raw.as_bytes(), &[]), expected, "{raw}");
+            assert_eq!(CommandLineKind::of(raw.as_bytes(), &[]), expected, "{raw}");
         }
     }
 
@@ -241,11 +241,11 @@ mod tests {
             ("/usr/sbin/sshd -f /etc/ssh/sshd_config -o Port=2222", None),
         ] {
             for name in ["sshd", "sftpd"] {
-                let found = match Shown::of(cut(name, line).as_bytes(), &paths) {
-                    Shown::Listener(line) if line.is_completed => Some(line.config),
-                    Shown::Listener(line) => panic!("{line:?}"),
-                    Shown::CutOff => None,
-                    Shown::Other => panic!("{line}"),
+                let found = match CommandLineKind::of(cut(name, line).as_bytes(), &paths) {
+                    CommandLineKind::Listener(line) if line.is_completed => Some(line.config),
+                    CommandLineKind::Listener(line) => panic!("{line:?}"),
+                    CommandLineKind::CutOff => None,
+                    CommandLineKind::Other => panic!("{line}"),
                 };
                 assert_eq!(found, config.map(|config| config.map(PathBuf::from)), "{name} {line}");
             }
@@ -254,9 +254,9 @@ mod tests {
         for (raw, is_whole) in
             [("sshd: /usr/sbin/sshd -p 22 [lis\0", true), ("sshd: /usr/sbin/sshd -p 22 \0\0\0", false)]
         {
-            let found = Shown::of(raw.as_bytes(), &paths);
+            let found = CommandLineKind::of(raw.as_bytes(), &paths);
             assert_eq!(
-                matches!(found, Shown::Listener(line) if line.arguments == ["-p", "22"] && !line.is_completed),
+                matches!(found, CommandLineKind::Listener(line) if line.arguments == ["-p", "22"] && !line.is_completed),
                 is_whole,
                 "{raw:?}"
             );

@@ -7,7 +7,7 @@ use super::{
     host_key::DEFAULT_KEYS,
     nobody, not_accepted,
     reading::without_debugging,
-    tree::{Overlay, Staged, Tree},
+    tree::{Overlay, StagedFiles, Tree},
 };
 use crate::{
     error::Result,
@@ -46,7 +46,7 @@ impl Sshd {
     pub fn for_nobody(&self) -> Result<Effective> {
         let config = self.config.as_path();
         // What cannot be read as a tree, sshd may read all the same.
-        let Ok(tree) = Tree::read(config, Overlay(&Staged::new())) else { return self.effective(config, &[]) };
+        let Ok(tree) = Tree::read(config, Overlay(&StagedFiles::new())) else { return self.effective(config, &[]) };
         let (output, without_keys) = self.asked(&tree)?;
         if !output.succeeded() {
             return Err(not_accepted(config, &without_debugging(&output.stderr), &output));

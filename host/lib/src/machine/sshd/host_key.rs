@@ -7,7 +7,7 @@ pub use reason::{IgnoredReason, LEAST_RSA_BITS, UncertifiedReason};
 use crate::{
     error::{Error, Result},
     machine::{
-        keys::{self, public::Public},
+        keys::{self, public::RawPublicKey},
         path::AbsolutePath,
         sshd::{
             effective::{self, CERTIFICATES_HAVE_NAMES},
@@ -32,7 +32,7 @@ pub struct HostKey {
     /// The path as sshd has it: of the private key, or of the public one where an agent has the private one.
     pub path: PathBuf,
     /// None: the public half cannot be had from the file, nor from the `.pub` beside it.
-    pub public: Option<Public>,
+    pub public: Option<RawPublicKey>,
     /// Whether sshd offers it.
     pub standing: Standing,
     /// Whether this release of sshd signs with SHA-1 for a certificate of an RSA key.
@@ -102,7 +102,7 @@ fn without_parents(path: &Path) -> PathBuf {
 /// that exist. Of several lines for one key there is one host key.
 #[must_use]
 pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
-    let said = Said::read(stdout, stderr);
+    let said = HostKeyReport::read(stdout, stderr);
     let line = stderr.lines().find(|line| line.starts_with("debug1: sshd version ")).unwrap_or_default();
     let release = effective::version(line).and_then(|version| effective::major_minor(&version));
     let signs_by_sha1 = release.is_some_and(|release| release < CERTIFICATES_HAVE_NAMES);
@@ -159,7 +159,7 @@ fn mark_second_keys(keys: &mut [HostKey]) {
 }
 
 /// What `sshd -T -d` said of host keys.
-struct Said<'a> {
+struct HostKeyReport<'a> {
     /// The paths, in sshd's order.
     paths: Vec<&'a str>,
     /// By number: a key that sshd uses, and whether an agent has its private half.
@@ -175,7 +175,7 @@ enum Holder {
     Agent,
 }
 
-impl<'a> Said<'a> {
+impl<'a> HostKeyReport<'a> {
     fn read(stdout: &'a str, stderr: &'a str) -> Self {
         let value = |wanted: &str| {
             let pairs = stdout.lines().filter_map(|line| line.trim_end().split_once(' '));
@@ -234,14 +234,14 @@ fn used(line: &str) -> Option<(usize, Holder)> {
 
 /// The public half of a host key, whatever its type: from the private key's file, else from a public key in that
 /// file or in the `.pub` beside it.
-fn blob(path: &Path) -> Option<Public> {
+fn blob(path: &Path) -> Option<RawPublicKey> {
     let private = keys::read(path).ok().and_then(|bytes| keys::blob_of(&bytes).ok());
     private.or_else(|| line(path)).or_else(|| line(&beside(path)))
 }
 
 /// The public key that is all of a file.
-fn line(path: &Path) -> Option<Public> {
-    Public::from_line(&fs::read_to_string(path).ok()?).ok()
+fn line(path: &Path) -> Option<RawPublicKey> {
+    RawPublicKey::from_line(&fs::read_to_string(path).ok()?).ok()
 }
 
 fn beside(path: &Path) -> PathBuf {

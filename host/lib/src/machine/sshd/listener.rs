@@ -1,7 +1,7 @@
 //! The process that accepts sshd's connections, found in /proc: by its command line, not by a pid
 //! file, which may be stale or shared with another sshd.
 
-use super::{arguments::Shown, default_config, sockets, tree::identity};
+use super::{arguments::CommandLineKind, default_config, sockets, tree::identity};
 use crate::{
     error::{Error, Result},
     machine::control_group,
@@ -116,28 +116,28 @@ pub fn started_at(pid: i32) -> Option<SystemTime> {
 
 /// The other sshds of root's or of ours that listen.
 #[derive(Debug, Default)]
-pub struct Others {
+pub struct OtherSshds {
     /// Their main configuration files, each with the arguments that shape it; each once.
     pub configured: Vec<(PathBuf, Vec<String>)>,
     /// Those whose configuration is not known, and why.
-    pub unknown: Vec<(i32, Untold)>,
+    pub unknown: Vec<(i32, UnknownConfiguration)>,
 }
 
 /// The sshds of root's or of ours that listen, but for the one of this configuration file.
 ///
 /// # Errors
 /// When the processes cannot be looked at.
-pub fn others(config: &Path) -> Result<Others> {
+pub fn others(config: &Path) -> Result<OtherSshds> {
     let own = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-    let mut others = Others::default();
+    let mut others = OtherSshds::default();
     for (pid, name) in processes().map_err(unseen)? {
         if !is_trusted(pid) || !is_named_sshd(pid, &name) || !is_ours_to_see(pid) {
             continue;
         }
         let (used, arguments) = match shown(pid, config) {
-            Shown::Other => continue,
-            Shown::CutOff => (Err(Untold::CutOff), Vec::new()),
-            Shown::Listener(line) => (configuration(pid, line.config.as_deref()).told(), line.arguments),
+            CommandLineKind::Other => continue,
+            CommandLineKind::CutOff => (Err(UnknownConfiguration::CutOff), Vec::new()),
+            CommandLineKind::Listener(line) => (configuration(pid, line.config.as_deref()).told(), line.arguments),
         };
         // Asked again afterwards: what was read in between may have been another program's by then.
         if !is_trusted(pid) {
@@ -162,7 +162,7 @@ pub fn units() -> Result<Vec<String>> {
 }
 
 fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
-    let Shown::Listener(line) = shown(pid, wanted) else { return None };
+    let CommandLineKind::Listener(line) = shown(pid, wanted) else { return None };
     let Configuration::File(used) = configuration(pid, line.config.as_deref()) else { return None };
     if used != wanted {
         return None;
@@ -189,12 +189,12 @@ fn is_gone(pid: i32, path: &Path) -> bool {
 }
 
 /// What a process's command line is; `config` may be a file that it names.
-pub(super) fn shown(pid: i32, config: &Path) -> Shown {
-    let Ok(raw) = fs::read(proc(pid, "cmdline")) else { return Shown::Other };
+pub(super) fn shown(pid: i32, config: &Path) -> CommandLineKind {
+    let Ok(raw) = fs::read(proc(pid, "cmdline")) else { return CommandLineKind::Other };
     let program = fs::read_link(proc(pid, "exe")).unwrap_or_default();
     let files = beside(config);
     let paths: Vec<&Path> = [program.as_path()].into_iter().chain(files.iter().map(PathBuf::as_path)).collect();
-    Shown::of(&raw, &paths)
+    CommandLineKind::of(&raw, &paths)
 }
 
 /// A file and those beside it: each may be the one of a command line that is cut off. None where they cannot be listed:
@@ -216,18 +216,18 @@ pub(super) enum Configuration {
 
 impl Configuration {
     /// The file, or why it is not known.
-    pub(super) fn told(self) -> Result<PathBuf, Untold> {
+    pub(super) fn told(self) -> Result<PathBuf, UnknownConfiguration> {
         match self {
             Self::File(file) => Ok(file),
-            Self::Lost(named) => Err(Untold::Lost(named)),
-            Self::Unseen => Err(Untold::Unseen),
+            Self::Lost(named) => Err(UnknownConfiguration::Lost(named)),
+            Self::Unseen => Err(UnknownConfiguration::Unseen),
         }
     }
 }
 
 /// Why the configuration of an sshd is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Untold {
+pub enum UnknownConfiguration {
     /// It was started with this relative path, which leads nowhere by now.
     Lost(PathBuf),
     /// It was started with a relative path, and we may not see where it is.
@@ -237,7 +237,7 @@ pub enum Untold {
 }
 
 /// As the rest of a sentence about that sshd.
-impl fmt::Display for Untold {
+impl fmt::Display for UnknownConfiguration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost(named) => write!(

@@ -24,7 +24,7 @@ fn a_configuration_without_usable_keys_is_read() {
     assert!(effective.host_keys.is_empty() && effective.values("HostKey").is_empty());
     assert_eq!(effective.values("port"), ["2222"]);
     assert_eq!(sshd.pid_file(), Some("/p/id".into()));
-    let tree = Tree::read(config.as_path(), Overlay(&Staged::new())).unwrap();
+    let tree = Tree::read(config.as_path(), Overlay(&StagedFiles::new())).unwrap();
     let tested = sshd.view(config.as_path(), &tree).unwrap().tested;
     assert!(
         tested.without_keys && tested.words.iter().any(|line| line.contains("Unable to load host key")),
@@ -41,7 +41,7 @@ fn what_is_not_there_is_said() {
     assert!(Sshd::find(&config, Some(Path::new("sshd"))).is_err());
     fs::write(config.as_path(), "Foo bar\n").unwrap();
     let sshd = Sshd::find(&config, None).unwrap().unwrap();
-    let tree = Tree::read(config.as_path(), Overlay(&Staged::new())).unwrap();
+    let tree = Tree::read(config.as_path(), Overlay(&StagedFiles::new())).unwrap();
     let told = sshd.view(config.as_path(), &tree).unwrap_err().to_string();
     assert!(told.contains("line 1: Bad configuration option: Foo"), "{told}");
 }
@@ -85,7 +85,7 @@ fn sshd_says_what_it_reads_whatever_a_match_asks_for() {
     );
     fs::write(config.as_path(), text.replace("1,2", "tcpmux")).unwrap();
     let sshd = Sshd::find(&config, None).unwrap().unwrap();
-    let tree = Tree::read(config.as_path(), Overlay(&Staged::new())).unwrap();
+    let tree = Tree::read(config.as_path(), Overlay(&StagedFiles::new())).unwrap();
     assert_eq!(tree.spare_port(), u16::MAX);
     let view = sshd.view(config.as_path(), &tree).unwrap();
     let names: Vec<_> = view.reading.files.iter().filter_map(|path| path.file_name()?.to_str()).collect();
@@ -154,7 +154,7 @@ fn sshd_is_asked_once_while_nothing_changes() {
         let before = fs::read_to_string(&calls).map_or(0, |text| text.lines().count());
         sshd.look().unwrap();
         sshd.for_nobody().unwrap();
-        let tree = Tree::read(config.as_path(), Overlay(&Staged::new())).unwrap();
+        let tree = Tree::read(config.as_path(), Overlay(&StagedFiles::new())).unwrap();
         sshd.view(config.as_path(), &tree).unwrap();
         Sshd::find(&config, Some(&program)).unwrap().unwrap().look().unwrap();
         fs::read_to_string(&calls).unwrap().lines().count() - before

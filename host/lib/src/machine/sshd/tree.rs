@@ -27,11 +27,11 @@ const MAX_DEPTH: usize = 16;
 const MAX_LINES: usize = 200_000;
 
 /// The files that would be different, by their resolved paths; none: removed.
-pub type Staged = BTreeMap<PathBuf, Option<Vec<u8>>>;
+pub type StagedFiles = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
 /// The machine's files with the staged ones in their places. Only reads.
 #[derive(Clone, Copy, Debug)]
-pub struct Overlay<'a>(pub &'a Staged);
+pub struct Overlay<'a>(pub &'a StagedFiles);
 
 /// As many links as Linux follows.
 const MAX_LINKS: usize = 40;
@@ -367,7 +367,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(at.join("d"), at.join("link")).unwrap();
         fs::write(&config, format!("Include {0}/link/*.conf {0}/none\n", at.display())).unwrap();
-        let staged: Staged =
+        let staged: StagedFiles =
             [(at.join("d/15-new.conf"), Some(b"HostKey /k\n".to_vec())), (at.join("d/10-a.conf"), None)].into();
         let tree = Tree::read(&config, Overlay(&staged)).unwrap();
         let paths: Vec<_> = tree.files.iter().map(|file| file.path.clone()).collect();
@@ -375,7 +375,7 @@ mod tests {
         assert_eq!(names(&tree.files[0].includes[&(1, 0)], &at), ["link/15-new.conf", "link/20-b.conf"]);
         assert!(tree.files[0].includes[&(1, 1)].is_empty());
         assert_eq!(tree.place_of("Port"), Some(format!("{} line 1", at.join("e.conf").display())));
-        let plain = Tree::read(&config, Overlay(&Staged::new())).unwrap();
+        let plain = Tree::read(&config, Overlay(&StagedFiles::new())).unwrap();
         assert_eq!(plain.files.len(), 4);
         assert!(Tree::read(&at.join("missing"), Overlay(&staged)).is_err());
     }
@@ -385,12 +385,12 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let config = scratch.path().join("c");
         fs::write(&config, format!("Include {}\n", config.display())).unwrap();
-        assert_eq!(Tree::read(&config, Overlay(&Staged::new())).unwrap().files.len(), 1);
+        assert_eq!(Tree::read(&config, Overlay(&StagedFiles::new())).unwrap().files.len(), 1);
     }
 
     #[test]
     fn a_relative_include_is_below_etc_ssh() {
-        let staged = Staged::from([(PathBuf::from("/etc/ssh/zz-warded-test"), Some(Vec::new()))]);
+        let staged = StagedFiles::from([(PathBuf::from("/etc/ssh/zz-warded-test"), Some(Vec::new()))]);
         let files = vec![PathBuf::from("/etc/ssh/zz-warded-test")];
         assert_eq!(Overlay(&staged).expand("zz-warded-test"), Some(files));
     }

@@ -3,8 +3,8 @@
 
 use super::{
     Effective, Sshd,
-    arguments::Shown,
-    listener::{self, Untold},
+    arguments::CommandLineKind,
+    listener::{self, UnknownConfiguration},
     sockets,
     tree::identity,
 };
@@ -18,16 +18,16 @@ use std::{
 
 /// A listener that is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unknown {
+pub struct UnknownListener {
     /// Where it listens.
     pub address: SocketAddr,
     /// Why it is not known.
-    pub why: Why,
+    pub why: UnknownReason,
 }
 
 /// Why a listener is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum UnknownReason {
     /// No process that can be seen has its socket.
     Unseen,
     /// It is no sshd, going by the name of its program.
@@ -50,50 +50,52 @@ pub enum Why {
         /// Its process.
         pid: i32,
         /// Why not.
-        why: Untold,
+        why: UnknownConfiguration,
     },
 }
 
-impl fmt::Display for Unknown {
+impl fmt::Display for UnknownListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address;
         match &self.why {
-            Why::Unseen => write!(f, "something listens on {address}, and no process that can be seen has its socket"),
-            Why::OtherProgram { pid, name, .. } => {
+            UnknownReason::Unseen => {
+                write!(f, "something listens on {address}, and no process that can be seen has its socket")
+            }
+            UnknownReason::OtherProgram { pid, name, .. } => {
                 write!(f, "process {pid} ({}) listens on {address}, and is not known to be sshd", neutral(name))
             }
-            Why::OtherConfiguration { pid, file } => {
+            UnknownReason::OtherConfiguration { pid, file } => {
                 write!(
                     f,
                     "the sshd that listens on {address} (process {pid}) reads {}",
                     neutral(&file.display().to_string())
                 )
             }
-            Why::Untold { pid, why } => write!(f, "the sshd that listens on {address} (process {pid}) {why}"),
+            UnknownReason::Untold { pid, why } => write!(f, "the sshd that listens on {address} (process {pid}) {why}"),
         }
     }
 }
 
-impl Unknown {
+impl UnknownListener {
     /// What to do about it.
     #[must_use]
     pub fn next(&self) -> String {
         match &self.why {
-            Why::Unseen => {
+            UnknownReason::Unseen => {
                 "run this as root, beside what listens (`ss -tlnp`), not in a container of its own".to_owned()
             }
-            Why::OtherProgram { pid, program, .. } => {
+            UnknownReason::OtherProgram { pid, program, .. } => {
                 let program =
                     program.as_ref().map_or_else(|| "FILE".to_owned(), |path| neutral(&path.display().to_string()));
                 format!("if process {pid} is an sshd, name its program: --sshd {program}")
             }
-            Why::OtherConfiguration { file, .. } => {
+            UnknownReason::OtherConfiguration { file, .. } => {
                 format!("name the file that it reads: --sshd-config {}", neutral(&file.display().to_string()))
             }
-            Why::Untold { why: Untold::Lost(_) | Untold::Unseen, .. } => {
+            UnknownReason::Untold { why: UnknownConfiguration::Lost(_) | UnknownConfiguration::Unseen, .. } => {
                 "start that sshd with `-f` and an absolute path".to_owned()
             }
-            Why::Untold { why: Untold::CutOff, .. } => {
+            UnknownReason::Untold { why: UnknownConfiguration::CutOff, .. } => {
                 "start that sshd as a service, or with some environment: env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin"
                     .to_owned()
             }
@@ -107,7 +109,7 @@ impl Sshd {
     ///
     /// # Errors
     /// The configuration, or the processes, cannot be looked at.
-    pub fn unknown_listener(&self) -> Result<Option<Unknown>> {
+    pub fn unknown_listener(&self) -> Result<Option<UnknownListener>> {
         if self.listener.is_some() {
             return Ok(None);
         }
@@ -120,14 +122,16 @@ impl Sshd {
     ///
     /// # Errors
     /// The processes cannot be looked at.
-    pub fn unknown_beside(&self, effective: &Effective) -> Result<Vec<Unknown>> {
+    pub fn unknown_beside(&self, effective: &Effective) -> Result<Vec<UnknownListener>> {
         let Some(sockets) = self.listener.as_ref().and_then(|listener| listener.sockets.as_ref()) else {
             return Ok(Vec::new());
         };
         let own = sockets.iter().map(|socket| socket.inode).collect();
         let mut found = self.unknown_holders(effective, &own)?;
         // Another process with the same configuration file is found by that.
-        found.retain(|unknown| !matches!(&unknown.why, Why::OtherConfiguration { file, .. } if self.reads(file)));
+        found.retain(
+            |unknown| !matches!(&unknown.why, UnknownReason::OtherConfiguration { file, .. } if self.reads(file)),
+        );
         Ok(found)
     }
 
@@ -136,7 +140,7 @@ impl Sshd {
     }
 
     /// What listens where the configuration says, but for the sockets of these numbers.
-    fn unknown_holders(&self, effective: &Effective, known: &BTreeSet<u64>) -> Result<Vec<Unknown>> {
+    fn unknown_holders(&self, effective: &Effective, known: &BTreeSet<u64>) -> Result<Vec<UnknownListener>> {
         let configured: Vec<SocketAddr> = effective.addresses().collect();
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         let mut taken = sockets::listening(own);
@@ -153,8 +157,8 @@ impl Sshd {
             if holder.is_some_and(|(pid, name)| *pid == 1 && name == "systemd") {
                 return None;
             }
-            let why = holder.map_or(Why::Unseen, |(pid, name)| why(*pid, name.clone(), self));
-            Some(Unknown { address, why })
+            let why = holder.map_or(UnknownReason::Unseen, |(pid, name)| why(*pid, name.clone(), self));
+            Some(UnknownListener { address, why })
         };
         Ok(taken.into_iter().filter_map(unknown).collect())
     }
@@ -171,21 +175,21 @@ impl Sshd {
 }
 
 /// Why the process that has the socket was not taken for the listener.
-fn why(pid: i32, name: String, sshd: &Sshd) -> Why {
+fn why(pid: i32, name: String, sshd: &Sshd) -> UnknownReason {
     let named: Option<&Path> = sshd.named.as_deref();
     if listener::is_trusted(pid) && listener::is_sshd(pid, &name, named) {
         match listener::shown(pid, sshd.config.as_path()) {
-            Shown::CutOff => return Why::Untold { pid, why: Untold::CutOff },
-            Shown::Listener(line) => {
+            CommandLineKind::CutOff => return UnknownReason::Untold { pid, why: UnknownConfiguration::CutOff },
+            CommandLineKind::Listener(line) => {
                 return match listener::configuration(pid, line.config.as_deref()).told() {
-                    Ok(file) => Why::OtherConfiguration { pid, file },
-                    Err(why) => Why::Untold { pid, why },
+                    Ok(file) => UnknownReason::OtherConfiguration { pid, file },
+                    Err(why) => UnknownReason::Untold { pid, why },
                 };
             }
-            Shown::Other => {}
+            CommandLineKind::Other => {}
         }
     }
-    Why::OtherProgram { pid, name, program: std::fs::read_link(listener::proc(pid, "exe")).ok() }
+    UnknownReason::OtherProgram { pid, name, program: std::fs::read_link(listener::proc(pid, "exe")).ok() }
 }
 
 /// Whether two sockets could not both listen: the same port, and the same address or one for all addresses.

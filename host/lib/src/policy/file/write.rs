@@ -88,13 +88,13 @@ impl FromStr for WriteGrant {
 
 impl<'de> Deserialize<'de> for WriteGrant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(WriteGrantVisitor)
     }
 }
 
-struct Either;
+struct WriteGrantVisitor;
 
-impl<'de> Visitor<'de> for Either {
+impl<'de> Visitor<'de> for WriteGrantVisitor {
     type Value = WriteGrant;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

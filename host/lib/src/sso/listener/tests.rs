@@ -45,7 +45,10 @@ fn a_browser_is_led_there_and_back_and_the_code_stays_in_no_address() {
         assert!(get(port, &format!("/done/{secret}"), "").contains("You are logged in"));
     });
     assert_eq!(visits, Visits { is_opened: true, opened_again: 1, strangers: 0 });
-    let code = Callback { issuer: Some("https://sso.test".to_owned()), answered: Answered::Code("abc".to_owned()) };
+    let code = Callback {
+        issuer: Some("https://sso.test".to_owned()),
+        answered: AuthorizationResponse::Code("abc".to_owned()),
+    };
     assert!(returned.unwrap() == code);
 }
 
@@ -71,7 +74,7 @@ fn others_on_the_machine_change_nothing() {
         get(port, "/?error=access_denied&error_description=no&state=right", "");
     });
     assert_eq!(visits.strangers, 6);
-    let refusal = Answered::Error { error: "access_denied".to_owned(), description: "no".to_owned() };
+    let refusal = AuthorizationResponse::Error { error: "access_denied".to_owned(), description: "no".to_owned() };
     assert!(returned.unwrap() == Callback { issuer: None, answered: refusal });
 }
 

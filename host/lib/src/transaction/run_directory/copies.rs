@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     machine::{keys::holds_private_key, private::StateDir},
     text::shell_word,
-    transaction::{archive::Archive, temporary::Prepared},
+    transaction::{archive::Archive, temporary::PreparedChange},
 };
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
@@ -128,7 +128,7 @@ impl Run {
     }
 
     /// Writes the copies, without their name.
-    pub(super) fn write_copies(&self, changes: &[Prepared]) -> Result<()> {
+    pub(super) fn write_copies(&self, changes: &[PreparedChange]) -> Result<()> {
         let copies = changes.iter().enumerate().flat_map(|(index, change)| {
             let old = change.change.before.as_ref().map(|before| (name(OLD, index), before.contents.as_slice()));
             let new = change.change.after.as_ref().map(|after| (name(NEW, index), after.contents.as_slice()));

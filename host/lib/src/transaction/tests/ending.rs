@@ -38,7 +38,7 @@ fn whoever_rolls_a_run_back_tells_the_services_wherever_the_one_before_was_stopp
             drop(transaction);
             let told = Cell::new(0);
             let roll_back = || {
-                let settle = |journal: &Journal, _: &RolledBack| {
+                let settle = |journal: &Journal, _: &RollbackReport| {
                     told.set(told.get() + journal.reloads.len());
                     StillNamed::nothing()
                 };
@@ -64,7 +64,7 @@ fn a_run_that_is_being_rolled_back_is_told() {
     assert_eq!(being_rolled_back(&machine.state).unwrap(), None);
     drop(transaction);
     let seen = Cell::new(None);
-    let settle = |_: &Journal, _: &RolledBack| {
+    let settle = |_: &Journal, _: &RollbackReport| {
         seen.set(being_rolled_back(&machine.state).unwrap().map(|journal| journal.run.run));
         StillNamed::nothing()
     };
@@ -77,7 +77,7 @@ fn a_run_that_is_being_rolled_back_is_told() {
 fn nobody_is_told_of_what_was_never_changed() {
     let machine = Machine::new("/tmp");
     drop(begin(&machine, &followup()).unwrap());
-    let settle = |_: &Journal, _: &RolledBack| -> StillNamed { panic!("there is nothing to tell") };
+    let settle = |_: &Journal, _: &RollbackReport| -> StillNamed { panic!("there is nothing to tell") };
     let recovered = recover(&machine.state, &machine.root, settle).unwrap().unwrap();
     assert_eq!((recovered.rolled_back.restored.len(), recovered.rolled_back.reloads.len()), (0, 0));
 }
@@ -232,7 +232,8 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
 
         // It was never told of it.
         let mut transaction = list_and_configuration(machine);
-        let never_read = |done: &RolledBack| if done.was_told { StillNamed::Unknown } else { StillNamed::nothing() };
+        let never_read =
+            |done: &RollbackReport| if done.was_told { StillNamed::Unknown } else { StillNamed::nothing() };
         let done = transaction.roll_back(|_, done| never_read(done)).unwrap();
         assert!(!list.exists() && done.left_alone.is_empty(), "{done:?}");
         drop(transaction);

@@ -44,11 +44,11 @@ fn renewals_go_with_the_run_that_they_renewed() {
     let written = machine.tree();
     machine.renew(3);
     let refused = |which| Error::from(undo_changes(&machine.state, &machine.root, which).unwrap_err());
-    assert!(refused(Which::Only(5)).to_string().contains("warded undo 4 "), "{}", refused(Which::Only(5)));
-    assert_eq!(refused(Which::Only(1)).exit(), crate::error::Exit::Refused);
-    let undo = undo_changes(&machine.state, &machine.root, Which::Only(4)).unwrap().unwrap();
+    assert!(refused(UndoScope::Only(5)).to_string().contains("warded undo 4 "), "{}", refused(UndoScope::Only(5)));
+    assert_eq!(refused(UndoScope::Only(1)).exit(), crate::error::Exit::Refused);
+    let undo = undo_changes(&machine.state, &machine.root, UndoScope::Only(4)).unwrap().unwrap();
     assert_eq!((undo.runs(), undo.count, undo.is_one_step, undo.earlier), (4..=5, 2, true, Some(1)));
-    let undo = undo_changes(&machine.state, &machine.root, Which::DownTo(2)).unwrap().unwrap();
+    let undo = undo_changes(&machine.state, &machine.root, UndoScope::DownTo(2)).unwrap().unwrap();
     assert_eq!((undo.runs(), undo.count, undo.is_one_step, undo.earlier), (2..=5, 4, false, Some(1)));
     assert!(machine.undo());
     let conf = written.keys().filter(|name| *name != "e/conf").cloned().collect::<Vec<_>>();
@@ -79,7 +79,7 @@ fn new_terms_are_no_renewal() {
     transaction.keep().unwrap();
     drop(transaction);
     machine.renew(2);
-    let undo = undo_changes(&machine.state, &machine.root, Which::Newest).unwrap().unwrap();
+    let undo = undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap().unwrap();
     assert_eq!(undo.runs(), 2..=3);
 }
 

@@ -308,7 +308,7 @@ fn services_are_told_even_if_one_file_could_not_be_put_back() {
     fs::write(machine.path("theirs"), "theirs").unwrap();
     fs::rename(machine.path("theirs"), &in_the_way).unwrap();
     let told = Cell::new(0);
-    let tell = |_: &Journal, _: &RolledBack| {
+    let tell = |_: &Journal, _: &RollbackReport| {
         told.set(told.get() + 1);
         StillNamed::nothing()
     };

@@ -50,12 +50,12 @@ fn an_undo_takes_it_out_last() {
         machine.change("e/unit", Some((&unit, 0o644)), Order::WriteOther),
         machine.change("d/conf", Some((b"text", 0o644)), Order::WriteOther),
     ]);
-    for which in [Which::Newest, Which::All(Edits::Refuse)] {
+    for which in [UndoScope::Newest, UndoScope::All(Edits::Refuse)] {
         let undo = undo_changes(&machine.state, &machine.root, which).unwrap().unwrap();
         let orders: Vec<Order> = undo.changes.iter().map(|change| change.order).collect();
         assert!(orders.contains(&Order::RemoveRecovery) && orders.contains(&Order::RemoveOther), "{orders:?}");
     }
-    let undo = undo_changes(&machine.state, &machine.root, Which::Newest).unwrap().unwrap();
+    let undo = undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap().unwrap();
     let mut transaction = machine.begin(undo.changes).unwrap();
     transaction.commit().unwrap();
     assert!(machine.path("e/unit").exists() && !machine.path("d/conf").exists());

@@ -37,7 +37,7 @@ fn an_edit_since_is_shown_and_kept() {
     machine.put("d/conf", b"a\nb\nc\x1b[2J\n", 0o644);
     machine.put("d/key", b"-----BEGIN OPENSSH PRIVATE KEY-----\n2\n", 0o600);
     let edited = machine.tree();
-    let error = Error::from(undo_changes(&machine.state, &machine.root, Which::Newest).unwrap_err());
+    let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap_err());
     assert_eq!(error.exit(), crate::error::Exit::Refused);
     let shown = error.to_string();
     assert!(shown.contains("2 files changed since") && shown.contains("+c\\u{1b}[2J"), "{shown}");
@@ -45,7 +45,7 @@ fn an_edit_since_is_shown_and_kept() {
     assert_eq!(machine.tree(), edited);
     fs::remove_file(machine.path("d/conf")).unwrap();
     fs::create_dir(machine.path("d/conf")).unwrap();
-    assert!(undo_changes(&machine.state, &machine.root, Which::Newest).is_err());
+    assert!(undo_changes(&machine.state, &machine.root, UndoScope::Newest).is_err());
     fs::remove_dir(machine.path("d/conf")).unwrap();
     machine.put("d/conf", b"a\nb\n", 0o644);
     machine.put("d/key", b"-----BEGIN OPENSSH PRIVATE KEY-----\n1\n", 0o600);
@@ -61,7 +61,7 @@ fn an_undo_that_fails_leaves_the_run_to_be_undone() {
     let start = machine.tree();
     machine.apply(changes);
     let after = machine.tree();
-    let undo = undo_changes(&machine.state, &machine.root, Which::Newest).unwrap().unwrap();
+    let undo = undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap().unwrap();
     let identity = machine.identity().undoing(&undo.runs());
     let mut transaction =
         Transaction::begin(&machine.root, &machine.state, &identity, undo.changes, Vec::new(), &Followup::default())
@@ -156,7 +156,7 @@ fn private_keys_are_not_kept_twice() {
     assert_eq!(copies.files().map(|(name, _)| name).collect::<Vec<_>>(), ["new/1"]);
     // Enough to say what has changed, and to undo it.
     machine.put("d/key", b"theirs\n", 0o600);
-    let shown = Error::from(undo_changes(&machine.state, &machine.root, Which::Newest).unwrap_err()).to_string();
+    let shown = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap_err()).to_string();
     assert!(shown.contains("d/key: somebody changed it") && !shown.contains("c2VjcmV0"), "{shown}");
     machine.put("d/key", key, 0o600);
     assert!(machine.undo());
@@ -173,7 +173,7 @@ fn a_file_that_is_as_before_is_no_edit() {
     fs::remove_file(machine.path("d/cert")).unwrap();
     machine.put("d/conf", b"old configuration", 0o640);
     machine.put("d/gone", b"to be removed", 0o644);
-    let undo = undo_changes(&machine.state, &machine.root, Which::Newest).unwrap().unwrap();
+    let undo = undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap().unwrap();
     let paths = |paths: Vec<&AbsolutePath>| paths.iter().map(|path| path.name().to_owned()).collect::<Vec<_>>();
     assert_eq!(paths(undo.as_before.iter().collect()), ["cert", "conf"]);
     assert_eq!(paths(undo.changes.iter().map(|change| &change.path).collect()), ["key", "gone"]);
@@ -198,7 +198,7 @@ fn a_command_restores_a_file_whole_or_not_at_all() {
     machine.put("e/key", KEY, 0o600);
     machine.apply(vec![machine.change("e/key", Some((b"new", 0o600)), Order::WriteKey)]);
     fs::remove_file(machine.path("e/key")).unwrap();
-    let error = Error::from(undo_changes(&machine.state, &machine.root, Which::Newest).unwrap_err()).to_string();
+    let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap_err()).to_string();
     let command = error.lines().map(str::trim).find(|line| line.contains("copies.tar")).unwrap();
     let run = || {
         let command = format!("umask 022; {command}");
@@ -236,7 +236,7 @@ fn each_refusal_says_how_to_go_on() {
     fs::create_dir(machine.path("e")).unwrap();
     machine.put("d/conf", b"theirs\n", 0o644);
     machine.put("d/new", b"theirs\n", 0o644);
-    let error = Error::from(undo_changes(&machine.state, &machine.root, Which::Newest).unwrap_err());
+    let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap_err());
     let shown = error.to_string();
     let is_command = |line: &&str| ["t=$(mktemp) ", "rm "].iter().any(|program| line.starts_with(program));
     let commands: Vec<&str> = shown.lines().map(str::trim).filter(is_command).collect();
@@ -251,11 +251,11 @@ fn each_refusal_says_how_to_go_on() {
     // A copy that is gone.
     machine.apply(vec![machine.change("d/conf", Some((b"x\n", 0o644)), Order::WriteOther)]);
     machine.state.remove("runs/3/copies.tar").unwrap();
-    let error = Error::from(undo_changes(&machine.state, &machine.root, Which::Newest).unwrap_err()).to_string();
+    let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap_err()).to_string();
     assert!(error.contains("missing or damaged") && error.contains("next:  restore that file"), "{error}");
     machine.put("d/conf", b"a\n", 0o644);
     assert!(machine.undo());
-    let error = Error::from(undo_changes(&machine.state, &machine.root, Which::DownTo(9)).unwrap_err());
+    let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::DownTo(9)).unwrap_err());
     assert_eq!(error.exit(), crate::error::Exit::Usage);
     assert!(error.to_string().contains("there is no such run"), "{error}");
 }
@@ -272,17 +272,17 @@ fn several_runs_are_undone_in_one_step() {
     machine.apply(vec![write("d/a", "4")]);
     assert!(machine.undo());
     machine.apply(vec![write("d/c", "6")]);
-    let undo = undo_changes(&machine.state, &machine.root, Which::DownTo(2)).unwrap().unwrap();
+    let undo = undo_changes(&machine.state, &machine.root, UndoScope::DownTo(2)).unwrap().unwrap();
     assert_eq!((undo.runs(), undo.earlier, undo.changes.len()), (2..=6, Some(1), 3));
-    assert!(machine.undo_of(Which::DownTo(2)));
+    assert!(machine.undo_of(UndoScope::DownTo(2)));
     assert_eq!(machine.tree(), first);
     // Only the first is left, and those in between do not come back.
-    let undo = undo_changes(&machine.state, &machine.root, Which::Newest).unwrap().unwrap();
+    let undo = undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap().unwrap();
     assert_eq!((undo.runs(), undo.earlier), (1..=1, None));
     // An edit that a later run found there is not lost.
     machine.put("d/a", b"theirs", 0o644);
     machine.apply(vec![write("d/a", "8")]);
-    let error = Error::from(undo_changes(&machine.state, &machine.root, Which::DownTo(1)).unwrap_err()).to_string();
+    let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::DownTo(1)).unwrap_err()).to_string();
     assert!(error.contains("d/a: somebody changed it between runs 1 and 8"), "{error}");
     assert!(machine.undo());
     assert_eq!(fs::read(machine.path("d/a")).unwrap(), b"theirs");
@@ -295,10 +295,10 @@ fn a_run_that_is_at_work_is_waited_for() {
     machine.apply(vec![machine.change("d/a", Some((b"1", 0o644)), Order::WriteOther)]);
     let mut second = machine.begin(vec![machine.change("d/a", Some((b"2", 0o644)), Order::WriteOther)]).unwrap();
     second.commit().unwrap();
-    let error = Error::from(undo_changes(&machine.state, &machine.root, Which::Newest).unwrap_err()).to_string();
+    let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap_err()).to_string();
     assert!(error.contains("run 2 (unix certify-host") && error.contains("is still at work"), "{error}");
     let (state, root) = (machine.state.clone(), machine.root.clone());
-    let undone = std::thread::spawn(move || undo_changes(&state, &root, Which::Newest).unwrap().unwrap().run.run);
+    let undone = std::thread::spawn(move || undo_changes(&state, &root, UndoScope::Newest).unwrap().unwrap().run.run);
     second.keep().unwrap();
     drop(second);
     assert_eq!(undone.join().unwrap(), 2);

@@ -1,7 +1,7 @@
 //! Undoing everything that runs did. Unlike the undo of some of them, this one leaves no marked block, and keeps
 //! host keys: clients know those that are served now, and former ones may have been given up for a reason.
 
-use super::{Edits, Found, old_copy, order, undo_one};
+use super::{Edits, FileUndo, old_copy, order, undo_one};
 use crate::{
     error::Result,
     machine::files::{Place, Root, Snapshot},
@@ -9,45 +9,45 @@ use crate::{
         change::{FileChange, NewFile, Order},
         leftovers::{is_removal, is_removed},
         run_directory::Run,
-        series::Joint,
+        series::JointChange,
     },
 };
 use sshd_config::block::{self, Marks};
 use zeroize::Zeroizing;
 
 /// What there is to do about one file, of these runs.
-pub(super) fn undo(root: &Root, joint: &Joint<'_>, (runs, edits): (&[Run], Edits)) -> Result<Found> {
+pub(super) fn undo(root: &Root, joint: &JointChange<'_>, (runs, edits): (&[Run], Edits)) -> Result<FileUndo> {
     if matches!(joint.newest.entry.order, Order::WriteKey | Order::RemoveKey) {
-        return Ok(Found::KeyLeft);
+        return Ok(FileUndo::KeyLeft);
     }
     let found = undo_one(root, joint)?;
     let Some(place) = joint.place(root)? else { return Ok(found) };
-    let own = Own::of(joint)?;
+    let own = OwnBlocks::of(joint)?;
     match found {
-        Found::Change(mut change) => {
+        FileUndo::Change(mut change) => {
             if let Some(after) = &mut change.after {
                 after.contents = Zeroizing::new(own.outside(&after.contents));
             }
-            Ok(Found::Change(change))
+            Ok(FileUndo::Change(change))
         }
-        Found::Edited(difference) => match place.snapshot() {
+        FileUndo::Edited(difference) => match place.snapshot() {
             Ok(Some(now)) if own.is_whole_in(&now) => Ok(cut(joint, &own, place, now)),
             // What the policy's own `remove` left of an edited file is somebody else's.
             _ if is_removal(joint.newest.run.journal()) && is_removed(runs, &joint.newest.run.journal().run.policy) => {
-                Ok(Found::AsBefore)
+                Ok(FileUndo::AsBefore)
             }
             Ok(now) if edits == Edits::Discard => discard(joint, &own, place, now),
-            Ok(_) | Err(_) => Ok(Found::Edited(difference)),
+            Ok(_) | Err(_) => Ok(FileUndo::Edited(difference)),
         },
-        Found::AsBefore | Found::KeyLeft => Ok(found),
+        FileUndo::AsBefore | FileUndo::KeyLeft => Ok(found),
     }
 }
 
 /// The blocks that these runs wrote. One that stood there before them is another state directory's, or a person's.
-struct Own(Vec<(Marks, Vec<u8>)>);
+struct OwnBlocks(Vec<(Marks, Vec<u8>)>);
 
-impl Own {
-    fn of(joint: &Joint<'_>) -> Result<Self> {
+impl OwnBlocks {
+    fn of(joint: &JointChange<'_>) -> Result<Self> {
         let left = joint.newest.run.left(joint.newest.index)?;
         let old = joint.oldest.run.old(joint.oldest.index)?;
         // Where a file was edited between runs that are one by now, what it was "before" has the block of the first.
@@ -77,7 +77,7 @@ fn blocks_of(contents: &[u8]) -> Vec<(Marks, Vec<u8>)> {
 }
 
 /// The file as it is now, without the blocks.
-fn cut(joint: &Joint<'_>, own: &Own, place: Place, now: Snapshot) -> Found {
+fn cut(joint: &JointChange<'_>, own: &OwnBlocks, place: Place, now: Snapshot) -> FileUndo {
     let contents = own.outside(&now.contents);
     let is_left = !contents.is_empty() || joint.oldest.entry.before.is_some();
     let after = is_left.then(|| NewFile::new(contents, now.mode));
@@ -85,7 +85,7 @@ fn cut(joint: &Joint<'_>, own: &Own, place: Place, now: Snapshot) -> Found {
 }
 
 /// The file as it was before all runs, whatever was edited since.
-fn discard(joint: &Joint<'_>, own: &Own, place: Place, now: Option<Snapshot>) -> Result<Found> {
+fn discard(joint: &JointChange<'_>, own: &OwnBlocks, place: Place, now: Option<Snapshot>) -> Result<FileUndo> {
     let contents = old_copy(joint.oldest)?;
     let after = joint.oldest.entry.before.as_ref().zip(contents).map(|(before, contents)| NewFile {
         contents: Zeroizing::new(own.outside(&contents)),
@@ -95,12 +95,12 @@ fn discard(joint: &Joint<'_>, own: &Own, place: Place, now: Option<Snapshot>) ->
     Ok(change(joint, place, now, after))
 }
 
-fn change(joint: &Joint<'_>, place: Place, before: Option<Snapshot>, after: Option<NewFile>) -> Found {
+fn change(joint: &JointChange<'_>, place: Place, before: Option<Snapshot>, after: Option<NewFile>) -> FileUndo {
     if before.is_none() && after.is_none() {
-        return Found::AsBefore;
+        return FileUndo::AsBefore;
     }
     let entry = joint.newest.entry;
     let scratch = (entry.temporary_at != entry.at).then(|| entry.temporary_at.directory.clone().into());
     let order = order(entry.order, before.as_ref(), after.is_some());
-    Found::Change(Box::new(FileChange { path: entry.path.clone(), place, before, after, order, scratch }))
+    FileUndo::Change(Box::new(FileChange { path: entry.path.clone(), place, before, after, order, scratch }))
 }

@@ -3,7 +3,7 @@
 use super::Undo;
 use crate::{
     error::{Error, Result},
-    machine::action::{Runner, Seen, Step},
+    machine::action::{Runner, StateChange, Step},
     name::Name,
     transaction::run_directory::Run,
 };
@@ -38,7 +38,7 @@ impl Undo {
                 lead_on(&mut kept, step);
             } else if now != seen.after {
                 return Err(Error::refused(format!("{} is not undone", self.run))
-                    .cause(format!("somebody changed since what {} shows", seen.query.name))
+                    .cause(format!("what {} shows was changed after that run", seen.query.name))
                     .next(
                         "set that back by hand to what the run left or to what was there before, then run this again",
                     ));
@@ -55,7 +55,7 @@ impl Undo {
 fn lead_on(steps: &mut Vec<Step>, next: Step) {
     let earlier = steps.iter_mut().rfind(|earlier| earlier.is_about_same(&next));
     match earlier.and_then(|earlier| Some((&mut earlier.change, earlier.seen.as_mut()?))).zip(next.seen.as_ref()) {
-        Some(((change, seen), Seen { after, .. })) => {
+        Some(((change, seen), StateChange { after, .. })) => {
             *change = next.change.clone();
             seen.after = after.clone();
         }

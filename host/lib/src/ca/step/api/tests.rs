@@ -13,7 +13,7 @@ fn a_no_need_not_be_json() {
         (502, "<html>\n<h1>Bad gateway</h1>", "<html>"),
         (400, "{\"message\":\"a\\u001b[2Jb\"}", "a\\u{1b}[2Jb"),
     ] {
-        let failure = understand::<Signed>("/ssh/sign", &answer(status, body)).err().unwrap();
+        let failure = understand::<SignReply>("/ssh/sign", &answer(status, body)).err().unwrap();
         let Failure::Status { status: seen, text: said, .. } = failure else { panic!("{body}: {failure}") };
         assert_eq!(seen, status);
         assert!(said.starts_with(text), "{body}: {said}");
@@ -32,7 +32,7 @@ fn what_is_no_step_ca_is_said() {
         ("{\"crt\":\"abc", "cut off"),
         ("{\"crt\"}", "no JSON"),
     ] {
-        let failure = understand::<Signed>("/ssh/sign", &answer(200, body)).err().unwrap();
+        let failure = understand::<SignReply>("/ssh/sign", &answer(200, body)).err().unwrap();
         let Failure::NotStepCa { why: said, .. } = failure else { panic!("{body}: {failure}") };
         assert!(said.contains(why) && !said.contains("struct"), "{body}: {said}");
     }
@@ -52,6 +52,6 @@ fn a_key_id_stays_one_part_of_a_path() {
 #[test]
 fn a_text_without_end_is_cut() {
     let long = "x".repeat(100_000);
-    let failure = understand::<Signed>("/", &answer(500, &long)).err().unwrap();
+    let failure = understand::<SignReply>("/", &answer(500, &long)).err().unwrap();
     assert!(failure.to_string().len() < 500);
 }

@@ -1,6 +1,6 @@
 //! The cause behind a status.
 
-use super::{ENABLE_SSH, Finding, Known, Task, clock};
+use super::{ENABLE_SSH, Evidence, Finding, Task, clock};
 use crate::ca::{
     Certificate, IssueRequest, Kind, Principal,
     step::{
@@ -10,7 +10,7 @@ use crate::ca::{
         provisioner::{Provisioner, Purpose, Type},
         signed_in::SignIn,
     },
-    verify::{self, Wrong},
+    verify::{self, CertificateFault},
 };
 use crate::{moment::distance, text::neutral};
 use std::time::Duration;
@@ -21,7 +21,7 @@ const LOG: &str = "look at the CA's log: it has the reason";
 /// The CA gave no reason, and none was found.
 const NOT_KNOWN: &str = "the cause is not known";
 
-pub(super) fn finding(status: u16, text: &str, doing: Task<'_>, known: &Known<'_>) -> Finding {
+pub(super) fn finding(status: u16, text: &str, doing: Task<'_>, known: &Evidence<'_>) -> Finding {
     match status {
         404 if matches!(doing, Task::ReadingSshKeys) => {
             Finding::certain("this CA does not issue SSH certificates", ENABLE_SSH)
@@ -49,7 +49,7 @@ fn said(text: &str) -> &str {
     if text.is_empty() { "(no text)" } else { text }
 }
 
-fn unauthorized(text: &str, doing: Task<'_>, known: &Known<'_>) -> Finding {
+fn unauthorized(text: &str, doing: Task<'_>, known: &Evidence<'_>) -> Finding {
     if let Some(error) = clock(&known.ca, known.http.ahead())
         && let crate::ca::CaError::Refused { cause, next, .. } = error
     {
@@ -69,10 +69,10 @@ fn unauthorized(text: &str, doing: Task<'_>, known: &Known<'_>) -> Finding {
     }
 }
 
-fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Known<'_>) -> Finding {
+fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Evidence<'_>) -> Finding {
     let anew = "ask for a new certificate: warded apply certify-host --force";
     if let Some(roots) = (known.roots)()
-        && let Err(Wrong::UnknownSigner(signer)) = verify::signed_by(current, roots.of(Kind::Host))
+        && let Err(CertificateFault::UnknownSigner(signer)) = verify::signed_by(current, roots.of(Kind::Host))
     {
         return Finding::certain(
             format!("the certificate was signed by {signer}, which is no key of this CA any more"),
@@ -119,7 +119,7 @@ fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Known
 }
 
 /// A token was held against what is asked for before it was sent: no typing mistake gets as far as this.
-fn of_token(request: &IssueRequest, known: &Known<'_>) -> Finding {
+fn of_token(request: &IssueRequest, known: &Evidence<'_>) -> Finding {
     let certified = |name: &&Principal| api::check_host(known.http, name.as_str()) == Ok(true);
     let certified: Vec<&str> = match request.kind {
         Kind::Host => request.principals.iter().filter(certified).map(Principal::as_str).collect(),
@@ -141,7 +141,7 @@ fn of_token(request: &IssueRequest, known: &Known<'_>) -> Finding {
     )
 }
 
-fn issuing(credential: &Credential, known: &Known<'_>) -> Finding {
+fn issuing(credential: &Credential, known: &Evidence<'_>) -> Finding {
     let named = |found: &&Provisioner| credential.provisioner() == Some(found.name());
     let Some(provisioners) = (known.provisioners)() else {
         return Finding::unknown(
@@ -170,7 +170,7 @@ fn issuing(credential: &Credential, known: &Known<'_>) -> Finding {
     )
 }
 
-fn signing_in(token: &IdToken, sign_in: &SignIn, known: &Known<'_>) -> Finding {
+fn signing_in(token: &IdToken, sign_in: &SignIn, known: &Evidence<'_>) -> Finding {
     let now = crate::ca::now().saturating_add_signed(known.http.ahead().unwrap_or_default() / 1000);
     token.problem(&sign_in.oidc, &sign_in.provisioner, now).unwrap_or_else(|| {
         let who = token.email().map_or_else(String::new, |email| format!(" of {}", neutral(email)));

@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The certificates that a server showed last, its own first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shown(Arc<Mutex<Vec<Vec<u8>>>>);
+pub(super) struct ServerChain(Arc<Mutex<Vec<Vec<u8>>>>);
 
-impl Shown {
+impl ServerChain {
     /// In DER.
     pub(super) fn chain(&self) -> Vec<Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -31,7 +31,7 @@ impl Shown {
 }
 
 /// The configuration of a client that has no certificate of its own: step-ca asks for one, and takes none.
-pub(super) fn configuration(trust: Trust<'_>, shown: &Shown) -> Result<ClientConfig, Problem> {
+pub(super) fn configuration(trust: Trust<'_>, shown: &ServerChain) -> Result<ClientConfig, Problem> {
     let mut provider = ring::default_provider();
     provider.signature_verification_algorithms = ecdsa::algorithms();
     let provider = Arc::new(provider);
@@ -53,7 +53,7 @@ pub(super) fn configuration(trust: Trust<'_>, shown: &Shown) -> Result<ClientCon
             roots.add_parsable_certificates(found.iter().map(|root| CertificateDer::from(root.as_slice())));
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(untrusted)?
         }
-        Trust::Anybody => Arc::new(WhoeverHoldsTheKey { provider }),
+        Trust::Anybody => Arc::new(PossessionVerifier { provider }),
     };
     let observer = Observer { judge, shown: shown.clone() };
     Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(observer)).with_no_client_auth())
@@ -63,7 +63,7 @@ pub(super) fn configuration(trust: Trust<'_>, shown: &Shown) -> Result<ClientCon
 #[derive(Debug)]
 struct Observer {
     judge: Arc<dyn ServerCertVerifier>,
-    shown: Shown,
+    shown: ServerChain,
 }
 
 impl ServerCertVerifier for Observer {
@@ -112,11 +112,11 @@ impl ServerCertVerifier for Observer {
 
 /// Takes every certificate, if the server holds its key.
 #[derive(Debug)]
-struct WhoeverHoldsTheKey {
+struct PossessionVerifier {
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for WhoeverHoldsTheKey {
+impl ServerCertVerifier for PossessionVerifier {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

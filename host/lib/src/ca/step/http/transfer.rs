@@ -36,7 +36,8 @@ impl Transfer {
             rustls_native_certs::load_native_certs().certs.iter().map(|found| found.to_vec()).collect();
         roots.extend(more);
         // HTTP without TLS is for a registry on this machine alone: `is_safe` sees to it.
-        let (runtime, client) = client(tls::configuration(Trust::Roots(&roots), &tls::Shown::default())?, false, None)?;
+        let (runtime, client) =
+            client(tls::configuration(Trust::Roots(&roots), &tls::ServerChain::default())?, false, None)?;
         Ok(Self { runtime: Some(runtime), client })
     }
 

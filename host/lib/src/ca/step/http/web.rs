@@ -31,7 +31,7 @@ impl Web {
         roots.push(root.to_vec());
         // HTTP without TLS is for a provider on this machine alone: `is_safe` sees to it.
         let (runtime, client) =
-            client(tls::configuration(Trust::Roots(&roots), &tls::Shown::default())?, false, proxy)?;
+            client(tls::configuration(Trust::Roots(&roots), &tls::ServerChain::default())?, false, proxy)?;
         Ok(Self { runtime: Some(runtime), client, ahead: Cell::new(None) })
     }
 

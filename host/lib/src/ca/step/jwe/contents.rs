@@ -23,7 +23,7 @@ pub(super) enum Encryption {
 }
 
 /// Encrypted contents.
-pub(super) struct Sealed<'a> {
+pub(super) struct EncryptedContents<'a> {
     /// The header as it was encoded: it is authenticated, too.
     pub(super) header: &'a [u8],
     pub(super) iv: &'a [u8],
@@ -46,7 +46,7 @@ impl Encryption {
     }
 
     /// Opens contents. The key was unwrapped before, so the password is right whatever happens here.
-    pub(super) fn open(self, key: &[u8], sealed: Sealed<'_>) -> Result<Zeroizing<Vec<u8>>, JweError> {
+    pub(super) fn open(self, key: &[u8], sealed: EncryptedContents<'_>) -> Result<Zeroizing<Vec<u8>>, JweError> {
         match self {
             Self::A128Gcm => gcm::<Aes128Gcm>(key, sealed),
             Self::A192Gcm => gcm::<AesGcm<Aes192, U12>>(key, sealed),
@@ -61,7 +61,7 @@ impl Encryption {
 const ALTERED: JweError = JweError::Damaged("its contents were altered");
 const LENGTH: JweError = JweError::Damaged("a part has the wrong length");
 
-fn gcm<C>(key: &[u8], sealed: Sealed<'_>) -> Result<Zeroizing<Vec<u8>>, JweError>
+fn gcm<C>(key: &[u8], sealed: EncryptedContents<'_>) -> Result<Zeroizing<Vec<u8>>, JweError>
 where
     C: KeyInit + AeadInPlace<NonceSize = U12>,
 {
@@ -76,7 +76,7 @@ where
 }
 
 /// RFC 7518, 5.2.2.2: the first half of the key is the HMAC's, and the tag is half of the HMAC.
-fn cbc<M, C>(key: &[u8], half: usize, sealed: Sealed<'_>) -> Result<Zeroizing<Vec<u8>>, JweError>
+fn cbc<M, C>(key: &[u8], half: usize, sealed: EncryptedContents<'_>) -> Result<Zeroizing<Vec<u8>>, JweError>
 where
     M: Mac + KeyInit,
     C: KeyIvInit + BlockDecryptMut,
@@ -125,7 +125,7 @@ mod tests {
         ] {
             let key: Vec<u8> = (0..key_length).collect();
             let tag = bytes(tag);
-            let sealed = |tag| Sealed { header, iv: &iv, ciphertext: bytes(ciphertext), tag };
+            let sealed = |tag| EncryptedContents { header, iv: &iv, ciphertext: bytes(ciphertext), tag };
             assert_eq!(**encryption.open(&key, sealed(&tag)).unwrap(), *plain, "{encryption:?}");
             let mut other = tag.clone();
             other[0] ^= 1;

@@ -3,12 +3,12 @@
 use super::*;
 
 /// A directory with a configuration: `main`, and the files that it includes.
-struct Made {
+struct ConfigFixture {
     _scratch: tempfile::TempDir,
     at: PathBuf,
 }
 
-impl Made {
+impl ConfigFixture {
     fn new(files: &[(&str, &str)]) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let at = fs::canonicalize(scratch.path()).unwrap();
@@ -19,18 +19,18 @@ impl Made {
         Self { _scratch: scratch, at }
     }
 
-    fn tree(&self, staged: &Staged) -> Tree {
+    fn tree(&self, staged: &StagedFiles) -> Tree {
         Tree::read(&self.at.join("main"), Overlay(staged)).unwrap()
     }
 
-    fn staged(&self, name: &str, text: Option<&str>) -> Staged {
+    fn staged(&self, name: &str, text: Option<&str>) -> StagedFiles {
         [(self.at.join(name), text.map(|text| text.as_bytes().to_vec()))].into()
     }
 
-    fn refusal(&self, staged: &Staged, granted: &[&str]) -> String {
+    fn refusal(&self, staged: &StagedFiles, granted: &[&str]) -> String {
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
         let granted = MayChange::Only(&granted);
-        let (before, after) = (self.tree(&Staged::new()), self.tree(staged));
+        let (before, after) = (self.tree(&StagedFiles::new()), self.tree(staged));
         let refused = difference(&before, &after, granted, None).and_then(|found| found.refuse(granted));
         refused.err().map(|error| error.message().replace(self.at.to_str().unwrap(), "DIR")).unwrap_or_default()
     }
@@ -39,7 +39,7 @@ impl Made {
 #[test]
 fn lines_need_a_grant_and_hold_for_everybody() {
     let old = "Port 22\n# note\nMatch User bob\n  ForceCommand x\n";
-    let made = Made::new(&[("main", old)]);
+    let made = ConfigFixture::new(&[("main", old)]);
     let granted = ["HostCertificate", "ChallengeResponseAuthentication", "UseDNS"];
     for (new, expected) in [
         (old, ""),
@@ -102,21 +102,21 @@ fn a_match_all_opens_the_last_block_and_no_other() {
         // Marks that are no pair mark nothing.
         ("", &BLOCK.replace("# END warded", ""), "line 6 has `match \"all\"`, which is not granted"),
     ] {
-        let made = Made::new(&[("main", &format!("{OLD}{before}")), ("d/a.conf", "")]);
+        let made = ConfigFixture::new(&[("main", &format!("{OLD}{before}")), ("d/a.conf", "")]);
         let staged = |text: &str| text.replace("DIR", made.at.to_str().unwrap());
         let found = made.refusal(&made.staged("main", Some(&staged(&format!("{OLD}{after}")))), &["HostCertificate"]);
         assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{after}: {found}");
     }
     // In another file than the main one nobody knows what follows.
-    let made = Made::new(&[("main", OLD), ("d/a.conf", "")]);
+    let made = ConfigFixture::new(&[("main", OLD), ("d/a.conf", "")]);
     let found = made.refusal(&made.staged("d/a.conf", Some(BLOCK)), &["HostCertificate"]);
     assert!(found.contains("d/a.conf line 3 has `match \"all\"`"), "{found}");
     // The block has to be one that a run wrote.
-    let made = Made::new(&[("main", &format!("Match User bob\n  ForceCommand x\n{BLOCK}"))]);
+    let made = ConfigFixture::new(&[("main", &format!("Match User bob\n  ForceCommand x\n{BLOCK}"))]);
     let keywords = ["hostcertificate".to_owned()];
     let granted = MayChange::Only(&keywords);
     let gone = made.staged("main", Some("Match User bob\n  ForceCommand x\n"));
-    let (before, after) = (made.tree(&Staged::new()), made.tree(&gone));
+    let (before, after) = (made.tree(&StagedFiles::new()), made.tree(&gone));
     let found = difference(&before, &after, granted, Some(&Authorship::default())).and_then(|one| one.refuse(granted));
     assert!(found.unwrap_err().message().contains("which Warded did not write"));
 }
@@ -130,9 +130,9 @@ fn a_match_all_comes_only_before_lines_of_wardeds() {
     let granted = MayChange::Only(&keywords);
     let (with, without) = (block("Match all\n"), block(""));
     for (before, after, verb) in [(&without, &with, "has"), (&with, &without, "removes")] {
-        let made = Made::new(&[("main", before)]);
+        let made = ConfigFixture::new(&[("main", before)]);
         let staged = made.staged("main", Some(after));
-        let (old, new) = (made.tree(&Staged::new()), made.tree(&staged));
+        let (old, new) = (made.tree(&StagedFiles::new()), made.tree(&staged));
         let found =
             |authorship: &Authorship| difference(&old, &new, granted, Some(authorship)).unwrap().refuse(granted);
         let refused = found(&Authorship::default()).unwrap_err();
@@ -146,13 +146,14 @@ fn a_match_all_comes_only_before_lines_of_wardeds() {
 #[test]
 fn a_line_goes_only_if_a_run_wrote_it() {
     let (ours, theirs) = ("HostCertificate /a\n", "HostCertificate /a\nHostCertificate /b\n");
-    let made = Made::new(&[("main", "Include DIR/d/*.conf\nHostCertificate /c\n"), ("d/50-warded.conf", theirs)]);
+    let made =
+        ConfigFixture::new(&[("main", "Include DIR/d/*.conf\nHostCertificate /c\n"), ("d/50-warded.conf", theirs)]);
     let path = made.at.join("d/50-warded.conf");
     let keywords = ["hostcertificate".to_owned()];
     let refusal = |name: &str, after: Option<&str>, written: &str| {
         let granted = MayChange::Only(&keywords);
         let authorship = Authorship::of([(path.clone(), [None, Some(written.as_bytes().to_vec())])]);
-        let (before, after) = (made.tree(&Staged::new()), made.tree(&made.staged(name, after)));
+        let (before, after) = (made.tree(&StagedFiles::new()), made.tree(&made.staged(name, after)));
         let refused = difference(&before, &after, granted, Some(&authorship)).and_then(|found| found.refuse(granted));
         refused.err().map(|error| error.message().to_owned()).unwrap_or_default()
     };
@@ -175,9 +176,10 @@ fn a_line_goes_only_if_a_run_wrote_it() {
 
 #[test]
 fn a_directory_that_is_included_twice_is_looked_at_twice() {
-    let drop_in =
-        |made: &Made| made.refusal(&made.staged("d/a.conf", Some("HostCertificate /a\n")), &["HostCertificate"]);
-    let main = |text| Made::new(&[("main", text), ("d/z.conf", "Port 22\n")]);
+    let drop_in = |made: &ConfigFixture| {
+        made.refusal(&made.staged("d/a.conf", Some("HostCertificate /a\n")), &["HostCertificate"])
+    };
+    let main = |text| ConfigFixture::new(&[("main", text), ("d/z.conf", "Port 22\n")]);
     assert_eq!(drop_in(&main("Include DIR/d/*.conf\nInclude DIR/d/*.conf\n")), "");
     for (text, condition) in [
         ("Include DIR/d/*.conf\nMatch Address 10.0.0.0/8\n Include DIR/d/*.conf\n", "Address"),
@@ -188,7 +190,7 @@ fn a_directory_that_is_included_twice_is_looked_at_twice() {
     }
     // A `Match` ends with its file, but not for what that file includes.
     assert_eq!(drop_in(&main("Match User bob\nX11Forwarding no\nMatch all\nInclude DIR/d/*.conf\n")), "");
-    let nested = Made::new(&[
+    let nested = ConfigFixture::new(&[
         ("main", "Match User bob\nInclude DIR/b\nMatch all\nPort 1\n"),
         ("b", "Match all\nInclude DIR/d/*.conf\n"),
     ]);
@@ -199,16 +201,16 @@ fn a_directory_that_is_included_twice_is_looked_at_twice() {
 #[test]
 fn a_name_in_a_match_makes_usedns_decide() {
     let text = "Port 22\nMatch Host *.example.org\n PermitTTY no\n";
-    let made = Made::new(&[("main", text)]);
+    let made = ConfigFixture::new(&[("main", text)]);
     let found = made.refusal(&made.staged("main", Some(&format!("UseDNS yes\n{text}"))), &["UseDNS"]);
     assert!(found.contains("decides for whom") && found.contains("DIR/main line 3"), "{found}");
 }
 
 #[test]
 fn texts_are_short_and_have_no_nul() {
-    let made = Made::new(&[("main", "Port 22\n")]);
+    let made = ConfigFixture::new(&[("main", "Port 22\n")]);
     let refusal = |text: &[u8]| {
-        let staged: Staged = [(made.at.join("main"), Some(text.to_vec()))].into();
+        let staged: StagedFiles = [(made.at.join("main"), Some(text.to_vec()))].into();
         let parts = parts(&staged, &made.tree(&staged).files);
         assert_eq!(parts.len(), 1);
         refuse_bytes(&staged, &parts, MayChange::Only(&[])).err().map(|error| error.message().to_owned())
@@ -224,10 +226,11 @@ fn texts_are_short_and_have_no_nul() {
 fn one_file_under_two_names_is_refused() {
     // Neither another file in the directory nor one of that name in another directory is the same file.
     let main = ("main", "Include DIR/d/*.conf\nInclude DIR/e/*.conf\n");
-    let made = Made::new(&[main, ("d/a.conf", "UseDNS no\n"), ("d/c.conf", ""), ("e/a.conf", "")]);
+    let made = ConfigFixture::new(&[main, ("d/a.conf", "UseDNS no\n"), ("d/c.conf", ""), ("e/a.conf", "")]);
     let staged = made.staged("d/a.conf", Some("UseDNS yes\n"));
-    let refused =
-        |made: &Made| refuse_second_names(&parts(&staged, &made.tree(&staged).files), &made.tree(&Staged::new()));
+    let refused = |made: &ConfigFixture| {
+        refuse_second_names(&parts(&staged, &made.tree(&staged).files), &made.tree(&StagedFiles::new()))
+    };
     assert!(refused(&made).is_ok());
     fs::hard_link(made.at.join("d/a.conf"), made.at.join("d/b.conf")).unwrap();
     assert!(refused(&made).unwrap_err().message().ends_with("d/b.conf"));
@@ -247,24 +250,26 @@ fn sshd_reads_what_is_read_here() {
         ("Include ~/none\nUseDNS no\n", true),
         ("Include DIR/./d//*.conf\n", true),
     ] {
-        let made = Made::new(&[("main", main), ("d/a.conf", "LoginGraceTime 9\n"), ("e", "PermitTTY no\n")]);
+        let made = ConfigFixture::new(&[("main", main), ("d/a.conf", "LoginGraceTime 9\n"), ("e", "PermitTTY no\n")]);
         let path = made.at.join("main");
         let sshd = Sshd::find(&path.as_path().try_into().unwrap(), None).unwrap().unwrap();
-        let tree = made.tree(&Staged::new());
+        let tree = made.tree(&StagedFiles::new());
         let mut reading = sshd.view(&path, &tree).unwrap().reading;
-        let told = refuse_misread(&tree, &reading, Blocks::Shut).err().map(|error| error.to_string());
+        let told = refuse_misread(&tree, &reading, MatchBlocks::Shut).err().map(|error| error.to_string());
         assert_eq!(told.is_none(), agrees, "{main}: {told:?}");
         let spoilers: [fn(&mut Setting); 3] =
             [|one| one.file.push("x"), |one| one.line += 1, |one| one.keyword.push('x')];
         for spoil in spoilers {
             let mut other = reading.clone();
             spoil(other.settings.last_mut().unwrap());
-            assert!(refuse_misread(&tree, &other, Blocks::Shut).is_err(), "{main}: {:?}", other.settings.last());
+            assert!(refuse_misread(&tree, &other, MatchBlocks::Shut).is_err(), "{main}: {:?}", other.settings.last());
         }
         reading.settings.pop();
-        assert!(refuse_misread(&tree, &reading, Blocks::Shut).is_err() || tree.lines().unwrap().len() < 2);
+        assert!(refuse_misread(&tree, &reading, MatchBlocks::Shut).is_err() || tree.lines().unwrap().len() < 2);
         reading.files.insert("/else".into());
-        assert!(refuse_misread(&tree, &reading, Blocks::Shut).unwrap_err().to_string().contains("sshd reads /else"));
+        assert!(
+            refuse_misread(&tree, &reading, MatchBlocks::Shut).unwrap_err().to_string().contains("sshd reads /else")
+        );
     }
 }
 
@@ -274,29 +279,29 @@ fn sshd_reads_what_is_read_here_in_blocks_too() {
     let blocks = "Port 22\nMatch User bob Address 10.0.0.0/8 # one\n  ForceCommand \"x y\"\n  Include DIR/d/*.conf\n\
         Match LocalPort 7\n  PermitTTY=no\nMatch all\nUseDNS no\nMatch Group g\n  AuthenticationMethods password\n  \
         PasswordAuthentication no\n";
-    let made = Made::new(&[("main", blocks), ("d/a.conf", "X11Forwarding no\nMatch Host h\n  Banner none\n")]);
+    let made = ConfigFixture::new(&[("main", blocks), ("d/a.conf", "X11Forwarding no\nMatch Host h\n  Banner none\n")]);
     let path = made.at.join("main");
     let sshd = Sshd::find(&path.as_path().try_into().unwrap(), None).unwrap().unwrap();
-    let candidate = Candidate::build(&sshd, &Staged::new()).unwrap();
+    let candidate = Candidate::build(&sshd, &StagedFiles::new()).unwrap();
     let mut reading = candidate.reading_with_blocks_open().unwrap().unwrap();
-    let tree = made.tree(&Staged::new());
-    assert_eq!(refuse_misread(&tree, &reading, Blocks::Open).err().map(|error| error.to_string()), None);
+    let tree = made.tree(&StagedFiles::new());
+    assert_eq!(refuse_misread(&tree, &reading, MatchBlocks::Open).err().map(|error| error.to_string()), None);
     let shown: Vec<&str> = reading.settings.iter().map(|one| one.keyword.as_str()).collect();
     assert!(["forcecommand", "banner", "permittty", "passwordauthentication"].iter().all(|one| shown.contains(one)));
     reading.settings.retain(|one| one.keyword != "permittty");
-    let told = refuse_misread(&tree, &reading, Blocks::Open).unwrap_err().to_string();
+    let told = refuse_misread(&tree, &reading, MatchBlocks::Open).unwrap_err().to_string();
     assert!(told.contains("sshd reads its configuration otherwise"), "{told}");
-    let plain = Made::new(&[("main", "Port 22\nMatch all\n")]);
+    let plain = ConfigFixture::new(&[("main", "Port 22\nMatch all\n")]);
     let sshd = Sshd::find(&plain.at.join("main").as_path().try_into().unwrap(), None).unwrap().unwrap();
-    assert!(Candidate::build(&sshd, &Staged::new()).unwrap().reading_with_blocks_open().unwrap().is_none());
+    assert!(Candidate::build(&sshd, &StagedFiles::new()).unwrap().reading_with_blocks_open().unwrap().is_none());
 }
 
 #[test]
 fn a_file_that_others_can_write_is_theirs() {
     use std::os::unix::fs::{PermissionsExt as _, chown};
-    let made = Made::new(&[("main", "Include DIR/d/*.conf\n"), ("d/a.conf", "UseDNS no\n")]);
-    let (root, nothing) = (Root::ambient().unwrap(), Staged::new());
-    let refused = |staged: &Staged| {
+    let made = ConfigFixture::new(&[("main", "Include DIR/d/*.conf\n"), ("d/a.conf", "UseDNS no\n")]);
+    let (root, nothing) = (Root::ambient().unwrap(), StagedFiles::new());
+    let refused = |staged: &StagedFiles| {
         let error = refuse_foreign_files(&root, staged, &made.tree(staged)).err()?;
         Some(error.to_string())
     };

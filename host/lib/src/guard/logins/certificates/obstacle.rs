@@ -24,19 +24,19 @@ const MAX_NAMES: usize = 8;
 
 /// Refuses where sshd would take certificates of nobody: it does so without a word.
 pub(super) fn refuse_algorithms(effective: &Effective, key: &PublicKey) -> Result<()> {
-    let Some(Missing { keyword, word }) = missing(effective, key) else { return Ok(()) };
+    let Some(MissingWord { keyword, word }) = missing(effective, key) else { return Ok(()) };
     Err(Error::refused(format!("sshd would take no certificate of this CA: {keyword} has no {word}"))
         .seen(neutral(&effective.values(&keyword.to_lowercase()).join(",")))
         .next(format!("add {word} to {keyword}, then run this again")))
 }
 
 /// A word that a list lacks.
-struct Missing {
+struct MissingWord {
     keyword: &'static str,
     word: String,
 }
 
-fn missing(effective: &Effective, key: &PublicKey) -> Option<Missing> {
+fn missing(effective: &Effective, key: &PublicKey) -> Option<MissingWord> {
     let list = |keyword: &str| -> Vec<String> {
         effective.values(keyword).iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
     };
@@ -45,20 +45,20 @@ fn missing(effective: &Effective, key: &PublicKey) -> Option<Missing> {
         // Before 8.5 sshd knows it by its former name alone.
         let former = "PubkeyAcceptedKeyTypes";
         let keyword = if effective.prints(former) { former } else { "PubkeyAcceptedAlgorithms" };
-        return Some(Missing { keyword, word: CERTIFICATE.to_owned() });
+        return Some(MissingWord { keyword, word: CERTIFICATE.to_owned() });
     }
     let (signs, algorithm) = (list("casignaturealgorithms"), key.algorithm());
     let own = [algorithm.as_str()];
     let words: &[&str] = if own == ["ssh-rsa"] { &["rsa-sha2-512", "rsa-sha2-256"] } else { &own };
     if !signs.is_empty() && !signs.iter().any(|one| words.contains(&one.as_str())) {
-        return Some(Missing { keyword: "CASignatureAlgorithms", word: words.first()?.to_string() });
+        return Some(MissingWord { keyword: "CASignatureAlgorithms", word: words.first()?.to_string() });
     }
     None
 }
 
 /// Which list lacks what the CA's certificates need, by a user's own configuration.
 pub(super) fn algorithms(own: &Effective, key: &PublicKey) -> Option<String> {
-    missing(own, key).map(|Missing { keyword, word }| format!("{keyword} has no {word}"))
+    missing(own, key).map(|MissingWord { keyword, word }| format!("{keyword} has no {word}"))
 }
 
 /// A list of users by which an address decides: what sshd answers this machine says nothing of others.
@@ -97,7 +97,8 @@ pub(super) fn keeps_root_out(own: &Effective) -> Option<String> {
 /// The names of which one has to be a certificate's principal, or why there are none.
 pub(super) fn names(user: &User, own: &Effective, overlay: Overlay<'_>) -> Result<Vec<String>, String> {
     let Some(pattern) = file(own) else { return Ok(vec![user.name.clone()]) };
-    let Some(path) = super::super::ways::files(user, "authorizedprincipalsfile", std::slice::from_ref(pattern)).pop()
+    let Some(path) =
+        super::super::methods::files(user, "authorizedprincipalsfile", std::slice::from_ref(pattern)).pop()
     else {
         return Err(format!("AuthorizedPrincipalsFile {} cannot be found for this user", neutral(pattern)));
     };

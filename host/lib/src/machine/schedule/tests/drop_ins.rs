@@ -46,5 +46,5 @@ fn a_drop_in_of_our_own_timer_says_how_often_it_runs() {
     put("etc/systemd/system/warded-renew.timer.d/50-all.conf", "");
     assert_eq!(hours(), Some(1));
     put("etc/systemd/system/warded-.timer.d/70-once.conf", &every("2026-12-24"));
-    assert_eq!(Schedule::find(root.path(), true, &usual()), passed("warded-renew.timer", Why::FixedYears));
+    assert_eq!(Schedule::find(root.path(), true, &usual()), passed("warded-renew.timer", RejectionReason::FixedYears));
 }

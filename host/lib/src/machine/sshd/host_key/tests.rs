@@ -163,9 +163,9 @@ fn sshds_words_are_read() {
         |agent_line: &str| read(&format!("hostkey /n/rsa\nhostkeyagent {agent_line}\n"), agent)[0].standing.clone();
     assert_eq!(standing(socket), Standing::InAgent { socket: socket.into() });
     assert_eq!(standing("SSH_AUTH_SOCK"), Standing::Ignored(IgnoredReason::UnknownAgent));
-    let said = Said::read(stdout, "error: main: Host key /n/rsa: Invalid key length\n");
+    let said = HostKeyReport::read(stdout, "error: main: Host key /n/rsa: Invalid key length\n");
     assert_eq!(said.words(Path::new("/n/rsa")), "Invalid key length");
-    let said = Said::read(stdout, "Unable to load host key \"/n/rsa\": bad permissions\n");
+    let said = HostKeyReport::read(stdout, "Unable to load host key \"/n/rsa\": bad permissions\n");
     assert_eq!(said.words(Path::new("/n/rsa")), "bad permissions");
 }
 
@@ -176,7 +176,7 @@ fn a_type_that_is_not_known_stays_offered() {
     let blob = [&[0, 0, 0, 19], name.as_bytes(), &[0, 0, 0, 2, 7, 8]].concat();
     let key = HostKey {
         path: "/etc/ssh/ssh_host_mldsa44_ed25519_key".into(),
-        public: Some(Public::from_blob(&blob).unwrap()),
+        public: Some(RawPublicKey::from_blob(&blob).unwrap()),
         standing: Standing::Loaded,
         signs_by_sha1: false,
     };

@@ -17,7 +17,7 @@ const SAID: u64 = 4096;
 
 /// The result of the separate process.
 #[derive(Debug)]
-pub struct Apart {
+pub struct IsolatedOutput {
     /// What it wrote, as far as it was read.
     pub output: Vec<u8>,
     /// What it said on standard error.
@@ -36,7 +36,7 @@ pub fn run_self_apart<A: AsRef<OsStr>>(
     input: &[u8],
     most: usize,
     time: Duration,
-) -> Result<Apart> {
+) -> Result<IsolatedOutput> {
     let failed = |why: &io::Error| caused(Error::failed("cannot start a second process of warded"), why);
     let deadline = Instant::now() + time;
     let mut command = Command::new(own_program().map_err(|error| failed(&error))?);
@@ -67,7 +67,7 @@ pub fn run_self_apart<A: AsRef<OsStr>>(
         };
         let (_, timed_out) = running.wait(&ended, deadline);
         let (output, said) = (output.join().unwrap_or_default(), said.join().unwrap_or_default());
-        Ok(Apart { output, said: String::from_utf8_lossy(&said).into_owned(), timed_out })
+        Ok(IsolatedOutput { output, said: String::from_utf8_lossy(&said).into_owned(), timed_out })
     })
 }
 

@@ -1,6 +1,6 @@
 //! What `renew --plan` shows, and nothing changes.
 
-use super::Ended;
+use super::RenewalResult;
 use crate::{
     broker::session::{Level, Message},
     cli::{
@@ -10,7 +10,7 @@ use crate::{
     },
     context::Context,
     pipeline::{
-        self, Planned, Terms, Work,
+        self, PlannedRun, Terms, Work,
         prove::Forecast,
         serve::{self, PendingReload},
         vouch::HostKeyRecords,
@@ -25,9 +25,9 @@ use warded_lib::error::{Exit, Result};
 pub(super) fn show(
     context: &Context,
     output: Output,
-    planned: Planned<'_>,
+    planned: PlannedRun<'_>,
     (exit, terms): (Exit, Terms),
-) -> Result<Ended> {
+) -> Result<RenewalResult> {
     let (review, unserved) = (planned.review(), serve::unserved(context, &planned)?);
     let spared = spared(output, &unserved)?;
     let exit = if spared.is_empty() { exit } else { Exit::Degraded };
@@ -48,7 +48,7 @@ pub(super) fn show(
         report::unproved(output, &not_proved)?;
         drop(object.as_object_mut().map(|object| object.insert("not_proved".to_owned(), not_proved.into())));
     }
-    Ok(Ended::new(if pending { Exit::Pending } else { exit }, object))
+    Ok(RenewalResult::new(if pending { Exit::Pending } else { exit }, object))
 }
 
 /// Says why sshd is not reloaded, although something on disk is not served, or may not be.

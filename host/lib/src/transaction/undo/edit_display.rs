@@ -8,12 +8,12 @@ use crate::{
     text,
     transaction::{
         journal::Entry,
-        series::{Joint, Part},
+        series::{JointChange, Part},
     },
 };
 
 /// How a file becomes what it was before: a command for a person.
-pub(super) fn remedy(joint: &Joint<'_>) -> String {
+pub(super) fn remedy(joint: &JointChange<'_>) -> String {
     let Part { run, index, entry } = joint.oldest;
     match entry.before {
         None => format!("rm {}", text::shell_word(entry.path.as_str())),

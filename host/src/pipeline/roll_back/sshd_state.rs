@@ -7,7 +7,7 @@ use std::{
 };
 use warded_lib::{
     error::{Error, Result},
-    guard::{self, ListenerOffer, unchanged},
+    guard::{self, ListenerOffer, config_digest},
     machine::{
         facts,
         sshd::{Listener, Sshd},
@@ -21,38 +21,38 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether sshd has read the files of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum ReadState {
     Yes,
     No,
     Unknown,
 }
 
 /// Whether it has, whoever told it: the run, somebody else, or its own start.
-pub(super) fn has_read(before: &SshdBefore, listener: Option<&Listener>, boot: Option<&str>) -> Read {
-    let Some(listener) = listener else { return Read::No };
+pub(super) fn has_read(before: &SshdBefore, listener: Option<&Listener>, boot: Option<&str>) -> ReadState {
+    let Some(listener) = listener else { return ReadState::No };
     match (before.boot.as_deref(), boot) {
-        (Some(then), Some(now)) if then != now => return Read::Yes,
+        (Some(then), Some(now)) if then != now => return ReadState::Yes,
         (Some(_), Some(_)) => {}
-        _ => return Read::Unknown,
+        _ => return ReadState::Unknown,
     }
     match (&before.offered, &before.reading, listener.reading()) {
-        (Some(_), Some(then), Some(now)) if *then == now => Read::No,
-        (None, _, _) | (Some(_), Some(_), Some(_)) => Read::Yes,
-        (Some(_), _, _) => Read::Unknown,
+        (Some(_), Some(then), Some(now)) if *then == now => ReadState::No,
+        (None, _, _) | (Some(_), Some(_), Some(_)) => ReadState::Yes,
+        (Some(_), _, _) => ReadState::Unknown,
     }
 }
 
 /// Refuses to reload sshd if another user edited its configuration during the run: they decide when it takes effect. It
 /// is reloaded all the same if it has read the run's files, or has stopped serving a key: its present configuration may
 /// shut everyone out, which a check without a login does not see.
-pub(super) fn may_reload(sshd: &Sshd, before: &SshdBefore, read: Read) -> Result<()> {
+pub(super) fn may_reload(sshd: &Sshd, before: &SshdBefore, read: ReadState) -> Result<()> {
     // A journal of an older version says nothing of them.
-    if read == Read::Yes || before.files.is_empty() {
+    if read == ReadState::Yes || before.files.is_empty() {
         return Ok(());
     }
-    let now = unchanged::now(before.config.as_path())?;
-    let Some(path) = unchanged::difference(&before.files, &now) else { return Ok(()) };
-    if let Seen::Lost(_) = seen_now(sshd, before) {
+    let now = config_digest::now(before.config.as_path())?;
+    let Some(path) = config_digest::difference(&before.files, &now) else { return Ok(()) };
+    if let SshdState::Lost(_) = seen_now(sshd, before) {
         return Ok(());
     }
     Err(Error::refused(format!("sshd is not told to reload: {} was changed by somebody else", path.display()))
@@ -64,7 +64,7 @@ pub(super) fn may_reload(sshd: &Sshd, before: &SshdBefore, read: Read) -> Result
 pub(super) fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let (Seen::Lost(fault) | Seen::Unknown(fault)) = seen_now(sshd, before) else { return Ok(()) };
+        let (SshdState::Lost(fault) | SshdState::Unknown(fault)) = seen_now(sshd, before) else { return Ok(()) };
         if Instant::now() >= deadline {
             return Err(fault);
         }
@@ -73,19 +73,19 @@ pub(super) fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
 }
 
 /// The result of one look at sshd.
-enum Seen {
+enum SshdState {
     AsBefore,
     Lost(Error),
     /// The look did not come to its end: that says nothing of sshd.
     Unknown(Error),
 }
 
-fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
-    let Some(expected) = &before.offered else { return Seen::AsBefore };
+fn seen_now(sshd: &Sshd, before: &SshdBefore) -> SshdState {
+    let Some(expected) = &before.offered else { return SshdState::AsBefore };
     let mut now = sshd.clone();
     now.listener = match sshd.listener_now() {
         Ok(listener) => listener,
-        Err(error) => return Seen::Unknown(error),
+        Err(error) => return SshdState::Unknown(error),
     };
     // What could not be asked before is not asked now.
     let served = if expected.is_empty() {
@@ -95,8 +95,10 @@ fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
     };
     match served {
         // At the next boot there is none yet. In this one, sshd did not survive its reload.
-        Ok(None) if sshd.listener.is_none() && before.boot != facts::boot() => Seen::AsBefore,
-        Ok(None) => Seen::Lost(Error::failed("sshd does not listen any more").next("start it: systemctl start ssh")),
+        Ok(None) if sshd.listener.is_none() && before.boot != facts::boot() => SshdState::AsBefore,
+        Ok(None) => {
+            SshdState::Lost(Error::failed("sshd does not listen any more").next("start it: systemctl start ssh"))
+        }
         Ok(Some(offered)) => {
             let lost: Vec<_> = expected
                 .iter()
@@ -105,18 +107,18 @@ fn seen_now(sshd: &Sshd, before: &SshdBefore) -> Seen {
                 .collect();
             if !lost.is_empty() {
                 let message = format!("sshd does not offer {} as before", count(lost.len(), "host key"));
-                return Seen::Lost(Error::failed(message).seen(lost.join("\n")));
+                return SshdState::Lost(Error::failed(message).seen(lost.join("\n")));
             }
             let is_served = |serial: &u64| offered.certificates.iter().any(|one| one.seen.serial == *serial);
             let lost: Vec<String> =
                 before.served.iter().filter(|serial| !is_served(serial)).map(ToString::to_string).collect();
             if lost.is_empty() {
-                return Seen::AsBefore;
+                return SshdState::AsBefore;
             }
             let message = format!("sshd does not serve {} as before", count(lost.len(), "certificate"));
-            Seen::Lost(Error::failed(message).seen(format!("serial {}", lost.join(", "))))
+            SshdState::Lost(Error::failed(message).seen(format!("serial {}", lost.join(", "))))
         }
-        Err(error) => Seen::Unknown(error),
+        Err(error) => SshdState::Unknown(error),
     }
 }
 
@@ -150,19 +152,19 @@ mod tests {
             unit: None,
         };
         for (then, now, boots, read) in [
-            (own(1), own(1), [Some("a"), Some("a")], Read::No),
-            (own(1), None, [Some("a"), Some("a")], Read::No),
-            (None, None, [Some("a"), Some("a")], Read::No),
+            (own(1), own(1), [Some("a"), Some("a")], ReadState::No),
+            (own(1), None, [Some("a"), Some("a")], ReadState::No),
+            (None, None, [Some("a"), Some("a")], ReadState::No),
             // Reloaded, started since, started with the machine.
-            (own(1), own(2), [Some("a"), Some("a")], Read::Yes),
-            (None, own(1), [Some("a"), Some("a")], Read::Yes),
-            (own(1), own(1), [Some("a"), Some("b")], Read::Yes),
-            (own(1), None, [Some("a"), Some("b")], Read::No),
+            (own(1), own(2), [Some("a"), Some("a")], ReadState::Yes),
+            (None, own(1), [Some("a"), Some("a")], ReadState::Yes),
+            (own(1), own(1), [Some("a"), Some("b")], ReadState::Yes),
+            (own(1), None, [Some("a"), Some("b")], ReadState::No),
             // Process 1 has the sockets, they are not ours to see, or a boot has no name.
-            (inherited(), inherited(), [Some("a"), Some("a")], Read::Unknown),
-            (Some(listener(None)), Some(listener(None)), [Some("a"), Some("a")], Read::Unknown),
-            (own(1), own(1), [None, Some("a")], Read::Unknown),
-            (own(1), own(1), [Some("a"), None], Read::Unknown),
+            (inherited(), inherited(), [Some("a"), Some("a")], ReadState::Unknown),
+            (Some(listener(None)), Some(listener(None)), [Some("a"), Some("a")], ReadState::Unknown),
+            (own(1), own(1), [None, Some("a")], ReadState::Unknown),
+            (own(1), own(1), [Some("a"), None], ReadState::Unknown),
         ] {
             assert_eq!(has_read(&before(then.clone(), boots[0]), now.as_ref(), boots[1]), read, "{then:?} {now:?}");
         }

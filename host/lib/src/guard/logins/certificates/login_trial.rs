@@ -16,8 +16,8 @@ use crate::{
             known_hosts::line_of,
         },
         logins::{
-            queried::{runs_programs, takes},
-            ways::User,
+            key_query::{runs_programs, takes},
+            methods::User,
         },
     },
     handshake::{HostKeyAlgorithm, Login, Query},
@@ -26,7 +26,7 @@ use crate::{
         sshd::{
             Effective,
             effective::major_minor,
-            tree::{Overlay, Staged},
+            tree::{Overlay, StagedFiles},
         },
         users,
     },
@@ -40,7 +40,7 @@ const HAS_SIGNATURE_ALGORITHMS: (u32, u32) = (7, 9);
 /// As many users are asked about; more would take minutes.
 const MAX_USERS: usize = 16;
 
-struct Asking<'a> {
+struct LoginTrial<'a> {
     candidate: &'a Candidate,
     /// The key of the CA that is new to sshd.
     authority: &'a PublicKey,
@@ -87,7 +87,7 @@ impl Candidate {
         let authorized = format!("AuthorizedKeysFile={}", authorized.display());
         let (query, login) = (bench(&["AuthorizedKeysFile=none"]), bench(&["AuthorizedKeysFile=none", "UsePAM=no"]));
         let revocation = bench(&[&authorized, "StrictModes=no", "PubkeyAcceptedKeyTypes=*"]);
-        let asking = Asking {
+        let asking = LoginTrial {
             candidate: self,
             authority,
             stand_in,
@@ -144,7 +144,7 @@ impl Candidate {
     }
 
     /// The files as they would be, with the key of a throw-away CA in place of each new one.
-    fn with_stand_in(&self, new: &[PublicKey], stand_in: &ThrowAway) -> Result<Staged> {
+    fn with_stand_in(&self, new: &[PublicKey], stand_in: &ThrowAway) -> Result<StagedFiles> {
         let mut staged = self.staged.clone();
         let overlay = Overlay(&self.staged);
         let line = line_of(stand_in.public().key_data())?;
@@ -163,7 +163,7 @@ impl Candidate {
 /// How a login ended, or why it did not.
 type Outcome = std::result::Result<(), String>;
 
-impl Asking<'_> {
+impl LoginTrial<'_> {
     /// Returns the principal that lets the user in.
     fn about(&self, user: &User, found: &mut Certificates) -> Result<Option<String>> {
         let name = neutral(&user.name);

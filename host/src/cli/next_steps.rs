@@ -1,7 +1,7 @@
 //! What a person needs after a machine was certified: until when, what renews it, what clients need, where the log is.
 
 use super::{known_hosts, output::Output, report::time};
-use crate::{context::Context, enrolment::Enrolments, pipeline::Done};
+use crate::{context::Context, enrolment::Enrolments, pipeline::RunReport};
 use jiff::Timestamp;
 use warded_lib::{
     ca::{Certificate, Kind, due},
@@ -12,7 +12,7 @@ use warded_lib::{
 };
 
 /// Says it; little where no host certificate came.
-pub(super) fn say(context: &Context, output: Output, done: &Done) -> Result<()> {
+pub(super) fn say(context: &Context, output: Output, done: &RunReport) -> Result<()> {
     done.ways_of_proof().iter().for_each(|way| output.detail(way));
     let certificates: Vec<&Certificate> =
         done.given.certificates.iter().filter(|certificate| certificate.kind() == Kind::Host).collect();

@@ -4,7 +4,7 @@
 use crate::{
     digest::Digest,
     error::Result,
-    machine::sshd::tree::{Overlay, Staged, Tree},
+    machine::sshd::tree::{Overlay, StagedFiles, Tree},
 };
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ pub fn digests(tree: &Tree) -> Digests {
 /// # Errors
 /// As [`Tree::read`].
 pub fn now(config: &Path) -> Result<Digests> {
-    Ok(digests(&Tree::read(config, Overlay(&Staged::new()))?))
+    Ok(digests(&Tree::read(config, Overlay(&StagedFiles::new()))?))
 }
 
 /// The files of the configuration as it is on disk now, with their contents.
@@ -33,7 +33,7 @@ pub fn now(config: &Path) -> Result<Digests> {
 /// # Errors
 /// As [`Tree::read`].
 pub fn contents(config: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
-    let tree = Tree::read(config, Overlay(&Staged::new()))?;
+    let tree = Tree::read(config, Overlay(&StagedFiles::new()))?;
     Ok(tree.files.into_iter().map(|file| (file.path, file.contents)).collect())
 }
 

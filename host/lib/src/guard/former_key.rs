@@ -21,7 +21,7 @@ pub fn keeps_certificates(sshd: &Sshd) -> bool {
 
 /// A host key that a running sshd offers and that none of its files holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Former {
+pub struct FormerKey {
     pub key: OfferedKey,
     /// The host key file with another key of that type; none: no file has one.
     pub replaced_in: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Former {
     pub reload: String,
 }
 
-impl Former {
+impl FormerKey {
     /// What an operator does about it.
     #[must_use]
     pub fn next(&self) -> String {
@@ -40,7 +40,7 @@ impl Former {
     }
 }
 
-impl fmt::Display for Former {
+impl fmt::Display for FormerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let OfferedKey { key_type, fingerprint } = &self.key;
         write!(f, "sshd goes on offering its former {key_type} host key {fingerprint}, ")?;
@@ -53,7 +53,7 @@ impl fmt::Display for Former {
 
 /// Those among the offered keys; `on_disk` are the keys in the files. Where no file can be read, nothing is known.
 #[must_use]
-pub fn former(offered: &ListenerOffer, on_disk: &[(PathBuf, PublicKey)], listener: &Listener) -> Vec<Former> {
+pub fn former(offered: &ListenerOffer, on_disk: &[(PathBuf, PublicKey)], listener: &Listener) -> Vec<FormerKey> {
     let is_on_disk = |offered: &&OfferedKey| {
         on_disk.iter().any(|(_, key)| key.fingerprint(HashAlg::Sha256).to_string() == offered.fingerprint)
     };
@@ -65,7 +65,7 @@ pub fn former(offered: &ListenerOffer, on_disk: &[(PathBuf, PublicKey)], listene
     };
     let of_type = |key_type: &str| on_disk.iter().find(|(_, key)| key.algorithm().as_str() == key_type);
     let gone = offered.keys.iter().filter(|key| !on_disk.is_empty() && !is_on_disk(key));
-    gone.map(|key| Former {
+    gone.map(|key| FormerKey {
         key: key.clone(),
         replaced_in: of_type(&key.key_type).map(|(path, _)| path.clone()),
         reload: reload.clone(),

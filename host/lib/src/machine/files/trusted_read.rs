@@ -2,7 +2,7 @@
 
 use super::{
     FileError, FileErrorKind, Root,
-    walk::{Last, Owners, refuse_foreign, refuse_foreign_file, refuse_writable, walk, walk_of},
+    walk::{LastSegment, Owners, refuse_foreign, refuse_foreign_file, refuse_writable, walk, walk_of},
 };
 use crate::{error::Error, text::neutral};
 use rustix::fs::{Mode, OFlags, fstat, openat};
@@ -59,7 +59,7 @@ pub fn refuse_others(path: &Path) -> Result<(), FileError> {
     let segments = path.to_str().ok_or_else(|| FileError::invalid(&path, "not UTF-8"))?.split('/').collect();
     let root = Root::ambient().map_err(|error| FileError::io("/", error))?;
     let owners = became_root().map_or(Owners::Ours, Owners::And);
-    let Some(found) = walk_of(&root.0, segments, Last::File, owners)? else { return Ok(()) };
+    let Some(found) = walk_of(&root.0, segments, LastSegment::File, owners)? else { return Ok(()) };
     let at = found.directory.path.join(&found.name);
     refuse_writable(&found.directory.handle, &found.name, &at, owners)
 }
@@ -77,7 +77,7 @@ fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
     let path = absolute(path).map_err(|error| FileError::io(path, error))?;
     let segments = path.to_str().ok_or_else(|| FileError::invalid(&path, "not UTF-8"))?.split('/').collect();
     let root = Root::ambient().map_err(|error| FileError::io("/", error))?;
-    let Some(found) = walk(&root.0, segments, Last::File)? else { return Ok(None) };
+    let Some(found) = walk(&root.0, segments, LastSegment::File)? else { return Ok(None) };
     let (directory, at) = (&found.directory.handle, found.directory.path.join(&found.name));
     let failed = |error: io::Error| FileError::io(&at, error);
     // Before it is opened: that alone can have effects on a device.

@@ -2,7 +2,7 @@
 //! served until it is. That is something to do for a renewal, although no file differs.
 
 use crate::support::{
-    Client, Knows, Machine, Peer, Run,
+    Client, ClientKnowledge, Machine, Peer, Run,
     machine::NAME,
     wait::{LONG, wait},
 };
@@ -28,7 +28,7 @@ fn openssh_10_is_told_of_it() {
     let Some(peer) = Peer::start("trixie", "") else { return };
     peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
     let authority = fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap();
-    let strict = peer.client(&Knows::Authority(authority));
+    let strict = peer.client(&ClientKnowledge::Authority(authority));
     peer.warded(&["plan", "renew-host"]).ends(0);
     renewed_by_hand(peer.command("ssh-keygen"), "/root/ca/host_ca", "/etc/ssh/ssh_host_ed25519_key");
     assert!(!sees_it(&strict), "it is served at once: there is nothing to test");
@@ -77,8 +77,9 @@ fn openssh_10_is_not_reloaded_while_it_offers_a_former_key() {
         let said = Run::of(peer.command("ssh-keygen").args(["-lf", &format!("{}.pub", key(name))])).ends(0).stdout;
         said.split_whitespace().nth(1).unwrap().to_owned()
     };
-    let pinned: Vec<_> =
-        ["ecdsa", "rsa", "ed25519"].map(|name| peer.client(&Knows::Keys(read(format!("{}.pub", key(name)))))).into();
+    let pinned: Vec<_> = ["ecdsa", "rsa", "ed25519"]
+        .map(|name| peer.client(&ClientKnowledge::Keys(read(format!("{}.pub", key(name))))))
+        .into();
     let (former, gone) = (print("ecdsa"), print("rsa"));
     let (first, ecdsa) = (certificate("ed25519"), key("ecdsa"));
 
@@ -98,7 +99,7 @@ fn openssh_10_is_not_reloaded_while_it_offers_a_former_key() {
         .prints(&told)
         .prints(&["Not reloaded: ", "the plain keys are offered as before"]);
     assert_ne!(certificate("ed25519"), first, "another key kept it from its certificate");
-    let strict = peer.client(&Knows::Authority(authority));
+    let strict = peer.client(&ClientKnowledge::Authority(authority));
     for client in pinned.iter().chain([&strict]) {
         client.connects();
     }
@@ -124,7 +125,7 @@ fn openssh_10_is_not_reloaded_while_it_offers_a_former_key() {
     peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
     peer.warded(&["status"]).ends(0);
     strict.connects();
-    peer.client(&Knows::Keys(read(format!("{ecdsa}.pub")))).connects();
+    peer.client(&ClientKnowledge::Keys(read(format!("{ecdsa}.pub")))).connects();
 }
 
 /// No file has to change, and that is not all there is to say.
@@ -151,7 +152,7 @@ fn openssh_9_2_serves_it_at_once() {
     let key = machine.path("ssh/ssh_host_ed25519_key");
     renewed_by_hand(machine.command("ssh-keygen"), machine.path("ca/host_ca").to_str().unwrap(), key.to_str().unwrap());
     let version = Run::of(machine.command("ssh").arg("-V")).stderr;
-    let strict = machine.client(&Knows::Authority(machine.authority()));
+    let strict = machine.client(&ClientKnowledge::Authority(machine.authority()));
     if version.starts_with("OpenSSH_9.2") {
         assert!(sees_it(&strict));
         machine.warded(["plan", "renew-host"]).ends(0);

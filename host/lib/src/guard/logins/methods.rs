@@ -22,18 +22,18 @@ pub(super) struct User {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Way {
+pub(super) struct LoginMethod {
     /// How it is called in a message.
     pub(super) what: String,
     /// The keyword that opens it.
     pub(super) keyword: &'static str,
     /// Of a certificate: what decides about it.
-    pub(super) certificate: Option<Signed>,
+    pub(super) certificate: Option<CertificateLogin>,
 }
 
 /// The certificates that let a user in: of which file's key, and for which name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Signed {
+pub(super) struct CertificateLogin {
     /// The file that `TrustedUserCAKeys` names.
     pub(super) file: PathBuf,
     pub(super) principal: String,
@@ -41,8 +41,8 @@ pub(super) struct Signed {
 
 /// The ways in of a user, by what is the same before and after: a key in another file is the same way.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ways {
-    pub(super) all: BTreeMap<String, Way>,
+pub(super) struct LoginMethods {
+    pub(super) all: BTreeMap<String, LoginMethod>,
     /// The files that were read for them.
     pub(super) files: BTreeSet<PathBuf>,
 }
@@ -96,8 +96,8 @@ pub(super) fn files(user: &User, keyword: &str, values: &[String]) -> Vec<PathBu
 }
 
 /// The ways in of a user.
-pub(super) fn ways(user: &User, effective: &Effective, overlay: Overlay<'_>) -> Ways {
-    let mut look = Look { user, effective, overlay, is_factor: false, ways: Ways::default() };
+pub(super) fn ways(user: &User, effective: &Effective, overlay: Overlay<'_>) -> LoginMethods {
+    let mut look = Look { user, effective, overlay, is_factor: false, ways: LoginMethods::default() };
     let (is_root, root_may) = (user.is_root(), |value| look.is("permitrootlogin", value));
     if is_root && root_may("no") {
         return look.ways;
@@ -137,7 +137,7 @@ struct Look<'a> {
     overlay: Overlay<'a>,
     /// Whether what is found lets the user in only together with another method.
     is_factor: bool,
-    ways: Ways,
+    ways: LoginMethods,
 }
 
 impl Look<'_> {
@@ -161,7 +161,7 @@ impl Look<'_> {
 
     fn add(&mut self, key: String, what: &str, keyword: &'static str) {
         let key = if self.is_factor { format!("factor {key}") } else { key };
-        self.ways.all.insert(key, Way { what: what.to_owned(), keyword, certificate: None });
+        self.ways.all.insert(key, LoginMethod { what: what.to_owned(), keyword, certificate: None });
     }
 
     fn read(&mut self, path: &Path) -> Option<Vec<u8>> {
@@ -231,7 +231,7 @@ impl Look<'_> {
                 self.add(key.clone(), &what, "TrustedUserCAKeys");
                 let key = if self.is_factor { format!("factor {key}") } else { key };
                 if let Some(way) = self.ways.all.get_mut(&key) {
-                    way.certificate = Some(Signed { file: file.clone(), principal: principal.clone() });
+                    way.certificate = Some(CertificateLogin { file: file.clone(), principal: principal.clone() });
                 }
             }
         }

@@ -4,7 +4,7 @@
 use super::config::{keywords::MayChange, structure};
 use crate::{
     error::{Error, Result},
-    machine::sshd::tree::{Overlay, Staged, Tree},
+    machine::sshd::tree::{Overlay, StagedFiles, Tree},
 };
 use std::{collections::BTreeSet, path::Path};
 
@@ -12,8 +12,8 @@ use std::{collections::BTreeSet, path::Path};
 ///
 /// # Errors
 /// Refused: one is. With the first line that is not `granted`, if there is one.
-pub fn refuse(config: &Path, staged: &Staged, granted: MayChange<'_>) -> Result<()> {
-    let nothing = Staged::new();
+pub fn refuse(config: &Path, staged: &StagedFiles, granted: MayChange<'_>) -> Result<()> {
+    let nothing = StagedFiles::new();
     let read = |overlay: Overlay<'_>| match overlay.exists(config) {
         true => Tree::read(config, overlay),
         false => Ok(Tree { files: Vec::new() }),
@@ -39,7 +39,7 @@ mod tests {
         let at = scratch.path().canonicalize().unwrap();
         let main = at.join("sshd_config");
         let with = |path: PathBuf, contents: Option<&str>| {
-            let staged = Staged::from([(path, contents.map(|text| text.as_bytes().to_vec()))]);
+            let staged = StagedFiles::from([(path, contents.map(|text| text.as_bytes().to_vec()))]);
             refuse(&main, &staged, MayChange::Only(&["LoginGraceTime".to_owned()])).map_err(|error| error.to_string())
         };
         let (used, unused) = (at.join("d.conf"), at.join("other"));
