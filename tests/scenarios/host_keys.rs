@@ -175,23 +175,23 @@ fn a_key_that_its_agent_lost_keeps_no_other_from_its_certificate() {
     let add = |arguments: &[&str]| {
         Run::of(machine.command("ssh-add").env("SSH_AUTH_SOCK", &socket).arg("-q").args(arguments)).ends(0);
     };
-    let renews_the_others = |code: i32, told: &[&str]| {
+    let renews_the_others = |told: &[&str]| {
         let before = ["tpm", "ssh_host_ed25519_key"].map(certificate);
-        machine.warded(["renew", "--force"]).ends(code).prints(told);
+        machine.warded(["renew", "--force"]).ends(4).prints(told);
         assert_eq!(certificate("tpm"), before[0]);
         assert_ne!(certificate("ssh_host_ed25519_key"), before[1]);
         machine.warded(["status"]).ends(4).prints(told);
         machine.serves_certificates();
     };
     add(&["-d", &format!("{}.pub", key.display())]);
-    renews_the_others(4, &["does not have its private key", "ssh-add FILE"]);
+    renews_the_others(&["does not have its private key", "ssh-add FILE"]);
     add(&[kept.to_str().unwrap()]);
     machine.warded(["renew", "--force"]).ends(0);
     machine.warded(["status"]).ends(0);
 
     // sshd itself sees that the agent is gone, once it is started anew.
     fs::remove_file(&socket).unwrap();
-    renews_the_others(0, &["no agent has the private one", "start that agent before sshd"]);
+    renews_the_others(&["no agent has the private one", "start that agent before sshd"]);
     agent.kill().unwrap();
     agent.wait().unwrap();
 }
