@@ -1,6 +1,5 @@
 //! `warded renew`.
 
-mod awaited;
 mod obstacle;
 mod preview;
 mod unattended;
@@ -90,32 +89,10 @@ impl RenewalResult {
     }
 }
 
-/// What is known of a run besides how it ended.
-#[derive(Debug, Default)]
-struct Told {
-    /// What failed for one of several sshds, and what was left out.
-    failures: Vec<String>,
-    /// When the certificates end that stay until then: the CA signs with a new key.
-    awaited: Option<u64>,
-}
-
 impl Renew {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        let mut told = Told::default();
-        let ended = self.run_once(context, output, &mut told);
-        let Some(end) = told.awaited.filter(|end| !self.plan && awaited::is_worth_it(*end, context.renew_every)) else {
-            return ended;
-        };
-        if let Err(error) = &ended {
-            output.failure(error);
-        }
-        awaited::wait(end);
-        self.run_once(&Context::open(&context.options)?, output, &mut Told::default())
-    }
-
-    fn run_once(&self, context: &Context, output: Output, told: &mut Told) -> Result<Exit> {
         if self.plan {
-            return self.renew(context, output, told);
+            return self.renew(context, output, &mut Vec::new());
         }
         context.may_change("renew")?;
         // Of no use after a power cut: no need to wait for the disk.
@@ -138,24 +115,26 @@ impl Renew {
             return Ok(Exit::Done);
         }
         RestRecord::forget(&context.state);
+        let mut failures = Vec::new();
         let concluded = context.log.concluded();
-        let ended = self.renew(context, output, told);
+        let ended = self.renew(context, output, &mut failures);
         // A machine that is not enrolled has nothing to renew.
         if Enrolments::load(&context.state).is_ok_and(|enrolments| enrolments.iter().next().is_some()) {
             if let Err(error) = &ended {
-                told.failures.push(unattended::in_a_line(error));
+                failures.push(unattended::in_a_line(error));
                 conclude(context, concluded, error);
             }
             let exit = ended.as_ref().map_or_else(Error::exit, |exit| *exit);
-            let message = Some(told.failures.join("; ")).filter(|message| !message.is_empty());
+            let message = Some(failures.join("; ")).filter(|message| !message.is_empty());
             LastRenewal::now(exit, message).save(&context.state);
         }
         let noted = unattended::note(context, attempts, &ended);
         ended.and_then(|exit| noted.map(|()| exit))
     }
 
-    /// Renews for every sshd that is enrolled; for one, where the operator said which.
-    fn renew(&self, context: &Context, output: Output, told: &mut Told) -> Result<Exit> {
+    /// Renews for every sshd that is enrolled; for one, where the operator said which. What failed for one of
+    /// several, and what was left out, is added to `failures`.
+    fn renew(&self, context: &Context, output: Output, failures: &mut Vec<String>) -> Result<Exit> {
         if self.plan {
             recover::report(context, output)?;
         } else {
@@ -172,15 +151,15 @@ impl Renew {
             [] => Err(not_enrolled(chosen, &enrolments)),
             [one] => {
                 let context = context.for_sshd(&one.sshd_config);
-                let ended = self.renew_one((&context, output), one, (&enrolments, BTreeSet::new()), told)?;
-                told.failures.extend(ended.remembered());
+                let ended = self.renew_one(&context, output, one, (&enrolments, BTreeSet::new()))?;
+                failures.extend(ended.remembered());
                 if let Some(at_rest) = ended.at_rest {
                     at_rest.save(&context.state);
                 }
                 output.object(&ended.object)?;
                 Ok(ended.exit)
             }
-            several => self.renew_several(context, output, (several, &enrolments), told),
+            several => self.renew_several(context, output, (several, &enrolments), failures),
         }
     }
 
@@ -190,24 +169,23 @@ impl Renew {
         context: &Context,
         output: Output,
         (due, enrolments): (&[&Enrolment], &Enrolments),
-        told: &mut Told,
+        failures: &mut Vec<String>,
     ) -> Result<Exit> {
         let (mut renewed, mut worst, mut objects) = (BTreeSet::new(), Exit::Done, Vec::new());
         for enrolment in due {
             let config = &enrolment.sshd_config;
             output.line(format!("sshd of {config}:"))?;
             let concluded = context.log.concluded();
-            let of_one = context.for_sshd(config);
-            let ended = self.renew_one((&of_one, output), enrolment, (enrolments, renewed.clone()), told);
+            let ended = self.renew_one(&context.for_sshd(config), output, enrolment, (enrolments, renewed.clone()));
             let (exit, result) = match ended {
                 Ok(ended) => {
-                    told.failures.extend(ended.remembered().map(|remarks| format!("sshd of {config}: {remarks}")));
+                    failures.extend(ended.remembered().map(|remarks| format!("sshd of {config}: {remarks}")));
                     renewed.extend(ended.serials);
                     (ended.exit, ended.object)
                 }
                 Err(error) => {
                     output.note(error.to_string());
-                    told.failures.push(format!("sshd of {config}: {}", unattended::in_a_line(&error)));
+                    failures.push(format!("sshd of {config}: {}", unattended::in_a_line(&error)));
                     conclude(context, concluded, &error);
                     (error.exit(), report::value(&Failure::of(&error))?)
                 }
@@ -221,10 +199,10 @@ impl Renew {
 
     fn renew_one(
         &self,
-        (context, output): (&Context, Output),
+        context: &Context,
+        output: Output,
         enrolment: &Enrolment,
         (enrolments, renewed): (&Enrolments, BTreeSet<u64>),
-        told: &mut Told,
     ) -> Result<RenewalResult> {
         if is_gone(enrolment) {
             return Err(Error::put_off(gone(enrolment)).unchanged().next(gone_next(enrolment)));
@@ -292,7 +270,6 @@ impl Renew {
             return nothing_renewed(context, output, procedure, &messages);
         }
         work.warnings = warnings(&messages);
-        told.awaited = told.awaited.max(pipeline::rotation::awaited(context, &work));
         let mut done = pipeline::carry_out(context, &identity, work, &progress)?;
         done.given.unrecorded.take_if(|text| messages.iter().any(|told| told.text == *text));
         drop(progress);

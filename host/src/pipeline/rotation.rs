@@ -65,18 +65,6 @@ impl PlannedRun<'_> {
     }
 }
 
-/// The end of the present certificates that stay because another key of the CA would sign their successors, in seconds
-/// since 1970; none: none stays for that.
-#[must_use]
-pub fn awaited(context: &Context, work: &Work) -> Option<u64> {
-    let authority = context.authority.open().ok().filter(|_| !work.terms.new_ca_key)?;
-    let ends = work.requests().into_iter().filter_map(|(id, request)| {
-        let roots = authority.roots(request.kind).ok()?;
-        Some(of_present(context, &work.present(id), &request, (roots.first()?, &roots))?.until)
-    });
-    ends.max()
-}
-
 /// The refusal to install such certificates.
 #[must_use]
 pub fn refusal(changes: &[NewSigner]) -> Error {

@@ -1,13 +1,8 @@
 //! The CA signs with a new key, and lists the former one: clients that know only the former one go on getting in.
 
-use crate::support::{
-    ClientKnowledge, Machine, Member, Run,
-    machine::KEYS,
-    step_ca::StepCa,
-    wait::{LONG, wait},
-};
+use crate::support::{ClientKnowledge, Machine, Member, machine::KEYS, step_ca::StepCa};
 use ssh_key::{HashAlg, PublicKey};
-use std::{fs, process::Stdio};
+use std::fs;
 
 fn fingerprint(line: &str) -> String {
     PublicKey::from_openssh(line).unwrap().fingerprint(HashAlg::Sha256).to_string()
@@ -107,37 +102,6 @@ fn the_new_key_is_put_off_until_the_former_certificates_end() {
     last.says(&["end soon", "the present certificates stay", "installs them once the present ones have ended"]);
     assert_eq!(certificates(&member), before);
     member.machine.client(&ClientKnowledge::Authority(former)).connects();
-}
-
-/// No client that knows the new key waits for the next run of the timer.
-#[test]
-fn a_run_of_the_timer_waits_for_an_end_that_comes_before_the_next_one() {
-    let machine = Machine::start();
-    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
-    let member = Member::of(machine, &ca).certified(&ca);
-    ca.reconfigure(|config| {
-        config["authority"]["provisioners"][1]["claims"]["allowRenewalAfterExpiry"] = true.into();
-    });
-    let former = ca.rotate_host_key();
-    let knows_former = || member.machine.client(&ClientKnowledge::Authority(former.clone()));
-    member.signed_with(&ca.path("former_host_ca"), &["-V", "-10d:+15s"]);
-    let before = certificates(&member);
-    let mut renew = member.command(&["renew"]);
-    renew.env("INVOCATION_ID", "0123456789abcdef0123456789abcdef").stdin(Stdio::null());
-    let renew = renew.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait("it is put off", LONG, || {
-        let log = member.machine.audit();
-        log.iter().any(|record| record["detail"].as_str().is_some_and(|detail| detail.starts_with("put off: ")))
-    });
-    // While it waits, nothing keeps anybody from working.
-    member.warded(&["plan", "certify-host", "--set", "principal=web1.example.org"]);
-    if certificates(&member) == before {
-        knows_former().connects();
-    }
-    Run::ended(renew).ends(0).says(&WORDS).prints(&["Certified 3 keys"]);
-    assert!(certificates(&member).iter().zip(&before).all(|(now, before)| now != before));
-    member.machine.client(&ClientKnowledge::Authority(ca.authority("host"))).connects();
-    member.warded(&["status"]).ends(0);
 }
 
 #[test]
