@@ -13,8 +13,8 @@ pub struct Timer {
     times: Vec<Times>,
     /// By how much each start may be late.
     delay: Duration,
-    /// Whether that is the same time each time: then the starts lie no farther apart for it, unless it is longer than a
-    /// period. systemd counts the next one from the last.
+    /// Whether that is the same time each time: then the starts by a calendar lie no farther apart for it, unless it is
+    /// longer than a period. systemd counts the next one from the last, and adds the delay to a span each time.
     is_fixed: bool,
 }
 
@@ -69,9 +69,12 @@ impl Timer {
     /// The longest time between two starts; none where that is not known.
     #[must_use]
     pub fn interval(&self, now: Timestamp) -> Option<Duration> {
-        let shortest = self.times.iter().filter_map(|times| times.interval(now)).min()?;
-        let is_lost = self.is_fixed && self.delay <= shortest;
-        Some(if is_lost { shortest } else { shortest.saturating_add(self.delay) })
+        let distance = |times: &Times| {
+            let interval = times.interval(now)?;
+            let is_lost = self.is_fixed && matches!(times, Times::Fields(_)) && self.delay <= interval;
+            Some(if is_lost { interval } else { interval.saturating_add(self.delay) })
+        };
+        self.times.iter().filter_map(distance).min()
     }
 }
 
@@ -243,6 +246,9 @@ mod tests {
             ("OnCalendar=hourly\nRandomizedDelaySec=30min", Ok(Some(90))),
             ("OnCalendar=hourly\nRandomizedDelaySec=1h\nFixedRandomDelay=yes", Ok(Some(60))),
             ("OnCalendar=*:0/20\nRandomizedDelaySec=1h\nFixedRandomDelay=yes", Ok(Some(80))),
+            ("OnBootSec=1\nOnUnitActiveSec=1h\nRandomizedDelaySec=1h\nFixedRandomDelay=yes", Ok(Some(120))),
+            ("OnCalendar=hourly\nOnUnitActiveSec=1d\nRandomizedDelaySec=1h\nFixedRandomDelay=yes", Ok(Some(60))),
+            ("OnCalendar=daily\nOnUnitActiveSec=1h\nRandomizedDelaySec=1h\nFixedRandomDelay=yes", Ok(Some(120))),
             ("OnCalendar=*:*:0/30", Ok(Some(1))),
             ("OnCalendar=hourly\nOnCalendar=\nOnCalendar=daily", Ok(Some(24 * 60))),
             ("OnCalendar=daily\n#OnCalendar=\nOnCalendar=hourly", Ok(Some(60))),
