@@ -217,7 +217,8 @@ fn a_list_that_is_gone_or_damaged_is_told() {
         fs::write(server.file(FILE), &damage).unwrap();
         // Which damage sshd reads over is as sshd has it.
         assert_eq!(server.by_certificate()[0], lets_in, "{damage:?}");
-        server.warded(&["status"]).ends(4).prints(&[says]);
+        let status = server.warded(&["status"]).ends(4).prints(&[says]);
+        assert_eq!(status.stdout.contains("trusted by sshd's list"), lets_in, "{}", status.stdout);
         server.warded(&APPLY).ends(1).says(&["damaged-user-ca", says, &format!("mv {FILE} {FILE}.old")]);
         assert_eq!(server.text(FILE), damage);
     }

@@ -73,7 +73,7 @@ pub(super) struct StatusObject {
     pub(super) listening: bool,
     enrolled: Option<Enrolment>,
     host_keys: Vec<HostKey>,
-    /// The CA keys by whose certificates sshd lets people in, where the list is Warded's own.
+    /// The CA keys that sshd's list trusts, where the list is Warded's own.
     user_cas: Vec<UserCa>,
     /// The other sshds that are enrolled, unless the operator chose one.
     others: Vec<Self>,

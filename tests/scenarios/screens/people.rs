@@ -137,7 +137,7 @@ fn of_trust() {
     host key     ssh-rsa              no certificate
     host key     ecdsa-sha2-nistp256  no certificate
     host key     ssh-ed25519          no certificate
-    user CA      SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx ssh-ed25519 · sshd lets people in by it (/etc/ssh/warded-user-ca.pub)
+    user CA      SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx ssh-ed25519 · trusted by sshd's list /etc/ssh/warded-user-ca.pub
     enrolled     no: warded apply certify-host --set principal=NAME
     problems     none
     [0]

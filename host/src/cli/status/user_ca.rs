@@ -31,12 +31,6 @@ pub(super) struct UserCas {
     pub(super) unknown: Vec<String>,
 }
 
-impl UserCas {
-    fn broken(problem: Problem) -> Self {
-        Self { problems: vec![problem], ..Self::default() }
-    }
-}
-
 /// Looks at the list that sshd reads, where it is Warded's own.
 pub(super) fn look(context: &Context, effective: &Effective) -> UserCas {
     let Some(path) = effective.values("trustedusercakeys").first().filter(|path| is_own(path)) else {
@@ -49,23 +43,26 @@ pub(super) fn look(context: &Context, effective: &Effective) -> UserCas {
         Err(error) => {
             let is_gone = error.kind() == io::ErrorKind::NotFound;
             let why = if is_gone { "is gone".to_owned() } else { format!("cannot be read ({error})") };
-            return UserCas::broken(Problem::with(
-                format!("the list of the CA's user keys {shown} {why}: {nobody}"),
-                APPLY,
-            ));
+            let seen = format!("the list of the CA's user keys {shown} {why}: {nobody}");
+            return UserCas { problems: vec![Problem::with(seen, APPLY)], ..UserCas::default() };
         }
     };
+    let (mut problems, mut unknown, mut next) = (Vec::new(), Vec::new(), APPLY.to_owned());
     if let Err(fault) = trusted_keys::read(&contents) {
+        // `apply` does not write over what others wrote.
+        next = format!("mv {shown} {shown}.old; {APPLY}");
         let effect = if fault.kind.is_harmless() { "it was edited" } else { nobody };
-        let next = format!("mv {shown} {shown}.old; {APPLY}");
         let seen = format!("the list of the CA's user keys {shown} {fault}: {effect}");
-        return UserCas::broken(Problem::with(seen, next));
+        problems.push(Problem::with(seen, &*next));
+        if !fault.kind.is_harmless() {
+            return UserCas { problems, ..UserCas::default() };
+        }
     }
     let listed = listed(&contents);
-    let (problems, unknown) = match context.authority.open().and_then(|authority| authority.roots(Kind::User)) {
-        Ok(roots) => (differences(&shown, &listed, &roots), Vec::new()),
-        Err(error) => (Vec::new(), vec![format!("whether {shown} has the CA's user keys is not known: {error}")]),
-    };
+    match context.authority.open().and_then(|authority| authority.roots(Kind::User)) {
+        Ok(roots) => problems.extend(differences(&shown, &listed, &roots, &next)),
+        Err(error) => unknown.push(format!("whether {shown} has the CA's user keys is not known: {error}")),
+    }
     let of = |key: &PublicKey| UserCa {
         fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
         algorithm: key.algorithm().to_string(),
@@ -78,20 +75,20 @@ fn listed(contents: &[u8]) -> Vec<PublicKey> {
     String::from_utf8_lossy(contents).lines().filter_map(|line| PublicKey::from_openssh(line.trim()).ok()).collect()
 }
 
-fn differences(path: &str, listed: &[PublicKey], roots: &[PublicKey]) -> Vec<Problem> {
+fn differences(path: &str, listed: &[PublicKey], roots: &[PublicKey], next: &str) -> Vec<Problem> {
     let has = |keys: &[PublicKey], key: &KeyData| keys.iter().any(|one| one.key_data() == key);
     let print = |key: &PublicKey| key.fingerprint(HashAlg::Sha256);
     let new = roots.iter().filter(|key| !has(listed, key.key_data())).map(|key| {
         let seen =
             format!("{path} does not have the CA's user key {} yet: sshd refuses certificates by it", print(key));
-        Problem::with(seen, APPLY)
+        Problem::with(seen, next)
     });
     let dropped = listed.iter().filter(|key| !has(roots, key.key_data())).map(|key| {
         let seen = format!(
             "{path} still has the user key {}, which the CA dropped: sshd takes certificates by it",
             print(key)
         );
-        Problem::with(seen, APPLY)
+        Problem::with(seen, next)
     });
     new.chain(dropped).collect()
 }

@@ -56,7 +56,7 @@ fn show_sshd(status: &StatusObject, output: Output) -> Result<()> {
         output.line(format!("host key     {:20} {}", key.algorithm, output.paint(style, &state)))?;
     }
     for UserCa { fingerprint, algorithm, file } in &status.user_cas {
-        output.line(format!("user CA      {fingerprint} {algorithm} · sshd lets people in by it ({file})"))?;
+        output.line(format!("user CA      {fingerprint} {algorithm} · trusted by sshd's list {file}"))?;
     }
     let Some(enrolled) = &status.enrolled else {
         return output.line("enrolled     no: warded apply certify-host --set principal=NAME");
