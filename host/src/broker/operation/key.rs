@@ -77,11 +77,16 @@ impl Operation for HostKeys {
             return Err(none_certifiable(&left_alone));
         }
         for (key, why) in left_alone {
-            let level = if has_lost_one(&key, &why) { Level::Warn } else { Level::Info };
-            session.tell(level, told(&key.path, &why));
+            session.tell(level(&key, &why, !pairs.is_empty()), told(&key.path, &why));
         }
         Ok(pairs)
     }
+}
+
+/// How loud the operator is told of a key that is left alone. `has_others`: sshd has other keys, so that no
+/// procedure makes this one anew.
+fn level(key: &HostKey, why: &UncertifiedReason, has_others: bool) -> Level {
+    if has_others && has_lost_one(key, why) { Level::Warn } else { Level::Info }
 }
 
 /// Whether a host key had a certificate and gets no other one, because sshd does not offer the key any more.
@@ -260,4 +265,26 @@ fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Op
     )?;
     session.circumstances.hold(path, literal);
     Ok(Some(KeyPair { path: path.clone(), agent: None, public, replaces: None }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_certificate_is_a_warning_unless_its_key_may_be_made_anew() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("key");
+        let level_of = |ignored: IgnoredReason, has_others| {
+            let standing = Standing::Ignored(ignored.clone());
+            let key = HostKey { path: path.clone(), public: None, standing, signs_by_sha1: false };
+            level(&key, &UncertifiedReason::Ignored(ignored), has_others)
+        };
+        assert_eq!(level_of(IgnoredReason::Missing, true), Level::Info);
+        std::fs::write(scratch.path().join("key-cert.pub"), "").unwrap();
+        assert_eq!(level_of(IgnoredReason::Missing, true), Level::Warn);
+        assert_eq!(level_of(IgnoredReason::Missing, false), Level::Info);
+        assert_eq!(level_of(IgnoredReason::NoPrivateKey, true), Level::Warn);
+        assert_eq!(level_of(IgnoredReason::SecondOfItsType(path.clone()), true), Level::Info);
+    }
 }

@@ -165,6 +165,8 @@ struct HostKeyReport<'a> {
     /// By number: a key that sshd uses, and whether an agent has its private half.
     used: Vec<(usize, Holder)>,
     agent: Option<PathBuf>,
+    /// Whether there is one, be it named by sshd's environment.
+    has_agent: bool,
     required_rsa_bits: usize,
     lines: Vec<&'a str>,
 }
@@ -190,6 +192,7 @@ impl<'a> HostKeyReport<'a> {
             paths: value("hostkey"),
             used: lines.iter().filter_map(|line| used(line)).collect(),
             agent: value("hostkeyagent").first().filter(|path| path.starts_with('/')).map(PathBuf::from),
+            has_agent: value("hostkeyagent").first().is_some_and(|agent| *agent != "none"),
             required_rsa_bits: value("requiredrsasize").first().and_then(|bits| bits.parse().ok()).unwrap_or(1024),
             lines,
         }
@@ -200,7 +203,10 @@ impl<'a> HostKeyReport<'a> {
             (Some((_, Holder::Sshd)), _) => Standing::Loaded,
             (Some((_, Holder::Agent)), Some(socket)) => Standing::InAgent { socket: socket.clone() },
             (Some((_, Holder::Agent)), None) => Standing::Ignored(IgnoredReason::UnknownAgent),
-            (None, _) => Standing::Ignored(reason::find(path, self.required_rsa_bits, &self.words(path))),
+            (None, _) => {
+                let words = self.words(path);
+                Standing::Ignored(reason::find(path, self.required_rsa_bits, self.has_agent, &words))
+            }
         }
     }
 

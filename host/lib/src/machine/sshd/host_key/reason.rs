@@ -18,6 +18,8 @@ pub const LEAST_RSA_BITS: usize = 2048;
 pub enum IgnoredReason {
     /// There is no such file.
     Missing,
+    /// There is no such file, though its public key lies beside, and sshd has no agent.
+    NoPrivateKey,
     /// It is a directory, a device or a pipe.
     NotAFile,
     /// Whoever runs this may not read it.
@@ -110,6 +112,9 @@ impl IgnoredReason {
     pub fn because(&self) -> String {
         match self {
             Self::Missing => "there is no such file".to_owned(),
+            Self::NoPrivateKey => {
+                "the private key's file is not there, though its .pub is, and sshd has no agent".to_owned()
+            }
             Self::NotAFile => "it is not a regular file".to_owned(),
             Self::Unreadable(why) => format!("it cannot be read ({why})"),
             Self::Empty => "the file is empty".to_owned(),
@@ -135,6 +140,9 @@ impl IgnoredReason {
         let named = shell_word(&path.to_string_lossy());
         let next = match self {
             Self::Missing => "restore it, or remove its HostKey line".to_owned(),
+            Self::NoPrivateKey => {
+                format!("restore it from a backup, or remove {named}.pub and the HostKey line that names the key")
+            }
             Self::NotAFile => "correct its HostKey line".to_owned(),
             Self::Unreadable(_) => "run this as root".to_owned(),
             Self::Empty | Self::Damaged(_) => {
@@ -159,12 +167,12 @@ impl IgnoredReason {
     }
 }
 
-/// Why sshd did not load the key in a file. `words`: what sshd says of it.
-pub(super) fn find(path: &Path, required: usize, words: &str) -> IgnoredReason {
+/// Why sshd did not load the key in a file. `has_agent`: `HostKeyAgent` names one; `words`: what sshd says of the key.
+pub(super) fn find(path: &Path, required: usize, has_agent: bool, words: &str) -> IgnoredReason {
     let found = match fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound && super::beside(path).exists() => {
-            return IgnoredReason::PublicOnly;
+            return if has_agent { IgnoredReason::PublicOnly } else { IgnoredReason::NoPrivateKey };
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return IgnoredReason::Missing,
         Err(error) => return IgnoredReason::Unreadable(error.to_string()),

@@ -81,7 +81,7 @@ fn each_key_that_sshd_ignores_is_named_with_its_cause() {
         ("secret", "a passphrase"),
         ("old-secret", "a passphrase"),
         ("public", "the public key only"),
-        ("gone", "the public key only"),
+        ("gone", "the private key's file is not there"),
         ("absent", "no such file"),
         ("empty", "is empty"),
         ("cut", "no key can be read"),
@@ -138,6 +138,10 @@ fn a_key_in_an_agent_is_offered() {
     assert_eq!(keys[0].1.certifiable().unwrap().algorithm().as_str(), "ecdsa-sha2-nistp256");
     let without = seen(&at, &["held.pub", "good"], "");
     assert_eq!(without[0].1.standing, Standing::Ignored(IgnoredReason::PublicOnly));
+    let nowhere = seen(&at, &["held", "good"], "HostKeyAgent /nowhere\n");
+    assert_eq!(nowhere[0].1.standing, Standing::Ignored(IgnoredReason::PublicOnly));
+    let without = seen(&at, &["held", "good"], "");
+    assert_eq!(without[0].1.standing, Standing::Ignored(IgnoredReason::NoPrivateKey));
     drop(agent.stdin.take());
     agent.wait().unwrap();
 }
