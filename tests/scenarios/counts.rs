@@ -60,6 +60,24 @@ fn a_renewal_after_many_waits_little_more() {
     assert!(counts.programs.len() <= 5 && counts.syncs.len() <= 18, "{counts:#?}");
 }
 
+/// The head as it is before the first seal: whoever made the log's file ended before its name was on disk.
+const EMPTY_HEAD: &str =
+    r#"{"count":0,"hash":"sha256:1882e0fc5d164858534c9531b02396c2def2767552e75787328e93ec940501d3"}"#;
+
+#[test]
+fn a_file_of_the_audit_log_has_its_name_on_disk_before_a_head_knows_it() {
+    let machine = Machine::stopped();
+    machine.certify();
+    let directory = machine.path("state/audit");
+    fs::write(directory.join("head.json"), EMPTY_HEAD).unwrap();
+    for expected in [1, 0] {
+        let (run, counts) = counts::warded(&machine, &["renew", "--force"]);
+        run.ends(0);
+        let of_names = counts.syncs.iter().filter(|path| **path == directory.to_str().unwrap()).count();
+        assert_eq!(of_names, expected, "{counts:#?}");
+    }
+}
+
 /// Where nothing is staged that decides who gets in, no user's files are looked at.
 #[test]
 fn a_renewal_reads_no_files_of_users() {

@@ -46,19 +46,28 @@ pub(super) fn holds(directory: &Path, file: &File, length: u64, known: Head) -> 
     if known.count == 0 {
         return Ok(known == Head::empty());
     }
-    let is_it = |link: &Link, _: u64| {
-        if link.head.count > known.count { ControlFlow::Continue(()) } else { ControlFlow::Break(link.head == known) }
-    };
-    if let Some(found) = in_file(file, length, is_it)? {
+    if let Some(found) = in_file(file, length, is_it(known))? {
         return Ok(found);
     }
     for number in files::closed(directory)?.into_iter().rev() {
         let file = File::open(directory.join(files::closed_name(number)))?;
-        if let Some(found) = in_file(&file, file.metadata()?.len(), is_it)? {
+        if let Some(found) = in_file(&file, file.metadata()?.len(), is_it(known))? {
             return Ok(found);
         }
     }
     Ok(false)
+}
+
+/// Whether the file that is written, which is so long, has that record itself.
+pub(super) fn is_in(file: &File, length: u64, known: Head) -> io::Result<bool> {
+    Ok(in_file(file, length, is_it(known))?.unwrap_or(false))
+}
+
+/// Goes back to the record with that number: whether it is the one.
+fn is_it(known: Head) -> impl FnMut(&Link, u64) -> ControlFlow<bool> {
+    move |link, _| {
+        if link.head.count > known.count { ControlFlow::Continue(()) } else { ControlFlow::Break(link.head == known) }
+    }
 }
 
 /// Visits the whole records of a file from the last to the first, each with the place behind its line.

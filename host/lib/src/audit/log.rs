@@ -48,6 +48,8 @@ pub struct Log {
 struct Appender {
     file: File,
     tail: Option<Tail>,
+    /// Whether the name of the file is known to be on disk.
+    is_named: bool,
     /// The last record that this process has seen in the log, whichever file that was: the head on disk
     /// says nothing of those that are not sealed yet.
     seen: Option<Head>,
@@ -74,7 +76,7 @@ impl Log {
         let failed = |error: io::Error| cannot("open", directory, &error);
         durable::private_directory(directory).map_err(failed)?;
         let file = open_file(directory).map_err(failed)?;
-        let appender = Appender { file, tail: None, seen: None, limit: rotation::LIMIT };
+        let appender = Appender { file, tail: None, is_named: false, seen: None, limit: rotation::LIMIT };
         let log = Self { directory: directory.to_owned(), state: Mutex::new(appender), concluded: AtomicUsize::new(0) };
         // The first head comes before the first record: a log without a head was tampered with.
         log.locked(|appender| {
@@ -188,7 +190,7 @@ impl Appender {
             if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
                 return Ok(());
             }
-            (self.file, self.tail) = (open_file(directory)?, None);
+            (self.file, self.tail, self.is_named) = (open_file(directory)?, None, false);
         }
     }
 
@@ -230,6 +232,17 @@ impl Appender {
     fn seal(&mut self, directory: &Path) -> io::Result<Head> {
         let tail = self.tail(directory)?;
         self.file.sync_data()?;
+        if !self.is_named {
+            // A head on disk that knows a record of this file came after its name. Whoever made the file may have ended before.
+            let is_named = match read_head(directory)? {
+                Some(sealed) => end::is_in(&self.file, tail.length, sealed)?,
+                None => false,
+            };
+            if !is_named {
+                durable::sync_directory(directory)?;
+            }
+            self.is_named = true;
+        }
         write_head(directory, tail.head)?;
         Ok(tail.head)
     }
@@ -283,10 +296,6 @@ impl Appender {
             self.ends_with(Tail { length, head, is_closing });
         } else {
             self.write(&text, Tail { length, head, is_closing: false })?;
-            if continues.is_some() {
-                // The name of a new file is on disk before the head says what is in it.
-                durable::sync_directory(directory)?;
-            }
             self.seal(directory)?;
         }
         self.tail.ok_or_else(|| io::Error::other("the end of the log is unknown"))
