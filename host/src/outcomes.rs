@@ -105,7 +105,7 @@ pub struct LastProof {
     pub at: Timestamp,
     /// The version of OpenSSH that proved it.
     pub openssh: String,
-    /// The program that has this version.
+    /// The program that has this version; none: that is not certain, or the version is not known.
     #[serde(default)]
     pub program: Option<FileIdentity>,
     /// When the running sshd was last known to have read the host keys and the configuration on disk, or the operator
@@ -124,8 +124,8 @@ impl Outcome for LastProof {
 impl LastProof {
     /// Spares an sshd the question for its version, if it is the program that this was proved with.
     pub fn tell_version(&self, sshd: &Sshd) {
-        if self.program.is_some() && self.program == FileIdentity::of(&sshd.binary) {
-            sshd.has_version(&self.openssh);
+        if let Some(program) = &self.program {
+            sshd.has_version(&self.openssh, program);
         }
     }
 }

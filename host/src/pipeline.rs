@@ -43,16 +43,12 @@ use overtaken::PlanInputs;
 pub use prove::Forecast;
 use prove::Guard;
 use roll_back::Recovery;
-use std::time::SystemTime;
 use warded_lib::{
     audit::Kind as EventKind,
     config::is_root,
     error::{Error, Result},
     guard::LiveReport,
-    machine::{
-        action::Step, facts::Init, file_identity::FileIdentity, schedule::SCHEDULE, services::ReloadResult,
-        signals::Shield,
-    },
+    machine::{action::Step, facts::Init, schedule::SCHEDULE, services::ReloadResult, signals::Shield},
     transaction::{Confirm, Followup, Reload, Transaction, UntouchedFile},
 };
 use watchdog::Watchdog;
@@ -300,7 +296,7 @@ fn remember_proof(context: &Context, run: u64, guard: &Guard, work: &Work) {
             let before = LastProof::load(&context.state);
             before.map(|proof| (proof.read_at, proof.host_keys)).unwrap_or_default()
         };
-        let program = FileIdentity::of(&sshd.binary).filter(|program| !program.is_fresh_at(SystemTime::now()));
+        let program = sshd.proven_version().map(|(_, program)| program.clone());
         let openssh = sshd.version().to_owned();
         LastProof { run, at, openssh, program, read_at, host_keys }.save(&context.state);
     }

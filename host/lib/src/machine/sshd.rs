@@ -11,6 +11,7 @@ pub mod reading;
 pub mod sockets;
 pub mod tree;
 pub mod unknown;
+mod version;
 
 use crate::{
     error::{Error, Result},
@@ -35,6 +36,8 @@ use std::{
 };
 use tree::{Overlay, StagedFiles, Tree};
 pub use unknown::UnknownListener;
+use version::LearntVersion;
+pub use version::UNKNOWN as UNKNOWN_VERSION;
 
 /// The configuration file that every packaged OpenSSH has compiled in.
 const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
@@ -72,7 +75,7 @@ pub struct Sshd {
 
 #[derive(Debug, Default)]
 struct SshdCache {
-    version: OnceLock<String>,
+    version: OnceLock<LearntVersion>,
     /// The directory that it misses, and that has to be there whenever it is run.
     privsep: OnceLock<PathBuf>,
 }
@@ -262,18 +265,6 @@ impl Sshd {
         self.learnt.privsep.get().map_or(Ok(None), |missing| PrivsepDirectory::hold(missing))
     }
 
-    /// Its version: `9.2p1`, `9.2` where it does not tell more, `unknown` where it cannot be asked.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        let ask = || version(&self.binary).ok().flatten().unwrap_or_else(|| "unknown".to_owned());
-        self.learnt.version.get_or_init(ask)
-    }
-
-    /// Notes its version, which is known.
-    pub fn has_version(&self, version: &str) {
-        self.learnt.version.get_or_init(|| version.to_owned());
-    }
-
     /// Runs sshd on a configuration file; when no host key can be used, once more with one of ours.
     fn run(&self, mode: &str, config: &Path, extra: &[String]) -> Result<(Output, bool)> {
         let program = Program::new(&self.binary).directory(DIRECTORY).arg(mode).arg("-f").arg(config);
@@ -364,12 +355,6 @@ fn trusted(program: &Path) -> Result<PathBuf> {
     let root = Root::ambient().map_err(|error| refused(&error))?;
     root.program(program).map_err(|error| refused(&error))?;
     Ok(program.to_owned())
-}
-
-/// The version that a program of OpenSSH names; before 9.2 sshd does so only in its usage text.
-fn version(binary: &Path) -> Result<Option<String>> {
-    let output = Program::new(binary).directory(DIRECTORY).arg("-V").run()?;
-    Ok(effective::version(&format!("{}\n{}", output.stderr, output.stdout)))
 }
 
 /// A connection of nobody's, for `-C`. Without `-C` sshd refuses a configuration that has `Match LocalPort`; with

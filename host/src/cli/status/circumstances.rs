@@ -17,7 +17,7 @@ use warded_lib::{
         schedule::{self, RejectionReason, Schedule},
         services::{self, Timer},
         space,
-        sshd::Sshd,
+        sshd::{Sshd, UNKNOWN_VERSION},
     },
     moment,
     name::Name,
@@ -216,7 +216,8 @@ pub(in crate::cli) fn rooms(context: &Context) -> Vec<Problem> {
 fn other_version(context: &Context, sshd: &Sshd) -> Option<String> {
     let LastProof { run, openssh, .. } = LastProof::load(&context.state)?;
     let now = sshd.version();
-    (now != openssh).then(|| {
+    let is_known = ![now, &openssh].contains(&UNKNOWN_VERSION);
+    (is_known && now != openssh).then(|| {
         let openssh = neutral(&openssh);
         format!("this is OpenSSH {now}, and run {run} was proved with {openssh}; `warded renew --force` proves it anew")
     })
