@@ -7,7 +7,7 @@ use super::{
     host_key::DEFAULT_KEYS,
     nobody, not_accepted,
     reading::without_debugging,
-    tree::{Overlay, StagedFiles, Tree},
+    tree::{ConfigFile, Overlay, StagedFiles, Tree},
 };
 use crate::{
     error::Result,
@@ -56,14 +56,19 @@ impl Sshd {
 
     /// All that sshd says of its main configuration, which is in `tree`; it may have said so a moment ago.
     pub(super) fn asked(&self, tree: &Tree) -> Result<(Output, bool)> {
+        self.asked_within(MOMENT, tree)
+    }
+
+    fn asked_within(&self, moment: Duration, tree: &Tree) -> Result<(Output, bool)> {
         let (began, question) = (SystemTime::now(), Question::now(self, tree));
-        if let Some(known) = question.as_ref().and_then(Question::answer) {
+        if let Some(known) = question.as_ref().and_then(|question| question.answer(moment)) {
             return Ok((known, false));
         }
         let said = self.run("-T", self.config.as_path(), &everything(tree))?;
         // Without a directory that it needs, or without a key, sshd did not answer by itself.
         if let (Some(question), (output, false), None) = (question, &said, self.learnt.privsep.get())
             && output.succeeded()
+            && Question::again(self).as_ref() == Some(&question)
         {
             question.answered(began, output);
         }
@@ -77,14 +82,21 @@ pub(super) fn everything(tree: &Tree) -> [String; 3] {
 }
 
 impl Question {
+    /// The question of now, with the configuration read for it: sshd read that later than the tree of the first question.
+    fn again(sshd: &Sshd) -> Option<Self> {
+        let tree = Tree::read(sshd.config.as_path(), Overlay(&StagedFiles::new())).ok()?;
+        Self::now(sshd, &tree)
+    }
+
     /// The question of now, about a configuration that was just read. None where an answer depends on more: an agent, a
-    /// program, or keys that a line of the configuration does not name.
+    /// program, files that an `Include` names in a way that only sshd knows, or keys that a line of the configuration does
+    /// not name.
     fn now(sshd: &Sshd, tree: &Tree) -> Option<Self> {
         let names_keys = |argument: &String| {
             let argument = argument.to_lowercase();
             ["-h", "-c"].iter().any(|option| argument.starts_with(option)) || argument.contains("host")
         };
-        if sshd.arguments.iter().any(names_keys) {
+        if sshd.arguments.iter().any(names_keys) || !tree.files.iter().all(has_known_includes) {
             return None;
         }
         let mut named = Vec::new();
@@ -115,17 +127,32 @@ impl Question {
     }
 
     /// The answer to the same question a moment ago.
-    fn answer(&self) -> Option<Output> {
+    fn answer(&self, moment: Duration) -> Option<Output> {
         LAST.with_borrow(|last| {
             let (question, at, output) = last.as_ref()?;
-            (question == self && at.elapsed() < MOMENT).then(|| output.clone())
+            (question == self && at.elapsed() < moment).then(|| output.clone())
         })
     }
 
-    /// Keeps the answer, unless a file could have been written since without a sign of it.
+    /// Keeps the answer, unless it depends on a host key elsewhere, such as the default ones of an sshd that was built for
+    /// another directory, or a file could have been written since without a sign of it.
     fn answered(self, began: SystemTime, output: &Output) {
-        if !self.files.values().flatten().any(|file| file.is_fresh_at(began)) {
+        // Those that do not exist are printed, too.
+        let mut host_keys = output.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("hostkey "));
+        if host_keys.all(|key| self.files.contains_key(&Path::new(DIRECTORY).join(key)))
+            && !self.files.values().flatten().any(|file| file.is_fresh_at(began))
+        {
             LAST.set(Some((self, Instant::now(), output.clone())));
         }
     }
 }
+
+/// Whether it is known which files the `Include` lines of a file name.
+fn has_known_includes(file: &ConfigFile) -> bool {
+    file.directives().filter(|(_, directive)| directive.keyword == "include").all(|(line, directive)| {
+        (0..directive.arguments.len()).all(|argument| file.includes.contains_key(&(line, argument)))
+    })
+}
+
+#[cfg(test)]
+mod tests;
