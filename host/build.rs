@@ -20,6 +20,7 @@ fn main() {
         fs::write(Path::new(&out).join(format!("{name}.cwasm")), code).expect("OUT_DIR can be written");
     }
     println!("cargo::rustc-env=WARDED_TARGET={target}");
+    println!("cargo::rustc-env=WARDED_MACHINE={}", machine());
     println!("cargo::rustc-env=WARDED_WASMTIME={}", wasmtime_version());
     fs::write(Path::new(&out).join("earlier.rs"), earlier()).expect("OUT_DIR can be written");
     fs::write(Path::new(&out).join("authoring.rs"), authoring()).expect("OUT_DIR can be written");
@@ -43,19 +44,29 @@ fn machine_code(target: &str) -> impl Fn(&[u8]) -> Result<Vec<u8>, String> {
 #[cfg(not(feature = "compiler"))]
 fn machine_code(_: &str) -> impl Fn(&[u8]) -> Result<Vec<u8>, String> {
     use sha2::{Digest as _, Sha256};
+    // What `warded policy compile` makes is for one kind of processor.
+    if cfg!(feature = "portable") {
+        panic!("the feature `portable` needs the feature `compiler`");
+    }
     println!("cargo::rerun-if-env-changed=WARDED_MACHINE_CODE");
     let directory = env::var_os("WARDED_MACHINE_CODE").map(PathBuf::from);
     let directory =
         directory.expect("without the feature `compiler`, WARDED_MACHINE_CODE names a directory of machine code");
     move |component| {
         let digest = Sha256::digest(component);
-        let file = directory.join(format!("{digest:x}-{}", wasmtime_version()));
+        let file = directory.join(format!("{digest:x}-{}-{}", machine(), wasmtime_version()));
         println!("cargo::rerun-if-changed={}", file.display());
         let mut code = fs::read(&file).map_err(|error| format!("its machine code, {}: {error}", file.display()))?;
         let seal = code.split_off(code.len().saturating_sub(digest.len()));
-        let sealed = Sha256::digest([Sha256::digest(&code), digest].concat());
+        let sealed = Sha256::digest([&Sha256::digest(&code)[..], &digest[..], machine().as_bytes()].concat());
         if seal == sealed.as_slice() { Ok(code) } else { Err(format!("{} is not its machine code", file.display())) }
     }
+}
+
+/// The processor and the system that machine code is for: of its target wasmtime compares these two.
+fn machine() -> String {
+    let part = |name: &str| env::var(name).expect("cargo sets what the target is");
+    format!("{}-{}", part("CARGO_CFG_TARGET_ARCH"), part("CARGO_CFG_TARGET_OS"))
 }
 
 /// The version in the lock file.

@@ -3,7 +3,7 @@
 use crate::support::{Grants, Machine, Run, counts, guest::Guest, missing, script::Script};
 use std::{
     env, fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, SystemTime},
@@ -76,6 +76,27 @@ fn machine_code_that_was_touched_is_made_again() {
     }
 }
 
+#[test]
+fn machine_code_that_others_may_have_written_is_made_again() {
+    let machine = machine();
+    assert!(compiles(&machine, "case"));
+    let [path] = &cached(&machine)[..] else { panic!("one component was compiled") };
+    let other = machine.path("elsewhere");
+    let writable = || fs::set_permissions(path, fs::Permissions::from_mode(0o622)).unwrap();
+    let second_name = || fs::hard_link(path, &other).unwrap();
+    let link = || {
+        fs::rename(path, &other).unwrap();
+        symlink(&other, path).unwrap();
+    };
+    let changes: [(&str, &dyn Fn()); 3] = [("writable", &writable), ("a second name", &second_name), ("a link", &link)];
+    for (what, change) in changes {
+        drop(fs::remove_file(&other));
+        change();
+        assert!(compiles(&machine, "case"), "{what}");
+        assert!(!compiles(&machine, "case"), "{what}");
+    }
+}
+
 /// `warded policy compile` writes it for a program without a compiler, into a directory of its own.
 fn compiled_elsewhere(machine: &Machine, policy: &str) -> (PathBuf, Vec<u8>) {
     let (component, directory) = (machine.path(&format!("policies/{policy}.wasm")), machine.path("machine-code"));
@@ -115,7 +136,7 @@ fn a_program_without_a_compiler_refuses_what_it_cannot_run() {
     let component = machine.path("policies/case.wasm");
     let component = component.to_str().unwrap();
     let why = ["the component cannot be compiled", "this program was built without a compiler", "that has a compiler"];
-    let next = format!("as root, copy the file from there to {}", file.parent().unwrap().display());
+    let next = format!("as root: install -d -m 700 {}", file.parent().unwrap().display());
     warded(&["plan", "go", "--policy", "case"]).ends(5).says(&[&why[..], &[&next]].concat());
     warded(&["policy", "list"]).ends(0).prints(&["cannot be run: the component cannot be compiled"]);
     warded(&["policy", "check", component]).ends(5).says(&why);
@@ -123,6 +144,8 @@ fn a_program_without_a_compiler_refuses_what_it_cannot_run() {
     warded(&["policy", "show", "unix"]).ends(0);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(&file, &code[1..]).unwrap();
+    warded(&["plan", "go", "--policy", "case"]).ends(5).says(&["it is not whole", "install -m 600"]);
     fs::write(&file, code).unwrap();
     warded(&["plan", "go", "--policy", "case"]).ends(0).prints(&["this is case"]);
     warded(&["policy", "check", component]).ends(5).says(&why);

@@ -1,8 +1,14 @@
 //! Machine code of components that did not come with the binary, kept in the state directory, so that a renewal
 //! compiles nothing. Only a cache: what does not fit is made again, and nothing fails for lack of it.
 
+use super::compiler::CODE_BYTES;
 use std::{fs::Metadata, path::PathBuf, time::SystemTime};
-use warded_lib::{digest::Digest, error::Result, machine::private::StateDir};
+use warded_lib::{
+    digest::Digest,
+    error::{Error, Result},
+    machine::private::StateDir,
+    text::neutral_path,
+};
 
 const DIRECTORY: &str = "compiled";
 /// As many are kept, and as many bytes of them; for one more, the oldest go.
@@ -20,18 +26,26 @@ impl CompiledCache {
         Self(state.clone())
     }
 
-    /// The directory that they lie in, once there are any.
-    #[must_use]
-    pub fn directory(&self) -> PathBuf {
-        self.0.path().join(DIRECTORY)
+    /// The file of a component's machine code, whether it is there or not.
+    pub(super) fn file(&self, component: &Digest) -> PathBuf {
+        self.0.path().join(DIRECTORY).join(name(component))
     }
 
-    /// The machine code of a component, if it is here and whole.
-    pub(super) fn find(&self, component: &Digest) -> Option<Vec<u8>> {
-        let directory = self.0.find_sub(DIRECTORY).ok()??;
-        let mut code = directory.read(&name(component)).ok()??.to_vec();
-        let seal = code.split_off(code.len().checked_sub(Digest::BYTES)?);
-        (self::seal(&code, component).bytes() == seal.as_slice()).then_some(code)
+    /// The machine code of a component; none where there is none.
+    ///
+    /// # Errors
+    /// What is there is not safe to run, or not whole.
+    pub(super) fn find(&self, component: &Digest) -> Result<Option<Vec<u8>>> {
+        let Some(directory) = self.0.find_sub(DIRECTORY)? else { return Ok(None) };
+        let Some(mut code) = directory.read_owned(&name(component), CODE_BYTES + Digest::BYTES)? else {
+            return Ok(None);
+        };
+        let seal = code.split_off(code.len().saturating_sub(Digest::BYTES));
+        if self::seal(&code, component).bytes() == seal.as_slice() {
+            return Ok(Some(code));
+        }
+        let file = neutral_path(&self.file(component));
+        Err(Error::refused(format!("{file} is not relied on")).cause("it is not whole, or not made of this component"))
     }
 
     /// Keeps machine code. Where that fails, the next run compiles again.
@@ -68,12 +82,13 @@ fn make_room(directory: &StateDir, name: &str, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// The name of a file with a component's machine code. Another release of wasmtime takes other machine code; so may
-/// another version of this program, which finds that out when it loads it.
+/// The name of a file with a component's machine code. Another processor or system takes other machine code, and so does
+/// another release of wasmtime; and so may another version of this program, which finds that out when it loads it.
 #[must_use]
 pub fn name(component: &Digest) -> String {
     let digits = component.to_string();
-    format!("{}-{}", digits.trim_start_matches("sha256:"), env!("WARDED_WASMTIME"))
+    let digits = digits.trim_start_matches("sha256:");
+    format!("{digits}-{}-{}", env!("WARDED_MACHINE"), env!("WARDED_WASMTIME"))
 }
 
 /// The contents of a file with a component's machine code.
@@ -82,7 +97,8 @@ pub fn sealed(code: &[u8], component: &Digest) -> Vec<u8> {
     [code, seal(code, component).bytes()].concat()
 }
 
-/// What shows that the code is whole, and this component's.
+/// What shows that the code is whole, this component's, and for such a machine.
 fn seal(code: &[u8], component: &Digest) -> Digest {
-    Digest::of(&[Digest::of(code).bytes().as_slice(), component.bytes()].concat())
+    let machine = env!("WARDED_MACHINE").as_bytes();
+    Digest::of(&[Digest::of(code).bytes().as_slice(), component.bytes(), machine].concat())
 }

@@ -2,10 +2,15 @@
 //! compiler earlier.
 #![expect(unsafe_code, reason = "wasmtime cannot check machine code; where it comes from is what makes it safe")]
 
-use super::{compiled::CompiledCache, compiler};
+use super::{
+    compiled::CompiledCache,
+    compiler::{self, MissingCode},
+    guest_error,
+};
 use warded_lib::{
     digest::Digest,
     error::{Error, Result},
+    text::neutral_path,
 };
 use wasmtime::{Engine, component::Component};
 
@@ -20,24 +25,38 @@ pub(super) fn load(engine: &Engine, code: &'static [u8]) -> Option<Component> {
     unsafe { Component::deserialize(engine, code) }.ok()
 }
 
-/// Loads machine code that an earlier run kept. None where there is none, or this processor or this wasmtime cannot
-/// run it.
-pub(super) fn load_kept(engine: &Engine, kept: &CompiledCache, component: &Digest) -> Option<Component> {
-    let code = kept.find(component)?;
+/// Loads machine code that an earlier run kept, or an administrator put in place.
+///
+/// # Errors
+/// There is none, or it is not taken: it is not safe or not whole, or this processor or this wasmtime cannot run it.
+pub(super) fn load_kept(
+    engine: &Engine,
+    kept: &CompiledCache,
+    component: &Digest,
+) -> std::result::Result<Component, MissingCode> {
+    let missing = |why: Option<String>| MissingCode { file: kept.file(component), why };
+    let code = kept.find(component).map_err(|error| missing(Some(error.brief())))?.ok_or_else(|| missing(None))?;
     // SAFETY: `code` was made from the component by an earlier run of this user, as below, or by `warded policy compile`,
-    // and this user put it there. Nobody else can write to the directory that it lies in (`StateDir` sees to that), and
-    // its seal shows that it is whole and this component's. Whoever could forge it could change this program's configuration and its policies, too.
-    unsafe { Component::deserialize(engine, code) }.ok()
+    // and this user put it there. Nobody else can write the file, or to the directory that it lies in (`StateDir` sees to
+    // both), and its seal shows that it is whole and this component's. Whoever could forge it could change this program's
+    // configuration and its policies, too.
+    unsafe { Component::deserialize(engine, code) }.map_err(|error| {
+        let (file, why) = (neutral_path(&kept.file(component)), guest_error::short(&format!("{error:#}")));
+        missing(Some(format!("{file} cannot be loaded: {why}")))
+    })
 }
 
 /// Compiles a component in a process apart, loads what that gives, and keeps it.
 ///
 /// # Errors
 /// It cannot be compiled.
-pub(super) fn compile(engine: &Engine, component: &[u8], kept: Option<(&CompiledCache, &Digest)>) -> Result<Component> {
-    let directory = kept.map(|(cache, _)| cache.directory());
-    let code = compiler::compile(component, directory.as_deref())?;
-    if let Some((cache, digest)) = kept {
+pub(super) fn compile(
+    engine: &Engine,
+    component: &[u8],
+    kept: Option<(&CompiledCache, &Digest, &MissingCode)>,
+) -> Result<Component> {
+    let code = compiler::compile(component, kept.map(|(.., sought)| sought))?;
+    if let Some((cache, digest, _)) = kept {
         cache.keep(digest, &code);
     }
     // SAFETY: `code` was made from the component by the very file that runs (`/proc/self/exe`), with the same

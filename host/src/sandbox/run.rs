@@ -62,8 +62,9 @@ impl Component {
         let _watch = Watch::start(engine.clone(), clock.clone(), overdue)?;
         let cache = cache.map(|cache| (cache, &granting.digest));
         let load = |engine: &Engine, component: &[u8]| {
-            let kept = cache.and_then(|(cache, digest)| precompiled::load_kept(engine, cache, digest));
-            kept.map_or_else(|| precompiled::compile(engine, component, cache), Ok)
+            let Some((cache, digest)) = cache else { return precompiled::compile(engine, component, None) };
+            precompiled::load_kept(engine, cache, digest)
+                .or_else(|sought| precompiled::compile(engine, component, Some((cache, digest, &sought))))
         };
         Self::load_with(engine, &clock, granting, load)
     }

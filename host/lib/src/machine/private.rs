@@ -2,6 +2,7 @@
 //! program reads; that is `files.rs`.
 #![expect(clippy::disallowed_methods, reason = "the state directory")]
 
+mod owned;
 mod unfinished;
 
 use super::{interruption, ownership::chmod_unwritable};
