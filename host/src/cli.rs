@@ -192,16 +192,21 @@ impl Command {
         matches!(self, Self::Plan(_) | Self::Apply(_) | Self::Enrol(_) | Self::Renew(_) | Self::Rekey(_))
     }
 
-    /// Whether it needs the memory of a run, which is checked first. What brings a machine back does what it can.
+    /// Whether it runs a guest, so that it is checked first that there is memory for that. What only reads, confirms or brings
+    /// a machine back does what it can.
     fn is_with_memory(&self) -> bool {
-        !matches!(
+        if let Self::Policy(command) = self {
+            return command.is_with_memory();
+        }
+        matches!(
             self,
-            Self::Recover(_)
-                | Self::Watchdog(_)
-                | Self::Compile(_)
-                | Self::Completions(_)
-                | Self::Man(_)
-                | Self::Version(_)
+            Self::Plan(_)
+                | Self::Apply(_)
+                | Self::Enrol(_)
+                | Self::Renew(_)
+                | Self::Rekey(_)
+                | Self::Unenrol(_)
+                | Self::Remove(_)
         )
     }
 

@@ -71,9 +71,7 @@ fn a_limit_on_memory_that_is_too_low_is_named() {
         ("-v", 262_143, 5),
         ("-v", 262_144, 3),
     ] {
-        let mut command = machine.command("sh");
-        command.args(["-c", &format!("ulimit {limit} {kilobytes}; exec \"$@\""), "sh"]);
-        let ended = Run::of(machine.environment(plan(&mut command))).ends(code);
+        let ended = Run::of(machine.environment(plan(&mut limited(&machine, &[(limit, kilobytes)])))).ends(code);
         if code == 5 {
             ended.says(&[
                 "state: nothing was changed",
@@ -82,6 +80,32 @@ fn a_limit_on_memory_that_is_too_low_is_named() {
             ]);
         }
     }
+}
+
+/// What was promised is enough for a run; and what brings a machine back, or only reads, is not refused with less.
+#[test]
+fn a_run_comes_to_its_end_with_the_least_memory_that_it_is_given() {
+    let Some(machine) = machine() else { return };
+    let warded = |limits: &[(&str, u32)], words: &[&str]| {
+        let mut command = limited(&machine, limits);
+        Run::of(machine.environment(command.arg(env!("CARGO_BIN_EXE_warded")).args(words)))
+    };
+    let set = format!("principal={NAME}");
+    warded(&[("-d", 65_536), ("-v", 262_144)], &["apply", "certify-host", "--set", &set, "--yes"]).ends(0);
+    machine.serves_certificates();
+    for words in [&["status"][..], &["history"], &["undo", "--yes"], &["confirm"]] {
+        let ended = warded(&[("-d", 65_535), ("-v", 262_143)], words);
+        assert!(!ended.stderr.contains("too little memory"), "{words:?}: {ended:?}");
+        assert!(words[0] == "confirm" || ended.code == Some(0), "{words:?}: {ended:?}");
+    }
+}
+
+/// The beginning of a command with limits on its memory, in KiB.
+fn limited(machine: &Machine, limits: &[(&str, u32)]) -> Command {
+    let limits: String = limits.iter().map(|(limit, kilobytes)| format!("ulimit {limit} {kilobytes}; ")).collect();
+    let mut command = machine.command("sh");
+    command.args(["-c", &format!("{limits}exec \"$@\""), "sh"]);
+    command
 }
 
 /// A run as the kernel saw it: how it ended, and which of sshd's files it changed, by their real names.

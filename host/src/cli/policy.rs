@@ -146,6 +146,14 @@ impl fmt::Display for SettingObject<'_> {
 }
 
 impl PolicyCommand {
+    /// Whether it loads a component for more than to list it.
+    pub(super) fn is_with_memory(&self) -> bool {
+        matches!(
+            self,
+            Self::Check(_) | Self::Test(_) | Self::Replay(_) | Self::Add(_) | Self::Update(_) | Self::Load(_)
+        )
+    }
+
     /// `open` finds this machine's state; what is about a file alone leaves that as it is.
     pub(super) fn run(
         &self,
