@@ -23,3 +23,23 @@ fn who_comes_second_ends_when_the_files_are_as_before() {
     serves(&machine);
     machine.warded(["recover"]).ends(0).prints(&["Nothing was interrupted."]);
 }
+
+/// Neither knows of the other when it looks for runs; only one gets the lock.
+#[test]
+fn who_begins_at_the_same_time_waits_as_well() {
+    let machine = Machine::start();
+    let before = seen(&machine);
+    apply_unconfirmed(&machine);
+    let recover = || {
+        let mut command = machine.warded_command(["recover"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [recover(), recover(), recover()].map(Run::ended);
+    let rolled_back = both.iter().filter(|run| run.stdout.contains("had been interrupted; it was rolled back:"));
+    assert_eq!(rolled_back.count(), 1, "{both:?}");
+    for run in both {
+        run.ends(0);
+    }
+    assert_eq!((seen(&machine), state(&machine)), (before, "rolled-back".to_owned()));
+    serves(&machine);
+}

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// How long another run may take.
-const WAIT: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
+pub(super) const WAIT: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
 const PAUSE: Duration = Duration::from_millis(50);
 /// Where only root can write, the same place for every run, and empty after each boot.
 const RUN: [&str; 2] = ["/run", "/var/run"];

@@ -6,7 +6,7 @@ use super::{
     damaged,
     followup::Followup,
     journal::{Journal, State},
-    lock::Locks,
+    lock::{self, Locks},
     retain,
     roll_back::roll_back,
     run_directory::{RUNS, Run, WATCH, numbers},
@@ -32,8 +32,9 @@ use std::{
 /// How long after its time a run that nobody confirmed is left to whoever watches it.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// How soon a process that begins to roll a run back has written that down.
-const BEGINS: Duration = Duration::from_secs(1);
+/// How soon a process that has locked a run, and begins to roll it back, has written that down: it waits for the
+/// directories first.
+const BEGINS: Duration = lock::WAIT.saturating_add(Duration::from_secs(1));
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// An interrupted run that was rolled back.
