@@ -208,6 +208,19 @@ fn a_schedule_is_rolled_back_with_its_run() {
     is_as(&machine, &before[0]);
 }
 
+/// systemd would go on starting a service that is gone.
+#[test]
+fn a_timer_whose_file_was_deleted_is_stopped_all_the_same() {
+    let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
+    let before = configuration(&machine);
+    machine.warded(CERTIFY).ends(0);
+    is_scheduled(&machine);
+    machine.shell("rm /etc/systemd/system/warded-renew.timer").ends(0);
+    machine.warded("remove --yes").ends(0);
+    assert_eq!(property(&machine, "ActiveState", "warded-renew.timer"), "inactive");
+    assert_eq!(configuration(&machine)[1], before[1]);
+}
+
 /// Its keys and its configuration may lie anywhere: the service may write there.
 #[test]
 fn a_second_sshd_is_renewed_by_the_same_timer() {

@@ -6,7 +6,7 @@ mod restart;
 mod schedule;
 
 pub use restart::{refuse_restart, restart};
-pub use schedule::{Timer, forget_recovery, reconcile, reconcile_links, timer};
+pub use schedule::{Timer, forget_recovery, is_wanted, reconcile, reconcile_links, timer};
 
 use super::{
     exec::{self, Program, Signal},

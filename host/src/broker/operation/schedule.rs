@@ -17,6 +17,7 @@ use warded_lib::{
         files::Place,
         path::AbsolutePath,
         schedule::{self, Command, File, Installation, RECOVER, Schedule as Found, Scheduler, Schedulers, is_ours},
+        services,
         sshd::Sshd,
     },
     name::UnitName,
@@ -262,10 +263,13 @@ impl Staging<'_> {
         if self.is_foreign(&path)? {
             return if wanted.is_some() || is_recovery(&path) { Ok(()) } else { Err(foreign(&path)) };
         }
-        // Of what is not there systemd has nothing to take up.
-        if matches!(self.session.changes.look(&place), Ok(None)) {
+        // Of what is not there systemd has nothing to take up, unless somebody deleted only the file.
+        let is_gone = matches!(self.session.changes.look(&place), Ok(None));
+        let is_left = self.session.facts.init == Init::Systemd && services::is_wanted(path.name());
+        if is_gone && !is_left {
             return Ok(());
         }
+        self.differs |= is_gone;
         self.stage(path, place, After::Removed)
     }
 

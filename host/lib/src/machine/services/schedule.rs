@@ -153,7 +153,9 @@ fn is_timer(unit: &str) -> bool {
     unit.ends_with(".timer")
 }
 
-fn is_wanted(unit: &str) -> bool {
+/// Whether there is a link by which systemd starts a unit of a schedule with the machine, wherever it leads.
+#[must_use]
+pub fn is_wanted(unit: &str) -> bool {
     links(unit).any(|link| link.symlink_metadata().is_ok())
 }
 
