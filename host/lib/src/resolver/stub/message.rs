@@ -7,6 +7,10 @@ const HEADER: usize = 12;
 const LONGEST_LABEL: usize = 63;
 /// With the lengths of its labels.
 const LONGEST_NAME: usize = 255;
+/// More than a name has labels: each place of an honest name has at least one.
+const MOST_PLACES: usize = 128;
+/// An alias, the alias of that, and so on.
+const MOST_NAMES: usize = 16;
 const INTERNET: u16 = 1;
 const CNAME: u16 = 5;
 
@@ -93,6 +97,9 @@ pub(super) fn read(question: &[u8], answer: &[u8]) -> Option<Reply> {
             continue;
         }
         if record == CNAME {
+            if names.len() == MOST_NAMES {
+                return None;
+            }
             names.push(Reader { message: answer, at: begins }.name()?);
         } else if record == kind && record == Kind::V4.number() {
             found.push(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).into());
@@ -122,7 +129,7 @@ impl<'a> Reader<'a> {
     /// A name in lower case, with the lengths of its labels.
     fn name(&mut self) -> Option<Vec<u8>> {
         let mut name = Vec::new();
-        let mut after = None;
+        let (mut after, mut places) = (None, 0);
         loop {
             let begins = self.at;
             let length = *self.take(1)?.first()?;
@@ -133,13 +140,14 @@ impl<'a> Reader<'a> {
                     name.extend(self.take(usize::from(length))?.to_ascii_lowercase());
                 }
                 // It goes on at an earlier place. A circle has a label in it, so that the name gets too long.
-                192..=255 => {
+                192..=255 if places < MOST_PLACES => {
+                    places += 1;
                     let low = *self.take(1)?.first()?;
                     let place = usize::from(u16::from_be_bytes([length & 63, low]));
                     after.get_or_insert(self.at);
                     self.at = Some(place).filter(|place| *place < begins)?;
                 }
-                64..=191 => return None,
+                64.. => return None,
             }
             if name.len() > LONGEST_NAME {
                 return None;

@@ -199,6 +199,34 @@ fn what_answers_another_question_is_passed_over() {
     }
 }
 
+#[test]
+fn an_answer_costs_little_to_read() {
+    let question = message::question([1, 2], "ca.test", Kind::V4).unwrap();
+    let with = |records: &[(u16, u16, &[u8])]| {
+        let said = said(1, 0, records);
+        message::read(&question, &[&[1, 2], &said[..10], &question[12..], &said[10..]].concat())
+    };
+    let alias = (12, 5, &[0xc0, 12][..]);
+    let address = (12, 1, &[9; 4][..]);
+    assert_eq!(with(&[vec![alias; 15], vec![address]].concat()), Some(Reply::Addresses(vec![[9; 4].into()])));
+    assert_eq!(with(&[vec![alias; 16], vec![address]].concat()), None);
+    // Each place leads to the one before it. They are in the first record, after the 12 bytes before its data.
+    let record = |owner: u16, kind: u16, data: &[u8]| {
+        let length = u16::try_from(data.len()).unwrap().to_be_bytes();
+        let head = [(0xc000 | owner).to_be_bytes(), kind.to_be_bytes(), [0, 1], [0, 0], [0, 60], length];
+        [&head.concat(), data].concat()
+    };
+    let place = |index: u16| u16::try_from(question.len()).unwrap() + 12 + 2 * index;
+    for (count, is_read) in [(127, true), (128, false)] {
+        let leads_to = |index: u16| index.checked_sub(1).map_or(12, place);
+        let chain: Vec<u8> = (0..count).flat_map(|index| (0xc000 | leads_to(index)).to_be_bytes()).collect();
+        let header = &[1, 2, 0x81, 0, 0, 1, 0, 2, 0, 0, 0, 0];
+        let records = [record(12, 16, &chain), record(place(count - 1), 1, &[9; 4])].concat();
+        let read = message::read(&question, &[header, &question[12..], &records].concat());
+        assert_eq!(read, is_read.then(|| Reply::Addresses(vec![[9; 4].into()])), "{count}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_answer_ends_the_program(tail: Vec<u8>, records: u8, changed in 2usize..30, value: u8) {
