@@ -1,7 +1,9 @@
 //! `/etc/hosts` and `/etc/resolv.conf`, as hosts(5) and resolv.conf(5) describe them.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
+    path::Path,
     time::Duration,
 };
 
@@ -33,8 +35,7 @@ impl Settings {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    let address = words.next().and_then(|word| word.parse().ok());
-                    settings.servers.extend(address.map(|address: IpAddr| SocketAddr::new(address, PORT)));
+                    settings.servers.extend(words.next().and_then(server));
                 }
                 // The last of these counts.
                 Some("search" | "domain") => settings.search = words.map(str::to_owned).collect(),
@@ -72,6 +73,22 @@ impl Settings {
         all.insert(place, name.to_owned());
         all
     }
+}
+
+/// A server by its address. One of a single link says which: `fe80::1%eth0`, or by the interface's number.
+fn server(word: &str) -> Option<SocketAddr> {
+    let Some((address, interface)) = word.split_once('%') else {
+        return Some(SocketAddr::new(word.parse().ok()?, PORT));
+    };
+    let number = interface.parse().ok().or_else(|| interface_number(interface))?;
+    Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, number).into())
+}
+
+fn interface_number(name: &str) -> Option<u32> {
+    if name.contains('/') {
+        return None;
+    }
+    fs::read_to_string(Path::new("/sys/class/net").join(name).join("ifindex")).ok()?.trim().parse().ok()
 }
 
 /// The addresses that `/etc/hosts` gives a name.

@@ -179,6 +179,9 @@ fn the_settings_are_those_of_the_manual() {
     };
     assert_eq!(Settings::of(text), expected);
     assert_eq!(Settings::of("").servers, ["127.0.0.1:53".parse().unwrap()]);
+    // Everywhere the loopback interface is the first one.
+    let text = "nameserver fe80::1%7\nnameserver fe80::2%lo\nnameserver fe80::3%none\nnameserver 192.0.2.1%lo\n";
+    assert_eq!(Settings::of(text).servers, ["[fe80::1%7]:53", "[fe80::2%1]:53"].map(|server| server.parse().unwrap()));
 }
 
 #[test]
