@@ -10,12 +10,15 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use settings::Settings;
 use std::{
     io::{self, Read as _, Write as _},
+    mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 
 /// How long the second answer is waited for where the first one has addresses: some servers never answer for IPv6.
 const SECOND_ANSWER: Duration = Duration::from_secs(1);
+/// How long all servers together may take, with every name that a name may stand for.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// What a machine says about names.
 pub(super) struct Resolver {
@@ -42,18 +45,24 @@ impl Resolver {
             found = vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
         }
         if found.is_empty() {
-            found = self.ask_servers(name)?;
+            found = self.ask_servers(name, Instant::now() + LONGEST)?;
         }
         found.sort_by_key(|address| !has_route(*address));
         Ok(found)
     }
 
-    fn ask_servers(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+    fn ask_servers(&self, name: &str, end: Instant) -> io::Result<Vec<IpAddr>> {
+        let mut failed = None;
         for candidate in self.settings.candidates(name) {
-            let found = self.ask_for(&candidate)?;
-            if !found.is_empty() {
-                return Ok(found);
+            match self.ask_for(&candidate, end) {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) => return Ok(found),
+                // One domain of the search list may be what fails.
+                Err(error) => failed = failed.or(Some(error)),
             }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let servers: Vec<String> = self.settings.servers.iter().map(|server| server.ip().to_string()).collect();
         let servers = servers.join(", ");
@@ -61,12 +70,15 @@ impl Resolver {
     }
 
     /// The addresses of a whole name; none where a server says that it has none.
-    fn ask_for(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+    fn ask_for(&self, name: &str, end: Instant) -> io::Result<Vec<IpAddr>> {
         let mut failed = io::Error::from(io::ErrorKind::TimedOut);
         for _ in 0..self.settings.attempts {
             for server in &self.settings.servers {
+                if Instant::now() >= end {
+                    return Err(failed);
+                }
                 let about = |why: &str| io::Error::other(format!("the name server {} {why}", server.ip()));
-                failed = match ask(*server, name, self.settings.timeout) {
+                failed = match ask(*server, name, self.settings.timeout, end) {
                     Ok(replies) => match conclude(replies) {
                         Ok(found) => return Ok(found),
                         Err(why) => about(&why),
@@ -117,7 +129,7 @@ fn conclude(replies: Vec<Option<Reply>>) -> Result<Vec<IpAddr>, String> {
 }
 
 /// Asks one server for the addresses of both kinds.
-fn ask(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<Vec<Option<Reply>>> {
+fn ask(server: SocketAddr, name: &str, timeout: Duration, end: Instant) -> io::Result<Vec<Option<Reply>>> {
     let mut questions = Vec::new();
     for kind in [Kind::V6, Kind::V4] {
         let mut id = [0; 2];
@@ -126,23 +138,24 @@ fn ask(server: SocketAddr, name: &str, timeout: Duration) -> io::Result<Vec<Opti
         let unusable = || io::Error::new(io::ErrorKind::InvalidInput, "this cannot be a name in the DNS");
         questions.push(question.ok_or_else(unusable)?);
     }
-    let mut replies = over_udp(server, &questions, timeout)?;
+    let soon = || end.min(Instant::now() + timeout);
+    let mut replies = over_udp(server, &questions, soon())?;
     for (question, reply) in questions.iter().zip(&mut replies) {
         if matches!(reply, Some(Reply::Truncated)) {
-            *reply = over_tcp(server, question, timeout)?;
+            // The answer for the other kind may be enough.
+            *reply = over_tcp(server, question, soon()).unwrap_or(None);
         }
     }
     Ok(replies)
 }
 
 /// What comes and answers none of the questions is passed over: anybody can send a datagram.
-fn over_udp(server: SocketAddr, questions: &[Vec<u8>], timeout: Duration) -> io::Result<Vec<Option<Reply>>> {
+fn over_udp(server: SocketAddr, questions: &[Vec<u8>], mut end: Instant) -> io::Result<Vec<Option<Reply>>> {
     let socket = socket_to(server)?;
     for question in questions {
         socket.send(question)?;
     }
     let mut replies: Vec<Option<Reply>> = questions.iter().map(|_| None).collect();
-    let mut end = Instant::now() + timeout;
     let mut datagram = [0; 4096];
     while replies.iter().any(Option::is_none) {
         let left = end.saturating_duration_since(Instant::now());
@@ -154,7 +167,8 @@ fn over_udp(server: SocketAddr, questions: &[Vec<u8>], timeout: Duration) -> io:
             Ok(length) => length,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(error) if replies.iter().all(Option::is_none) => return Err(error),
+            Err(_) => break,
         };
         let answer = datagram.get(..length).unwrap_or_default();
         for (question, reply) in questions.iter().zip(&mut replies) {
@@ -170,15 +184,33 @@ fn over_udp(server: SocketAddr, questions: &[Vec<u8>], timeout: Duration) -> io:
 }
 
 /// Asks again where an answer did not fit into a datagram.
-fn over_tcp(server: SocketAddr, question: &[u8], timeout: Duration) -> io::Result<Option<Reply>> {
-    let mut stream = TcpStream::connect_timeout(&server, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))?;
+fn over_tcp(server: SocketAddr, question: &[u8], end: Instant) -> io::Result<Option<Reply>> {
+    let mut stream = TcpStream::connect_timeout(&server, left_until(end)?)?;
+    stream.set_write_timeout(Some(left_until(end)?))?;
     let length = u16::try_from(question.len()).map_err(io::Error::other)?;
     stream.write_all(&[length.to_be_bytes().as_slice(), question].concat())?;
     let mut length = [0; 2];
-    stream.read_exact(&mut length)?;
+    fill(&mut length, &mut stream, end)?;
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut answer)?;
+    fill(&mut answer, &mut stream, end)?;
     Ok(message::read(question, &answer).filter(|reply| !matches!(reply, Reply::Truncated)))
+}
+
+/// Reads as much as there is room for. A server that sends a byte now and then gets no more time.
+fn fill(mut room: &mut [u8], stream: &mut TcpStream, end: Instant) -> io::Result<()> {
+    while !room.is_empty() {
+        stream.set_read_timeout(Some(left_until(end)?))?;
+        match stream.read(room) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => room = mem::take(&mut room).get_mut(length..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn left_until(end: Instant) -> io::Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }

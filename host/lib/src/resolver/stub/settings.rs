@@ -38,7 +38,11 @@ impl Settings {
                     settings.servers.extend(words.next().and_then(server));
                 }
                 // The last of these counts.
-                Some("search" | "domain") => settings.search = words.map(str::to_owned).collect(),
+                Some("search" | "domain") => {
+                    let domains = words.map(|domain| domain.trim_end_matches('.'));
+                    // The root (`.`) adds nothing to a name.
+                    settings.search = domains.filter(|domain| !domain.is_empty()).map(str::to_owned).collect();
+                }
                 Some("options") => words.for_each(|option| settings.option(option)),
                 Some(_) | None => {}
             }

@@ -115,7 +115,7 @@ fn a_short_name_is_looked_for_in_the_domains() {
         Some(if name == "ca.b.test" && kind == 1 { said(1, 0, found) } else { said(1, 3, &[]) })
     });
     assert_eq!(texts(resolver(&[address], "search a.test b.test").addresses("ca")), ["192.0.2.9"]);
-    let names = |asked: &Mutex<Vec<String>>| std::mem::take(&mut *asked.lock().unwrap());
+    let names = |asked: &Mutex<Vec<String>>| mem::take(&mut *asked.lock().unwrap());
     assert_eq!(names(&asked), ["ca.a.test 28", "ca.a.test 1", "ca.b.test 28", "ca.b.test 1"]);
     resolver(&[address], "search a.test").addresses("x.y").unwrap_err();
     assert_eq!(names(&asked), ["x.y 28", "x.y 1", "x.y.a.test 28", "x.y.a.test 1"]);
@@ -123,6 +123,46 @@ fn a_short_name_is_looked_for_in_the_domains() {
     assert_eq!(names(&asked), ["x.y.a.test 28", "x.y.a.test 1", "x.y 28", "x.y 1"]);
     resolver(&[address], "search a.test").addresses("ca.").unwrap_err();
     assert_eq!(names(&asked), ["ca. 28", "ca. 1"].map(|name| name.replace(". ", " ")));
+    resolver(&[address], "search . a.test.").addresses("ca").unwrap_err();
+    assert_eq!(names(&asked), ["ca.a.test 28", "ca.a.test 1", "ca 28", "ca 1"]);
+}
+
+#[test]
+fn a_domain_that_fails_does_not_end_the_search() {
+    let (address, _) = server(|name, kind, _| {
+        let found: &[(u16, u16, &[u8])] = &[(12, 1, &[9; 4])];
+        Some(match (name, kind) {
+            ("ca.a.test", _) => said(1, 2, &[]),
+            ("ca.b.test", 1) => said(1, 0, found),
+            _ => said(1, 3, &[]),
+        })
+    });
+    // A label may have no more than 63 bytes.
+    let long = "a".repeat(64);
+    let resolver = resolver(&[address], &format!("search a.test {long} b.test"));
+    assert_eq!(texts(resolver.addresses("ca")), ["9.9.9.9"]);
+    let error = resolver.addresses("ca.a.test").unwrap_err();
+    assert_eq!(error.to_string(), "the name server 127.0.0.1 answers with error 2");
+}
+
+#[test]
+fn a_look_up_ends_in_time() {
+    let (silent, _) = server(|_, _, _| None);
+    let began = Instant::now();
+    let resolver = resolver(&[silent; 3], "search a.test b.test\noptions timeout:30 attempts:5");
+    resolver.ask_servers("ca", began + Duration::from_millis(200)).unwrap_err();
+    // A byte now and then is no answer.
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut stream = tcp.accept().unwrap().0;
+        while stream.write_all(&[255]).is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let question = message::question([1, 2], "ca.test", Kind::V4).unwrap();
+    over_tcp(address, &question, Instant::now() + Duration::from_millis(200)).unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -150,6 +190,19 @@ fn one_kind_is_enough() {
     let began = Instant::now();
     assert_eq!(texts(resolver(&[address], "options timeout:30").addresses("ca.test")), ["9.9.9.9"]);
     assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+/// The server closes the connection without a word.
+#[test]
+fn one_kind_is_enough_where_the_other_does_not_fit() {
+    let (address, asked) = server(|_, kind, tcp| match (kind, tcp) {
+        (1, false) => Some(said(3, 0, &[])),
+        (1, true) => None,
+        _ => Some(said(1, 0, &[(12, 28, &[7; 16])])),
+    });
+    let found = texts(resolver(&[address], "options attempts:1").addresses("ca.test"));
+    assert_eq!(found, ["707:707:707:707:707:707:707:707"]);
+    assert!(asked.lock().unwrap().contains(&"ca.test 1 tcp".to_owned()));
 }
 
 #[test]
