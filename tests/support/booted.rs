@@ -8,7 +8,7 @@ use super::{
     machine::{KEYS, copy_key},
     missing,
     network::Network,
-    peer::tree,
+    peer::{made_by, tree},
     run::Run,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -101,13 +101,19 @@ impl Booted {
             Init::Sysvinit => "sysvinit",
             Init::Openrc => "openrc",
         };
-        Self::boot(init, "bookworm", || init_tree(name), |_| ())
+        Self::boot(init, "bookworm", || made_by("init-tree", Some(name)), |_| ())
     }
 
-    fn boot(init: Init, suite: &str, tree: impl FnOnce() -> PathBuf, prepare: impl FnOnce(&Path)) -> Option<Self> {
+    fn boot(
+        init: Init,
+        suite: &str,
+        tree: impl FnOnce() -> Option<PathBuf>,
+        prepare: impl FnOnce(&Path),
+    ) -> Option<Self> {
         if missing::root() || missing::program("systemd-nspawn", "systemd-container") {
             return None;
         }
+        let tree = tree()?;
         let shared = tempfile::Builder::new().prefix("warded-box-").tempdir().unwrap();
         let groups = Groups::new(shared.path().file_name().unwrap().to_str().unwrap());
         let own = Path::new(env!("CARGO_BIN_EXE_warded"));
@@ -117,7 +123,7 @@ impl Booted {
             libraries::adapt(own, &program);
         }
         let boot = [nspawn(suite), init.boot()];
-        let enclosure = Enclosure::before_boot(&tree(), shared.path(), (&program, WARDED), &groups.0, &boot);
+        let enclosure = Enclosure::before_boot(&tree, shared.path(), (&program, WARDED), &groups.0, &boot);
         let root = enclosure.outside(&shared.path().join("box/root"));
         if libraries::are_old(suite) {
             libraries::bring(own, &root);
@@ -222,12 +228,6 @@ impl Booted {
 /// systemd-nspawn(1): from 256 on systemd starts on no control groups of version 1, which this machine may have.
 fn nspawn(suite: &str) -> &'static str {
     if suite == "sid" { "env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn" } else { "systemd-nspawn" }
-}
-
-/// The tree of a machine whose init is not systemd; made where there is none yet.
-fn init_tree(name: &str) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/init-tree");
-    PathBuf::from(Run::of(Command::new(script).arg(name)).ends(0).stdout.trim())
 }
 
 /// Control groups for one machine: its systemd takes the one that it is in for its own.

@@ -65,7 +65,7 @@ impl Peer {
             program = shared.path().join("warded");
             libraries::adapt(&own, &program);
         }
-        let enclosure = Enclosure::within(&tree(suite), shared.path(), &program);
+        let enclosure = Enclosure::within(&tree(suite)?, shared.path(), &program);
         let peer = Self { enclosure, shared };
         if libraries::are_old(suite) {
             libraries::bring(&own, &peer.file("/"));
@@ -233,10 +233,15 @@ impl Peer {
     }
 }
 
-/// The tree of a suite, or of the one release that is built from source; made where there is none yet.
-pub(crate) fn tree(suite: &str) -> PathBuf {
+/// The tree of a suite, or of the one release that is built from source. None: there is none, and the test is skipped.
+pub(crate) fn tree(suite: &str) -> Option<PathBuf> {
+    if suite == OLD { made_by("openssh-7.5", None) } else { made_by("openssh-tree", Some(suite)) }
+}
+
+/// The tree that a script of `tests/peers` makes where there is none yet. None: it cannot, and the test is skipped.
+pub(crate) fn made_by(script: &str, name: Option<&str>) -> Option<PathBuf> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers");
-    let mut script = Command::new(peers.join(if suite == OLD { "openssh-7.5" } else { "openssh-tree" }));
-    let run = Run::of(script.args((suite != OLD).then_some(suite))).ends(0);
-    PathBuf::from(run.stdout.trim())
+    let run = Run::of(Command::new(peers.join(script)).args(name));
+    let is_missing = run.code != Some(0) && missing::peer(&format!("{script} made no tree: {}", run.stderr.trim()));
+    (!is_missing).then(|| PathBuf::from(run.stdout.trim()))
 }
