@@ -94,7 +94,8 @@ impl Recover {
         }
         let damaged = report_damaged(context, output)?;
         let unconfirmed = waiting.map(|journal| journal.run.run);
-        let shown = output.object(&RecoverObject { unconfirmed, ..RecoverObject::of(&rolled_back) });
+        let others = others.iter().map(|run| run.run).collect();
+        let shown = output.object(&RecoverObject { others, unconfirmed, ..RecoverObject::of(&rolled_back) });
         let clean = !damaged && rolled_back.iter().all(RolledBackRun::is_clean);
         // What was done is done, whether anybody reads of it or not.
         if rolled_back.is_empty() {
@@ -134,7 +135,7 @@ fn plan(context: &Context, output: Output) -> Result<Exit> {
         serde_json::json!({ "run": run.run, "policy": run.policy, "procedure": run.procedure, "files": files })
     });
     let object = serde_json::json!({
-        "schema": "warded.recover/1", "runs": [], "would_roll_back": would,
+        "schema": "warded.recover/1", "runs": [], "others": [], "would_roll_back": would,
         "unconfirmed": waiting.map(|journal| journal.run.run), "error": null,
     });
     output.object(&object)?;
@@ -292,6 +293,8 @@ fn show(output: Output, done: &RolledBackRun) -> Result<()> {
 struct RecoverObject<'a> {
     schema: &'static str,
     runs: Vec<RunObject>,
+    /// The runs that another process rolled back meanwhile.
+    others: Vec<u64>,
     /// A run that waits to be confirmed, and was left alone.
     unconfirmed: Option<u64>,
     /// Why not everything could be rolled back.
@@ -301,7 +304,7 @@ struct RecoverObject<'a> {
 impl RecoverObject<'_> {
     fn of(rolled_back: &[RolledBackRun]) -> Self {
         let runs = rolled_back.iter().map(RunObject::from).collect();
-        Self { schema: "warded.recover/1", runs, unconfirmed: None, error: None }
+        Self { schema: "warded.recover/1", runs, others: Vec::new(), unconfirmed: None, error: None }
     }
 }
 
