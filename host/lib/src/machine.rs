@@ -12,6 +12,7 @@ pub(crate) mod interruption;
 pub mod keys;
 pub mod login;
 pub mod memory;
+pub mod named_file;
 pub mod ownership;
 pub mod path;
 pub mod private;

@@ -5,10 +5,7 @@ use std::{
     fmt::{Display, Write as _},
     path::Path,
 };
-use warded_lib::{
-    error::{Error, Result},
-    machine::durable,
-};
+use warded_lib::{error::Result, machine::named_file};
 
 /// Metrics in that format.
 #[derive(Debug, Default)]
@@ -47,8 +44,7 @@ impl Metrics {
 
     /// Writes the file whole, or not at all; readable for all.
     pub(super) fn write(&self, file: &Path) -> Result<()> {
-        durable::replace(file, self.0.as_bytes(), 0o644)
-            .map_err(|error| Error::failed(format!("cannot write {}", file.display())).cause(error))
+        named_file::replace(file, self.0.as_bytes(), 0o644)
     }
 }
 

@@ -189,7 +189,13 @@ impl Status {
         match &self.prometheus {
             None => Ok(false),
             Some(None) => output.verbatim(metrics().text().trim_end()).map(|()| true),
-            Some(Some(file)) => metrics().write(file).map(|()| true),
+            Some(Some(file)) => {
+                let written = metrics().write(file).map(|()| true);
+                written.map_err(|error| match error.exit() {
+                    Exit::Refused => error.next("without FILE, metrics go to standard output"),
+                    _ => error,
+                })
+            }
         }
     }
 }

@@ -17,8 +17,8 @@ use warded_lib::{
     audit::{Kind, Record},
     digest::Digest,
     error::{Error, Result},
-    machine::durable,
-    text::neutral,
+    machine::named_file,
+    text::{neutral, neutral_path},
 };
 
 const STYLE: &str = include_str!("report.css");
@@ -53,17 +53,14 @@ impl<T: Display> Display for Text<T> {
 /// # Errors
 /// There is something else at that path, or it cannot be written.
 pub(super) fn write(path: &Path, page: &str, overwrite: bool) -> Result<()> {
-    let shown = neutral(&path.display().to_string());
-    let there = std::fs::symlink_metadata(path);
-    let is_other = there.is_ok_and(|there| !there.is_file() || !is_report(path));
-    if !overwrite && is_other {
-        return Err(Error::refused(format!("{shown} is no report of this command"))
+    named_file::refuse_other(path)?;
+    if !overwrite && path.exists() && !is_report(path) {
+        return Err(Error::refused(format!("{} is no report of this command", neutral_path(path)))
             .state("it is as it was")
             .next("name another file, or say that it may be lost: --overwrite"));
     }
     // Names of machines and paths are for those who may read the log.
-    durable::replace(path, page.as_bytes(), 0o600)
-        .map_err(|error| Error::failed(format!("cannot write {shown}")).cause(error))
+    named_file::replace(path, page.as_bytes(), 0o600)
 }
 
 /// Whether a file begins like such a page.
@@ -322,6 +319,9 @@ mod tests {
         write(&path, MARK, true).unwrap();
         let link = directory.path().join("link.html");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        write(&link, MARK, false).unwrap_err();
+        for overwrite in [false, true] {
+            write(&link, MARK, overwrite).unwrap_err();
+        }
+        assert!(link.symlink_metadata().unwrap().is_symlink());
     }
 }

@@ -109,7 +109,7 @@ impl Signing {
         };
         let mut bytes = serde_json::to_vec_pretty(&signed).map_err(|error| failed(&error))?;
         bytes.push(b'\n');
-        durable::replace(file, &bytes, 0o644)
+        durable::create(file, &bytes, 0o644)
             .map_err(|error| Error::failed(format!("cannot write {}", neutral_path(file))).cause(error))?;
         let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
         output.line(format!(

@@ -17,7 +17,7 @@ use warded_artifact::{
 use warded_lib::{
     digest::Digest,
     error::{Error, Exit, Result},
-    machine::{durable, exec::Program, files, scratch::Scratch},
+    machine::{exec::Program, files, named_file, scratch::Scratch},
     name::Name,
     policy::file::Policy,
     text::{neutral, neutral_path, shell_word},
@@ -58,8 +58,7 @@ impl Build {
         let name = &folder.request.name;
         let file = PathBuf::from(format!("{name}.wasm"));
         let file = if self.directory == Path::new(".") { file } else { self.directory.join(file) };
-        durable::replace(&file, &component, 0o644)
-            .map_err(|error| Error::failed(format!("cannot write {}", neutral_path(&file))).cause(error))?;
+        named_file::replace(&file, &component, 0o644)?;
         let (shown, digest) = (neutral_path(&file), Digest::of(&component));
         output.line(format!("{name} {} · {shown} · {} bytes · {digest}", folder.request.version, component.len()))?;
         show(&assessed, output)?;

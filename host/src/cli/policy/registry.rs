@@ -100,7 +100,7 @@ impl Pull {
             }
         }
         for (path, bytes) in &missing {
-            durable::replace(path, bytes, 0o644)
+            durable::create(path, bytes, 0o644)
                 .map_err(|error| Error::failed(format!("cannot write {}", neutral_path(path))).cause(error))?;
         }
         let (pinned, digest) = (self.reference.pinned(stored), Digest::of(&artifact.component));

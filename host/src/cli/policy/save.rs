@@ -101,7 +101,7 @@ impl Save {
                 .next("name another file, or remove this one"));
         }
         if changed {
-            durable::replace(&self.file, &bytes, 0o644)
+            durable::create(&self.file, &bytes, 0o644)
                 .map_err(|error| Error::failed(format!("cannot write {}", neutral_path(&self.file))).cause(error))?;
         }
         let what = if changed { "Saved" } else { "There already:" };

@@ -9,8 +9,8 @@ use serde_json::json;
 use std::path::PathBuf;
 use warded_artifact::{manifest::Manifest, read};
 use warded_lib::{
-    error::{Error, Exit, Result},
-    machine::durable,
+    error::{Exit, Result},
+    machine::named_file,
     policy::file::Policy,
     text::neutral_path,
 };
@@ -37,8 +37,7 @@ impl Sign {
         let signed = signature::sign(signature::NAMESPACE, text.as_bytes(), &self.key)?;
         let (manifest_file, signature_file) = publishing::beside(&self.component);
         for (file, bytes) in [(&manifest_file, text.as_bytes()), (&signature_file, signed.as_slice())] {
-            durable::replace(file, bytes, 0o644)
-                .map_err(|error| Error::failed(format!("cannot write {}", neutral_path(file))).cause(error))?;
+            named_file::replace(file, bytes, 0o644)?;
         }
         output.line(format!("Signed {} {} as {}.", policy.name, policy.version, manifest.publisher))?;
         output.line(format!("Wrote {} and {}.", neutral_path(&manifest_file), neutral_path(&signature_file)))?;

@@ -18,7 +18,7 @@ use warded_artifact::read;
 use warded_lib::{
     change_set::review,
     error::{Error, Exit, Result},
-    machine::{durable, files},
+    machine::{files, named_file},
     text::{count, neutral, neutral_path},
 };
 
@@ -182,5 +182,5 @@ fn bless(path: &Path, text: &str, outcome: &Outcome) -> Result<()> {
         }
     }
     scenario.insert("expect", toml_edit::Item::Table(expect));
-    durable::replace(path, scenario.to_string().as_bytes(), 0o644).map_err(|error| cannot(&error))
+    named_file::replace(path, scenario.to_string().as_bytes(), 0o644)
 }
