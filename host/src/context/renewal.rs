@@ -68,15 +68,18 @@ pub fn installation(options: &Options, config: &Config) -> Installation {
 }
 
 impl Context {
-    /// What runs renewals of this installation. An appliance's own job is known by the run that made it.
+    /// What runs renewals of this installation. An appliance's own job is known by the run that made it, unless something was
+    /// seen and rejected, which may be that job.
     #[must_use]
     pub fn found_schedule(&self) -> Schedule {
         let found = Schedule::find(Path::new("/"), self.facts.init == Init::Systemd, &self.installation);
         let job = match found {
-            Schedule::Passed(_) | Schedule::Nothing | Schedule::Unknown(_) => {
-                transaction::job_left(&self.state).ok().flatten()
-            }
-            Schedule::Timer(_) | Schedule::DisabledTimer(_) | Schedule::Cron(_) | Schedule::Job(_) => None,
+            Schedule::Nothing | Schedule::Unknown(_) => transaction::job_left(&self.state).ok().flatten(),
+            Schedule::Timer(_)
+            | Schedule::DisabledTimer(_)
+            | Schedule::Cron(_)
+            | Schedule::Job(_)
+            | Schedule::Passed(_) => None,
         };
         job.map_or(found, |step| Schedule::Job(step.change.name.to_string()))
     }

@@ -103,6 +103,10 @@ fn an_upgrade_replaces_what_lies_elsewhere() {
     assert_eq!(machine.state(), certified);
     machine.warded(&["status"]).ends(0).prints(&[JOB, "problems     none"]);
     machine.calls(&["cronjob.run", "1", "true"]).ends(0);
+    // What is seen and rejected may be that job: that there is one says no more.
+    sh(&machine, "echo '17 * * * * nobody /usr/bin/warded renew' >/etc/cron.d/rejected");
+    machine.warded(&["status"]).ends(4).prints(&["nothing renews automatically: ", "/etc/cron.d/rejected"]);
+    sh(&machine, "rm /etc/cron.d/rejected");
     machine.calls(&["cronjob.delete", "1"]).ends(0);
     machine.warded(&["status"]).ends(4).prints(&["nothing renews automatically"]);
     machine.warded(&CERTIFY).ends(0).prints(&["> run renewal-job-create"]);

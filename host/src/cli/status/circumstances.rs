@@ -90,13 +90,17 @@ impl Circumstances {
 }
 
 /// What renews. An appliance's job may be older than what Warded has on record: an upgrade of the appliance can keep the one and
-/// not the other.
+/// not the other. What was seen and rejected may be that job: it counts more than that there is one.
 fn schedule(context: &Context, enrolled: Option<&Enrolment>) -> Schedule {
     match context.found_schedule() {
-        found @ (Schedule::Passed(_) | Schedule::Nothing | Schedule::Unknown(_)) => {
+        found @ (Schedule::Nothing | Schedule::Unknown(_)) => {
             enrolled.and_then(|enrolled| job_of_policy(context, enrolled)).map_or(found, Schedule::Job)
         }
-        found @ (Schedule::Timer(_) | Schedule::DisabledTimer(_) | Schedule::Cron(_) | Schedule::Job(_)) => found,
+        found @ (Schedule::Timer(_)
+        | Schedule::DisabledTimer(_)
+        | Schedule::Cron(_)
+        | Schedule::Job(_)
+        | Schedule::Passed(_)) => found,
     }
 }
 
