@@ -191,9 +191,9 @@ impl Status {
             Some(None) => output.verbatim(metrics().text().trim_end()).map(|()| true),
             Some(Some(file)) => {
                 let written = metrics().write(file).map(|()| true);
-                written.map_err(|error| match error.exit() {
-                    Exit::Refused => error.next("without FILE, metrics go to standard output"),
-                    _ => error,
+                written.map_err(|error| {
+                    let is_refused = error.exit() == Exit::Refused;
+                    if is_refused { error.next("without FILE, metrics go to standard output") } else { error }
                 })
             }
         }
