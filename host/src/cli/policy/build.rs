@@ -15,6 +15,7 @@ use warded_artifact::{
     read::{self, MAX_COMPONENT_BYTES},
 };
 use warded_lib::{
+    config::is_root,
     digest::Digest,
     error::{Error, Exit, Result},
     machine::{exec::Program, files, named_file, scratch::Scratch},
@@ -50,6 +51,12 @@ struct Folder {
 impl Build {
     pub(super) fn run(&self, output: Output) -> Result<Exit> {
         let folder = Folder::open(&self.directory)?;
+        if is_root() {
+            folder.refuse_others()?;
+            output.note(
+                "note: as root, the tools run what the folder says, such as build scripts; build as a user instead",
+            );
+        }
         let scratch = Scratch::private()?;
         let built = folder.compile(scratch.path())?;
         let component = embed::embedded(&built, &folder.text)?;
@@ -132,6 +139,20 @@ impl Folder {
                 .next("take the line `component` out"));
         }
         Ok(Self { path, text, request })
+    }
+
+    /// The tools do what these files say.
+    fn refuse_others(&self) -> Result<()> {
+        for name in ["policy.toml", "Cargo.toml", "package.json"] {
+            let file = self.path.join(name);
+            files::refuse_others(&file).map_err(|error| {
+                Error::refused(format!("root would run what another user can write into {}", neutral_path(&file)))
+                    .cause(error)
+                    .state("nothing was run")
+                    .next("build it as the user whose folder it is")
+            })?;
+        }
+        Ok(())
     }
 
     fn refuse_missing(&self, component: &[u8]) -> Result<()> {
