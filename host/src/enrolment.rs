@@ -121,14 +121,22 @@ impl Enrolment {
     /// How a procedure stands to the policy that was accepted.
     #[must_use]
     pub fn standing(&self, granting: &BoundPolicy, procedure: &Name) -> Standing {
+        self.standing_after(granting, procedure, None)
+    }
+
+    /// The same, once the policy takes the place of another version of it.
+    #[must_use]
+    pub fn standing_after(&self, granting: &BoundPolicy, procedure: &Name, replaced: Option<&BoundPolicy>) -> Standing {
         if (self.component, self.grants) == (granting.digest, granting.grants) {
             return Standing::Accepted;
         }
-        let earlier: Vec<(Digest, Policy)> = match &granting.origin {
+        let replaced = replaced.filter(|replaced| replaced.policy.name == self.policy);
+        let mut earlier: Vec<(Digest, Policy)> = match &granting.origin {
             _ if granting.policy.name != self.policy => Vec::new(),
             Origin::Bundled => components::earlier_policies().collect(),
             Origin::File(file) => components::accepted::earlier(file, &self.policy),
         };
+        earlier.extend(replaced.map(|replaced| (replaced.grants, replaced.policy.clone())));
         let is_accepted =
             |(grants, policy): &(Digest, Policy)| *grants == self.grants && policy.component == Some(self.component);
         match earlier.into_iter().find(is_accepted) {

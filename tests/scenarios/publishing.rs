@@ -130,6 +130,25 @@ impl Desk {
         all
     }
 
+    /// What would be in force is looked at before anything is exchanged.
+    fn does_not_return_to_another_component(&self) {
+        let now = fs::read_to_string(self.machine.path("policies/mine.toml")).unwrap();
+        let of_now =
+            |path: &Path| now.contains(path.file_stem().unwrap().to_str().unwrap().trim_start_matches("mine-"));
+        let all = self.policies();
+        let (earlier, bytes) =
+            all.iter().find(|(path, _)| path.extension().is_some_and(|one| one == "wasm") && !of_now(path)).unwrap();
+        fs::write(earlier, "another").unwrap();
+        let log = || self.run(&["audit", "log"]).ends(0).stdout;
+        let (before, logged) = (self.policies(), log());
+        for plan in [&[][..], &["--plan"]] {
+            let words = [&["policy", "rollback", "mine"], plan].concat();
+            self.run(&words).ends(5).says(&["nothing was changed"]);
+        }
+        assert_eq!((self.policies(), log()), (before, logged));
+        fs::write(earlier, bytes).unwrap();
+    }
+
     fn version(&self) -> String {
         let list = self.run(&["policy", "list", "--json"]).ends(0).object("warded.policy-list/1");
         let mine = list["policies"].as_array().unwrap().iter().find(|one| one["name"] == "mine");
@@ -172,6 +191,7 @@ fn a_policy_is_signed_added_updated_and_removed() {
     assert_eq!(desk.version(), "1.0.0");
     desk.run(&["policy", "rollback", "mine"]).ends(0);
     assert_eq!(desk.version(), "1.10.0");
+    desk.does_not_return_to_another_component();
     let before = desk.policies();
     for (version, grants, why) in [
         ("1.9.0", &["files.write = [\"{sshd}/a\"]"][..], "version 1.10.0 is there"),

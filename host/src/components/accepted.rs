@@ -7,7 +7,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::sandbox::granting::{BoundPolicy, Origin};
+use crate::{
+    components,
+    sandbox::granting::{BoundPolicy, Origin},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -15,6 +18,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+use warded_artifact::read;
 use warded_lib::{
     digest::Digest,
     error::{Error, Result},
@@ -119,8 +123,11 @@ pub fn refuse_elsewhere(directory: &Path, granting: &BoundPolicy) -> Result<()> 
 /// Where an added policy came from; none for one that the administrator put there.
 #[must_use]
 pub fn provenance(policy: &Path, digest: &Digest) -> Option<Provenance> {
-    let bytes =
-        files::read_ours(&named(policy, digest, "origin"), files::MAX_BYTES, |why| Error::failed(why.to_string()));
+    provenance_in(&named(policy, digest, "origin"))
+}
+
+fn provenance_in(file: &Path) -> Option<Provenance> {
+    let bytes = files::read_ours(file, files::MAX_BYTES, |why| Error::failed(why.to_string()));
     serde_json::from_slice(&bytes.ok()??).ok()
 }
 
@@ -153,11 +160,7 @@ pub fn store(
     let failed = |error: io::Error| Error::failed(format!("cannot write a policy into {shown}")).cause(error);
     durable::directory(directory).map_err(failed)?;
     let file = directory.join(format!("{name}.toml"));
-    files::refuse_others(directory).map_err(|error| {
-        let next = error.next.clone();
-        let refused = Error::refused(format!("others could change what is in {shown}")).cause(error);
-        next.into_iter().fold(refused, Error::next)
-    })?;
+    refuse_writable(directory)?;
     let digest = Digest::of(component);
     let origin = serde_json::to_vec_pretty(provenance).map_err(|error| failed(error.into()))?;
     let before = text_in(&file).map(|(before, _)| digits(&before));
@@ -188,34 +191,59 @@ pub fn store(
     tidy(directory, name, &kept).map_err(failed)
 }
 
-/// The text of the policy file that was there before the last one.
+/// Refuses a directory in which others can change the policies.
+fn refuse_writable(directory: &Path) -> Result<()> {
+    files::refuse_others(directory).map_err(|error| {
+        let next = error.next.clone();
+        let refused = Error::refused(format!("others could change what is in {}", neutral_path(directory)));
+        next.into_iter().fold(refused.cause(error), Error::next)
+    })
+}
+
+/// The version that was there before the last one, and its text: bound to its component, as it would be in force.
 ///
 /// # Errors
-/// There is none.
-pub fn before(directory: &Path, name: &Name) -> Result<PathBuf> {
+/// There is none, others could have written its files, or it grants what its component does not ask for.
+pub fn version_before(directory: &Path, name: &Name) -> Result<(String, BoundPolicy)> {
+    let file = before(directory, name)?;
+    let read = |what: &Path, limit| {
+        let unreadable = |why: &dyn Display| Error::failed(format!("cannot read {}", neutral_path(what))).cause(why);
+        files::read_ours(what, limit, unreadable)?.ok_or_else(|| unreadable(&"there is no such file"))
+    };
+    let text = String::from_utf8(read(&file, files::MAX_BYTES)?);
+    let text = text.map_err(|error| Error::failed(format!("{} is not text", neutral_path(&file))).cause(error))?;
+    let component = read(&file.with_extension("wasm"), read::MAX_COMPONENT_BYTES)?;
+    let granting = components::bind_file(&text, &directory.join(format!("{name}.toml")), component)?;
+    Ok((text, granting))
+}
+
+/// The text of the policy file that was there before the last one.
+fn before(directory: &Path, name: &Name) -> Result<PathBuf> {
     let file = directory.join(format!("{name}.toml"));
     let now = text_in(&file).map(|(now, _)| digits(&now));
     // Of what was accepted earlier, the one whose component is still there.
     let is_whole = |path: &Path| is_grants(path) && path.with_extension("wasm").exists();
     let all = stored(directory, name);
     let all = all.map_err(|error| Error::failed(format!("cannot read policy {name}")).cause(error))?.into_iter();
-    let mut others = all.filter(|(path, digits)| is_whole(path) && Some(digits) != now.as_ref());
-    others.next_back().map(|(path, _)| path).ok_or_else(|| {
+    let others = all.filter(|(path, digits)| is_whole(path) && Some(digits) != now.as_ref());
+    // More than one is there where `store` was interrupted before it tidied up.
+    let added = |path: &Path| provenance_in(&path.with_extension("origin")).map(|provenance| provenance.added);
+    others.map(|(path, _)| path).max_by_key(|path| added(path)).ok_or_else(|| {
         Error::refused(format!("there is no earlier version of policy {name} on this machine"))
             .next("add it again from its file: warded policy add --allow-downgrade")
     })
 }
 
-/// Puts that file back.
+/// Puts the text of [`version_before`] back.
 ///
 /// # Errors
-/// There is none, or it cannot be written.
-pub fn roll_back(directory: &Path, name: &Name) -> Result<()> {
+/// It cannot be written.
+pub fn roll_back(directory: &Path, name: &Name, text: &str) -> Result<()> {
     let file = directory.join(format!("{name}.toml"));
     let failed = |error: io::Error| Error::failed(format!("cannot write policy {name}")).cause(error);
-    let text = warded_artifact::read::any(&before(directory, name)?, files::MAX_BYTES)?;
+    refuse_writable(directory)?;
     keep_in_force(&file, None).map_err(failed)?;
-    durable::replace(&file, &text, 0o644).map_err(failed)
+    durable::replace(&file, text.as_bytes(), 0o644).map_err(failed)
 }
 
 /// Keeps the text in force, which is about to be replaced: a machine may have been enrolled with it. It becomes the newest of
@@ -243,7 +271,8 @@ fn keep_by_text(policy: &Path, replaced: &Path) -> io::Result<()> {
 
 /// A policy file, and the component that it grants to; none where it can grant nothing.
 fn text_in(file: &Path) -> Option<(Digest, String)> {
-    let text = String::from_utf8(warded_artifact::read::there(file, files::MAX_BYTES).ok()??).ok()?;
+    let bytes = files::read_ours(file, files::MAX_BYTES, |why| Error::failed(why.to_string())).ok()??;
+    let text = String::from_utf8(bytes).ok()?;
     let component = Policy::parse(&text, "a policy").ok()?.component?;
     Some((component, text))
 }

@@ -46,17 +46,19 @@ pub(super) fn load_kept(
     })
 }
 
-/// Compiles a component in a process apart, loads what that gives, and keeps it.
+/// Compiles a component in a process apart, loads what that gives, and keeps it in a cache. `sought`: the machine code that was
+/// not there.
 ///
 /// # Errors
 /// It cannot be compiled.
 pub(super) fn compile(
     engine: &Engine,
     component: &[u8],
-    kept: Option<(&CompiledCache, &Digest, &MissingCode)>,
+    sought: Option<&MissingCode>,
+    cache: Option<(&CompiledCache, &Digest)>,
 ) -> Result<Component> {
-    let code = compiler::compile(component, kept.map(|(.., sought)| sought))?;
-    if let Some((cache, digest, _)) = kept {
+    let code = compiler::compile(component, sought)?;
+    if let Some((cache, digest)) = cache {
         cache.keep(digest, &code);
     }
     // SAFETY: `code` was made from the component by the very file that runs (`/proc/self/exe`), with the same

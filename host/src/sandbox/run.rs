@@ -3,7 +3,7 @@
 use super::{
     bindings::{Capabilities, warded::host::types},
     compiled::CompiledCache,
-    guest_error, limits, precompiled, procedures,
+    compiler, guest_error, limits, precompiled, procedures,
     watch::{Clock, EPOCHS, Watch},
 };
 use crate::{
@@ -58,13 +58,36 @@ impl Component {
         cache: Option<&CompiledCache>,
         overdue: impl Fn(&'static str) + Send + 'static,
     ) -> Result<Self> {
+        Self::load_by(granting, (cache, cache), overdue)
+    }
+
+    /// The same, and `cache` stays as it is: for what is only looked at.
+    ///
+    /// # Errors
+    /// As [`Component::load`].
+    pub fn load_to_look(
+        granting: &BoundPolicy,
+        cache: &CompiledCache,
+        overdue: impl Fn(&'static str) + Send + 'static,
+    ) -> Result<Self> {
+        Self::load_by(granting, (Some(cache), None), overdue)
+    }
+
+    /// Machine code is looked for in the first cache, and kept in the second one.
+    fn load_by(
+        granting: &BoundPolicy,
+        (found, kept): (Option<&CompiledCache>, Option<&CompiledCache>),
+        overdue: impl Fn(&'static str) + Send + 'static,
+    ) -> Result<Self> {
         let (engine, clock) = (new_engine()?, Clock::default());
         let _watch = Watch::start(engine.clone(), clock.clone(), overdue)?;
-        let cache = cache.map(|cache| (cache, &granting.digest));
         let load = |engine: &Engine, component: &[u8]| {
-            let Some((cache, digest)) = cache else { return precompiled::compile(engine, component, None) };
-            precompiled::load_kept(engine, cache, digest)
-                .or_else(|sought| precompiled::compile(engine, component, Some((cache, digest, &sought))))
+            let sought = match found.map(|cache| precompiled::load_kept(engine, cache, &granting.digest)) {
+                Some(Ok(component)) => return Ok(component),
+                Some(Err(sought)) => Some(sought),
+                None => None,
+            };
+            precompiled::compile(engine, component, sought.as_ref(), kept.map(|cache| (cache, &granting.digest)))
         };
         Self::load_with(engine, &clock, granting, load)
     }

@@ -60,6 +60,13 @@ fn renewal_goes_on_after_an_update() {
     desk.run(&["renew", "--force"]).ends(5).says(&["files.read /etc/hostname", advice]);
     desk.run(&["policy", "rollback", "vendor"]).ends(0);
     desk.run(&["renew", "--force"]).ends(0);
+    // What it would take next is wider than what was accepted.
+    let renews_no_more = ["note: renew-host", "vendor 1.2.0", "warded apply certify-host"];
+    desk.run(&["policy", "rollback", "vendor", "--plan"]).ends(3).says(&renews_no_more);
+    desk.run(&["policy", "rollback", "vendor"]).ends(0).says(&renews_no_more);
+    desk.run(&["renew", "--force"]).ends(5);
+    assert!(!desk.run(&["policy", "rollback", "vendor"]).ends(0).stderr.contains("note: renew-host"));
+    desk.run(&["renew", "--force"]).ends(0);
     desk.run(&["policy", "remove", "vendor", "--yes", "--accept-risk", "stop-renewal"]).ends(0);
 }
 

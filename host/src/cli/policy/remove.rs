@@ -9,18 +9,15 @@ use crate::{
     context::Context,
     enrolment::Enrolments,
     publishing::pinned,
+    sandbox::{Component, granting::BoundPolicy},
 };
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
-use warded_artifact::read;
 use warded_lib::{
     audit::{Ending, Event, Kind},
     error::{Error, Exit, Result},
-    machine::files,
     name::Name,
-    policy::file::Policy,
-    text::neutral_path,
 };
 
 /// What an operator may take upon himself.
@@ -56,6 +53,39 @@ pub(in crate::cli) struct Rollback {
     plan: bool,
 }
 
+/// The version of a policy that is there, and the one before it with its text.
+struct Turn {
+    there: BoundPolicy,
+    text: String,
+    earlier: BoundPolicy,
+}
+
+/// Checks that a component can be run: by this program, which may have no compiler, or offer less than the one before.
+fn load(context: &Context, granting: &BoundPolicy, keeps: bool) -> Result<()> {
+    let on_hang = context.on_hang;
+    let overdue = move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")));
+    let compiled = context.compiled();
+    let loaded = if keeps {
+        Component::load_in_time(granting, Some(&compiled), overdue)
+    } else {
+        Component::load_to_look(granting, &compiled, overdue)
+    };
+    loaded.map(drop).map_err(Error::or_unchanged)
+}
+
+/// Says which renewals of this machine the version before is not accepted for.
+fn uncovered(context: &Context, there: &BoundPolicy, earlier: &BoundPolicy) -> Result<Vec<String>> {
+    let name = &earlier.policy.name;
+    let enrolments = Enrolments::load(&context.state)?;
+    let of_policy = enrolments.iter().filter(|enrolment| enrolment.policy == *name);
+    let uncovered =
+        of_policy.filter(|one| !one.standing_after(earlier, &one.procedure, Some(there)).is_covered()).map(|one| {
+            let (procedure, version) = (&one.procedure, &earlier.policy.version);
+            format!("note: {procedure} does not renew this machine's certificates with {name} {version} until it is accepted for that: warded apply certify-host")
+        });
+    Ok(uncovered.collect())
+}
+
 impl Rollback {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         if components::is_bundled(&self.name) {
@@ -65,38 +95,46 @@ impl Rollback {
             return self.show(context, output);
         }
         let change = pinned::Change::begin(&context.state, &context.policies)?;
-        let there = components::find(&context.policies, &self.name)?;
-        accepted::refuse_elsewhere(&context.policies, &there)?;
+        let Turn { there, text, earlier } = self.turn(context)?;
+        load(context, &earlier, true)?;
+        let uncovered = uncovered(context, &there, &earlier)?;
         let event = |kind| Event { policy: self.name.to_string(), ..Event::new(0, kind) }.capability("policy.rollback");
-        let before = there.policy.version;
+        let (before, now) = (there.policy.version, earlier.policy.version);
         context.log.append_synced(&event(Kind::Intent).detail(&before))?;
-        if let Err(error) = accepted::roll_back(&context.policies, &self.name) {
+        if let Err(error) = accepted::roll_back(&context.policies, &self.name, &text) {
             context.log.conclude(&event(Kind::Failed), Ending::Failed, error.message())?;
             return Err(error);
         }
-        let now = components::find(&context.policies, &self.name)?.policy.version;
         let event = event(Kind::Result).detail(&format!("{before} to {now}"));
         let told = format!("policy {} is at {now} again, in place of {before}", self.name);
         context.log.conclude(&event, Ending::Kept, &told)?;
         change.record(&self.name)?;
         output.line(format!("Policy {} is at {now} again, in place of {before}.", self.name))?;
+        uncovered.iter().for_each(|note| output.note(note));
         output.object(&json!({
             "schema": "warded.policy-rollback/1", "name": self.name.as_str(), "version": now, "replaces": before,
         }))?;
         Ok(Exit::Done)
     }
 
-    fn show(&self, context: &Context, output: Output) -> Result<Exit> {
+    /// What would be exchanged for what. Nothing is changed.
+    fn turn(&self, context: &Context) -> Result<Turn> {
         let there = components::find(&context.policies, &self.name)?;
         accepted::refuse_elsewhere(&context.policies, &there)?;
-        let file = accepted::before(&context.policies, &self.name)?;
-        let text = String::from_utf8(read::any(&file, files::MAX_BYTES)?);
-        let text = text.map_err(|error| Error::failed(format!("{} is not text", neutral_path(&file))).cause(error))?;
-        let (earlier, now) = (Policy::parse(&text, &neutral_path(&file))?.version, there.policy.version);
+        let (text, earlier) = accepted::version_before(&context.policies, &self.name).map_err(Error::or_unchanged)?;
+        Ok(Turn { there, text, earlier })
+    }
+
+    fn show(&self, context: &Context, output: Output) -> Result<Exit> {
+        let Turn { there, earlier, .. } = self.turn(context)?;
+        load(context, &earlier, false)?;
+        let uncovered = uncovered(context, &there, &earlier)?;
+        let (earlier, now) = (earlier.policy.version, there.policy.version);
         output.line(format!(
             "Policy {} would be at {earlier} again, in place of {now}. Nothing has been changed.",
             self.name
         ))?;
+        uncovered.iter().for_each(|note| output.note(note));
         output.object(&json!({
             "schema": "warded.policy-rollback/1", "name": self.name.as_str(), "version": earlier, "replaces": now,
             "pending": true,

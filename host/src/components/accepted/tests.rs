@@ -32,10 +32,14 @@ fn what_belongs_to_a_policy_is_exchanged_and_removed() {
         each.chain(["mine.toml".to_owned()]).collect()
     };
     let now = || fs::read_to_string(directory.join("mine.toml")).unwrap();
+    let roll_back = || {
+        let text = fs::read_to_string(before(&directory, &name).unwrap()).unwrap();
+        roll_back(&directory, &name, &text).unwrap();
+    };
     let narrowed = text(b"three").replace("'s'", "'Less'");
     store(b"one");
     assert_eq!(names(), of(&[b"one"]));
-    assert!(roll_back(&directory, &name).is_err());
+    assert!(before(&directory, &name).is_err());
     store(b"two");
     store(b"three");
     // The last two stay, and what the first was granted.
@@ -47,9 +51,9 @@ fn what_belongs_to_a_policy_is_exchanged_and_removed() {
     assert_eq!(super::provenance(&file, &Digest::of(b"one")), None);
     assert_eq!(super::signed(&file, &Digest::of(b"two")).unwrap(), Some(signed.clone()));
     assert_eq!(super::signed(&file, &Digest::of(b"one")).unwrap(), None);
-    roll_back(&directory, &name).unwrap();
+    roll_back();
     assert_eq!(now(), text(b"two"));
-    roll_back(&directory, &name).unwrap();
+    roll_back();
     assert_eq!(now(), text(b"three"));
     // A change of grants alone keeps the version before.
     super::store(&directory, (&name, &narrowed), b"three", Some(&signed), &provenance).unwrap();
@@ -58,9 +62,9 @@ fn what_belongs_to_a_policy_is_exchanged_and_removed() {
     let known = |text: &str| earlier(&file, &name).iter().any(|(of, _)| *of == Digest::of(text.as_bytes()));
     let by_hand = narrowed.replace("'Less'", "'Least'");
     fs::write(&file, &by_hand).unwrap();
-    roll_back(&directory, &name).unwrap();
+    roll_back();
     assert_eq!(now(), text(b"two"));
-    roll_back(&directory, &name).unwrap();
+    roll_back();
     assert_eq!(now(), by_hand);
     for text in [&text(b"one"), &text(b"two"), &text(b"three"), &narrowed, &by_hand] {
         assert!(known(text), "{text}");
@@ -71,4 +75,29 @@ fn what_belongs_to_a_policy_is_exchanged_and_removed() {
     fs::write(directory.join("mine.wasm"), "x").unwrap();
     remove(&directory, &name).unwrap();
     assert_eq!(names(), others.iter().map(|other| (*other).to_owned()).collect());
+}
+
+/// `store` was interrupted before it tidied up.
+#[test]
+fn of_several_versions_the_newest_is_the_one_before() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().canonicalize().unwrap().join("policies");
+    let name: Name = "mine".parse().unwrap();
+    let text = |component: &[u8]| {
+        format!("component = \"{}\"\nname = 'mine'\n[procedure.p]\nsummary = 's'\n", Digest::of(component))
+    };
+    let add = |component: &[u8], second: i64| {
+        let added = Timestamp::from_second(second).unwrap();
+        let provenance = Provenance { publisher: None, added, source: None, artifact: None };
+        store(&directory, (&name, &text(component)), component, None, &provenance).unwrap();
+    };
+    let of_one = |ending| named(&directory.join("mine.toml"), &Digest::of(b"one"), ending);
+    // By their digests, the first one is the last.
+    assert!(digits(&Digest::of(b"one")) > digits(&Digest::of(b"two")));
+    add(b"one", 1);
+    let left = ["wasm", "origin"].map(|ending| (of_one(ending), fs::read(of_one(ending)).unwrap()));
+    add(b"two", 2);
+    add(b"three", 3);
+    left.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    assert_eq!(fs::read_to_string(before(&directory, &name).unwrap()).unwrap(), text(b"two"));
 }
