@@ -175,16 +175,16 @@ impl PolicyCommand {
             Self::Push(push) => push.run(output),
             Self::Pull(pull) => pull.run(output),
             Self::Add(add) => {
-                let attempt = Attempt { capability: "policy.add", from: &add.from() };
+                let attempt = Attempt { capability: "policy.add", from: &add.from(), is_plan: add.plan };
                 attempt.of(&open()?, None, |context| add.run(context, output))
             }
             Self::Update(update) => {
-                let attempt = Attempt { capability: "policy.update", from: &update.from() };
+                let attempt = Attempt { capability: "policy.update", from: &update.from(), is_plan: update.plan };
                 attempt.of(&open()?, None, |context| update.run(context, output))
             }
             Self::Save(save) => save.run(&open()?, output),
             Self::Load(load) => {
-                let attempt = Attempt { capability: "policy.load", from: &load.from() };
+                let attempt = Attempt { capability: "policy.load", from: &load.from(), is_plan: load.plan };
                 attempt.of(&open()?, None, |context| load.run(context, attempt, output))
             }
             Self::Rollback(rollback) => rollback.run(&open()?, output),

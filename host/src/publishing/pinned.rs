@@ -99,20 +99,9 @@ impl<'a> Change<'a> {
     /// # Errors
     /// It cannot be written; the policy itself is changed.
     pub fn record(self, name: &Name) -> Result<bool> {
-        let Self { policies, mut before, .. } = self;
-        // Another policy's file may be broken: it does not matter here.
-        let is_there = policies.join(format!("{name}.toml")).exists();
-        let there = is_there.then(|| components::find(policies, name)).transpose()?;
-        match there.as_ref().map(entry).transpose()?.flatten() {
-            Some(entry) => before.set(name, entry),
-            None => before.remove(name),
-        }
-        let (file, text) = (file(policies), before.to_text()?);
-        if files::read_ours(&file, lock::MAX_BYTES, |why| Error::failed(why.to_string()))
-            .is_ok_and(|there| there.as_deref() == Some(text.as_bytes()))
-        {
-            return Ok(false);
-        }
+        let Self { policies, before, .. } = self;
+        let Some(text) = to_record(policies, before, name)? else { return Ok(false) };
+        let file = file(policies);
         durable::replace(&file, text.as_bytes(), 0o644).map_err(|error| {
             Error::failed(format!("cannot write {}", neutral_path(&file)))
                 .cause(error)
@@ -120,6 +109,29 @@ impl<'a> Change<'a> {
         })?;
         Ok(true)
     }
+}
+
+/// Whether [`Change::record`] would write anything.
+///
+/// # Errors
+/// As [`load`].
+pub fn would_record(policies: &Path, name: &Name) -> Result<bool> {
+    to_record(policies, load(&file(policies))?, name).map(|text| text.is_some())
+}
+
+/// The text of the lock file with what is on this machine of a policy; none: it is that already.
+fn to_record(policies: &Path, mut before: Lock, name: &Name) -> Result<Option<String>> {
+    // Another policy's file may be broken: it does not matter here.
+    let is_there = policies.join(format!("{name}.toml")).exists();
+    let there = is_there.then(|| components::find(policies, name)).transpose()?;
+    match there.as_ref().map(entry).transpose()?.flatten() {
+        Some(entry) => before.set(name, entry),
+        None => before.remove(name),
+    }
+    let text = before.to_text()?;
+    let is_written = files::read_ours(&file(policies), lock::MAX_BYTES, |why| Error::failed(why.to_string()))
+        .is_ok_and(|there| there.as_deref() == Some(text.as_bytes()));
+    Ok((!is_written).then_some(text))
 }
 
 #[cfg(test)]

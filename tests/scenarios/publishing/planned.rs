@@ -2,18 +2,35 @@
 
 use super::Desk;
 use serde_json::Value;
-use std::fs;
+use std::{fs, path::PathBuf};
 use warded_lib::digest::Digest;
 
 impl Desk {
-    /// The object of a plan that has something to change, after which all policies are as before.
+    /// The policies, what says which they are, and all that Warded keeps: its logs and machine code, too.
+    fn kept(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut directories = vec![self.machine.path("state"), self.machine.path("policies")];
+        let mut files = vec![self.machine.path("policies.lock")];
+        while let Some(directory) = directories.pop() {
+            for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() { directories.push(path) } else { files.push(path) }
+            }
+        }
+        files.sort();
+        files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap_or_default())).collect()
+    }
+
+    /// The object of a plan that has something to change, after which everything is as before.
     #[track_caller]
     fn plans(&self, words: &[&str], schema: &str) -> Value {
-        let before = self.policies();
+        // Makes the state directory.
+        self.run(&["policy", "list"]).ends(0);
+        let before = self.kept();
         let said = self.run(&[words, &["--plan"]].concat()).ends(3).stdout;
         assert!(said.contains("Nothing has been changed."), "{said}");
         let object = self.run(&[words, &["--plan", "--json"]].concat()).ends(3).object(schema);
-        assert_eq!(self.policies(), before, "{words:?}");
+        let names = |kept: Vec<(PathBuf, Vec<u8>)>| kept.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+        let after = self.kept();
+        assert!(after == before, "{words:?}: {:?} {:?}", names(before), names(after));
         object
     }
 }
@@ -44,6 +61,15 @@ fn plans_of_policies_change_nothing() {
     desk.run(&["policy", "save", saved.to_str().unwrap()]).ends(0);
     let load = ["policy", "load", saved.to_str().unwrap()];
     desk.run(&[&load[..], &["--plan"]].concat()).ends(0).prints(&["mine 1.0.0 is there already."]);
+    // An earlier command ended before it wrote the lock file: that is something to change.
+    let written = "Would write policy mine into policies.lock.";
+    fs::remove_file(desk.machine.path("policies.lock")).unwrap();
+    for words in [&load[..], &add] {
+        desk.run(&[words, &["--plan"]].concat()).ends(3).prints(&["mine 1.0.0 is there already.", written]);
+    }
+    desk.plans(&load, "warded.policy-load/1");
+    desk.plans(&add, "warded.policy-add/1");
+    desk.add(&file, &[]).ends(0);
 
     // A higher version, and the one before it.
     let file = desk.signed("1.1.0", &["files.write = [\"{sshd}/a\"]"]);
@@ -60,7 +86,9 @@ fn plans_of_policies_change_nothing() {
 
     // A plan is refused where the command would be.
     let wider = desk.signed("1.2.0", &["files.write = [\"{sshd}/b\"]"]);
+    let before = desk.kept();
     desk.run(&["policy", "update", wider.to_str().unwrap(), "--plan"]).ends(5).says(&["it asks for more"]);
+    assert!(desk.kept() == before, "a refused plan leaves nothing behind");
     desk.run(&["policy", "remove", "unix", "--plan"]).ends(5).says(&["part of this program"]);
 
     let planned = desk.plans(&["policy", "remove", "mine"], "warded.policy-remove/1");

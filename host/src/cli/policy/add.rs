@@ -49,7 +49,7 @@ pub(in crate::cli) struct Add {
     grants: Option<PathBuf>,
     /// Show what would be added, and add nothing
     #[arg(long, conflicts_with = "yes")]
-    plan: bool,
+    pub(super) plan: bool,
     /// Do not ask; needs --digest, or --lock
     #[arg(long, short)]
     yes: bool,
@@ -71,7 +71,7 @@ pub(in crate::cli) struct Update {
     component: UpdateSource,
     /// Show what would be taken, and take nothing
     #[arg(long)]
-    plan: bool,
+    pub(super) plan: bool,
     /// Who may publish policies, instead of /etc/warded/allowed_signers
     #[arg(long, value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
@@ -87,12 +87,13 @@ impl Add {
     }
 
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        let from = self.from();
+        let attempt = Attempt { capability: "policy.add", from: &from, is_plan: self.plan };
         if let Some(lock) = &self.lock {
             let from = self.from.as_ref().unwrap_or(&context.offered);
-            let attempt = Attempt { capability: "policy.add", from: &self.from() };
             let judged = locked::judge(context, attempt, (lock, from), (&self.terms, &self.reach), output)?;
             return if self.plan {
-                locked::plan(&judged, output)
+                locked::plan(context, &judged, output)
             } else {
                 locked::accept(context, attempt, &judged, self.yes, output)
             };
@@ -107,13 +108,12 @@ impl Add {
         let grants = grants.as_deref().zip(self.grants.as_deref());
         let found = source.find(&self.reach, output)?;
         let policy = found.policy();
-        Attempt { capability: "policy.add", from: &self.from() }.of(context, policy.as_ref(), |context| {
-            let judged = self.terms.judge(context, found, (self.digest.as_ref(), grants), output)?;
+        attempt.of(context, policy.as_ref(), |context| {
+            let judged = self.terms.judge(context, attempt, found, (self.digest.as_ref(), grants), output)?;
             if self.plan {
-                return plan(&judged, output);
+                return plan(context, &judged, output);
             }
             if !judged.is_there() && !self.yes && !confirm("Add this policy?")? {
-                output.note("Nothing was changed.");
                 return Err(output.declined());
             }
             let changed = judged.accept(context, output)?;
@@ -193,12 +193,12 @@ impl Update {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let found = self.component.source(context)?.find(&self.reach, output)?;
         let policy = found.policy();
-        let attempt = Attempt { capability: "policy.update", from: &self.from() };
-        attempt.of(context, policy.as_ref(), |context| self.take(context, found, output))
+        let attempt = Attempt { capability: "policy.update", from: &self.from(), is_plan: self.plan };
+        attempt.of(context, policy.as_ref(), |context| self.take(context, attempt, found, output))
     }
 
-    fn take(&self, context: &Context, found: LocatedComponent, output: Output) -> Result<Exit> {
-        let offer = Offer::of(context, found, None, self.allowed_signers.as_deref())?;
+    fn take(&self, context: &Context, attempt: Attempt<'_>, found: LocatedComponent, output: Output) -> Result<Exit> {
+        let offer = Offer::of(context, attempt, found, None, self.allowed_signers.as_deref())?;
         let name = &offer.granting.policy.name;
         let by_hand =
             |error: Error| error.unchanged().next("to decide on it: warded policy add, with the same component");
@@ -230,7 +230,7 @@ impl Update {
         }
         let judged = Judgement { offer, before: Some(standing) };
         if self.plan {
-            return plan(&judged, output);
+            return plan(context, &judged, output);
         }
         let changed = judged.accept(context, output)?;
         done(&judged, changed, output)
@@ -238,8 +238,8 @@ impl Update {
 }
 
 /// What would be accepted, and is not.
-fn plan(judged: &Judgement, output: Output) -> Result<Exit> {
-    let pending = judged.plan(output)?;
+fn plan(context: &Context, judged: &Judgement, output: Output) -> Result<Exit> {
+    let pending = judged.plan(context, output)?;
     object(judged, [("changed", false), ("pending", pending)], output)?;
     Ok(if pending { Exit::Pending } else { Exit::Done })
 }

@@ -11,6 +11,8 @@ use warded_lib::{
 pub(super) struct Attempt<'a> {
     pub(super) capability: &'a str,
     pub(super) from: &'a str,
+    /// It is only a plan, which leaves nothing behind.
+    pub(super) is_plan: bool,
 }
 
 impl Attempt<'_> {
@@ -25,6 +27,7 @@ impl Attempt<'_> {
         let concluded = context.log.concluded();
         let ended = part(context);
         if let Err(error) = &ended
+            && !self.is_plan
             && error.exit() == Exit::Refused
             && context.log.concluded() == concluded
         {

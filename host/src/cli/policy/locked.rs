@@ -3,7 +3,7 @@
 use super::{
     attempt::Attempt,
     source::{LocatedComponent, Reach, Source},
-    terms::{Judgement, Terms},
+    terms::{Judgement, Terms, plan_record},
 };
 use crate::{
     cli::output::{Output, confirm},
@@ -51,7 +51,7 @@ pub(super) fn judge(
         source.find(reach, output)
     };
     let judge = |(name, entry): (&Name, &Entry)| {
-        attempt.of(context, Some(name), |context| judge_entry(context, (name, entry), find, terms, output))
+        attempt.of(context, Some(name), |context| judge_entry(context, attempt, (name, entry), find, terms, output))
     };
     lock.entries().map(judge).collect()
 }
@@ -59,6 +59,7 @@ pub(super) fn judge(
 /// The same for one of its policies, which `find` gets if it is not on the machine.
 pub(super) fn judge_entry(
     context: &Context,
+    attempt: Attempt<'_>,
     (name, entry): (&Name, &Entry),
     find: impl FnOnce(&Entry) -> Result<LocatedComponent>,
     terms: &Terms,
@@ -76,7 +77,7 @@ pub(super) fn judge_entry(
     // What is added is what the lock file names, wherever it was fetched from.
     let found = LocatedComponent { source: Some(entry.source.clone()), pinned: entry.artifact, ..found };
     let grants = entry.grants.as_deref().map(|text| (text, Path::new("the grants in the lock file")));
-    let judged = terms.judge(context, found, (Some(&entry.component), grants), output).map_err(named)?;
+    let judged = terms.judge(context, attempt, found, (Some(&entry.component), grants), output).map_err(named)?;
     let wrong = |field: &str, is: &str, says: &str| {
         Error::refused(format!("the lock file does not fit the component of policy {name}"))
             .cause(format!("its {field} is {}, and the lock file says {}", neutral(is), neutral(says)))
@@ -118,18 +119,19 @@ fn object(locked: &LockedPolicy, changed: bool) -> Value {
 }
 
 /// Says what is not there, and adds nothing.
-pub(super) fn plan(all: &[LockedPolicy], output: Output) -> Result<Exit> {
-    let new = all.iter().filter(|locked| locked.is_new()).count();
+pub(super) fn plan(context: &Context, all: &[LockedPolicy], output: Output) -> Result<Exit> {
+    let mut pending = false;
     for locked in all {
-        if let LockedPolicy::New(judged) = locked {
-            judged.plan(output)?;
-        }
+        pending |= match locked {
+            LockedPolicy::There(name, _) => plan_record(context, name, output)?,
+            LockedPolicy::New(judged) => judged.plan(context, output)?,
+        };
     }
     let objects: Vec<Value> = all.iter().map(|locked| object(locked, false)).collect();
     output.object(&json!({
-        "schema": "warded.policy-load/1", "changed": false, "pending": new > 0, "policies": objects,
+        "schema": "warded.policy-load/1", "changed": false, "pending": pending, "policies": objects,
     }))?;
-    Ok(if new > 0 { Exit::Pending } else { Exit::Done })
+    Ok(if pending { Exit::Pending } else { Exit::Done })
 }
 
 /// Adds what is not there, after one question.

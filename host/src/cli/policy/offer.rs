@@ -1,6 +1,7 @@
 //! A component that an operator may accept: who signed it, what it asks for, and how it stands to what is there.
 
 use super::{
+    attempt::Attempt,
     source::LocatedComponent,
     words::{self, Weight},
 };
@@ -83,6 +84,7 @@ impl Offer {
     /// It is no component, carries no request, or is signed by nobody who may.
     pub(super) fn of(
         context: &Context,
+        attempt: Attempt<'_>,
         found: LocatedComponent,
         grants: Option<(&str, &Path)>,
         signers: Option<&Path>,
@@ -118,7 +120,11 @@ impl Offer {
             let on_hang = context.on_hang;
             move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")))
         };
-        Component::load_in_time(&granting, Some(&context.compiled()), overdue)?;
+        if attempt.is_plan {
+            Component::load_to_look(&granting, &context.compiled(), overdue)?;
+        } else {
+            Component::load_in_time(&granting, Some(&context.compiled()), overdue)?;
+        }
         let assessed =
             assessment::assess(&granting.component, Some(&policy), Some(&granting.policy), &Usages::default())?;
         Ok(Self { granting, text, publisher, signed, source, pinned, assessed })

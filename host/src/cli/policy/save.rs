@@ -37,7 +37,7 @@ pub(in crate::cli) struct Load {
     file: PathBuf,
     /// Show what would be added, and add nothing
     #[arg(long, conflicts_with = "yes")]
-    plan: bool,
+    pub(super) plan: bool,
     /// Do not ask; needs --digest
     #[arg(long, short, requires = "digest")]
     yes: bool,
@@ -143,13 +143,14 @@ impl Load {
         let policies = Archive::parse(&bytes)?;
         let judge = |(name, entry, artifact)| {
             let found = LocatedComponent { artifact, place: self.file.clone(), source: None, pinned: None };
-            let judge =
-                |context: &Context| locked::judge_entry(context, (&name, &entry), |_| Ok(found), &self.terms, output);
+            let judge = |context: &Context| {
+                locked::judge_entry(context, attempt, (&name, &entry), |_| Ok(found), &self.terms, output)
+            };
             attempt.of(context, Some(&name), judge)
         };
         let judged = policies.into_iter().map(judge).collect::<Result<Vec<_>>>()?;
         if self.plan {
-            locked::plan(&judged, output)
+            locked::plan(context, &judged, output)
         } else {
             locked::accept(context, attempt, &judged, self.yes, output)
         }

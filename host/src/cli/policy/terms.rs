@@ -1,6 +1,7 @@
 //! On which terms a policy is accepted: `add`, `load` and a lock file share them.
 
 use super::{
+    attempt::Attempt,
     offer::{Offer, Standing},
     source::LocatedComponent,
 };
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use warded_lib::{
     digest::Digest,
     error::{Error, Result},
+    name::Name,
 };
 
 /// What an operator may take upon himself.
@@ -49,6 +51,7 @@ impl Terms {
     pub(super) fn judge(
         &self,
         context: &Context,
+        attempt: Attempt<'_>,
         found: LocatedComponent,
         (expected, grants): (Option<&Digest>, Option<(&str, &Path)>),
         output: Output,
@@ -58,7 +61,7 @@ impl Terms {
             return Err(Error::refused("this is another component than the one that was named")
                 .cause(format!("named: {expected}\nthere is: {digest}")));
         }
-        let offer = Offer::of(context, found, grants, self.allowed_signers.as_deref())?;
+        let offer = Offer::of(context, attempt, found, grants, self.allowed_signers.as_deref())?;
         let before = offer.standing(context)?;
         let judged = Judgement { offer, before };
         if judged.is_there() {
@@ -99,22 +102,31 @@ impl Terms {
     }
 }
 
+/// Says that a policy which is there would be written down; whether it would.
+pub(super) fn plan_record(context: &Context, name: &Name, output: Output) -> Result<bool> {
+    let pending = pinned::would_record(&context.policies, name)?;
+    if pending {
+        output.line(format!("Would write policy {name} into policies.lock. Nothing has been changed."))?;
+    }
+    Ok(pending)
+}
+
 impl Judgement {
     /// Nothing is to be stored.
     pub(super) fn is_there(&self) -> bool {
         self.before.as_ref().is_some_and(|before| before.is_same)
     }
 
-    /// Says what would be stored; whether anything would.
-    pub(super) fn plan(&self, output: Output) -> Result<bool> {
+    /// Says what would be stored; whether anything would be written.
+    pub(super) fn plan(&self, context: &Context, output: Output) -> Result<bool> {
         let policy = &self.offer.granting.policy;
         if self.is_there() {
             output.line(format!("{} {} is there already.", policy.name, policy.version))?;
-        } else {
-            let place = self.place();
-            output.line(format!("Would add {} {}{place}. Nothing has been changed.", policy.name, policy.version))?;
+            return plan_record(context, &policy.name, output);
         }
-        Ok(!self.is_there())
+        let place = self.place();
+        output.line(format!("Would add {} {}{place}. Nothing has been changed.", policy.name, policy.version))?;
+        Ok(true)
     }
 
     /// In which version's place it comes.
@@ -143,7 +155,7 @@ impl Judgement {
     }
 
     /// The policy's name.
-    pub(super) fn name(&self) -> &warded_lib::name::Name {
+    pub(super) fn name(&self) -> &Name {
         &self.offer.granting.policy.name
     }
 
