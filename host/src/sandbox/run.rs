@@ -3,7 +3,7 @@
 use super::{
     bindings::{Capabilities, warded::host::types},
     compiled::CompiledCache,
-    compiler, guest_error, limits, precompiled, procedures,
+    guest_error, limits, precompiled, procedures,
     watch::{Clock, EPOCHS, Watch},
 };
 use crate::{
