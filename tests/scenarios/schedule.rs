@@ -208,7 +208,7 @@ fn a_schedule_is_rolled_back_with_its_run() {
     is_as(&machine, &before[0]);
 }
 
-/// systemd would go on starting a service that is gone.
+/// systemd would go on starting a service that is gone. Here the undo of the run sees to that.
 #[test]
 fn a_timer_whose_file_was_deleted_is_stopped_all_the_same() {
     let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
