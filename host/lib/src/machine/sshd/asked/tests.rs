@@ -142,12 +142,23 @@ fn an_answer_is_not_kept_where_a_file_may_have_changed_meanwhile() {
         bench.settle();
     };
     assert_eq!(soon, (1, 1));
-    // The configuration changed after it was read for the question, and then it is as before.
+}
+
+#[test]
+fn an_answer_about_another_configuration_is_not_kept() {
+    let bench = Bench::new();
+    let sshd = bench.sshd();
     bench.settle();
+    // It changes after it was read for the question, and then it is as before.
     let tree = bench.tree();
     bench.configure(&format!("{}Port 2222\n", bench.base));
     sshd.view(bench.config.as_path(), &tree).unwrap();
     bench.configure(&bench.base);
+    let ask = || {
+        let before = bench.calls();
+        sshd.look().unwrap();
+        bench.calls() - before
+    };
     assert_eq!((ask(), ask()), (1, 0));
 }
 
