@@ -196,6 +196,7 @@ fn of_policies_that_are_not_accepted() {
 
     $ warded policy rollback mine
     refused: there is no earlier version of policy mine on this machine
+    state: nothing was changed
     next:  add it again from its file: warded policy add --allow-downgrade
     [5]
 
