@@ -240,7 +240,9 @@ fn another_openssh_than_the_one_that_proved_the_change_is_told() {
     let mut proof: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let version = proof["openssh"].as_str().unwrap().to_owned();
     assert!(!machine.warded(["status"]).ends(0).stdout.contains("was proved with"));
+    // Another program since then: an upgrade exchanges it.
     proof["openssh"] = "7.4".into();
+    proof["program"]["inode"] = 1.into();
     fs::write(&file, proof.to_string()).unwrap();
     let told = format!("note         this is OpenSSH {version}, and run 1 was proved with 7.4");
     machine.warded(["status"]).ends(0).prints(&[&told]);
