@@ -150,7 +150,13 @@ impl PolicyCommand {
     pub(super) fn is_with_memory(&self) -> bool {
         matches!(
             self,
-            Self::Check(_) | Self::Test(_) | Self::Replay(_) | Self::Add(_) | Self::Update(_) | Self::Load(_)
+            Self::Check(_)
+                | Self::Test(_)
+                | Self::Replay(_)
+                | Self::Add(_)
+                | Self::Update(_)
+                | Self::Load(_)
+                | Self::Rollback(_)
         )
     }
 
