@@ -74,7 +74,7 @@ impl Extra {
     fn error(&self, fault: Fault) -> Error {
         let path = self.path;
         match fault {
-            Fault::BrokenBlock => broken_block(EXTRA, &Marks::default(), &self.texts.extra),
+            Fault::BrokenBlock => broken_block(EXTRA, &self.texts.extra),
             Fault::Stale => Error::new(
                 "stale-configuration",
                 format!("{path} does not end in what is in {EXTRA}: pfSense would generate another file."),

@@ -42,7 +42,7 @@ impl Generated {
             .ok_or_else(|| Error::new("no-sshd", format!("{CONFIG} does not exist.")).about("path", CONFIG))?;
         let found = Self { fragment: files::read(FRAGMENT)?, live, marks: Marks::default() };
         for (path, text) in [(CONFIG, &found.live), (FRAGMENT, found.fragment.as_ref().unwrap_or(&Vec::new()))] {
-            found.marks.find(text).map_err(|BrokenBlock| broken_block(path, &found.marks, text))?;
+            found.marks.find(text).map_err(|BrokenBlock| broken_block(path, text))?;
         }
         Ok(found)
     }
@@ -72,14 +72,14 @@ impl Generated {
         let wanted: Vec<&str> = std::iter::once(COMMENT).chain(lines.iter().map(String::as_str)).collect();
         let now = self.fragment.as_deref().unwrap_or_default();
         let next = if lines.is_empty() { self.marks.remove(now) } else { self.marks.set(now, &wanted) };
-        let next = next.map_err(|BrokenBlock| broken_block(FRAGMENT, &self.marks, now))?;
+        let next = next.map_err(|BrokenBlock| broken_block(FRAGMENT, now))?;
         let mut changed = match self.fragment {
             None if next.is_empty() => false,
             Some(_) if next.is_empty() => files::remove(FRAGMENT)?,
             Some(_) | None => files::write(FRAGMENT, &next, None)?,
         };
         let product = actions::query(EXPAND, &[])?;
-        let broken = |path, text| move |BrokenBlock| broken_block(path, &self.marks, text);
+        let broken = |path, text| move |BrokenBlock| broken_block(path, text);
         let outside = |text, path| self.marks.remove(text).map_err(broken(path, text));
         let (foreign, expected) = (outside(&product, FRAGMENT)?, outside(&self.live, CONFIG)?);
         if let Some(difference) = first_difference(&foreign, &expected) {

@@ -5,7 +5,7 @@
 
 use crate::{Error, files, machine};
 use sshd_config::{
-    block::{BrokenBlock, Marks},
+    block::{BEGIN, BrokenBlock, END, Marks},
     include, line,
 };
 
@@ -71,7 +71,7 @@ impl OwnLines {
         let main_path = fact("sshd.config")?;
         let directory = fact("sshd.directory")?;
         let main = files::read(&main_path)?.ok_or_else(|| no_sshd(&format!("{main_path} does not exist")))?;
-        if marks.find(&main).map_err(|BrokenBlock| broken_block(&main_path, &marks, &main))?.is_none() {
+        if marks.find(&main).map_err(|BrokenBlock| broken_block(&main_path, &main))?.is_none() {
             for directory in included(&main, &directory).filter(|_| has_drop_ins(&main_path)) {
                 if files::list(&format!("{directory}/sshd_config.d"))?.is_some() {
                     let path = format!("{directory}/{drop_in}");
@@ -125,7 +125,7 @@ impl OwnLines {
         let ours = match self.place {
             _ if path != self.path => return Ok(text),
             Place::DropIn => Some(0..text.len()),
-            Place::Block => self.marks.find(&text).map_err(|BrokenBlock| broken_block(path, &self.marks, &text))?,
+            Place::Block => self.marks.find(&text).map_err(|BrokenBlock| broken_block(path, &text))?,
         };
         if let Some(range) = ours {
             let empty = text
@@ -169,7 +169,7 @@ impl OwnLines {
     fn edit(&self, comment: &str, lines: &[String]) -> Result<Edit, Error> {
         let wanted: Vec<&str> = std::iter::once(comment).chain(lines.iter().map(String::as_str)).collect();
         let now = self.contents.as_deref();
-        let broken = |BrokenBlock| broken_block(&self.path, &self.marks, now.unwrap_or_default());
+        let broken = |BrokenBlock| broken_block(&self.path, now.unwrap_or_default());
         let next = match self.place {
             Place::DropIn if lines.is_empty() => None,
             Place::DropIn => Some(wanted.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()),
@@ -258,16 +258,15 @@ fn fact(name: &str) -> Result<String, Error> {
 
 /// What is said of a text whose marks are no pair.
 #[must_use]
-pub fn broken_block(path: &str, marks: &Marks, text: &[u8]) -> Error {
-    let (begin, end) = (marks.begin(), marks.end());
-    let is_mark = |line: &[u8]| [begin, end].iter().any(|mark| line.trim_ascii() == mark.as_bytes());
-    let found = line::lines(text).enumerate().filter(|(_, line)| is_mark(line));
+pub fn broken_block(path: &str, text: &[u8]) -> Error {
+    let found = line::lines(text).enumerate().filter(|(_, line)| Marks::is_mark(line));
     let numbers: Vec<String> = found.map(|(index, _)| (index + 1).to_string()).collect();
     let lines = numbers.join(", ");
     Error::new(
         "broken-block",
         format!(
-            "{path} does not have one line `{begin}` with one line `{end}` after it: such marks are in line {lines}."
+            "In {path}, a line `{BEGIN}` or `{BEGIN} PROCEDURE` is not followed by its own line `{END}`, or there are two \
+             of them: such marks are in line {lines}."
         ),
     )
     .about("path", path)

@@ -13,7 +13,7 @@ pub const BEGIN: &str = "# BEGIN warded";
 /// The line that closes it.
 pub const END: &str = "# END warded";
 
-/// The marks in the text are not one pair in order, so what lies between them is not known.
+/// The marks in the text are not pairs in order, so what lies between them is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokenBlock;
 
@@ -50,6 +50,13 @@ impl Marks {
         &self.end
     }
 
+    /// Whether the line opens or closes a block, of whatever procedure.
+    #[must_use]
+    pub fn is_mark(line: &[u8]) -> bool {
+        let line = line.trim_ascii();
+        Self::opened_by(line).or_else(|| Self::closed_by(line)).is_some()
+    }
+
     /// Those that a line opens, whatever the procedure.
     fn opened_by(line: &[u8]) -> Option<Self> {
         Self::named(line, BEGIN)
@@ -73,35 +80,16 @@ impl Marks {
     /// Where the block is, its marks included; none: there is none.
     ///
     /// # Errors
-    /// The marks are not one pair.
+    /// As [`all`]: what lies between our marks is not ours where another block's mark is among it.
     pub fn find(&self, text: &[u8]) -> Result<Option<Range<usize>>, BrokenBlock> {
-        let mut begin = None;
-        let mut found = None;
-        for range in line_ranges(text) {
-            let line = text.get(range.clone()).unwrap_or_default().trim_ascii();
-            if line == self.begin.as_bytes() {
-                if begin.is_some() {
-                    return Err(BrokenBlock);
-                }
-                begin = Some(range.start);
-            } else if line == self.end.as_bytes() {
-                if found.is_some() {
-                    return Err(BrokenBlock);
-                }
-                found = Some(begin.ok_or(BrokenBlock)?..range.end);
-            }
-        }
-        match (begin, found) {
-            (Some(_), None) => Err(BrokenBlock),
-            (_, found) => Ok(found),
-        }
+        Ok(all(text)?.into_iter().find_map(|(marks, range)| (marks == *self).then_some(range)))
     }
 
     /// The text with a block of these lines: in place of the one that is there, else before the first
     /// `Match`. A block that a `Match` now precedes is moved.
     ///
     /// # Errors
-    /// The marks are not one pair.
+    /// As [`all`].
     pub fn set(&self, text: &[u8], lines: &[&str]) -> Result<Vec<u8>, BrokenBlock> {
         let first_match = first_match(text);
         match self.find(text)? {
@@ -124,7 +112,7 @@ impl Marks {
     /// The text without the block.
     ///
     /// # Errors
-    /// The marks are not one pair.
+    /// As [`all`].
     pub fn remove(&self, text: &[u8]) -> Result<Vec<u8>, BrokenBlock> {
         Ok(match self.find(text)? {
             Some(range) => splice(text, range, b""),
@@ -291,6 +279,8 @@ mod tests {
             "# BEGIN warded\n# BEGIN warded\n# END warded\n",
             "# BEGIN warded\n# END warded\n# END warded\n",
             "# BEGIN warded\n# END warded\n# BEGIN warded\n# END warded\n",
+            "# BEGIN warded\nX\n# END warded x\n# END warded\n",
+            "# BEGIN warded\n# BEGIN warded x\n# END warded x\n# END warded\n",
         ] {
             assert_eq!(find(text.as_bytes()), Err(BrokenBlock), "{text:?}");
             assert_eq!(set(text.as_bytes(), &["X"]), Err(BrokenBlock), "{text:?}");
