@@ -1,5 +1,7 @@
 //! Text from elsewhere — a guest, sshd, a file, the CA — before a person or a log sees it.
 
+pub mod diff;
+
 use std::{ops::RangeInclusive, path::Path};
 
 /// What reorders text, ends a line, or is not seen at all: Unicode's `Bidi_Control`, its separators of lines

@@ -10,12 +10,11 @@ use crate::{
         service::{Service, ServiceOperation},
     },
     name::{Name, UnitName},
-    text::{neutral, neutral_lines},
+    text::{diff, neutral},
 };
 use serde::{Serialize, Serializer};
-use similar::TextDiff;
 use ssh_key::PublicKey;
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt};
 
 /// What happens to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -236,8 +235,6 @@ fn entry(changes: &ChangeSet, staged: &super::StagedChange, roots: &[PublicKey])
 
 /// More lines than a person reads, and than can be compared in no time.
 const LINES: usize = 20_000;
-/// How long the smallest difference is looked for; then a larger one does.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The changed lines with up to two lines of context, as `diff -U2` has them, without headers.
 #[must_use]
@@ -248,17 +245,7 @@ pub fn lines(before: &[u8], after: &[u8]) -> Vec<String> {
         let (before, after) = (before.lines().count(), after.lines().count());
         return vec![format!("… too many lines to compare: {before} before, {after} after")];
     }
-    let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(before, after);
-    let mut out = Vec::new();
-    for (index, group) in diff.grouped_ops(2).iter().enumerate() {
-        if index > 0 {
-            out.push("…".to_owned());
-        }
-        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-            out.push(format!("{}{}", change.tag(), neutral_lines(change.value())));
-        }
-    }
-    out
+    diff::lines(before, after, 2)
 }
 
 #[cfg(test)]

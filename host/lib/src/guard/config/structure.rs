@@ -17,9 +17,11 @@ use crate::{
             tree::{ConfigFile, Line, Overlay, StagedFiles, Tree, identity},
         },
     },
-    text::neutral,
+    text::{
+        diff::{self, Change},
+        neutral,
+    },
 };
-use similar::{Algorithm, DiffTag, capture_diff_slices};
 use sshd_config::line::Directive;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,26 +81,17 @@ pub fn difference(
     let (old_words, new_words) = (words(&old), words(&new));
     let (old_end, new_end) = (OwnEnd::of(before, &old), OwnEnd::of(after, &new));
     let mut difference = Difference::default();
-    let operations = capture_diff_slices(Algorithm::Myers, &old_words, &new_words);
+    let changes = diff::changes(&old_words, &new_words);
     // sshd reads the lines behind a `Match all` once more for each connection, where they win over global ones before them.
     // So it comes and goes only with lines that are Warded's.
-    let holds_foreign = |end: &OwnEnd<'_>, side: &[Line<'_>], is_new: bool| {
-        operations.iter().any(|operation| {
-            let (tag, was, is) = operation.as_tag_tuple();
-            let stays = |(at, line): (usize, &Line<'_>)| {
-                let here = if is_new { is.start } else { was.start } + at;
-                is_foreign(line) && side.get(here).is_some_and(|line| end.has(line))
-            };
-            tag == DiffTag::Equal && old.get(was.clone()).unwrap_or_default().iter().enumerate().any(stays)
-        })
-    };
-    let (old_mixed, new_mixed) = (holds_foreign(&old_end, &old, false), holds_foreign(&new_end, &new, true));
-    for operation in &operations {
-        let (tag, gone, come) = operation.as_tag_tuple();
-        if tag == DiffTag::Equal {
-            continue;
-        }
-        let sides = [(REMOVES, old.get(gone), &old_end, old_mixed), ("has", new.get(come), &new_end, new_mixed)];
+    let kept: Vec<_> = diff::kept(&changes, old.len()).filter_map(|(was, is)| old.get(was).zip(new.get(is))).collect();
+    let old_mixed = kept.iter().any(|(was, _)| old_end.has(was) && is_foreign(was));
+    let new_mixed = kept.iter().any(|(was, is)| new_end.has(is) && is_foreign(was));
+    for Change { before, after } in &changes {
+        let sides = [
+            (REMOVES, old.get(before.clone()), &old_end, old_mixed),
+            ("has", new.get(after.clone()), &new_end, new_mixed),
+        ];
         for (verb, lines, end, is_mixed) in sides {
             for line in lines.unwrap_or_default() {
                 difference.keywords.insert(line.directive.keyword.clone());

@@ -35,12 +35,8 @@ pub(super) fn difference(entry: &Entry, left: Option<&[u8]>, now: Option<&Snapsh
         (_, Some(now), ..) if is_certificate(now) => format!("{}: another certificate is there", entry.path),
         (_, _, Some(left), Some(now)) => {
             let name = text::neutral(entry.path.as_str());
-            let diff = similar::TextDiff::from_lines(left, now);
-            let shown = diff
-                .unified_diff()
-                .header(&format!("{name} (as the run left it)"), &format!("{name} (now)"))
-                .to_string();
-            text::neutral_lines(&shown)
+            let (as_left, as_now) = (format!("{name} (as the run left it)"), format!("{name} (now)"));
+            text::neutral_lines(&text::diff::unified(left, now, [&as_left, &as_now]))
         }
         _ => format!("{}: somebody changed it (not shown: it is not text, or a private key)", entry.path),
     }
