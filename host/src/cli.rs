@@ -52,15 +52,17 @@ use crate::{
 };
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use identification::Identification;
-use output::{ColorChoice, Output, Verbosity};
+use output::{ColorChoice, Failure, Output, Verbosity};
 use std::{
+    env,
+    ffi::OsString,
     path::PathBuf,
     process::{self, ExitCode},
 };
 use warded_lib::{
     ca::step,
     error::{Error, Exit},
-    machine::{core_dump, exec, memory},
+    machine::{core_dump, exec, memory, signals},
 };
 
 /// SSH certificates on every machine, by sandboxed procedures that are planned, proved and undone.
@@ -231,15 +233,12 @@ impl Command {
 #[must_use]
 pub fn main() -> ExitCode {
     core_dump::forbid();
+    drop(signals::outlive_file_sizes());
     completions::answer();
     let parsed = definition().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let Cli { global, command } = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
-            // clap prints its own messages, to stdout for --help. Its exit code for wrong usage is ours: 2.
-            drop(error.print());
-            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() });
-        }
+        Err(error) => return ExitCode::from(misused(&error, env::args_os()).code()),
     };
     let verbosity = match (global.quiet && command.is_effect(), global.verbose) {
         (true, _) => Verbosity::Quiet,
@@ -334,6 +333,24 @@ pub fn main() -> ExitCode {
 }
 
 /// The command line, with examples.
+/// What was typed is no command of ours, or asks for help, which clap prints.
+fn misused(error: &clap::Error, mut arguments: impl Iterator<Item = OsString>) -> Exit {
+    let printed = error.print();
+    if !error.use_stderr() {
+        return if printed.is_ok() { Exit::Done } else { Exit::Failed };
+    }
+    // The message is there, whoever reads it. A program that asked for an object gets one of the same text.
+    if arguments.any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let mut paragraphs = text.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let message = paragraphs.next().unwrap_or_default();
+        let told = Error::usage(message.trim_start_matches("error: "));
+        let told = paragraphs.filter(|text| !text.is_empty()).fold(told, |told, text| told.next(text));
+        drop(Output::new(true, Verbosity::Usual, ColorChoice::Never).object(&Failure::of(&told)));
+    }
+    Exit::Usage
+}
+
 fn definition() -> clap::Command {
     examples::added(Cli::command())
 }

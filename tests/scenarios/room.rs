@@ -100,6 +100,21 @@ fn a_run_comes_to_its_end_with_the_least_memory_that_it_is_given() {
     }
 }
 
+/// Where files may not become as large as a run's are, that is said like any other cause: no signal ends the run.
+#[test]
+fn a_limit_on_the_size_of_files_stops_a_run_or_does_not_matter() {
+    let Some(machine) = machine() else { return };
+    let before = seen(&machine);
+    // In units of 512 bytes.
+    for (size, code) in [(0, 1), (1, 1), (8, 1), (100_000, 3)] {
+        let ended = Run::of(machine.environment(plan(&mut limited(&machine, &[("-f", size)])))).ends(code);
+        if code == 1 {
+            ended.says(&["File too large"]);
+        }
+        assert_eq!(seen(&machine), before, "{size}");
+    }
+}
+
 /// The beginning of a command with limits on its memory, in KiB.
 fn limited(machine: &Machine, limits: &[(&str, u32)]) -> Command {
     let limits: String = limits.iter().map(|(limit, kilobytes)| format!("ulimit {limit} {kilobytes}; ")).collect();

@@ -98,8 +98,8 @@ fn parse_duration(text: &str) -> Result<SignedDuration, String> {
 impl Confirm {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         context.may_change("confirm")?;
-        let confirmed = transaction::confirm(&context.state, &context.root, |journal| {
-            self.check(journal)?;
+        let confirmed = transaction::confirm(&context.state, &context.root, |journal, is_watched| {
+            self.check(journal, is_watched)?;
             // What cannot be recorded does not happen.
             context.log.append_synced(&event(&journal.run, Kind::Intent).detail("confirm"))
         });
@@ -136,13 +136,19 @@ impl Confirm {
         Ok(Exit::Done)
     }
 
-    fn check(&self, journal: &Journal) -> Result<()> {
+    fn check(&self, journal: &Journal, is_watched: bool) -> Result<()> {
         let Some(confirm) = &journal.confirm else { return Ok(()) };
         if Timestamp::now() > confirm.until {
+            let (state, next) = if is_watched {
+                ("it is being rolled back", "warded recover, which waits for that, then apply it again")
+            } else {
+                let state = "the process that was to roll it back has ended, so what it changed is still in place";
+                (state, "warded recover, which rolls it back, then apply it again")
+            };
             return Err(Error::refused(format!("{} was not confirmed in time", journal.run))
                 .cause(format!("the time for it ended: {}", journal.until()))
-                .state("it is being rolled back")
-                .next("warded recover, which waits for that, then apply it again"));
+                .state(state)
+                .next(next));
         }
         let why = match (login::opened(), confirm.since) {
             _ if self.same_login => return Ok(()),

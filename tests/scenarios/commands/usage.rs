@@ -29,6 +29,10 @@ fn wrong_usage_is_2() {
     for arguments in wrong {
         let run = Run::of(machine.warded_command([]).args(*arguments)).ends(2);
         assert!(run.stdout.is_empty() && !run.stderr.is_empty(), "{arguments:?}: {run:?}");
+        // A program that asks for an object gets one, whatever is wrong.
+        let run = Run::of(machine.warded_command(["--json"]).args(*arguments)).ends(2);
+        let object = run.object("warded.error/1");
+        assert!(object["exit"] == 2 && !object["message"].as_str().unwrap().contains('\n'), "{arguments:?}: {run:?}");
     }
     machine.warded(["--help"]).ends(0);
     let version = machine.warded(["--version"]).ends(0);

@@ -19,6 +19,11 @@ fn confirm(machine: &Machine) -> Run {
     )
 }
 
+/// In no login at all, which is refused while there is time.
+fn confirm_anywhere(machine: &Machine) -> Run {
+    Run::of(&mut machine.warded_command(["confirm"]))
+}
+
 /// A login that stays open, and runs what it is told.
 struct Login {
     client: Child,
@@ -183,6 +188,26 @@ fn after_a_restart_of_the_machine_it_is_rolled_back() {
     assert_eq!(seen(&machine), old);
     assert!(recover(&machine, 0)["runs"].as_array().unwrap().is_empty(), "a second time there is nothing to do");
     serves(&machine);
+}
+
+/// Whoever confirms too late learns whether anybody rolls it back.
+#[test]
+fn too_late_and_without_a_watchdog_it_is_told_who_rolls_it_back() {
+    let machine = Machine::start();
+    let old = seen(&machine);
+    apply(&machine, "5s");
+    watchdogs(&machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
+    wait("the watchdog ends", LONG, || watchdogs(&machine).is_empty());
+    // The time is over once it is told so: nothing else of the machine changes then.
+    let mut said = confirm_anywhere(&machine);
+    wait("the time is over", LONG, || {
+        said = confirm_anywhere(&machine);
+        said.stderr.contains("was not confirmed in time")
+    });
+    said.ends(5).says(&["the process that was to roll it back has ended", "warded recover, which rolls it back"]);
+    assert_ne!(seen(&machine), old);
+    recover(&machine, 0);
+    assert_eq!(seen(&machine), old);
 }
 
 #[test]

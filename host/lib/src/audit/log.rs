@@ -206,22 +206,18 @@ impl Appender {
         self.write(&line, Tail { head, ..tail })
     }
 
-    /// One write, at the end that a file had; a part of one (a full disk) is cut off again, as far as the file lets us.
+    /// At the end that a file had; a part of the text (a full disk) is cut off again, as far as the file lets us.
     fn write(&mut self, text: &[u8], Tail { length, head, .. }: Tail) -> io::Result<()> {
         self.tail = None;
-        match self.file.write(text) {
-            Ok(written) if written == text.len() => {
-                let length = length.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
-                self.ends_with(Tail { length, head, is_closing: false });
-                Ok(())
-            }
-            Ok(_) => {
-                // An append-only file keeps the part: the next append then records it as torn.
-                drop(self.file.set_len(length));
-                Err(io::Error::from(io::ErrorKind::StorageFull))
-            }
-            Err(error) => Err(error),
+        // After a part, it is the next write that says why the rest has no room.
+        if let Err(error) = self.file.write_all(text) {
+            // An append-only file keeps the part: the next append then records it as torn.
+            drop(self.file.set_len(length));
+            return Err(error);
         }
+        let length = length.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        self.ends_with(Tail { length, head, is_closing: false });
+        Ok(())
     }
 
     fn ends_with(&mut self, tail: Tail) {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU},
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ},
     flag,
 };
 use std::sync::{
@@ -50,6 +50,16 @@ impl Drop for Shield {
             as_usual.store(true, Ordering::SeqCst);
         }
     }
+}
+
+/// From here on a write beyond the largest size that a file may have (`ulimit -f`, setrlimit(2)) fails like any other, with
+/// a message, where the signal SIGXFSZ would end the process.
+///
+/// # Errors
+/// When the signal cannot be caught.
+pub fn outlive_file_sizes() -> Result<()> {
+    let caught = flag::register(SIGXFSZ, Arc::default());
+    caught.map(drop).map_err(|error| Error::failed("SIGXFSZ cannot be caught").cause(error))
 }
 
 /// Becomes true when SIGTERM comes. Only behind a shield does the process live to see it.

@@ -120,7 +120,8 @@ impl Sshd {
             if config.as_str() == DEFAULT_CONFIG && scan.is_empty() {
                 return Ok(None);
             }
-            return Err(Error::failed(format!("{config}: no such file"))
+            let found = if config.as_path().exists() { "this is no file" } else { "no such file" };
+            return Err(Error::failed(format!("{config}: {found}"))
                 .cause("this should be sshd's main configuration file")
                 .next("name it with --sshd-config FILE"));
         }

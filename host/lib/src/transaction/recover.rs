@@ -227,14 +227,14 @@ pub fn newest(state: &StateDir) -> Result<Option<Journal>> {
 }
 
 /// Makes the changes of the run that waits for it final; none where there is none. `may` has the
-/// last word, while nobody else can work on the run.
+/// last word, while nobody else can work on the run; it is also told whether the run is watched.
 ///
 /// # Errors
 /// Refused: `may` says so. Failed: the journal cannot be written.
 pub fn confirm(
     state: &StateDir,
     root: &Root,
-    may: impl FnOnce(&Journal) -> Result<()>,
+    may: impl FnOnce(&Journal, bool) -> Result<()>,
 ) -> Result<Option<(Journal, Vec<UntouchedFile>)>> {
     let mut found = None;
     for number in numbers(state)? {
@@ -246,7 +246,7 @@ pub fn confirm(
     let Some(number) = found else { return Ok(None) };
     let open = Run::open(state, number)?;
     let Some(mut run) = open.filter(|run| run.journal().state == State::Unconfirmed) else { return Ok(None) };
-    may(run.journal())?;
+    may(run.journal(), run.is_watched()?)?;
     run.keep()?;
     // What stays untidy, the next command tidies.
     let mut left = tidy::tidy(root, &run);

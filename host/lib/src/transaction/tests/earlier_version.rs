@@ -97,7 +97,7 @@ fn one_that_waits_is_confirmed_in_its_own_journal() {
     machine.as_earlier_version(1);
     let _watched = watch(&machine.state, 1).unwrap();
     assert!(unconfirmed(&machine.state).unwrap().is_some());
-    confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().unwrap();
+    confirm(&machine.state, &machine.root, |_, _| Ok(())).unwrap().unwrap();
     let journal: Value = serde_json::from_slice(&machine.state.read("runs/1/journal.json").unwrap().unwrap()).unwrap();
     assert_eq!(journal["state"], "kept");
     assert_eq!(machine.names(1), ["journal.json", "new", "old", "watch"]);

@@ -159,13 +159,13 @@ fn what_is_confirmed_stays_and_what_is_not_goes() {
         transaction.commit().unwrap();
         transaction.await_confirmation().unwrap();
         drop(transaction);
-        let no = |_: &Journal| Err(Error::refused("the same login"));
+        let no = |_: &Journal, _| Err(Error::refused("the same login"));
         assert!(confirm(&machine.state, &machine.root, no).is_err() && own(&machine).is_none());
         if confirmed {
-            let (journal, left) = confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().unwrap();
+            let (journal, left) = confirm(&machine.state, &machine.root, |_, _| Ok(())).unwrap().unwrap();
             assert_eq!((journal.run.run, journal.entries.len(), left), (1, 4, Vec::new()));
             assert!(own(&machine).is_some() && machine.tree().len() == 3);
-            assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
+            assert!(confirm(&machine.state, &machine.root, |_, _| Ok(())).unwrap().is_none());
             assert!(roll_back_run(&machine.state, &machine.root, 1, |_, _| StillNamed::nothing()).unwrap().is_none());
             drop(watched);
             assert!(machine.undo());
@@ -174,7 +174,7 @@ fn what_is_confirmed_stays_and_what_is_not_goes() {
                 roll_back_run(&machine.state, &machine.root, 1, |_, _| StillNamed::nothing()).unwrap().unwrap();
             assert_eq!((rolled_back.restored.len(), rolled_back.reloads.len()), (4, 1));
             assert!(own(&machine).is_none());
-            assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
+            assert!(confirm(&machine.state, &machine.root, |_, _| Ok(())).unwrap().is_none());
         }
         assert_eq!(machine.tree(), old);
     }
@@ -344,7 +344,7 @@ fn a_journal_that_cannot_be_read_keeps_no_other_run_waiting() {
     assert!(matches!(&left[..], [left] if left.why.contains("runs/1/journal.json cannot be read")), "{left:?}");
     drop(third);
     assert_eq!(newest(&machine.state).unwrap().unwrap().run.run, 3);
-    assert!(confirm(&machine.state, &machine.root, |_| Ok(())).unwrap().is_none());
+    assert!(confirm(&machine.state, &machine.root, |_, _| Ok(())).unwrap().is_none());
     // While somebody works on it, or a state is still to come, it may be open.
     let lock = StateDir::find(&directory).unwrap().unwrap().try_lock().unwrap().unwrap();
     assert!(recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).is_err());

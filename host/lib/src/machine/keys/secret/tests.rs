@@ -165,14 +165,15 @@ fn other_programs_keys_are_known() {
     assert!(!holds_private_key(&config) && !holds_private_key(b""));
 }
 
-/// A guest chooses what it stages.
+/// A guest chooses what it stages. Time that grows with the square of a file's size would be hours.
 #[test]
 fn a_large_file_takes_no_long_time() {
-    let start = std::time::Instant::now();
+    let processor = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_sec;
+    let start = processor();
     for text in ["ey\n", "ewogICJr\"d\":", "BEGIN ", "A", "PrivateKey=A\n", "\"\\\\"] {
         assert!(!holds_private_key(text.repeat((1 << 20) / text.len()).as_bytes()), "{text:?}");
     }
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    assert!(processor() - start < 60, "{} s", processor() - start);
 }
 
 /// sshd and ssh quote every line of a file that is none of their configuration.
