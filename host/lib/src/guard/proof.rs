@@ -219,7 +219,7 @@ impl<'a> Stage<'a> {
                     (End::NotOffered, Some(_)) => error
                         .cause("sshd does not offer it")
                         .seen(format!("offered: {}", crate::text::neutral(&seen.offer.join(",")))),
-                    // One without an end, say, of which nothing else can be told.
+                    // A certificate that cannot be read, so that only its file tells which one it is.
                     (_, Some(winner)) if winner.serial != certificate.serial() => winner.told(error.cause(seen.said())),
                     (End::Incomplete | End::HostKeyRefused | End::NotLoggedIn | End::LoggedIn, _) => {
                         error.cause(seen.said())

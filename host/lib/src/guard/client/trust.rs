@@ -6,11 +6,12 @@ use super::{
     transcript::{End, PresentedCertificate, Transcript},
 };
 use crate::{
+    ca::Certificate,
     guard::config::files,
     handshake::{HostKey, HostKeyAlgorithm},
     text,
 };
-use ssh_key::{Certificate, HashAlg, PublicKey};
+use ssh_key::{HashAlg, PublicKey};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The time in seconds since 1970.
@@ -53,18 +54,19 @@ pub(super) fn judge(proved: &HostKey, offer: Vec<String>, question: &Question<'_
 /// Why a client would not take a certificate; without words where it knows no authority.
 fn refusal(certificate: &Certificate, key: &PublicKey, question: &Question<'_>, now: u64) -> Option<Vec<String>> {
     let ClientKnowledge::Authorities(authorities) = question.knows else { return Some(Vec::new()) };
-    let signer = certificate.signature_key();
-    if !authorities.iter().any(|known| known.key_data() == signer) {
+    if !authorities.iter().any(|known| known.key_data() == certificate.signer().key_data()) {
         return Some(vec![format!(
             "its signer {} is not a CA that the client knows",
-            signer.fingerprint(HashAlg::Sha256)
+            certificate.signer_fingerprint()
         )]);
     }
-    if let Err(problem) = files::check_certificate(certificate, std::slice::from_ref(key), now) {
+    let checked = files::checkable(certificate)
+        .and_then(|certificate| files::check_certificate(&certificate, std::slice::from_ref(key), now));
+    if let Err(problem) = checked {
         return Some(vec![format!("the certificate {problem}")]);
     }
-    if !certificate.valid_principals().iter().any(|name| name == question.name) {
-        let names = certificate.valid_principals().join(" ");
+    if !certificate.principals().iter().any(|name| name == question.name) {
+        let names = certificate.principals().join(" ");
         return Some(vec![text::neutral(&format!("the certificate is for {names}, not for {}", question.name))]);
     }
     None
@@ -73,11 +75,11 @@ fn refusal(certificate: &Certificate, key: &PublicKey, question: &Question<'_>, 
 fn described(certificate: &Certificate, algorithm: HostKeyAlgorithm) -> PresentedCertificate {
     PresentedCertificate {
         algorithm: algorithm.blob_type().to_owned(),
-        key: certificate.public_key().fingerprint(HashAlg::Sha256).to_string(),
+        key: print(certificate.key()),
         serial: certificate.serial(),
         key_id: certificate.key_id().to_owned(),
-        signer: certificate.signature_key().fingerprint(HashAlg::Sha256).to_string(),
-        principals: certificate.valid_principals().to_vec(),
+        signer: certificate.signer_fingerprint(),
+        principals: certificate.principals().to_vec(),
     }
 }
 
@@ -88,7 +90,14 @@ fn print(key: &PublicKey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{handshake::KeyKind, machine::sshd::host_key};
+    use crate::{
+        ca::testing::Certifies as _,
+        handshake::KeyKind,
+        machine::{
+            keys::testing::{TYPES, Workshop},
+            sshd::host_key,
+        },
+    };
     use ssh_key::{
         PrivateKey,
         certificate::{Builder, CertType},
@@ -96,6 +105,25 @@ mod tests {
     };
 
     const NOW: u64 = 1_800_000_000;
+
+    /// OpenSSH takes it; ssh-key can neither make nor read it.
+    #[test]
+    fn a_certificate_without_an_end_is_named_as_one() {
+        let workshop = Workshop::new();
+        let [ca, host] = ["ca", "host"].map(|name| workshop.key(name, TYPES[0]));
+        let blob = workshop.certify("ca", "host", &["-h", "-n", "a.example"]).bytes().to_vec();
+        let proved = HostKey { algorithm: HostKeyAlgorithm::certificate(KeyKind::Ed25519), key: host.clone(), blob };
+        let known = [ca];
+        let (knows, key_type) = (ClientKnowledge::Authorities(&known), "ssh-ed25519");
+        let question = Question { knows, key_type, certificate: true, name: "a.example" };
+        let seen = judge(&proved, Vec::new(), &question, NOW);
+        assert_eq!((seen.end, seen.by_certificate), (End::HostKeyRefused, false));
+        assert_eq!(seen.words, ["the certificate never expires, and so it is not checked any further"]);
+        assert_eq!(seen.certificate.unwrap().key, print(&host));
+        let cut_off = HostKey { blob: proved.blob[..40].to_vec(), ..proved };
+        let seen = judge(&cut_off, Vec::new(), &question, NOW);
+        assert!(seen.said().contains("cannot be read: not an SSH certificate: it is cut off"), "{seen:?}");
+    }
 
     fn certificate(ca: &PrivateKey, host: &PublicKey, kind: CertType, name: &str, until: u64) -> HostKey {
         let mut builder = Builder::new_with_random_nonce(&mut OsRng, host, NOW - 60, until).unwrap();

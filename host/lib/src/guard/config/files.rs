@@ -58,20 +58,25 @@ fn host_certificate(contents: &std::io::Result<Vec<u8>>, host_keys: &[PublicKey]
     if text.trim().is_empty() {
         return Err("is empty".to_owned());
     }
-    // The crate that judges them reads neither kind.
-    if let Ok(other) = ca::certificate::parse(text.as_bytes()) {
-        // Refused by clients since OpenSSH 8.2.
-        if matches!(other.signature_algorithm(), "ssh-rsa" | "ssh-dss") {
-            let problem = "is signed with a disallowed algorithm (SHA-1): the CA should sign with rsa-sha2-512";
-            return Err(problem.to_owned());
-        }
-        if other.valid_before() == u64::MAX {
-            return Err("never expires, and so it is not checked any further".to_owned());
-        }
+    if let Ok(certificate) = ca::certificate::parse(text.as_bytes()) {
+        checkable(&certificate)?;
     }
     let certificate =
         Certificate::from_openssh(text.trim()).map_err(|error| format!("is not a certificate ({error})"))?;
     check_certificate(&certificate, host_keys, now)
+}
+
+/// The certificate as [`check_certificate`] takes it. ssh-key has no certificates with a SHA-1 signature, and none
+/// without an end.
+pub(in crate::guard) fn checkable(certificate: &ca::Certificate) -> Result<Certificate, String> {
+    // Refused by clients since OpenSSH 8.2.
+    if matches!(certificate.signature_algorithm(), "ssh-rsa" | "ssh-dss") {
+        return Err("is signed with a disallowed algorithm (SHA-1): the CA should sign with rsa-sha2-512".to_owned());
+    }
+    if certificate.valid_before() == u64::MAX {
+        return Err("never expires, and so it is not checked any further".to_owned());
+    }
+    Certificate::try_from(certificate).map_err(|error| format!("cannot be checked ({error})"))
 }
 
 pub(in crate::guard) fn check_certificate(
