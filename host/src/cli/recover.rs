@@ -1,5 +1,7 @@
 //! `warded recover`, and what the other commands do about a run that has not ended.
 
+mod beside;
+
 use super::{
     outlook::Problem,
     output::{Output, Style},
@@ -54,24 +56,11 @@ impl Recover {
 
     fn recover(context: &Context, output: Output) -> Result<Exit> {
         let (mut rolled_back, mut others) = (Vec::new(), Vec::new());
-        let mut was_refused = false;
-        let recovered = loop {
-            let recovered = Recovery::of(context).all(|done| rolled_back.push(done));
-            let recovered = recovered.and_then(|()| tidy(context, output));
-            // Another process may have begun at the same time, and have the run locked.
-            let refused = match recovered {
-                Err(error) if error.exit() != Exit::Refused => break Err(error),
-                recovered => recovered.err(),
-            };
-            match (transaction::await_roll_back(&context.state, OTHERS), refused) {
-                // That process may have ended in the middle, or left the rest to who comes next.
-                (Ok(Some(run)), _) => others.push(run),
-                (Ok(None), None) => break Ok(()),
-                // It may have ended before it was waited for.
-                (Ok(None), Some(_)) if !was_refused => was_refused = true,
-                (Ok(None), Some(error)) | (Err(error), _) => break Err(error),
-            }
-        };
+        let recovered = beside::until_none_is_left(
+            &mut others,
+            || Recovery::of(context).all(|done| rolled_back.push(done)).and_then(|()| tidy(context, output)),
+            || transaction::await_roll_back(&context.state, OTHERS),
+        );
         others.retain(|run| rolled_back.iter().all(|done: &RolledBackRun| done.run.run != run.run));
         for run in &others {
             drop(output.line(format!("{run} had been interrupted; another process rolled it back.")));

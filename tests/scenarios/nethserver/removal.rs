@@ -1,7 +1,7 @@
 //! Everything is taken out, whatever came before, and whatever an administrator wrote since.
 
 use super::{NEW, SET, properties};
-use crate::support::nethserver::NethServer;
+use crate::support::{Run, nethserver::NethServer};
 use std::fs;
 
 const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", SET, "--yes"];
@@ -58,4 +58,23 @@ fn what_an_administrator_wrote_since_stays() {
     let (names, former): (Vec<_>, Vec<_>) = (now.into_keys().collect(), before.into_keys().collect());
     assert_eq!(names, former);
     machine.warded(&["remove", "--plan"]).ends(0).prints(&["Warded has changed no file here"]);
+}
+
+/// Somebody deleted only the file: systemd still has the timer running, and would start it with the machine.
+#[test]
+fn a_timer_whose_file_is_gone_is_stopped() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    machine.warded(&CERTIFY).ends(0);
+    // A machine that systemd runs, and a systemctl that notes what it is told.
+    let systemd = "mkdir -p /run/systemd/system /etc/systemd/system/timers.target.wants
+                   echo systemd >/run/comm; mount --bind /run/comm /proc/1/comm
+                   rm -f /usr/bin/systemctl; printf '#!/bin/sh\necho \"$*\" >>/run/told\n' >/usr/bin/systemctl
+                   chmod 755 /usr/bin/systemctl
+                   ln -s ../warded-renew.timer /etc/systemd/system/timers.target.wants";
+    Run::of(machine.command("sh").args(["-ec", systemd])).ends(0);
+    machine.warded(&REMOVE).ends(0);
+    let told = fs::read_to_string(machine.file("/run/told")).unwrap();
+    for words in ["stop -- warded-renew.timer", "--no-reload disable --quiet -- warded-renew.timer"] {
+        assert!(told.lines().any(|line| line == words), "{told}");
+    }
 }

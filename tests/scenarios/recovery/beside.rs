@@ -3,9 +3,43 @@
 use super::{apply_unconfirmed, seen, serves, state};
 use crate::support::{
     Machine, Run,
+    enclosure::is_root,
     wait::{LONG, wait},
 };
-use std::process::Stdio;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::MetadataExt as _,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+/// `warded recover`, begun.
+fn begin(machine: &Machine) -> Child {
+    let mut command = machine.warded_command(["recover"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Has sshd's directory locked, as a run has it, until its input ends.
+fn lock_directory(machine: &Machine) -> Child {
+    let directory = machine.path("ssh");
+    let found = directory.metadata().unwrap();
+    let locked = format!("/run/warded/locks/{:x}-{}", found.dev(), found.ino());
+    let mut holder = machine.command("flock");
+    holder.arg(if is_root() { locked.into() } else { directory }).args(["sh", "-c", "echo locked; cat"]);
+    let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "locked\n");
+    holder
+}
+
+/// Whether a process has the newest run's directory locked.
+fn is_run_locked(machine: &Machine) -> bool {
+    let inode = super::newest(machine).unwrap().metadata().unwrap().ino();
+    fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains(&format!(":{inode} ")))
+}
 
 /// What comes after it, such as the start of sshd, finds the files as before.
 #[test]
@@ -13,8 +47,7 @@ fn who_comes_second_ends_when_the_files_are_as_before() {
     let machine = Machine::start();
     let before = seen(&machine);
     apply_unconfirmed(&machine);
-    let mut first = machine.warded_command(["recover"]);
-    let first = first.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let first = begin(&machine);
     wait("it has begun", LONG, || state(&machine).starts_with("roll"));
     let second = machine.warded(["recover", "--json"]).ends(0);
     assert_eq!((seen(&machine), state(&machine)), (before, "rolled-back".to_owned()), "{second:?}");
@@ -24,17 +57,34 @@ fn who_comes_second_ends_when_the_files_are_as_before() {
     machine.warded(["recover"]).ends(0).prints(&["Nothing was interrupted."]);
 }
 
+/// It has the run, and waits for the directories before it writes that it rolls the run back.
+#[test]
+fn who_waits_for_the_directories_is_waited_for() {
+    let machine = Machine::start();
+    let before = seen(&machine);
+    apply_unconfirmed(&machine);
+    let mut holder = lock_directory(&machine);
+    let first = begin(&machine);
+    wait("it has locked the run", LONG, || is_run_locked(&machine));
+    let mut second = begin(&machine);
+    // As long as most recoveries take from their beginning to their end.
+    sleep(Duration::from_secs(2));
+    let ended = second.try_wait().unwrap();
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    assert!(ended.is_none(), "{:?}", Run::ended(second));
+    Run::ended(first).ends(0).prints(&["had been interrupted; it was rolled back:"]);
+    Run::ended(second).ends(0).prints(&["had been interrupted; another process rolled it back."]);
+    assert_eq!((seen(&machine), state(&machine)), (before, "rolled-back".to_owned()));
+}
+
 /// Neither knows of the other when it looks for runs; only one gets the lock.
 #[test]
 fn who_begins_at_the_same_time_waits_as_well() {
     let machine = Machine::start();
     let before = seen(&machine);
     apply_unconfirmed(&machine);
-    let recover = || {
-        let mut command = machine.warded_command(["recover"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    };
-    let both = [recover(), recover(), recover()].map(Run::ended);
+    let both = [(); 3].map(|()| begin(&machine)).map(Run::ended);
     let rolled_back = both.iter().filter(|run| run.stdout.contains("had been interrupted; it was rolled back:"));
     assert_eq!(rolled_back.count(), 1, "{both:?}");
     for run in both {
