@@ -4,7 +4,6 @@ pub(crate) mod agent;
 pub(crate) mod appliance;
 pub(crate) mod attributes;
 pub(crate) mod booted;
-pub(crate) mod both_probes;
 pub(crate) mod calls;
 pub(crate) mod client;
 pub(crate) mod clock;

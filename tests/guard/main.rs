@@ -3,9 +3,6 @@
 
 // Attributes for clippy, which asks less of tests: everything here is one.
 #[cfg(test)]
-#[path = "../support/both_probes.rs"]
-mod both_probes;
-#[cfg(test)]
 mod logins;
 #[cfg(test)]
 mod private_sshd;

@@ -1,7 +1,7 @@
 //! Both probes, the handshakes of Warded's own process and the `ssh` program, ask every sshd of a machine the same.
 
 use super::subject::{Files, Subject};
-use crate::support::{Run, both_probes::difference};
+use crate::support::Run;
 use ssh_key::PublicKey;
 use std::{
     collections::HashSet,
@@ -71,6 +71,19 @@ pub(super) fn agree(subject: &Subject) -> Result<(), String> {
 
 fn read(path: &str) -> Option<PublicKey> {
     PublicKey::read_openssh_file(Path::new(path)).ok()
+}
+
+/// In what both differ; none: they show the same. Neither logs in here.
+fn difference(ours: &Transcript, theirs: &Transcript) -> Option<String> {
+    let shows = |seen: &Transcript| {
+        let end = if seen.is_past_host_key() { End::LoggedIn } else { seen.end };
+        let key = seen.key.clone().filter(|_| seen.certificate.is_none());
+        // The program says first that it knows the CA, and then why it takes the certificate all the same not.
+        let by_certificate = seen.by_certificate && seen.is_past_host_key();
+        (end, by_certificate, key, seen.certificate.clone(), seen.offer.clone())
+    };
+    let (ours, theirs) = (shows(ours), shows(theirs));
+    (ours != theirs).then(|| format!("in this process {ours:?}, by the program {theirs:?}"))
 }
 
 /// Until sshd answers.
