@@ -289,7 +289,7 @@ fn nobody_publishes_who_is_not_trusted_to() {
     fs::write(&file, bytes).unwrap();
     desk.run(&["policy", "add", file.to_str().unwrap(), "--yes", "--digest", &Digest::of(b"another").to_string()])
         .ends(5)
-        .says(&["another component than the one that was named"]);
+        .says(&["component is not the one that was named"]);
     desk.add(&file, &[]).ends(0);
 }
 

@@ -66,7 +66,8 @@ impl Config {
                     .next("put the file there, or remove the link"))
             }
             None if path.is_none() => Ok(Self::default()),
-            None => Err(unreadable(&"there is no such file")),
+            None => Err(unreadable(&"there is no such file")
+                .next("make it, or name another one with --config FILE or WARDED_CONFIG")),
         }
     }
 

@@ -74,7 +74,7 @@ impl Registry {
         let base = Url::parse(&format!("{scheme}://{}/v2/{}/", reference.authority, reference.name))
             .map_err(|error| Error::usage(format!("{reference} is no address")).cause(error))?;
         if !is_safe(&base) {
-            return Err(Error::usage(format!("{} is not asked without TLS", reference.authority))
+            return Err(Error::usage(format!("{} is not contacted without TLS", reference.authority))
                 .cause("--plain-http is for a loopback address such as 127.0.0.1:5000"));
         }
         let transfer = Transfer::new(means.roots)
@@ -160,7 +160,7 @@ impl Registry {
     /// Where a redirection leads: to another server, by TLS.
     fn elsewhere(&self, reply: &Reply) -> Result<Url> {
         let refused =
-            |why: &str| Error::refused("the registry leads to another address, which is not asked").cause(why);
+            |why: &str| Error::refused("the registry redirects to another address, which is not contacted").cause(why);
         let location = location(reply).ok_or_else(|| refused("it does not say to which"))?;
         let url = self.base.join(location).map_err(|_| refused("it is no address"))?;
         if !url.username().is_empty() || url.password().is_some() {
@@ -216,7 +216,7 @@ impl Registry {
         self.send(&Request { method, url, headers, body: body.to_vec().into() }, MAX_ANSWER)
     }
 
-    /// Asks the registry, and once more if it wants to know who asks.
+    /// Asks the registry, and once more if it asks for credentials.
     fn send(&self, request: &Request, limit: usize) -> Result<Reply> {
         let send = |access: Option<&Access>| {
             let mut request = request.clone();
@@ -247,7 +247,7 @@ impl Registry {
             .ok()
             .filter(|realm| self.is_allowed(realm) && realm.username().is_empty() && realm.password().is_none())
             .ok_or_else(|| {
-                Error::refused("the registry names a token server that is not asked")
+                Error::refused("the registry names a token server that is not contacted")
                     .cause("its address is not https, or has a user or a password in it")
             })?;
         if let Some(service) = &bearer.service {
@@ -265,7 +265,7 @@ impl Registry {
     }
 
     fn no_credentials(&self) -> Error {
-        Error::failed(format!("{} wants to know who asks", self.reference.authority))
+        Error::failed(format!("{} asks for credentials", self.reference.authority))
             .cause("there are no credentials for it in $REGISTRY_AUTH_FILE, nor in podman's or docker's file")
             .next(format!("podman login {}", self.reference.authority))
     }

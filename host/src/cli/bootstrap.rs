@@ -124,7 +124,7 @@ impl Bootstrap {
         {
             return Ok((found.url, found.fingerprint, found.provisioner));
         }
-        Err(Error::usage("which CA?").next(
+        Err(Error::usage("no CA is named").next(
             "warded bootstrap --ca-url URL --fingerprint HEX; \
              the fingerprint comes from whoever runs it: warded root-fingerprint root_ca.crt",
         ))

@@ -32,7 +32,7 @@ pub(super) struct Identification {
         help_heading = "Who you are to the CA"
     )]
     pub(super) token_file: Option<PathBuf>,
-    /// X.509 certificate of this machine, with its chain (PEM)
+    /// X.509 certificate of yours or of this machine, with its chain (PEM)
     #[arg(long, value_name = "FILE", requires = "x5c_key", help_heading = "Who you are to the CA")]
     x5c_cert: Option<PathBuf>,
     /// The private key of that certificate (PEM)

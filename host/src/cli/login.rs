@@ -85,7 +85,7 @@ impl Login {
     /// `until`: when a single sign-on that nobody finishes is given up, where that is sooner than usual.
     pub(super) fn run(&self, context: &Context, until: Option<Instant>, output: Output) -> Result<Exit> {
         let user = self.user()?;
-        let wrong = |error: String| Error::usage("these are no names for a certificate").cause(error);
+        let wrong = |error: String| Error::usage("these names cannot stand in a certificate").cause(error);
         Principal::parse(Kind::User, &user).map_err(wrong)?;
         let principals = if self.principals.is_empty() { vec![user.clone()] } else { self.principals.clone() };
         let principals = Principals::parse(Kind::User, &principals).map_err(wrong)?;
@@ -251,7 +251,7 @@ impl Login {
             return Ok(user.clone());
         }
         users::own().map(|user| user.name).ok_or_else(|| {
-            Error::usage("your login name is not known: this machine has no user with your number")
+            Error::usage("your login name is not known: no account of this machine has your user ID")
                 .next("warded login NAME")
         })
     }

@@ -230,7 +230,7 @@ impl PolicyContext {
     /// Why a component can never run.
     fn broken(&self, granting: &BoundPolicy) -> Option<String> {
         let on_hang = self.on_hang;
-        let overdue = move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")));
+        let overdue = move |what| (on_hang.0)(&Error::refused(format!("{what} did not finish in time")));
         let error = Component::load_in_time(granting, self.compiled.as_ref(), overdue).err()?;
         Some(error.message().to_owned())
     }

@@ -44,7 +44,7 @@ impl SshConfig {
         let program =
             env::current_exe().map_err(|error| Error::failed("this program's own path is not known").cause(error))?;
         let program = program.to_str().map(shell_word).filter(|word| !word.contains('"')).ok_or_else(|| {
-            Error::usage(format!("ssh_config has no way to write the path {}", program.display()))
+            Error::usage(format!("the path {} cannot stand in ssh_config", program.display()))
                 .next("put warded at another place")
         })?;
         // Of `%` ssh makes tokens.
@@ -90,7 +90,9 @@ impl SshConfig {
 
 fn unknown(ca: Option<&Name>, why: String) -> Error {
     let which = ca.map(|ca| format!(" --ca {ca}")).unwrap_or_default();
-    Error::usage("for which hosts is not known").cause(why).next(format!("warded ssh-config{which} '*.example.org'"))
+    Error::usage("it is not known for which hosts the line is")
+        .cause(why)
+        .next(format!("warded ssh-config{which} '*.example.org'"))
 }
 
 /// The domain that the CA is in.

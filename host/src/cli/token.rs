@@ -4,7 +4,7 @@
 use super::login::admins_token;
 use super::{identification::Identification, output::Output};
 use crate::context::Context;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use jiff::SignedDuration;
 use serde::Serialize;
 use std::ops::Range;
@@ -31,11 +31,12 @@ use warded_lib::{
 const HOST_KEYS: u8 = 3;
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("kind").args(["host", "user"]).required(true))]
 pub(super) struct Token {
     /// What the certificate is called in logs; without -n also the name that it holds for
     name: String,
     /// For a machine's certificate
-    #[arg(long, required_unless_present = "user", conflicts_with = "user")]
+    #[arg(long)]
     host: bool,
     /// For a person's certificate
     #[arg(long)]
@@ -95,7 +96,7 @@ pub(super) fn maker<'a>(context: &'a Context, identification: &Identification) -
 /// One of them is none.
 pub(super) fn names<T: AsRef<str>>(kind: Kind, names: &[T]) -> Result<Principals> {
     Principals::parse(kind, names.iter().map(AsRef::as_ref))
-        .map_err(|error| Error::usage("these are no names for a certificate").cause(error))
+        .map_err(|error| Error::usage("these names cannot stand in a certificate").cause(error))
 }
 
 /// So many tokens as are asked for, or else as are enough.

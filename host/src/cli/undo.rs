@@ -245,7 +245,7 @@ pub(super) fn carry_out(
 
 /// The run that undoes another one. Nobody else changes the enrolments until it has ended.
 fn prepared(context: &Context, undo: Changes, terms: Terms) -> Result<(Identity, Work, StateLock)> {
-    let unreadable = |what: String| Error::failed("the journal names what this version does not know").cause(what);
+    let unreadable = |what: String| Error::failed("the journal has a name that this version cannot read").cause(what);
     let policy: Name = undo.run.policy.parse().map_err(unreadable)?;
     let procedure: Name = undo.run.procedure.parse().map_err(unreadable)?;
     let (run, undone, sshds) = (transaction::next_run(&context.state)?, undo.run.run, undo.sshds.clone());

@@ -212,7 +212,7 @@ fn lines() -> Result<Receiver<String>> {
             }
         }
     });
-    reading.map_err(|error| exec::caused(Error::failed("cannot hear how the run goes on"), &error))?;
+    reading.map_err(|error| exec::caused(Error::failed("the watchdog cannot follow the run"), &error))?;
     Ok(receiver)
 }
 

@@ -45,7 +45,7 @@ impl CompiledCache {
             return Ok(Some(code));
         }
         let file = neutral_path(&self.file(component));
-        Err(Error::refused(format!("{file} is not relied on")).cause("it is not whole, or not made of this component"))
+        Err(Error::refused(format!("{file} is not used")).cause("it is not whole, or not made of this component"))
     }
 
     /// Keeps machine code. Where that fails, the next run compiles again.

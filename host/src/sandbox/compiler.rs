@@ -59,7 +59,7 @@ pub fn compile(component: &[u8], sought: Option<&MissingCode>) -> Result<Vec<u8>
         Err(Error::refused("the component cannot be compiled").cause(format!("{why}\n({bounds})")))
     };
     if apart.timed_out {
-        return refused("its compiler did not come to an end in time");
+        return refused("its compiler did not finish in time");
     }
     let mut code = apart.output;
     let end = code.len().saturating_sub(DIGEST_BYTES);

@@ -45,7 +45,7 @@ pub fn replay(granting: &BoundPolicy, recording: &Recording, on_hang: HangHandle
     let tree = Tree::make(&Machine::default(), on_hang)?;
     let context = &tree.context;
     let overdue = |what: &'static str| {
-        move |_: &'static str| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")))
+        move |_: &'static str| (on_hang.0)(&Error::refused(format!("{what} did not finish in time")))
     };
     let component = sandbox::Component::load_in_time(granting, None, overdue("compiling the component"))?;
     let circumstances = Circumstances {

@@ -50,7 +50,7 @@ fn of_a_login_and_a_logout() {
     [1]
 
     $ warded login ../root
-    error: these are no names for a certificate
+    error: these names cannot stand in a certificate
     cause: "../root" cannot be a user principal: it has a character that no login name has
     [2]
 

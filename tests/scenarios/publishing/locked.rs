@@ -40,7 +40,7 @@ fn a_policy_is_added_from_a_registry_and_a_tag_that_moved_is_not_followed() {
     let (component, pinned) = push("1.0.0", &latest);
     push("1.0.0", &first);
     let add = |place: &str, component: &str| moved(&desk, &["add", place, "--yes", "--digest", component]);
-    add(&latest, &Digest::of(b"another").to_string()).ends(5).says(&["another component than the one that was named"]);
+    add(&latest, &Digest::of(b"another").to_string()).ends(5).says(&["component is not the one that was named"]);
     assert!(!desk.machine.path("policies.lock").exists());
     add(&latest, &component).ends(0).prints(&["signed by ops@example.org", "Added mine 1.0.0"]);
     let artifact = pinned.rsplit_once('@').unwrap().1.to_owned();
@@ -171,7 +171,7 @@ fn one_lock_file_serves_many_machines() {
         fs::rename(there.with_extension(ending), other.path(&format!("kept.{ending}"))).unwrap();
         fs::copy(newer.with_extension(ending), there.with_extension(ending)).unwrap();
     }
-    add(&["--yes"]).ends(5).says(&["another component than the one that was named", "policy mine of the lock file"]);
+    add(&["--yes"]).ends(5).says(&["component is not the one that was named", "policy mine of the lock file"]);
     for ending in ["wasm", "wasm.manifest", "wasm.manifest.sig"] {
         fs::rename(other.path(&format!("kept.{ending}")), there.with_extension(ending)).unwrap();
     }
@@ -217,7 +217,7 @@ fn what_was_saved_is_loaded_without_network() {
     other.run(&["policy", "load", path, "--yes"]).ends(2);
     let wrong = Digest::of(b"another").to_string();
     let refused = other.run(&["policy", "load", path, "--yes", "--digest", &wrong]);
-    refused.ends(5).says(&["another file than the one that was named"]);
+    refused.ends(5).says(&["file is not the one that was named"]);
     let text = fs::read_to_string(&file).unwrap();
     let component = text.split("\"component\": \"").nth(2).unwrap().split('"').next().unwrap().to_owned();
     for (what, changed, why) in [
@@ -327,13 +327,13 @@ fn a_credential_helper_is_run_for_a_person_and_for_nobody_else() {
         prepare(&mut command);
         Run::of(command.args(["-c", line]))
     };
-    unattended(&push).ends(1).says(&["wants to know who asks"]);
+    unattended(&push).ends(1).says(&["asks for credentials"]);
     let attended = |line: &str| Terminal::run(&desk.machine, 200, line, prepare).ends();
     let (code, screen) = attended(&push);
     assert!(code == 0 && screen.contains("Pushed mine 1.0.0"), "{screen}");
     assert!(!screen.contains("secret"), "{screen}");
     let (code, screen) = attended(&add);
-    assert!(code == 1 && screen.contains("wants to know who asks"), "{screen}");
+    assert!(code == 1 && screen.contains("asks for credentials"), "{screen}");
     // One that has no login for the registry, or is not there, keeps nobody from what is public.
     let open = format!("oci://127.0.0.1:{}/mine:1", public(&desk.machine.network()));
     let pull = line(&format!("pull {open} -o {}", desk.path("pulled.wasm").display()));
@@ -345,7 +345,7 @@ fn a_credential_helper_is_run_for_a_person_and_for_nobody_else() {
         let (code, screen) = attended(&pull);
         assert!(code == 0 && screen.contains(note), "{screen}");
         let (code, screen) = attended(&push);
-        assert!(code == 1 && screen.contains("wants to know who asks"), "{screen}");
+        assert!(code == 1 && screen.contains("asks for credentials"), "{screen}");
     }
     store("test");
     says("the keychain is locked");

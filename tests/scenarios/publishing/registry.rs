@@ -94,7 +94,7 @@ fn a_signed_policy_goes_through_a_registry() {
     fs::write(desk.path("auth.json"), "{}").unwrap();
     push().ends(5).says(&["is not signed", "nothing was pushed"]);
     desk.sign(&file, PUBLISHER, "key").ends(0);
-    push().ends(1).says(&["wants to know who asks", "there are no credentials for it"]);
+    push().ends(1).says(&["asks for credentials", "there are no credentials for it"]);
     registry.has_login(&desk);
     push().ends(0).prints(&["Pushed mine 1.0.0 as oci://127.0.0.1:", "@sha256:"]);
     push().ends(0).prints(&["There already: mine 1.0.0"]);
@@ -249,7 +249,7 @@ fn what_a_registry_lies_about_is_refused_and_nothing_is_stored() {
     pull(&desk, &pinned).ends(5).says(&["sends another manifest"]);
     for (reference, says) in [
         (format!("oci://127.0.0.1:{}/../mine:1", liar.port), "a repository's name"),
-        ("oci://192.0.2.1/mine:1".to_owned(), "is not asked without TLS"),
+        ("oci://192.0.2.1/mine:1".to_owned(), "is not contacted without TLS"),
     ] {
         pull(&desk, &reference).ends(2).says(&[says]);
     }
@@ -359,7 +359,7 @@ fn a_push_asks_its_token_server_for_both_directions() {
     // Credentials go nowhere where they could be read on the way, and to no server with a name in its address.
     for realm in ["http://192.0.2.1/token", "https://u:p@192.0.2.1/token", "file:///etc/passwd"] {
         let (run, asked) = push(realm, "200 OK");
-        run.ends(5).says(&["a token server that is not asked"]);
+        run.ends(5).says(&["a token server that is not contacted"]);
         assert!(!asked.to_lowercase().contains("authorization: basic"), "{asked}");
     }
 }

@@ -129,7 +129,7 @@ fn of_what_was_typed() {
 
     $ warded undo --down-to 7
     error: run 7 cannot be undone
-    cause: there is no such run, or it is one with an earlier run by now
+    cause: there is no such run, or it was folded into an earlier run
     state: nothing was changed
     next:  warded history shows which runs can be undone
     [2]

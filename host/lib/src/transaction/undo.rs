@@ -285,7 +285,7 @@ fn not_undoable(number: u64, series: &Series) -> Error {
         (Some(journal), _) if journal.run.undoes.is_some() => "it is an undo itself".to_owned(),
         (Some(_), Some(undo)) => format!("{} undid it", undo.run),
         (Some(_), None) => "it changed nothing".to_owned(),
-        (None, _) => "there is no such run, or it is one with an earlier run by now".to_owned(),
+        (None, _) => "there is no such run, or it was folded into an earlier run".to_owned(),
     };
     Error::usage(format!("run {number} cannot be undone"))
         .cause(cause)

@@ -48,7 +48,7 @@ pub(super) struct Report {
     /// Print the smallest policy file that covers what was used here, and what is needed besides
     #[arg(long, conflicts_with = "procedure")]
     suggest: bool,
-    /// Let the page take the place of a file that is no such report
+    /// Replace the file of --html although it is not such a report
     #[arg(long, requires = "html")]
     overwrite: bool,
 }
@@ -80,7 +80,7 @@ enum LogReading {
 impl Report {
     pub(super) fn run(&self, context: Result<Context>, options: &Options, output: Output) -> Result<Exit> {
         let what = self.what.as_deref().ok_or_else(|| {
-            Error::usage("nothing is named that could be audited").next(
+            Error::usage("no policy and no component is named").next(
                 "name a policy (`warded policy list` shows them) or a component's file; or see `warded audit --help`",
             )
         })?;

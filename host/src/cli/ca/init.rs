@@ -27,7 +27,7 @@ struct Made {
 impl Init {
     pub(super) fn run(&self, output: Output) -> Result<Exit> {
         let directory = absolute(&self.directory).map_err(|error| {
-            Error::usage(format!("{} is no directory to make", self.directory.display())).cause(error)
+            Error::usage(format!("cannot make the directory {}", self.directory.display())).cause(error)
         })?;
         let authority = LocalAuthority::init(&directory)?;
         let key = |kind| -> Result<String> {

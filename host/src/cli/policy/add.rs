@@ -205,7 +205,7 @@ impl Update {
         if let UpdateSource::Of(asked) = &self.component
             && asked != name
         {
-            return Err(by_hand(Error::refused(format!("what is there for policy {asked} is policy {name}"))));
+            return Err(by_hand(Error::refused(format!("the component for policy {asked} is one of policy {name}"))));
         }
         let Some(standing) = offer.standing(context)? else {
             return Err(by_hand(Error::refused(format!("there is no policy {name} that could be updated"))));

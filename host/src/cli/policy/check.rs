@@ -101,9 +101,7 @@ fn compile(component: &[u8], request: &Policy, on_hang: HangHandler) -> Result<(
         precompiled: None,
     };
     let overdue = move |what| {
-        (on_hang.0)(
-            &Error::refused(format!("{what} did not come to an end in time")).state("nothing of the component was run"),
-        )
+        (on_hang.0)(&Error::refused(format!("{what} did not finish in time")).state("nothing of the component was run"))
     };
     Component::load_in_time(&granting, None, overdue).map(drop)
 }

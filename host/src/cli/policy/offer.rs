@@ -118,7 +118,7 @@ impl Offer {
         let granting = components::bind_file(&text, origin, component)?;
         let overdue = {
             let on_hang = context.on_hang;
-            move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")))
+            move |what| (on_hang.0)(&Error::refused(format!("{what} did not finish in time")))
         };
         if attempt.is_plan {
             Component::load_to_look(&granting, &context.compiled(), overdue)?;

@@ -63,7 +63,7 @@ struct Turn {
 /// Checks that a component can be run: by this program, which may have no compiler, or offer less than the one before.
 fn load(context: &Context, granting: &BoundPolicy, keeps: bool) -> Result<()> {
     let on_hang = context.on_hang;
-    let overdue = move |what| (on_hang.0)(&Error::refused(format!("{what} did not come to an end in time")));
+    let overdue = move |what| (on_hang.0)(&Error::refused(format!("{what} did not finish in time")));
     let compiled = context.compiled();
     let loaded = if keeps {
         Component::load_in_time(granting, Some(&compiled), overdue)

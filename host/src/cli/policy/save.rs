@@ -136,7 +136,7 @@ impl Load {
         let bytes = read::any(&self.file, archive::MAX_BYTES)?;
         let digest = Digest::of(&bytes);
         if let Some(expected) = self.digest.filter(|expected| *expected != digest) {
-            return Err(Error::refused("this is another file than the one that was named")
+            return Err(Error::refused("this file is not the one that was named")
                 .cause(format!("named: {expected}\nthere is: {digest}"))
                 .unchanged());
         }

@@ -58,7 +58,7 @@ impl Terms {
     ) -> Result<Judgement> {
         let digest = Digest::of(&found.artifact.component);
         if let Some(expected) = expected.filter(|expected| **expected != digest) {
-            return Err(Error::refused("this is another component than the one that was named")
+            return Err(Error::refused("this component is not the one that was named")
                 .cause(format!("named: {expected}\nthere is: {digest}")));
         }
         let offer = Offer::of(context, attempt, found, grants, self.allowed_signers.as_deref())?;

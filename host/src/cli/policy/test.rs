@@ -150,10 +150,12 @@ fn only_component(directory: &Path) -> Result<PathBuf> {
     }
     match <[PathBuf; 1]>::try_from(found) {
         Ok([path]) => Ok(path),
-        Err(found) => {
-            Err(Error::usage(format!("there is not one component in {}, but {}", neutral_path(directory), found.len()))
-                .next("build it, or name it with --component FILE.wasm"))
-        }
+        Err(found) => Err(Error::usage(format!(
+            "one component is expected in {}, and there are {}",
+            neutral_path(directory),
+            found.len()
+        ))
+        .next("build it, or name it with --component FILE.wasm")),
     }
 }
 

@@ -22,7 +22,7 @@ const ADDRESS_BYTES: u64 = MEMORY_BYTES + (256 << 20);
 /// It cannot be compiled.
 pub fn serve() -> Result<()> {
     let failed = |what: &str, error: io::Error| Error::failed(format!("the compiler {what}")).cause(error);
-    limit().map_err(|error| failed("cannot bound itself", error))?;
+    limit().map_err(|error| failed("cannot set its own limits", error))?;
     let mut component = Vec::new();
     io::stdin().lock().read_to_end(&mut component).map_err(|error| failed("cannot read the component", error))?;
     let mut config = warded_engine::config();

@@ -23,6 +23,6 @@ impl State {
             return Err(stopped(&format!("it said more than {} lines", limits::LOG_LINES)));
         }
         self.perform(Say { level, text })?
-            .map_err(|error| Error::failed("a message was lost").cause(error.message).into())
+            .map_err(|error| Error::failed("a message of the component was lost").cause(error.message).into())
     }
 }

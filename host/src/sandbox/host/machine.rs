@@ -7,7 +7,8 @@ use warded_lib::error::Error;
 impl Host for State {
     fn fact(&mut self, name: String) -> wasmtime::Result<Option<String>> {
         // The interface has no error for a fact: one that cannot be had ends the run.
-        self.perform(Fact(name))?
-            .map_err(|error| Error::failed("a fact about this machine cannot be had").cause(error.message).into())
+        self.perform(Fact(name))?.map_err(|error| {
+            Error::failed("a fact about this machine cannot be determined").cause(error.message).into()
+        })
     }
 }

@@ -253,7 +253,7 @@ fn ssh_goes_on_whatever_happens() {
 fn the_line_is_for_a_domain_and_quotes_what_is_odd() {
     let Some(member) = Member::new() else { return };
     let line = |patterns: &[&str]| member.person.warded(None, &[&["ssh-config"][..], patterns].concat());
-    line(&[]).ends(2).says(&["for which hosts is not known", "ssh-config '*.example.org'"]);
+    line(&[]).ends(2).says(&["it is not known for which hosts the line is", "ssh-config '*.example.org'"]);
     for patterns in [&["*"][..], &["*.*"], &["a b"], &["a\"b"]] {
         line(patterns).ends(2);
     }

@@ -60,7 +60,7 @@ fn unsafe_because(found: &Metadata) -> Option<&'static str> {
 }
 
 fn refused(path: &Path, why: &str) -> Error {
-    Error::refused(format!("{} is not relied on", path.display())).cause(why)
+    Error::refused(format!("{} is not trusted", path.display())).cause(why)
 }
 
 #[cfg(test)]
