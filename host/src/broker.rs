@@ -117,7 +117,7 @@ impl Broker {
         Ok(outcome)
     }
 
-    /// Records an argument that names nothing that could be granted: a path that is none, say.
+    /// Records an argument that names nothing that could be granted, such as a text that is no path.
     ///
     /// # Errors
     /// Too much to record, or an audit log that cannot be written.
@@ -168,7 +168,7 @@ impl Broker {
 }
 
 /// Whether what was asked for can stand in a policy as it is. A guest chooses its words: they must
-/// not make another line of the one that the operator is told.
+/// not make two lines of the operator's message.
 fn is_plain(need: &Need) -> bool {
     let is_name = |name: &str| name.parse::<Name>().is_ok();
     if let Need::Service(_, name) | Need::Query(name) | Need::Change(name) = need {

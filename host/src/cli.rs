@@ -212,7 +212,7 @@ impl Command {
         )
     }
 
-    /// Whether it may change what every user of the machine is told.
+    /// Whether it may change the public status.
     fn is_run(&self) -> bool {
         matches!(
             self,
@@ -319,7 +319,7 @@ pub fn main() -> ExitCode {
         Command::Compile(command) => Ok(command.run()),
     };
     if is_run {
-        // The run has ended, whether others can be told of it or not.
+        // The run has ended, whether that can be announced or not.
         drop(announce(&options));
     }
     match ended {

@@ -69,7 +69,7 @@ pub fn earlier_policies() -> impl Iterator<Item = (Digest, Policy)> {
 /// The policy of one name. Others may be broken: they do not matter here.
 ///
 /// # Errors
-/// There is none of that name that can be used: why not.
+/// No policy of that name can be used: why not.
 pub fn find(directory: &Path, name: &Name) -> Result<BoundPolicy> {
     if let Some(bundled) =
         OFFERED.iter().map(BundledPolicy::load).find(|loaded| loaded.as_ref().is_ok_and(|one| one.policy.name == *name))

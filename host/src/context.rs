@@ -63,7 +63,7 @@ impl Default for HangHandler {
     }
 }
 
-/// Where the operator says that things are; what is none comes from the configuration file, and
+/// Where the operator says that things are; what the operator leaves out comes from the configuration file, and
 /// else from the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -139,7 +139,7 @@ pub struct Context {
     pub options: Options,
 }
 
-/// Hours between two renewals, unless told otherwise or by what runs them.
+/// Hours between two renewals, unless the configuration or the schedule says otherwise.
 const RENEW_EVERY: u8 = 24;
 
 impl Context {
@@ -314,7 +314,7 @@ pub fn policies_only(options: &Options) -> Result<(Vec<BoundPolicy>, Facts, Path
     Ok((components::load(&policies_directory(options, &config)?)?, Facts::read(Path::new("/")), config.offered()))
 }
 
-/// The directory of the administrator's policies: beside the configuration file, unless told otherwise.
+/// The directory of the administrator's policies: beside the configuration file, unless an option names another one.
 ///
 /// # Errors
 /// The option is no path.

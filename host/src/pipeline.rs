@@ -268,7 +268,7 @@ impl Run<'_> {
     }
 
     /// Files first, then programs, then the reload, then a look whether everything is as before; each for itself.
-    /// `begins` is told before what may take long.
+    /// `begins` is called before what may take long.
     fn roll_back(&self, transaction: &mut Transaction, error: Error, begins: &mut dyn FnMut()) -> Error {
         let mut aftermath = roll_back::Aftermath::default();
         let restored = transaction

@@ -44,7 +44,7 @@ pub struct PublicStatus {
     pub due: Option<Timestamp>,
     /// Whether something runs `warded renew`; none: that is not known.
     pub scheduled: Option<bool>,
-    /// Whether a change is rolled back unless somebody confirms it.
+    /// Whether a change is rolled back unless the operator confirms it.
     pub change_waits: bool,
 }
 
@@ -131,10 +131,10 @@ impl PublicStatus {
         drop(durable::remove(&file_of(state)));
     }
 
-    /// Reads a file that only root, or this user, can have written; none where there is none.
+    /// Reads a file that only root, or this user, can have written; none where there is no file.
     ///
     /// # Errors
-    /// It cannot be read, or somebody else could have written it.
+    /// It cannot be read, or another user could have written it.
     pub fn read(file: &Path) -> Result<Option<Self>> {
         let unreadable = |why: &dyn std::fmt::Display| {
             Error::failed(format!("cannot read {}", file.display())).cause(neutral(&why.to_string()))

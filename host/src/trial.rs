@@ -1,5 +1,5 @@
 //! A policy is tried on a machine that a scenario describes: the guest, the broker, the change set and the transaction
-//! are the real ones, on a directory that stands for `/`. No sshd is asked, no service is told, and no program run.
+//! are the real ones, on a directory that stands for `/`. No sshd is asked, no service is reloaded, and no program is run.
 
 mod programs;
 mod queue;

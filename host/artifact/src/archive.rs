@@ -86,7 +86,7 @@ impl Archive {
     /// Reads an archive; each component has the digest of its entry, and nobody has verified a signature.
     ///
     /// # Errors
-    /// Refused: it is none, or not whole.
+    /// Refused: it is no archive, or not whole.
     pub fn parse(bytes: &[u8]) -> Result<Vec<(Name, Entry, Artifact)>> {
         let wrong = |why: String| {
             Error::refused("this is no file of saved policies").cause(why).next("`warded policy save` writes one")

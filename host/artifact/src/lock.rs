@@ -114,7 +114,7 @@ impl Lock {
     /// Reads a lock file.
     ///
     /// # Errors
-    /// Refused: it is none.
+    /// Refused: it is no lock file.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |why: String| Error::refused("this is no file of locked policies").cause(why);
         let text = str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;

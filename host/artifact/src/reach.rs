@@ -1,4 +1,4 @@
-//! What each procedure of a component can call of the host, told from its code without running it.
+//! What each procedure of a component can call of the host, found in its code without running it.
 //!
 //! The answer is an upper bound: no run calls more. Calls through a table are followed exactly where the index is a
 //! constant, as in the shims that `wit-component` makes; else every function of that table with the right type counts.

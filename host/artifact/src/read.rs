@@ -31,7 +31,7 @@ pub fn any(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a regular file: at a FIFO, Warded would wait for whoever writes into it.
+/// Opens a regular file: at a FIFO, Warded would wait for a program that writes into it.
 #[expect(clippy::disallowed_methods, reason = "what an operator names is read from wherever it is, and not written")]
 fn open(path: &Path) -> io::Result<fs::File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
@@ -39,7 +39,7 @@ fn open(path: &Path) -> io::Result<fs::File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
-/// What is in a file; none where there is none.
+/// What is in a file; none where it does not exist.
 ///
 /// # Errors
 /// As [`any`].

@@ -4,7 +4,7 @@
 //! `head.json` carries the count and the last hash of what is known to be on disk, so that a
 //! change anywhere, a missing record, and a cut end all show. After a power cut the head may be an
 //! earlier one. It binds everybody but those who
-//! can write both files and compute hashes: for them each run tells the head to the system log.
+//! can write both files and compute hashes: for them each run sends the head to the system log.
 //!
 //! A file that has become large is closed: it ends with a record `rotated` and becomes `log.N.jsonl`, and the chain goes
 //! on with `continued` in a new `log.jsonl`. `checkpoint.json` says how far the chain was checked.

@@ -174,7 +174,7 @@ impl CaError {
     }
 }
 
-/// How a CA is told of that was not reached, after its name. `answered`: by something, which is of no use.
+/// What is said of a CA that was not reached, after its name. `answered`: by something, which is of no use.
 #[must_use]
 pub fn unreached(answered: bool) -> &'static str {
     if answered { "gives no usable answer" } else { "cannot be reached" }

@@ -50,7 +50,7 @@ impl Config {
     /// Reads the file at `path`, or the default one, which need not be there.
     ///
     /// # Errors
-    /// It cannot be read, somebody else could have written it, or it is not valid: with line and column.
+    /// It cannot be read, another user could have written it, or it is not valid: with line and column.
     pub fn load(path: Option<&Path>) -> Result<Self> {
         let file = path.map_or_else(default_file, Path::to_owned);
         // Nobody can write into that one: it stands for no configuration at all.

@@ -1,4 +1,4 @@
-//! What a person is told when something ends badly: what was being done to what, the cause, what
+//! The message when something ends badly: what was being done to what, the cause, what
 //! was seen, what state the machine is in, and what to do next. Every layer makes these directly;
 //! there is nothing to translate on the way up.
 

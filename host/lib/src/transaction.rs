@@ -125,7 +125,7 @@ impl Transaction {
     /// kept. After an error the caller rolls back.
     ///
     /// # Errors
-    /// Refused: something was changed by somebody else since. Failed: anything else.
+    /// Refused: another program has changed something since. Failed: anything else.
     pub fn commit(&mut self) -> Result<()> {
         precondition::check_reads(&self.reads)?;
         self.run.advance(State::Committing)?;
@@ -149,7 +149,7 @@ impl Transaction {
     }
 
     /// Makes the changes final, and removes the temporary files. What could not be removed is
-    /// named: somebody has written to it, or the disk refuses.
+    /// named: another program has written to it, or the disk refuses.
     ///
     /// # Errors
     /// When what was to go cannot be removed, or the journal cannot be written: then nothing is final,
@@ -171,7 +171,7 @@ impl Transaction {
         self.journal().entries.iter().any(|entry| entry.order == Order::RemoveRecovery)
     }
 
-    /// Leaves the changes for somebody to confirm in time. Whoever watches rolls them back otherwise.
+    /// Leaves the changes for the operator to confirm in time. The watchdog rolls them back otherwise.
     ///
     /// # Errors
     /// As [`Transaction::keep`]; or the journal says nothing of a confirmation.
@@ -191,7 +191,7 @@ impl Transaction {
         Err(Error::failed(format!("{} has made no changes to keep", self.run.journal().run)))
     }
 
-    /// Rolls back whatever has been changed, from the journal alone; `settle` tells the services,
+    /// Rolls back whatever has been changed, from the journal alone; `settle` reloads the services,
     /// unless nothing had been changed, and says what sshd uses then.
     ///
     /// # Errors

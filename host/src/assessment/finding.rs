@@ -1,4 +1,4 @@
-//! What somebody who reviews a policy should look at.
+//! What a reviewer of a policy should look at.
 
 use super::{Assessment, Basis, Grant, Procedure};
 use serde::Serialize;

@@ -60,7 +60,7 @@ pub struct Count {
     last_run: Option<RunKey>,
 }
 
-/// A run with a number; one without, which changes nothing, is told apart by what comes between.
+/// A run with a number; one without, which changes nothing, is recognised by the records between.
 type RunKey = (u64, u64);
 
 impl Usages {

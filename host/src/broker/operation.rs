@@ -72,7 +72,7 @@ impl Failure {
         Self { code: Cow::Borrowed(code), message: message.into(), details: Vec::new() }
     }
 
-    /// A failure for a reason that is told in several lines.
+    /// A failure whose reason takes several lines.
     #[must_use]
     pub fn because(code: &'static str, error: &Error) -> Self {
         let notes: Vec<&str> = error.notes_of(Label::Cause).collect();

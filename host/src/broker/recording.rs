@@ -63,7 +63,7 @@ pub struct Recorder(RefCell<RecordedCalls>);
 struct RecordedCalls {
     calls: Vec<(Call, Outcome)>,
     bytes: usize,
-    /// The serial numbers of certificates that the run was told are not due.
+    /// The serial numbers of certificates that were not due, as the host told the run.
     not_due: BTreeSet<u64>,
 }
 

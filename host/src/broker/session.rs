@@ -96,7 +96,7 @@ pub struct Session {
     pub schedule: Option<Terms>,
     /// The sshd binary that the operator named.
     pub sshd_binary: Option<PathBuf>,
-    /// sshd's configuration when it was first asked anything; none: it was not, or there is none.
+    /// sshd's configuration when it was first asked anything; none: it was not, or there is no sshd.
     pub configuration: Option<Digests>,
     /// The CA's keys for users' certificates, once they were asked for.
     pub user_authorities: Vec<PublicKey>,
@@ -106,7 +106,7 @@ pub struct Session {
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
     host_keys: Option<Vec<HostKey>>,
-    /// The configuration for nobody in particular, but for the `LogLevel`, as sshd told it with the host keys.
+    /// The configuration for nobody in particular, but for the `LogLevel`, as sshd printed it with the host keys.
     for_nobody: Option<Effective>,
 }
 
@@ -241,7 +241,7 @@ impl Session {
     /// This machine's sshd, looked for once.
     ///
     /// # Errors
-    /// There is none, or its configuration is not valid as it is.
+    /// There is no sshd, or its configuration is not valid as it is.
     pub fn sshd(&mut self) -> Result<&Sshd, Failure> {
         if self.answers.as_ref().is_some_and(|answers| answers.version.is_some()) {
             return Err(Failure::new("no-sshd", "the scenario does not say what sshd answers to that"));

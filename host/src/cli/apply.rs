@@ -94,7 +94,7 @@ pub(super) fn new_terms(context: &Context, planned: &PlannedRun<'_>) -> Result<O
 pub(super) struct FirstDay<'a> {
     /// The files by which it trusts its CA.
     pub(super) files: Vec<StagedFile>,
-    /// A failure before the CA was asked, in the words of whoever was given a code.
+    /// A failure before the CA was asked, in words for a person who has a code.
     pub(super) told: &'a dyn Fn(Error) -> Error,
 }
 
@@ -171,7 +171,7 @@ impl Apply {
         work.own = enrolment.map(with).transpose()?;
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
-        // It is done, whether anybody reads of it or not.
+        // The change stands, whether or not its report can be printed.
         let schema = first_day.map_or("warded.apply/1", |_| "warded.enrol/1");
         drop(
             done.lines()
@@ -222,7 +222,7 @@ impl Apply {
             return Err(output.declined());
         }
         let object = report::reloaded(context, output, "warded.apply/1", planned, unserved)?;
-        // It is done, whether anybody reads of it or not.
+        // The change stands, whether or not its report can be printed.
         drop(output.object(&object));
         Ok(Exit::Done)
     }
@@ -262,7 +262,7 @@ impl ProcedureArgs {
     }
 
     /// Runs the procedure. If what was accepted at the enrolment covers it: for the names that were
-    /// confirmed then, where it is the renewal or has no way to be told names; with the settings of
+    /// confirmed then, where it is the renewal or takes no names; with the settings of
     /// then, where it is the renewal and none are given.
     pub(super) fn plan<'a>(
         &self,

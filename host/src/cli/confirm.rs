@@ -125,7 +125,7 @@ impl Confirm {
         if journal.run.undoes.is_some() && is_left {
             PublicStatus::remove(context.state.path());
         }
-        // It is confirmed, whether anybody reads of it or not.
+        // The change is confirmed, whether or not that can be printed.
         drop(output.line(format!("Confirmed {}: {} stay as changed.", journal.run, count(files.len(), "file"))));
         for left in left {
             drop(output.line(format!("! {}   left alone: {}", left.path, left.why)));

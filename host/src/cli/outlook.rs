@@ -80,7 +80,7 @@ pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(Str
         return outlook;
     }
     let (now, rhythm) = (ca::now(), context.renew_every);
-    // One that has expired is told as that.
+    // An expired one is reported as expired.
     let holding = || certificates.iter().map(|(_, certificate)| certificate).filter(|one| now < one.valid_before());
     outlook.problems.extend(holding().find_map(|one| too_short(one, rhythm)));
     let due_since = |certificate: &Certificate| {

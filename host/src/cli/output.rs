@@ -173,7 +173,7 @@ pub(super) fn say(text: &str) {
     drop(writeln!(io::stderr(), "{}", fitting(&io::stderr(), text)));
 }
 
-/// The text as it fits into a terminal; what is none gets it as it is.
+/// The text as it fits into a terminal; other outputs get it as it is.
 fn fitting(stream: &(impl IsTerminal + AsFd), text: &str) -> String {
     let size = if stream.is_terminal() { tcgetwinsize(stream).ok() } else { None };
     match size.map(|size| usize::from(size.ws_col)) {

@@ -67,7 +67,7 @@ impl Plan {
         let object = PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()).with(&changes);
         let mut object = report::value(&object)?;
         if !planned.session.changes.is_empty() {
-            // A risk that has to be accepted is told by the command that takes it.
+            // The command that takes a risk names the one that has to be accepted.
             let logins = Risks { root: true, ..Risks::default() };
             let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
             let Forecast { not_proved, effects, users, loses_pins } = foresee(context, &Work::of(planned, terms))?;

@@ -86,7 +86,7 @@ impl Recover {
         let others = others.iter().map(|run| run.run).collect();
         let shown = output.object(&RecoverObject { others, unconfirmed, ..RecoverObject::of(&rolled_back) });
         let clean = !damaged && rolled_back.iter().all(RolledBackRun::is_clean);
-        // What was done is done, whether anybody reads of it or not.
+        // The roll back stands, whether or not its report can be printed.
         if rolled_back.is_empty() {
             shown?;
         }
@@ -308,7 +308,7 @@ struct RunObject {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     programs: Vec<ReloadObject>,
     reloads: Vec<ReloadObject>,
-    /// What is not as before, as far as anybody can see.
+    /// What is not as before, as far as Warded can see.
     fault: Option<String>,
 }
 

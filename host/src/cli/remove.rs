@@ -122,7 +122,7 @@ impl Remove {
         if done.confirm.is_none() {
             PublicStatus::remove(context.state.path());
         }
-        // It is done, whether anybody reads of it or not.
+        // The change stands, whether or not its report can be printed.
         drop(output.line(format!("Removed: {} as before Warded.", count(shown.files.len(), "file"))));
         if !keys.is_empty() {
             let keys: Vec<String> = keys.iter().map(|path| neutral(path.as_str())).collect();
@@ -211,7 +211,7 @@ fn object(undo: &Undo, shown: &Review) -> serde_json::Value {
     })
 }
 
-/// Takes the logins of whoever runs this out of their agent and files.
+/// Takes this user's logins out of their agent and files.
 fn log_out(context: &Context, output: Output) -> Result<LogoutObject> {
     let ended = Logout::of_caller().carry_out(context, output);
     if let Err(why) = &ended {

@@ -277,7 +277,7 @@ impl Renew {
             review.reloads.retain(|reload| done.reloads.iter().any(|(name, _)| *name == reload.named().1));
         }
         review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));
-        // It is done, whether anybody reads of it or not.
+        // The change stands, whether or not its report can be printed.
         drop(tell(output, &review, &done));
         let object = report::value(&DoneObject::new(SCHEMA, procedure, &review, &messages, &done))?;
         let exit = if exit == Exit::Done { done.exit() } else { exit };

@@ -129,7 +129,7 @@ pub(super) fn enrolment(output: Output, enrolment: Option<&Enrolment>) -> Result
     enrolment.map_or(Ok(()), |enrolment| output.line(format!("> {}", enrolment.announced())))
 }
 
-/// Why it cannot be told what is served.
+/// Why it is not known what sshd serves.
 pub(super) fn unseen(output: Output, unserved: &PendingReload) -> Result<()> {
     let told = unserved.former.iter().map(pipeline::not_reloaded);
     let told = told.chain(unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message())));
@@ -165,7 +165,7 @@ pub(super) fn reloaded(
     let served = serve::carry_out(context, &identity, &work, unserved, &progress)?;
     drop(progress);
     let serials: Vec<String> = served.certificates.iter().map(ToString::to_string).collect();
-    // It is done, whether anybody reads of it or not.
+    // The change stands, whether or not its report can be printed.
     drop(output.line(format!(
         "Reloaded {}. Seen live: {} served.",
         unserved.services().join(", "),

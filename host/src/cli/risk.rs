@@ -5,7 +5,7 @@ use crate::pipeline::Terms;
 use clap::{Args, ValueEnum};
 use warded_lib::guard::Risks;
 
-/// What Warded does not do unless it is told by this name to.
+/// A risk that Warded takes only where the operator names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Risk {
     /// A user may not be able to log in without a certificate any more
@@ -54,7 +54,7 @@ impl AcceptRisk {
     }
 }
 
-/// What `renew` does not do unless it is told by this name to.
+/// A risk that `renew` takes only where the operator names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RenewalRisk {
     /// Clients that do not know the CA's new key do not accept its certificates

@@ -220,7 +220,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
         }
     }
     status.problems.extend(drift::look(context)?);
-    // Policies that cannot be read are told of where something depends on them.
+    // Policies that cannot be read are reported where something depends on them.
     let accepted = components::load(&context.policies).unwrap_or_default();
     status.offered = accepted.iter().filter_map(|accepted| newer(&context.offered, accepted)).collect();
     status.notes.extend(status.offered.iter().map(ToString::to_string));
@@ -370,7 +370,7 @@ fn host_key(
             key.served =
                 offered.map(|offered| offered.certificates.iter().any(|seen| seen.seen.serial == certificate.serial()));
             let wrong = verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now());
-            // One that is wrong otherwise is told as that, and not renewed.
+            // One with another fault is reported with that fault, and not renewed.
             if matches!(wrong, None | Some(verify::CertificateFault::Expired(_))) {
                 key.parsed = Some(certificate.clone());
             }

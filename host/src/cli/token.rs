@@ -93,7 +93,7 @@ pub(super) fn maker<'a>(context: &'a Context, identification: &Identification) -
 /// The names of a certificate.
 ///
 /// # Errors
-/// One of them is none.
+/// One of them cannot stand in a certificate.
 pub(super) fn names<T: AsRef<str>>(kind: Kind, names: &[T]) -> Result<Principals> {
     Principals::parse(kind, names.iter().map(AsRef::as_ref))
         .map_err(|error| Error::usage("these names cannot stand in a certificate").cause(error))

@@ -124,7 +124,7 @@ impl Undo {
         }
         let done = carry_out(context, undo, terms, &Progress::new(output))
             .map_err(|error| way_on(explained(error), earlier))?;
-        // It is done, whether anybody reads of it or not.
+        // The change stands, whether or not its report can be printed.
         drop(output.line(format!("Undone: {} as before.", count(shown.files.len() + as_before.len(), "file"))));
         done.not_proved_lines().chain(done.confirm_lines()).for_each(|line| drop(output.line(line)));
         drop(output.object(&serde_json::json!({
@@ -143,7 +143,7 @@ impl Undo {
     }
 }
 
-/// What a run that is undone tells, in words.
+/// What is printed of a run that is undone, in words.
 pub(super) fn reloading(reload: &Reload) -> review::ServiceChange {
     if reload.is_schedule() {
         review::ServiceChange::schedule(&reload.schedule)

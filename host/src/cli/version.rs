@@ -30,7 +30,7 @@ struct VersionObject {
     wasmtime: &'static str,
     /// Whether it can compile components.
     compiler: bool,
-    /// Null: there is none.
+    /// Null: there is no sshd.
     sshd: Option<String>,
 }
 

@@ -148,7 +148,7 @@ pub fn signed(policy: &Path, digest: &Digest) -> Result<Option<SignedManifest>> 
 /// Stores a policy, in place of the one of this name.
 ///
 /// # Errors
-/// The directory cannot be written, or belongs to somebody else; the policy is as it was.
+/// The directory cannot be written, or belongs to another user; the policy is as it was.
 pub fn store(
     directory: &Path,
     (name, text): (&Name, &str),
@@ -203,7 +203,7 @@ fn refuse_writable(directory: &Path) -> Result<()> {
 /// The version that was there before the last one, and its text: bound to its component, as it would be in force.
 ///
 /// # Errors
-/// There is none, others could have written its files, or it grants what its component does not ask for.
+/// There is no such policy, others could have written its files, or it grants what its component does not ask for.
 pub fn version_before(directory: &Path, name: &Name) -> Result<(String, BoundPolicy)> {
     let file = before(directory, name)?;
     let read = |what: &Path, limit| {

@@ -20,7 +20,7 @@ use warded_lib::{
 
 /// Writes the public status, as root. Of a machine that is not enrolled, and never was, there is nothing to tell, as
 /// long as no change waits there. A configuration that cannot be read, as after the roll back of the run that wrote it,
-/// does not keep the rest from being told.
+/// does not keep the rest from being announced.
 ///
 /// # Errors
 /// Something of Warded's own cannot be read, or the file cannot be written.

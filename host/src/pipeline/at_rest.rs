@@ -64,7 +64,7 @@ pub struct RestObservation {
 }
 
 impl RestObservation {
-    /// What a session that began then looked at. None where it cannot be told on what it depends.
+    /// What a session that began then looked at. None where it is not known what the result depends on.
     #[must_use]
     pub fn at(session: &mut Session, began: SystemTime) -> Option<Self> {
         let sshd = session.sshd().ok()?.clone();
@@ -184,7 +184,7 @@ fn own(context: &Context) -> impl Iterator<Item = PathBuf> {
         .chain(context.sshd_binary.clone())
 }
 
-/// When the certificate in a file is due; none where there is none.
+/// When the certificate in a file is due; none where there is no certificate.
 fn due_at(context: &Context, path: &Path) -> Option<u64> {
     due::due_at(&certificate_in(path)?, context.renew_after, &context.facts.machine_id)
 }

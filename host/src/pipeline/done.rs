@@ -40,9 +40,9 @@ pub struct RunReport {
     pub unwatched: Vec<String>,
     /// Keys that an sshd offers and would end by reading its files, so that it was not reloaded.
     pub former: Vec<FormerKey>,
-    /// What could not be tidied up: somebody has written to it.
+    /// What could not be tidied up, because another program has written to it.
     pub left_alone: Vec<UntouchedFile>,
-    /// Until when somebody has to confirm it; none: it is kept.
+    /// Until when the operator has to confirm it; none: it is kept.
     pub confirm: Option<Confirm>,
 }
 

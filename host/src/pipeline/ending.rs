@@ -18,7 +18,7 @@ use warded_lib::{
     transaction::Confirm,
 };
 
-/// The command whose failures before a run are told.
+/// The command whose failures before a run go to the system log.
 const RENEW: &str = "renew";
 
 /// The last record of a run that stays, and its line in the system log; `files` is how many it changed.

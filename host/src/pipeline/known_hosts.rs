@@ -63,7 +63,7 @@ fn refuse_hostbased(context: &Context, work: &Work, changes: &[Change]) -> Resul
         .next("if that is what you want, run it again with --accept-risk=admit-logins"))
 }
 
-/// Where sshd is told to let hosts in; none: it is not. A `Match` may say it for some users alone, so every line counts;
+/// The line that has sshd let hosts in; none: there is none. A `Match` may say it for some users alone, so every line counts;
 /// sshd itself adds what its command line says.
 fn hostbased(context: &Context) -> Result<Option<String>> {
     let config = context.places.sshd_config.as_path();

@@ -130,7 +130,7 @@ fn staged<'a>(context: &Context, request: Request<'a>) -> Result<PlannedRun<'a>>
         Err(error) => format!("{}: {}", error.heading(), error.message()),
     };
     match &ended {
-        // Of a plan, and of a run that goes on or has nothing to do, the system log is told nothing here.
+        // Of a plan, and of a run that goes on or has nothing to do, nothing goes to the system log here.
         Err(error) if run.is_some() => super::end_failed(context, &identity, error),
         Err(_) => context.log.append(&identity.event(EventKind::Ended).detail(&summary))?,
         Ok(_) => context.log.append(&identity.event(EventKind::Done).detail(&summary))?,

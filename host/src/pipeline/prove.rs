@@ -341,7 +341,7 @@ fn refuse_lost_names(work: &Work, enrolled: &Enrolment) -> Result<()> {
     Ok(())
 }
 
-/// An sshd that the run is not for; none where there is none.
+/// An sshd that the run is not for; none where there is no such sshd.
 fn watch(config: &Path, work: &Work) -> Result<Option<WatchedSshd>> {
     let config = AbsolutePath::try_from(config)
         .map_err(|why| Error::failed(format!("{} cannot be used as a path", config.display())).cause(why))?;

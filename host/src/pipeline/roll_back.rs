@@ -38,7 +38,7 @@ use warded_lib::{
     },
 };
 
-/// How long a service is told again, where that failed for a reason that may pass.
+/// How long Warded tries again to reload a service, where that failed for a reason that may pass.
 const TELL: Duration = Duration::from_secs(10);
 
 /// What is needed to roll runs back: nothing of the configuration, which may be what went wrong.
@@ -69,7 +69,7 @@ impl<'a> Recovery<'a> {
         Self { state, root, log, runner: Arc::new(Programs), systemd, patience: TELL }
     }
 
-    /// With more time for telling the services, where nobody waits for it and nobody else would do it.
+    /// With more time for the reloads, where nobody waits for them and no other process would do them.
     #[must_use]
     pub fn patient(self, patience: Duration) -> Self {
         Self { patience, ..self }
@@ -154,7 +154,7 @@ impl<'a> Recovery<'a> {
         let programs = self.roll_back_programs(journal, done, begins);
         let again = self.restored_again(journal, done, &programs, aftermath);
         let open = programs.iter().find_map(|(_, ended)| ended.as_ref().err()).cloned().or(again.err());
-        // sshd was told by the first attempt.
+        // The first attempt reloaded sshd.
         let named = if open.is_some() && done.is_again {
             StillNamed::Unknown
         } else {
@@ -349,7 +349,7 @@ fn not_found(what: &str, why: Option<Error>) -> Error {
 }
 
 impl RolledBackRun {
-    /// Whether everything is as before, as far as anybody can see.
+    /// Whether everything is as before, as far as Warded can see.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.files.left_alone.is_empty() && self.aftermath.left().is_none() && self.aftermath.first_failure().is_none()

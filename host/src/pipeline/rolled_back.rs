@@ -1,4 +1,4 @@
-//! What a person is told of a run that failed and was rolled back. Only what is wholly as before may
+//! The message about a run that failed and was rolled back. Only what is wholly as before may
 //! be called so: files, services and what was seen of sshd are three things.
 
 use super::roll_back::Aftermath;

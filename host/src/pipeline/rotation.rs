@@ -48,7 +48,7 @@ fn of_present(
 }
 
 impl PlannedRun<'_> {
-    /// Which of the requested certificates would come from a new key of the CA, as far as its list of keys tells.
+    /// Which of the requested certificates would come from a new key of the CA, as far as its list of keys shows.
     #[must_use]
     pub fn new_signers(&self, context: &Context) -> Vec<NewSigner> {
         let mut found = Vec::new();

@@ -36,7 +36,7 @@ pub struct PendingReload {
     pub certificates: Vec<Certificate>,
     /// Keys that sshd offers, and that a reload would end.
     pub former: Vec<FormerKey>,
-    /// Why what is served cannot be told, if that is so.
+    /// Why Warded cannot find out what sshd serves, if that is so.
     pub unseen: Option<Error>,
     /// The services that the policy lets the procedure reload.
     pub reloads: Vec<Reload>,
@@ -80,7 +80,7 @@ impl PendingReload {
 /// Looks, for the procedure that renews this machine's certificates, where it found nothing to do.
 ///
 /// # Errors
-/// What is served cannot be told; nothing was changed.
+/// Warded cannot find out what sshd serves; nothing was changed.
 pub fn unserved(context: &Context, planned: &PlannedRun<'_>) -> Result<PendingReload> {
     look(context, planned).map_err(Error::or_unchanged)
 }
@@ -155,7 +155,7 @@ fn on_disk(effective: &Effective) -> BTreeMap<String, Certificate> {
 /// Has sshd read them, with the same proofs before and after as any change.
 ///
 /// # Errors
-/// Refused: it would not serve them, or would lose something. Failed: it was told, and does not.
+/// Refused: it would not serve them, or would lose something. Failed: it was reloaded, and does not.
 pub fn carry_out(
     context: &Context,
     identity: &Identity,

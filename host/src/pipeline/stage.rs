@@ -1,4 +1,4 @@
-//! What a run is doing: reported while it goes on, to whoever gave the pipeline the functions for it.
+//! What a run is doing: reported while it goes on, to the functions that the caller of the pipeline gave.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! On what terms a run changes something: what the operator accepts by name, and whether somebody has to confirm it.
+//! On what terms a run changes something: what the operator accepts by name, and whether the operator has to confirm it.
 
 use jiff::SignedDuration;
 use warded_lib::guard::Risks as LoginRisks;
@@ -6,7 +6,7 @@ use warded_lib::guard::Risks as LoginRisks;
 /// The terms; without any, nothing is accepted, and what is proved stays.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// How long somebody has to confirm it; none: nobody has to.
+    /// How long the operator has to confirm it; none: no confirmation is needed.
     pub confirm_within: Option<SignedDuration>,
     /// What is accepted about logins.
     pub logins: LoginRisks,
@@ -18,7 +18,7 @@ pub struct Terms {
     pub new_ca_key: bool,
     /// Whether a listener that is not known may be left untold.
     pub unknown_listener: bool,
-    /// Whether a listener that cannot be asked may be told all the same.
+    /// Whether a listener that cannot be asked may be reloaded all the same.
     pub not_seen_live: bool,
 }
 

@@ -1,5 +1,5 @@
 //! Components that packages put on this machine. They are offers: nothing runs from there, and a higher version is only
-//! told of, until `warded policy update` accepts it.
+//! reported, until `warded policy update` accepts it.
 
 use crate::{
     components::accepted,

@@ -27,7 +27,7 @@ pub fn file(policies: &Path) -> PathBuf {
     policies.parent().unwrap_or(Path::new("/")).join("policies.lock")
 }
 
-/// Reads a lock file; an empty one where there is none.
+/// Reads a lock file; an empty one where there is no file.
 ///
 /// # Errors
 /// It is no lock file, or others could have written it.

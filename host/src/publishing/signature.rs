@@ -20,7 +20,7 @@ use warded_lib::{
     text::neutral,
 };
 
-/// What a signature is for, so that one of another kind of text is none of a policy.
+/// What a signature is for, so that a signature of another kind of text is not taken for a policy's.
 pub const NAMESPACE: &str = "warded-policy";
 
 /// What verifies signatures: `-Y` came with 8.1, `valid-before` and `valid-after` with 8.7.
@@ -55,8 +55,8 @@ pub struct VerifiedSignature {
 /// The signature has to be valid now: nobody says reliably when it was made.
 ///
 /// # Errors
-/// Refused: it is none of this manifest, or not by a key that may sign for its publisher. Failed: there is no ssh-keygen
-/// that verifies signatures.
+/// Refused: it is not a signature of this manifest, or not by a key that may sign for its publisher. Failed: there is no
+/// ssh-keygen that verifies signatures.
 pub fn verify(
     manifest: &Manifest,
     (text, signature): (&[u8], &[u8]),
@@ -120,7 +120,7 @@ impl Question {
         Ok(Self { program, _files: scratch })
     }
 
-    /// What ssh-keygen says of the key, or why the signature is none, as of now or of another time.
+    /// What ssh-keygen says of the key, or why the signature does not hold, as of now or of another time.
     fn ask(&self, at: Option<Timestamp>) -> Result<std::result::Result<String, String>> {
         let program = self.program.clone();
         let output = match at {

@@ -31,7 +31,7 @@ impl CompiledCache {
         self.0.path().join(DIRECTORY).join(name(component))
     }
 
-    /// The machine code of a component; none where there is none.
+    /// The machine code of a component; none where there is no file of it.
     ///
     /// # Errors
     /// What is there is not safe to run, or not whole.

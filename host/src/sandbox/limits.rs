@@ -49,7 +49,7 @@ pub const DIRECTORIES: usize = 256;
 pub const STAGED_BYTES: usize = 64 << 20;
 
 /// A component that has too many of something for it to be started; none where it is something else
-/// that keeps it from that. Wasmtime counts these by itself, and tells of it in words only.
+/// that keeps it from that. Wasmtime counts these by itself, and reports it in words only.
 pub(crate) fn too_many(error: &wasmtime::Error) -> Option<Error> {
     let text = error.root_cause().to_string();
     let (what, _) = text.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;

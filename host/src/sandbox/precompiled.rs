@@ -28,7 +28,8 @@ pub(super) fn load(engine: &Engine, code: &'static [u8]) -> Option<Component> {
 /// Loads machine code that an earlier run kept, or an administrator put in place.
 ///
 /// # Errors
-/// There is none, or it is not taken: it is not safe or not whole, or this processor or this wasmtime cannot run it.
+/// There is no such file, or it is not used: it is not safe or not whole, or this processor or this wasmtime cannot run
+/// it.
 pub(super) fn load_kept(
     engine: &Engine,
     kept: &CompiledCache,

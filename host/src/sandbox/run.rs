@@ -48,7 +48,7 @@ impl Component {
     }
 
     /// [`Component::load`]: where there is no machine code in `cache`, the component is compiled in a process apart,
-    /// which has bounds of its own. `overdue` is told when the look at the component takes longer than one host call
+    /// which has bounds of its own. `overdue` is called when the inspection of the component takes longer than one host call
     /// may, and must end the process: nothing stops what looks.
     ///
     /// # Errors

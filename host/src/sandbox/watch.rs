@@ -86,7 +86,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts watching. `overdue` is told which call did not come back, and must end the process.
+    /// Starts watching. `overdue` gets the name of a call that did not return, and must end the process.
     ///
     /// # Errors
     /// There can be no further thread.

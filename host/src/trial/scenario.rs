@@ -115,7 +115,7 @@ pub struct Outcome {
     /// Why it did not come to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What is told to whom applies it.
+    /// The messages to the operator who applies it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<String>,
     /// Programs that run and services that are reloaded, in order.

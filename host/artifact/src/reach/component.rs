@@ -26,7 +26,7 @@ pub(super) struct Component {
     pub(super) other_exports: BTreeSet<String>,
     /// Core functions that the host may call for its own ends, in any procedure: destructors of resources.
     pub(super) destructors: Vec<u32>,
-    /// Why what it can reach cannot be told, where that is so.
+    /// Why it is not known what it can reach, where that is so.
     pub(super) opaque: Option<&'static str>,
 }
 

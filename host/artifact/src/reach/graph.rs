@@ -10,7 +10,7 @@ use std::{
 };
 use wasmparser::FuncType;
 
-/// Why something cannot be told.
+/// Why something is not known.
 type UnclearReason = &'static str;
 type ClearResult<T> = Result<T, UnclearReason>;
 

@@ -1,4 +1,4 @@
-//! What a run would change, told from its calls, and how two runs differ in that.
+//! What a run would change, inferred from its calls, and how two runs differ in that.
 
 use super::{Call, Outcome, bytes::bytes_of};
 use serde_json::Value;

@@ -33,7 +33,7 @@ pub struct Head {
     /// Its settings, as they were given.
     pub settings: Vec<Setting>,
     pub recorded: Timestamp,
-    /// The serial numbers of certificates that the run was told are not due.
+    /// The serial numbers of certificates that were not due, as the host told the run.
     pub not_due: Vec<u64>,
     /// Why the run did not come to its end; none: it did.
     pub ended: Option<String>,
@@ -99,7 +99,7 @@ impl Recording {
     /// Reads one.
     ///
     /// # Errors
-    /// Refused: it is none, is not whole, was changed, or is of other interfaces.
+    /// Refused: it is no recording, is not whole, was changed, or is of other interfaces.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let refused = |what: &str| Error::refused(format!("this is no recording that can be replayed: {what}"));
         let text = str::from_utf8(bytes).map_err(|error| refused("it is not text").cause(error))?;

@@ -4,7 +4,7 @@ use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 /// So much is read at once.
 const CHUNK: u64 = 64 * 1024;
-/// No record is nearly as long: of a longer line only its place is told.
+/// No record is nearly as long: of a longer line only its place is reported.
 const MAX_LINE: usize = 1024 * 1024;
 
 /// Where the reading is.

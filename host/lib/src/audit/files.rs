@@ -48,7 +48,7 @@ impl Files {
         self.current.is_some()
     }
 
-    /// A file, and how long it was. None where there is none with this number.
+    /// A file, and how long it was. None where there is no file with this number.
     pub(super) fn file(&self, number: u64) -> io::Result<Option<(File, u64)>> {
         if self.closed.binary_search(&number).is_ok() {
             let file = File::open(self.directory.join(closed_name(number)))?;

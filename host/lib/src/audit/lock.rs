@@ -1,4 +1,4 @@
-//! Waiting for the log, but not for ever: whoever has it may have been stopped, and files that are rolled
+//! Waiting for the log, but not for ever: the process that has it may have been stopped, and files that are rolled
 //! back wait for nobody.
 
 use super::LOG;

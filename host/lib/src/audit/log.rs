@@ -60,7 +60,7 @@ struct Appender {
 /// The end of the log.
 #[derive(Clone, Copy, Debug)]
 struct Tail {
-    /// The file's length: where it differs, somebody else has appended.
+    /// The file's length: where it differs, another process has appended.
     length: u64,
     head: Head,
     /// Whether the last record says that this file is closed.
@@ -68,7 +68,7 @@ struct Tail {
 }
 
 impl Log {
-    /// Opens the log in `directory` (0700); makes both where there is none.
+    /// Opens the log in `directory` (0700); makes both where they do not exist.
     ///
     /// # Errors
     /// When the directory or the log cannot be used, or is open to others.
@@ -117,7 +117,7 @@ impl Log {
         self.append_sealed(event).map(drop)
     }
 
-    /// Appends the last record of a run as [`Log::append_synced`] does, and tells the system log in a line how the
+    /// Appends the last record of a run as [`Log::append_synced`] does, and sends the system log a line with how the
     /// run ended, with the head of this log.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Log {
         sealed.map(drop)
     }
 
-    /// Of how many runs this process has told the system log how they ended.
+    /// How many runs this process has reported to the system log.
     #[must_use]
     pub fn concluded(&self) -> usize {
         self.concluded.load(Ordering::Relaxed)
@@ -243,7 +243,7 @@ impl Appender {
         Ok(tail.head)
     }
 
-    /// The end of the log: as remembered, unless the file's length says that somebody else wrote.
+    /// The end of the log: as remembered, unless the file's length says that another process wrote.
     fn tail(&mut self, directory: &Path) -> io::Result<Tail> {
         let length = self.file.metadata()?.len();
         match self.tail {
@@ -341,7 +341,7 @@ fn open_file(directory: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The head; none where there is none that means anything. What only cannot be read now is an error: it
+/// The head; none where there is no usable one. What only cannot be read now is an error: it
 /// must not be held against the log.
 fn read_head(directory: &Path) -> io::Result<Option<Head>> {
     match std::fs::read(directory.join(HEAD)) {

@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-/// A line of the log that is no record: what a crash left unfinished, or what somebody wrote.
+/// A line of the log that is no record: what a crash left unfinished, or what another program wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {bytes} unfinished bytes, not a record")]
 pub struct UnreadableLine {
@@ -32,7 +32,7 @@ pub fn read(directory: &Path) -> Result<Records> {
 }
 
 /// The newest records in order, from the one on of which `is_first` says so. It is asked from the last record
-/// backwards, and of a line that is none, too; so a long log costs no more than what is shown of it.
+/// backwards, and of a line that is no record, too; so a long log costs no more than what is shown of it.
 ///
 /// # Errors
 /// When there is a log that cannot be opened or read.

@@ -1,5 +1,6 @@
 //! One line a run in the machine's system log, for a person, and fields for programs where journald listens. The
-//! head of the audit log stands in that line: whoever forwards it has the head out of this machine's root's reach.
+//! head of the audit log stands in that line: a machine that it is forwarded to has the head out of reach of this machine's
+//! root.
 #![expect(clippy::disallowed_methods, reason = "the one file that speaks to a local service")]
 
 use super::{Event, Head};
@@ -89,7 +90,7 @@ impl Urgency {
     }
 }
 
-/// What is told of a run.
+/// What the system log gets of a run.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
     pub(super) event: &'a Event,

@@ -62,7 +62,7 @@ pub struct ChainBreak {
 /// cannot be read counts as broken at the record that was to be read.
 ///
 /// # Errors
-/// Somebody else holds the log, and so it cannot be told.
+/// Another process has the log locked, so it was not checked.
 pub fn verify(directory: &Path) -> Result<Result<VerifiedLog, ChainBreak>> {
     Check { patience: PATIENCE, from_beginning: false, step: STEP }.run(directory)
 }

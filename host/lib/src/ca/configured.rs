@@ -154,7 +154,7 @@ impl Authority {
     /// Opens it, once.
     ///
     /// # Errors
-    /// There is none, or it cannot be opened.
+    /// No CA is configured, or it cannot be opened.
     pub fn open(&self) -> Result<&dyn CertificateAuthority, CaError> {
         Ok(self.opened()?.authority())
     }

@@ -1,5 +1,5 @@
 //! A CA in a directory: one key for hosts and one for users, on this machine. For a first try, a
-//! lab without network, and tests. Whoever can read the directory can be anybody.
+//! lab without network, and tests. A user who can read the directory can certify any name.
 
 mod store;
 

@@ -164,7 +164,7 @@ impl StepAuthority {
         }
     }
 
-    /// Asks what anybody may ask, again where that may help.
+    /// Asks for what needs no login, again where that may help.
     fn repeated<T>(&self, ask: impl Fn(&Http) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut retries = Retries::new(self.asks_once.get());
         loop {
@@ -193,7 +193,7 @@ impl StepAuthority {
     /// The credential, opened once: this may ask a person.
     ///
     /// # Errors
-    /// There is none, or it does not fit.
+    /// There is no credential, or it does not fit.
     pub fn credential(&self) -> Result<&Credential, CaError> {
         if let Some(credential) = self.credential.get() {
             return Ok(credential);
@@ -210,7 +210,7 @@ impl StepAuthority {
         Ok(self.credential.get_or_init(|| opened))
     }
 
-    /// A token for one certificate, for somebody else to use within `life` seconds.
+    /// A token for one certificate, for another machine or person to use within `life` seconds.
     ///
     /// # Errors
     /// There is no credential that can make one.
@@ -281,7 +281,7 @@ pub fn describe(settings: &Settings) -> String {
     format!("the CA {}", settings.url)
 }
 
-/// What a token that somebody made says of itself, or why it cannot be read.
+/// What a token that was made elsewhere says of itself, or why it cannot be read.
 ///
 /// # Errors
 /// It is no token.

@@ -187,7 +187,7 @@ fn signature(certificate: &Certificate) -> Option<CertificateFault> {
 }
 
 /// A time as people read it, without a distance: what is wrong with a certificate is also recorded, and read later.
-/// What is no time is told as a number.
+/// A number that is no time is shown as a number.
 pub(super) fn time(seconds: u64) -> String {
     i64::try_from(seconds)
         .ok()

@@ -105,7 +105,7 @@ impl Baseline {
         self.users.last().map_or("root", String::as_str)
     }
 
-    /// Checks that no file of sshd's configuration has been changed since: by us or anybody. To be
+    /// Checks that no file of sshd's configuration has been changed since, by Warded or another program. To be
     /// asked under the lock, right before the first exchange, since it is this configuration that
     /// the candidate was made from, and that a reload would switch on.
     ///

@@ -55,7 +55,7 @@ impl Candidate {
         let View { effective, tested, .. } = view;
         self.check_words(&baseline.view.tested, tested)?;
         let mut lists = revocation_lists(&self.tree, effective);
-        // What a line names that goes, sshd reads until it is told.
+        // sshd reads a file until it is reloaded, though the line that names it is gone.
         lists.extend(revocation_lists(&baseline.tree, &baseline.view.effective));
         revocation::refuse_lists(&self.staged, &lists, granted)?;
         if !parts.is_empty() {
@@ -223,7 +223,7 @@ fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: Ma
         .next(structure::ASK))
 }
 
-/// Every address that is live must be in a configuration: our reload would switch on what somebody
+/// Every address that is live must be in a configuration: our reload would switch on what another person
 /// else has left unfinished. Those that systemd holds are not sshd's to give up.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ pub fn is_known_hosts(path: &Path) -> bool {
 /// A known_hosts file that would change.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The path by which ssh is told of it.
+    /// The path by which ssh gets it.
     pub path: PathBuf,
     /// What is there; nothing where there is no file.
     pub before: Vec<u8>,
@@ -275,7 +275,7 @@ impl Change {
         file
     }
 
-    /// ssh has to be told of the file.
+    /// Refuses a file that ssh does not read for this name.
     fn refuse_unread(&self, name: &str, settings: &Settings) -> Result<()> {
         let read = [settings.values("userknownhostsfile"), settings.values("globalknownhostsfile")].concat();
         if read.iter().any(|path| Path::new(path) == self.path) {

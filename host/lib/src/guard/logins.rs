@@ -52,7 +52,7 @@ const SHOWN: usize = 5;
 pub struct Logins {
     /// Users whose public keys sshd takes as before.
     pub proved: Vec<String>,
-    /// Users of whom that cannot be said, and why.
+    /// Users for whom that is not known, and why.
     pub not_proved: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl Candidate {
     /// it, nothing is asked.
     ///
     /// # Errors
-    /// Refused: a user would lose or gain a way in, unless that is accepted; or it cannot be told.
+    /// Refused: a user would lose or gain a way in, unless that is accepted; or that is not known.
     pub fn keeps_logins(&self, baseline: &Baseline, may_change: MayChange<'_>) -> Result<Logins> {
         let difference = self.difference(baseline, may_change)?;
         let deciding: Vec<String> = difference
@@ -178,7 +178,7 @@ impl Comparison<'_> {
         files.any(|path| self.overlay().staged(&path).is_some())
     }
 
-    /// The users who are looked at one by one: those who must get in, the first of passwd(5), and those of whom a file
+    /// The users who are looked at one by one: those who must get in, the first of passwd(5), and those for whom a file
     /// is staged.
     fn one_by_one(&self, all: &[User]) -> Vec<User> {
         let effective = &self.baseline.view.effective;
@@ -294,7 +294,7 @@ impl Comparison<'_> {
     }
 
     /// Whether a certificate's way in ends as it is meant to: the CA dropped its key and the user still gets in by
-    /// another key of that CA, or an undo takes the CA out and leaves another way in to whoever has to get in.
+    /// another key of that CA, or an undo takes the CA out and leaves another way in to those who have to get in.
     fn is_given_up(&self, user: &User, way: &LoginMethod, left: &BTreeMap<String, LoginMethod>) -> bool {
         let Some(signed) = way.certificate.as_ref().filter(|signed| certificates::is_own(&signed.file)) else {
             return false;
@@ -312,7 +312,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Whether the operator named other principals, and whoever has to get in does so without a certificate.
+    /// Whether the operator named other principals, and those who have to get in do so without a certificate.
     fn is_mapped_away(&self, user: &User, left: &BTreeMap<String, LoginMethod>) -> bool {
         let is_kept = self.baseline.users.contains(&user.name);
         (!is_kept || left.values().any(|other| other.certificate.is_none()))

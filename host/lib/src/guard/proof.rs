@@ -37,7 +37,7 @@ pub struct Proof {
     pub keys: Vec<String>,
     /// Users whom sshd would let in by a public key as it does now; only where a change decides about logins.
     pub logins: Vec<String>,
-    /// Users of whom nothing is proved, and types of host keys, and why.
+    /// Users for whom nothing is proved, and types of host keys, and why.
     pub not_proved: Vec<String>,
     /// Whom sshd lets in by certificates of a CA that it does not trust yet.
     pub users: Certificates,
@@ -219,7 +219,7 @@ impl<'a> Stage<'a> {
                     (End::NotOffered, Some(_)) => error
                         .cause("sshd does not offer it")
                         .seen(format!("offered: {}", crate::text::neutral(&seen.offer.join(",")))),
-                    // A certificate that cannot be read, so that only its file tells which one it is.
+                    // A certificate that cannot be read, so that only its file shows which one it is.
                     (_, Some(winner)) if winner.serial != certificate.serial() => winner.told(error.cause(seen.said())),
                     (End::Incomplete | End::HostKeyRefused | End::NotLoggedIn | End::LoggedIn, _) => {
                         error.cause(seen.said())

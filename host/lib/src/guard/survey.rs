@@ -50,7 +50,7 @@ pub struct OfferedKey {
 pub struct OfferedCertificate {
     /// The type of the host key it is for.
     pub key_type: String,
-    /// What the client tells of it.
+    /// What the client saw of it.
     pub seen: PresentedCertificate,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Prober<'a> {
     /// One for the listener of an sshd, whose configuration is `effective`; none if it has no listener.
     ///
     /// # Errors
-    /// When it has one, and it cannot be told where it listens.
+    /// When it has one, and its address is not known.
     pub fn new(client: &'a Client, sshd: &Sshd, user: &str, effective: Option<&Effective>) -> Result<Option<Self>> {
         let Some(listener) = &sshd.listener else { return Ok(None) };
         let mut addresses: Vec<SocketAddr> = match &listener.sockets {

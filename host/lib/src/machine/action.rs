@@ -237,7 +237,7 @@ impl Action {
     }
 }
 
-/// What it runs, for somebody who is to accept it: `runs /usr/bin/midclt call ssh.config; gives away options`.
+/// What it runs, for the operator who is to accept it: `runs /usr/bin/midclt call ssh.config; gives away options`.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.irreversible {

@@ -19,7 +19,7 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 /// it (0700), and what is missing above it, where there is none.
 ///
 /// # Errors
-/// When it cannot be made, is not a directory, belongs to somebody else, or is open to others.
+/// When it cannot be made, is not a directory, belongs to another user, or is open to others.
 pub fn private_directory(path: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -67,7 +67,7 @@ fn directory_by(path: &Path, is_for_all: bool) -> io::Result<()> {
 /// write; makes it (0755, whatever the umask) where there is none.
 ///
 /// # Errors
-/// When it cannot be made, is a link or no directory, belongs to somebody else, or others can write it.
+/// When it cannot be made, is a link or no directory, belongs to another user, or others can write it.
 pub fn public_directory(path: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o755).create(path) {
         Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o755))?,

@@ -56,7 +56,7 @@ const TICK: Duration = Duration::from_millis(2);
 /// How long a daemon gets to end after SIGTERM.
 const TERM: Duration = Duration::from_secs(1);
 
-/// What is told of each program that is started.
+/// What `--verbose` prints of each program that is started.
 static WATCHER: OnceLock<fn(&Program)> = OnceLock::new();
 
 /// Has a function called with each program before it is started. The first one stays.
@@ -326,7 +326,7 @@ impl Parent {
         Self(rustix::process::getppid())
     }
 
-    /// Ends it, if it still is our parent: a number alone may be somebody else's by now.
+    /// Ends it, if it still is our parent: a number alone may be another process's by now.
     pub fn kill(self) {
         if let Some(pid) = self.0.filter(|pid| !pid.is_init() && Self::now().0 == Some(*pid)) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
@@ -352,7 +352,7 @@ pub enum Signal {
 /// Sends a signal to one process.
 ///
 /// # Errors
-/// When there is no such process, or it belongs to somebody else; `pid` must be above 0. Process 1, which may be
+/// When there is no such process, or it belongs to another user; `pid` must be above 0. Process 1, which may be
 /// the sshd of a container, is never ended.
 pub fn signal(pid: i32, signal: Signal) -> io::Result<()> {
     let least = if signal == Signal::Hangup { 1 } else { 2 };

@@ -20,7 +20,7 @@ pub enum Init {
 }
 
 /// Which start of this machine, or of this container, it is: the kernel's name for the boot, and when
-/// process 1 started (proc_pid_stat(5), field 22). None where that cannot be told.
+/// process 1 started (proc_pid_stat(5), field 22). None where that is not known.
 #[must_use]
 pub fn boot() -> Option<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -76,7 +76,7 @@ pub struct Facts {
     pub hostname: String,
     /// The home directory of the user who runs this.
     pub home: Option<String>,
-    /// What tells this machine from others.
+    /// Identifies this machine.
     pub machine_id: String,
 }
 

@@ -1,4 +1,4 @@
-//! What tells a file from another one of the same name, and from itself before it was written.
+//! Identifies a file among others of the same name, and its state among earlier ones.
 
 use serde::{Deserialize, Serialize};
 use std::{

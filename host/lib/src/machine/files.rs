@@ -49,7 +49,7 @@ pub struct FileError {
 /// What keeps a file from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileErrorKind {
-    /// A link leads to a path that is none.
+    /// A link leads to a text that is no path.
     InvalidPath,
     /// Others than root could lead the path elsewhere, or no grant covers where it leads.
     UntrustedPath,
@@ -156,7 +156,7 @@ impl Root {
     /// Finds the directory that `path` is in; none where it, or a directory on the way, does not
     /// exist.
     ///
-    /// The first `literal` segments were written out by whoever granted the path. Links among
+    /// The first `literal` segments were written out in the grant. Links among
     /// them are followed anywhere, provided that every directory and link on the way belongs to
     /// root or to us and nobody else can write it (in a sticky directory such as `/tmp`: provided
     /// that what is taken from it belongs to root or to us). If the whole path is literal, a link in
@@ -166,7 +166,7 @@ impl Root {
     ///
     /// # Errors
     /// `untrusted-path`, `not-a-file` (something on the way is not a directory), `invalid-path`
-    /// (a link leads to a path that is none), `io`.
+    /// (a link leads to a text that is no path), `io`.
     pub fn place(&self, path: &AbsolutePath, literal: usize) -> Result<Option<Place>, FileError> {
         let segments: Vec<&str> = path.segments().collect();
         if literal >= segments.len() {
@@ -208,7 +208,7 @@ impl Root {
     /// Checks that only root and we can have made a program what it is, and that way to it.
     ///
     /// # Errors
-    /// As [`Root::place`]; `untrusted-path` also if the file itself is somebody else's, or others
+    /// As [`Root::place`]; `untrusted-path` also if the file itself is another user's, or others
     /// can write it.
     pub fn program(&self, path: &Path) -> Result<(), FileError> {
         let text = AbsolutePath::try_from(path).map_err(|why| FileError::invalid(path, why))?;
@@ -235,7 +235,7 @@ struct Directory {
 }
 
 impl Directory {
-    /// A directory below this one. No link is followed, wherever it leads: whoever may lay links there
+    /// A directory below this one. No link is followed, wherever it leads: a user who may lay links there
     /// would choose which file the granted path stands for.
     fn below(self, segments: &[&str]) -> Result<Option<Self>, FileError> {
         if segments.is_empty() {

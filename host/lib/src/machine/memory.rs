@@ -1,5 +1,5 @@
 //! The memory that this process may have by RLIMIT_DATA and RLIMIT_AS. Where it gets none in the middle of a change, the process
-//! is ended, and the change has to be recovered from; so a limit that is too low is told of before anything is done.
+//! is ended, and the change has to be recovered from; so a limit that is too low is reported before anything is done.
 
 use crate::error::{Error, Result};
 use rustix::process::{Resource, getrlimit};

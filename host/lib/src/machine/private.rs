@@ -45,7 +45,7 @@ impl StateDir {
     /// Opens a directory, and makes it and its parents where they are missing.
     ///
     /// # Errors
-    /// When it cannot be made, belongs to somebody else, or others can write it; for root also
+    /// When it cannot be made, belongs to another user, or others can write it; for root also
     /// when others can write a directory above it.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.is_absolute() {
@@ -63,7 +63,7 @@ impl StateDir {
         Ok(directory)
     }
 
-    /// Opens a directory; none where there is none. Makes nothing.
+    /// Opens a directory; none where it does not exist. Makes nothing.
     ///
     /// # Errors
     /// As [`StateDir::open`].
@@ -115,7 +115,7 @@ impl StateDir {
         }
     }
 
-    /// A directory in this one; none where there is none.
+    /// A directory in this one; none where it does not exist.
     ///
     /// # Errors
     /// As [`StateDir::open`].
@@ -269,7 +269,7 @@ impl StateDir {
         }
     }
 
-    /// Removes a file, or a directory with all that is in it; fine where there is none.
+    /// Removes a file, or a directory with all that is in it; fine where it does not exist.
     ///
     /// # Errors
     /// When that fails.

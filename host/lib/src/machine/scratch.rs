@@ -23,7 +23,7 @@ const PREFIX: &str = "warded-run-";
 #[derive(Debug)]
 pub struct Scratch {
     directory: tempfile::TempDir,
-    /// Says to other processes that somebody is at work in it.
+    /// Says to other processes that this one is at work in it.
     _lock: File,
 }
 
@@ -97,7 +97,7 @@ impl Scratch {
     }
 }
 
-/// Where temporary directories go. Root does not follow TMPDIR: whoever owns that directory could
+/// Where temporary directories go. Root does not follow TMPDIR: the owner of that directory could
 /// exchange ours, and with it a configuration that sshd is about to be run with.
 fn parent() -> Result<PathBuf> {
     if !rustix::process::geteuid().is_root() {

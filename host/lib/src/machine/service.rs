@@ -58,7 +58,7 @@ pub(super) fn is_of_sshd(unit: &str) -> bool {
     matches!(stem, "ssh" | "sshd" | "sshd-unix-local" | "openssh")
 }
 
-/// Who is told, in words: `ssh.service or sshd.service; else SIGHUP to sshd`.
+/// What is reloaded, in words: `ssh.service or sshd.service; else SIGHUP to sshd`.
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units: Vec<&str> = self.systemd.iter().map(UnitName::as_str).collect();

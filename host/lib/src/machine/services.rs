@@ -20,7 +20,7 @@ use crate::{
 use serde::Serialize;
 use std::{path::PathBuf, time::Duration};
 
-/// How long the answer may take whether the machine goes down: whoever asks has no more than seconds left.
+/// How long the answer may take whether the machine goes down: the process that asks has no more than seconds left.
 const ANSWER: Duration = Duration::from_millis(500);
 
 /// How a reload was carried out.
@@ -105,13 +105,13 @@ pub struct ReloadFault {
 pub enum ReloadDelivery {
     /// It was not.
     No,
-    /// The program that tells it failed: the service may have reloaded, or may have ended.
+    /// The program that reloads it failed: the service may have reloaded, or may have ended.
     Unknown,
     /// It was.
     Yes,
 }
 
-/// What fails before a service is told.
+/// A failure before the service is told to reload.
 impl From<Error> for ReloadFault {
     fn from(error: Error) -> Self {
         Self { told: ReloadDelivery::No, error }
@@ -282,7 +282,7 @@ fn reload_unit(unit: &UnitName) -> Result<ReloadResult, ReloadFault> {
     ))
 }
 
-/// A failure of the program that tells a service.
+/// A failure of the program that reloads a service.
 fn unknown(error: Error) -> ReloadFault {
     ReloadFault { told: ReloadDelivery::Unknown, error }
 }
@@ -319,7 +319,7 @@ pub fn start(unit: &str) -> Result<ReloadResult> {
     if output.succeeded() {
         return Ok(ReloadResult::Started { unit: unit.to_owned() });
     }
-    // What is told of services after a roll back is one line each.
+    // The report after a roll back has one line for each service.
     Err(Error::failed(format!("sshd has ended, and systemd could not start {unit} (journalctl -u {unit} -n 20)"))
         .cause(output.complaint()))
 }

@@ -127,7 +127,7 @@ impl Settings {
         self.0.get(&keyword.to_ascii_lowercase()).cloned().unwrap_or_default()
     }
 
-    /// The first value of a keyword, unless it says that there is none.
+    /// The first value of a keyword, unless that is `none`.
     #[must_use]
     pub fn first(&self, keyword: &str) -> Option<String> {
         self.values(keyword).into_iter().next().filter(|value| value != "none")

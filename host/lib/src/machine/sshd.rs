@@ -43,8 +43,8 @@ pub use version::UNKNOWN as UNKNOWN_VERSION;
 const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
 /// What openSUSE's sshd reads where that one is not there.
 const VENDORS_CONFIG: &str = "/usr/etc/ssh/sshd_config";
-/// Where the daemon works, whoever asks about its configuration: what a line names relative to that is another file
-/// elsewhere (daemon(3) in OpenSSH's sshd.c).
+/// The daemon's working directory, whichever process asks about its configuration: what a line names relative to that is
+/// another file elsewhere (daemon(3) in OpenSSH's sshd.c).
 pub(crate) const DIRECTORY: &str = "/";
 const NO_KEYS: &str = "no hostkeys available";
 const NO_PRIVSEP: &str = "Missing privilege separation directory: ";
@@ -144,7 +144,7 @@ impl Sshd {
     /// Checks the program that the operator named: it is there, and no other user can have put it there.
     ///
     /// # Errors
-    /// Usage: it is not. Refused: somebody else could have.
+    /// Usage: it is not. Refused: another user could have.
     pub fn named(binary: Option<&Path>) -> Result<()> {
         let Some(binary) = binary else { return Ok(()) };
         if !binary.is_absolute() || !binary.is_file() {

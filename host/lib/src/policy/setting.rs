@@ -111,7 +111,7 @@ pub fn resolve(procedure: &Name, declared: &BTreeMap<Name, Declaration>, given: 
 }
 
 impl Declaration {
-    /// Why its default cannot be one; none: it can, or there is none.
+    /// Why its default cannot be one; none: it can, or the setting has no default.
     pub(super) fn fault_of_default(&self) -> Option<String> {
         let default = self.default.as_ref()?;
         if self.kind.confirms() {

@@ -89,7 +89,7 @@ impl Credentials {
     /// The program that such a file names as the helper for a registry: `docker-credential-NAME`.
     ///
     /// # Errors
-    /// It is no such file, or the name is none.
+    /// It is not a file of credentials, or the name of a helper cannot be one.
     pub fn helper(file: &[u8], authority: &str) -> Result<Option<String>> {
         let File { store, mut helpers, .. } = File::parse(file)?;
         let Some(name) = helpers.remove(authority).or(store).filter(|name| !name.is_empty()) else { return Ok(None) };
@@ -165,7 +165,7 @@ pub fn bearer(challenge: &str) -> Option<Bearer> {
         while let (Some(before), Some(value)) = (pieces.next(), pieces.next()) {
             let key = before.trim_matches([',', ' ']).trim_end_matches('=');
             if key.eq_ignore_ascii_case(name) {
-                // One that no quote ends is none.
+                // One that no quote ends is no value.
                 return pieces.next().map(|_| value.to_owned());
             }
         }

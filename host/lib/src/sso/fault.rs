@@ -22,7 +22,7 @@ pub enum Fault {
         /// How that ended.
         problem: Problem,
     },
-    /// Its configuration is none.
+    /// It has no valid configuration.
     Discovery {
         /// Where it should be.
         address: String,

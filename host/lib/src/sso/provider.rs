@@ -187,7 +187,7 @@ impl<'a> Provider<'a> {
     /// A login by a browser, which comes back to this address.
     ///
     /// # Errors
-    /// The address is none.
+    /// The address is not valid.
     pub fn attempt(&self, redirect_uri: &str) -> Result<Attempt, Fault> {
         // As it is: a URL that is parsed and written again ends with a slash, and is another one to the provider.
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned())

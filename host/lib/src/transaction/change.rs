@@ -191,7 +191,7 @@ pub struct Version {
 pub struct RollbackReport {
     /// The files that are as before again, in the order in which that happened.
     pub restored: Vec<AbsolutePath>,
-    /// What is not as before, because somebody else has changed it.
+    /// What is not as before, because another program has changed it.
     pub left_alone: Vec<UntouchedFile>,
     /// The services to reload: those of the run, unless none of its changes had been made.
     pub reloads: Vec<Reload>,

@@ -10,7 +10,7 @@ use crate::{
 use rustix::io::Errno;
 use std::{collections::BTreeMap, io};
 
-/// How often somebody else may replace a file while it is put back.
+/// How often another program may replace a file while it is put back.
 const MAX_EXCHANGES: u8 = 100;
 
 /// Makes the changes that come before sshd is reloaded, in order. Files that sshd uses until then are removed after it.

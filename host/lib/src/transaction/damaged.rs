@@ -37,7 +37,7 @@ pub(super) fn look(state: &StateDir, number: u64) -> Result<Option<Run>> {
 }
 
 /// Whether a run has ended, without its journal: the states to come lie beside the journal until a run has ended and is
-/// tidied up, and whoever works on a run has its directory locked.
+/// tidied up, and a process that works on a run has its directory locked.
 pub(super) fn has_ended(state: &StateDir, number: u64) -> Result<bool> {
     let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(true) };
     let is_pending = |name: &String| name != FILE && State::ALL.iter().any(|state| state.file() == name);

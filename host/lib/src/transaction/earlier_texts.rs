@@ -28,7 +28,7 @@ pub fn written(state: &StateDir) -> Result<Vec<(PathBuf, BeforeAfter)>> {
             if !matches!(entry.order, Order::WriteOther | Order::RemoveOther) {
                 continue;
             }
-            // Without its copy nothing is known of a text: `damaged.rs` tells of copies that cannot be read.
+            // Without its copy nothing is known of a text: `damaged.rs` reports copies that cannot be read.
             let (Ok(old), Ok(left)) = (run.old(index), run.left(index)) else { continue };
             let is_known = old.is_some() == entry.before.is_some() && left.is_some() == entry.after.is_some();
             if is_known {

@@ -17,7 +17,7 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
     let (Some(mut into), Some(mut from)) = (Run::open(state, earlier)?, Run::open(state, later)?) else {
         return Ok(());
     };
-    // They have been told of with every command since, and must not keep runs from being folded for ever.
+    // Every command since has reported them, and they must not keep runs from being folded for ever.
     into.forget_damaged_copies()?;
     from.forget_damaged_copies()?;
     let mut journal = into.journal().clone();

@@ -22,11 +22,11 @@ pub struct Followup {
     pub reloads: Vec<Reload>,
     /// The programs to run, in order.
     pub steps: Vec<Step>,
-    /// The sshd that has to be as before if the run is rolled back; none where there is none.
+    /// The sshd that has to be as before if the run is rolled back; none where no sshd is concerned.
     pub sshd: Option<SshdBefore>,
     /// The other sshds that read what the run changes; they have to be as before as well.
     pub bystanders: Vec<SshdBefore>,
-    /// Until when somebody has to confirm it; none: nobody has to.
+    /// Until when the operator has to confirm it; none: no confirmation is needed.
     pub confirm: Option<Confirm>,
     /// What becomes of a file of Warded's own once the run is kept.
     pub own: Option<OwnFile>,
@@ -110,7 +110,7 @@ pub struct SshdBefore {
     /// be told, or nothing listened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<String>,
-    /// Which boot that was; none: it cannot be told.
+    /// Which boot that was; none: it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
     /// The systemd unit of the listener; none: it had none, or nothing listened.

@@ -37,7 +37,7 @@ pub enum State {
     Prepared,
     /// Some of the changes may have been made.
     Committing,
-    /// All changes have been made and seen to work; they stay if somebody confirms them in time.
+    /// All changes have been made and seen to work; they stay if the operator confirms them in time.
     Unconfirmed,
     /// All changes have been made, for good.
     Kept,

@@ -10,7 +10,7 @@ use crate::{digest::Digest, error::Result, machine::private::StateDir};
 use std::path::Path;
 
 /// The journal of the newest run that changed a file, or put it back, if the file is still as that run left
-/// it. `now` is the digest of the file; none: there is none.
+/// it. `now` is the digest of the file; none: there is no file.
 ///
 /// # Errors
 /// When a journal cannot be read.

@@ -109,7 +109,7 @@ fn irreplaceable(path: &AbsolutePath) -> Error {
     Error::refused(format!("{path} cannot be replaced"))
 }
 
-/// What is said when somebody else was faster.
+/// The refusal where another program has changed the file meanwhile.
 pub(super) fn changed(what: impl fmt::Display) -> Error {
     Error::refused(format!("{what} changed since it was read"))
         .cause("another program or person wrote, replaced or removed it in the meantime")
@@ -142,7 +142,7 @@ fn is_same(before: &Snapshot, found: &Snapshot) -> bool {
 mod tests {
     use super::*;
 
-    /// What somebody did to a file.
+    /// What was done to a file meanwhile.
     type Change = fn(&mut Snapshot);
 
     #[test]

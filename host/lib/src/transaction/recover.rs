@@ -1,5 +1,5 @@
 //! After a crash, a kill or a power cut: is there a run that did not end, and rolling it back. Also
-//! the run that waits for somebody's confirmation, which is neither.
+//! the run that waits to be confirmed, which is neither.
 
 use super::{
     change::{RollbackReport, RunIdentity, UntouchedFile},
@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long after its time a run that nobody confirmed is left to whoever watches it.
+/// How long after its time a run that nobody confirmed is left to its watchdog.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// How soon a process that has locked a run, and begins to roll it back, has written that down: it waits for the
@@ -188,7 +188,7 @@ pub fn roll_back_run<S: Into<Settlement>>(
     roll_back(root, &mut run, settle).map(Some)
 }
 
-/// Makes what a watchdog of this run needs, so that a full disk is told before one is started.
+/// Makes what a watchdog of this run needs, so that a full disk is reported before one is started.
 ///
 /// # Errors
 /// There is no room for it.
@@ -226,7 +226,7 @@ pub fn newest(state: &StateDir) -> Result<Option<Journal>> {
     Ok(None)
 }
 
-/// Makes the changes of the run that waits for it final; none where there is none. `may` has the
+/// Makes the changes of the run that waits for it final; none where no run waits. `may` has the
 /// last word, while nobody else can work on the run; it is also told whether the run is watched.
 ///
 /// # Errors
@@ -297,7 +297,7 @@ pub fn refuse_unconfirmed(state: &StateDir) -> Result<()> {
         .next("open a new login to this machine and run `warded confirm` there; or wait until it has been rolled back"))
 }
 
-/// Whether a run waits to be confirmed, and somebody sees to it that it is rolled back otherwise.
+/// Whether a run waits to be confirmed, and a process rolls it back otherwise.
 fn waits(run: &Run) -> Result<bool> {
     let journal = run.journal();
     let in_time = journal.confirm.as_ref().is_some_and(|confirm| Timestamp::now() <= confirm.until + GRACE);

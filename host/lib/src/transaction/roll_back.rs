@@ -57,14 +57,14 @@ pub(super) fn roll_back<S: Into<Settlement>>(
     let entries = run.journal().entries.iter().enumerate().rev();
     let (brought_in, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| still_named::after_reload(entry));
     let failures = restore_all(root, run, &others, &mut done);
-    // Services are told of what is back, even if one file is not: but not by every attempt anew.
+    // Services are reloaded for the files that are back, even if one is not: but not by every attempt anew.
     let mut settled = Settlement::from(StillNamed::nothing());
     if run.journal().state == State::RollingBack && (is_first_attempt || failures.is_empty()) {
         done.reloads.clone_from(&run.journal().reloads);
         settled = settle(run.journal(), &done).into();
         interruption::point("settled");
     }
-    // The first is told; all of them will be met again by the next attempt.
+    // The first one is reported; the next attempt meets all of them again.
     if let Some(first) = failures.into_iter().next().or(settled.open) {
         return Err(first.next("run `warded recover`"));
     }

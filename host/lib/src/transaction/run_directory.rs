@@ -28,7 +28,7 @@ use std::{cell::OnceCell, path::Path, thread, time::Duration};
 use steps::STEPS;
 use zeroize::Zeroizing;
 
-/// Locked by whoever sees to it that the run is rolled back if it has to be.
+/// Locked by the process that rolls the run back if it has to be.
 pub(super) const WATCH: &str = "watch";
 /// Files of Warded's own that take their places once the run is kept; and the names of those that go.
 const OWN_WRITTEN: &str = "own";
@@ -38,7 +38,7 @@ const UNTOLD: &str = "untold";
 /// The directory of all runs, in the state directory.
 pub const RUNS: &str = "runs";
 
-/// The directory of one run, locked while somebody works on it.
+/// The directory of one run, locked while a process works on it.
 #[derive(Debug)]
 pub(super) struct Run {
     state: StateDir,
@@ -124,13 +124,13 @@ impl Run {
         self.directory.is_locked()
     }
 
-    /// Says for as long as the result lives that somebody sees to it that the run is rolled back if
+    /// Says for as long as the result lives that a process rolls the run back if
     /// it has to be; none where another process does already.
     pub(super) fn watch(&self) -> Result<Option<StateLock>> {
         self.directory.sub(WATCH)?.try_lock()
     }
 
-    /// Whether somebody sees to it.
+    /// Whether a process does that.
     pub(super) fn is_watched(&self) -> Result<bool> {
         self.directory.find_sub(WATCH)?.map_or(Ok(false), |directory| directory.is_locked())
     }

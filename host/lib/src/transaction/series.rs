@@ -119,7 +119,7 @@ pub(super) struct JointChange<'a> {
     pub(super) newest: Part<'a>,
     /// What it was before all of them.
     pub(super) oldest: Part<'a>,
-    /// Two successive runs between which somebody edited it: the earlier and the later one.
+    /// Two successive runs between which it was edited: the earlier and the later one.
     pub(super) edited: Option<[Part<'a>; 2]>,
 }
 

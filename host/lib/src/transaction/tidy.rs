@@ -90,7 +90,7 @@ fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<TidyO
     Ok(TidyOutcome::Theirs(UntouchedFile::at(&temporary.resolved(), why)))
 }
 
-/// Moves out what recovers at the start of the machine. Where somebody has changed it, it stays.
+/// Moves out what recovers at the start of the machine. Where it was edited, it stays.
 fn retire(root: &Root, entry: &Entry, temporary: &Place) -> Result<Option<UntouchedFile>> {
     let Some((target, _)) = entry.places(root)? else { return Ok(None) };
     match look(&target, entry)? {

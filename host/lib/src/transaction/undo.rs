@@ -226,7 +226,7 @@ fn compute(state: &StateDir, root: &Root, which: UndoScope) -> Result<Option<Und
             sshds.push(sshd.clone());
         }
     }
-    // What a policy's own `remove` led back is another state than before the runs where somebody edited it meanwhile.
+    // What a policy's own `remove` led back is another state than before the runs where the file was edited meanwhile.
     let is_left = |run: &&Run| !matches!(which, UndoScope::All(_)) || !is_removed(runs, &run.journal().run.policy);
     let (steps, irreversible) = steps::back(runs.iter().filter(is_left));
     Ok(Some(Undo {
@@ -245,7 +245,7 @@ fn compute(state: &StateDir, root: &Root, which: UndoScope) -> Result<Option<Und
     }))
 }
 
-/// How many of the runs that can be undone are to be undone; none: there is none.
+/// How many of the runs that can be undone are to be undone; none: no run can be undone.
 fn count(series: &Series, which: UndoScope) -> Result<Option<usize>> {
     let number = |run: &Run| run.journal().run.run;
     let steps = series.steps();

@@ -212,7 +212,7 @@ impl Operation for Write {
 
 impl From<ca::CaError> for Failure {
     fn from(error: ca::CaError) -> Self {
-        // A detail of this name becomes the next step that a person is told.
+        // A detail of this name becomes the next step in the error message.
         match &error {
             ca::CaError::NotConfigured { next }
             | ca::CaError::Unusable { next, .. }

@@ -141,8 +141,8 @@ impl Operation for Write {
     }
 }
 
-/// Neither contents nor name have what the grant forbids: whoever reads the file may take that for a program. A fragment
-/// without a line's end would go on in the next one.
+/// Neither contents nor name have what the grant forbids: the program that reads the file may take that for code. A
+/// fragment without a line's end would go on in the next one.
 fn only_allowed(path: &AbsolutePath, contents: &[u8], forbid: &str) -> Result<(), Failure> {
     if forbid.is_empty() {
         return Ok(());

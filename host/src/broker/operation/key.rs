@@ -35,7 +35,7 @@ pub struct KeyPair {
     pub replaces: Option<PublicKey>,
 }
 
-/// The host keys that sshd offers and that can be certified; of the others the operator is told.
+/// The host keys that sshd offers and that can be certified; the operator gets a message about each other one.
 #[derive(Debug)]
 pub struct HostKeys;
 
@@ -83,7 +83,7 @@ impl Operation for HostKeys {
     }
 }
 
-/// How loud the operator is told of a key that is left alone. `has_others`: sshd has other keys, so that no
+/// The level of the message about a key that is left alone. `has_others`: sshd has other keys, so that no
 /// procedure makes this one anew.
 fn level(key: &HostKey, why: &UncertifiedReason, has_others: bool) -> Level {
     if has_others && has_lost_one(key, why) { Level::Warn } else { Level::Info }
@@ -148,7 +148,7 @@ impl Operation for Open {
     }
 }
 
-/// The key pair at a path, made where there is none.
+/// The key pair at a path, made where there is no file.
 #[derive(Debug)]
 pub struct Ensure {
     /// The private key's path.

@@ -34,7 +34,7 @@ pub struct Terms {
     /// The options that lead it to the same files, where these are not the default ones.
     pub options: Vec<(&'static str, PathBuf)>,
     pub state: PathBuf,
-    /// The directory of what root tells everybody.
+    /// The directory of the public status.
     pub status: PathBuf,
     /// The configuration files of the sshds that are enrolled, which one `warded renew` is for.
     pub sshds: Vec<AbsolutePath>,

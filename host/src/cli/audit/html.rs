@@ -22,7 +22,7 @@ use warded_lib::{
 };
 
 const STYLE: &str = include_str!("report.css");
-/// What tells such a page from any other file.
+/// The mark by which such a page is recognised.
 const MARK: &str = "<meta name=\"generator\" content=\"warded audit\">";
 /// It stands within so many bytes from the beginning.
 const MARK_WITHIN: u64 = 4096;
@@ -48,7 +48,7 @@ impl<T: Display> Display for Text<T> {
     }
 }
 
-/// Writes the page. It takes the place of a page that this command wrote, and of nothing else unless told to.
+/// Writes the page. It takes the place of a page that this command wrote, and of no other file without `--overwrite`.
 ///
 /// # Errors
 /// There is something else at that path, or it cannot be written.

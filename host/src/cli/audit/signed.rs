@@ -21,7 +21,7 @@ use warded_lib::{
 const SCHEMA: &str = "warded.audit-head/1";
 /// What such a signature is for.
 const NAMESPACE: &str = "warded-audit";
-/// The principal under which ssh-keygen is told the key.
+/// The principal under which ssh-keygen gets the key.
 const IDENTITY: &str = "host";
 
 #[derive(Debug, Args)]

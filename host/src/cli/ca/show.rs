@@ -98,7 +98,7 @@ impl Show {
 const SCHEMA: &str = "warded.ca/1";
 
 impl CaObject {
-    /// Asks a step-ca for everything that anybody may read.
+    /// Asks a step-ca for everything that it shows without a login.
     pub(in crate::cli) fn of(step: &StepAuthority) -> Result<Self> {
         // First what is retried, and explained where it fails.
         let shown = step.shown_provisioners()?;

@@ -24,7 +24,7 @@ pub(super) const ANOTHER: &str = "make another one on the admin's machine: warde
 /// Reads the code.
 ///
 /// # Errors
-/// It cannot be read, or is none.
+/// It cannot be read, or is no code.
 pub(super) fn read(file: Option<&Path>) -> Result<Code> {
     let stdin = io::stdin();
     let text = match file {

@@ -28,7 +28,7 @@ use warded_lib::{
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Tests do not wait that long: a lower limit, in seconds. The environment can set no higher one.
 const PATIENCE_LIMIT: &str = "WARDED_TEST_PATIENCE";
-/// After this long they are told what a browser may show that does not come back.
+/// After this long Warded explains what a browser may show that does not come back.
 const REMINDER: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]

@@ -43,7 +43,7 @@ fn hanging(line: &str) -> usize {
 }
 
 /// The place of the blank at which a line has to end, so that it has at most `room` characters: the last one in reach,
-/// else the first one behind a word that is longer. None: there is none.
+/// else the first one behind a word that is longer. None: the line has no blank.
 fn last_blank(text: &str, room: usize) -> Option<usize> {
     let start = text.len() - text.trim_start().len();
     let blanks = || text.match_indices(' ').map(|(at, _)| at).filter(|at| *at > start);

@@ -1,4 +1,4 @@
-//! What somebody tries to accept, and the record of a refusal.
+//! What an operator tries to accept, and the record of a refusal.
 
 use crate::{context::Context, pipeline};
 use warded_lib::{
@@ -6,7 +6,7 @@ use warded_lib::{
     name::Name,
 };
 
-/// What somebody wants to accept: the command, and the file or reference that is named.
+/// What an operator wants to accept: the command, and the file or reference that is named.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
     pub(super) capability: &'a str,

@@ -124,7 +124,7 @@ fn in_file(file: &Path) -> Result<LocatedComponent> {
 }
 
 impl Reach {
-    /// A registry; `is_person` says that somebody waits for it, so that a credential helper may ask.
+    /// A registry; `is_person` says that a person waits for it, so that a credential helper may ask.
     pub(super) fn registry(&self, reference: &Reference, is_person: bool, output: Output) -> Result<Registry> {
         let asked = match &self.mirror {
             Some(mirror) => reference.at_mirror(mirror).map_err(Error::usage)?,

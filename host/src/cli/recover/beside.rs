@@ -17,7 +17,7 @@ pub(super) fn until_none_is_left<R>(
             recovered => recovered.err(),
         };
         match (await_other(), refused) {
-            // That process may have ended in the middle, or left the rest to who comes next.
+            // That process may have ended in the middle, or left the rest to the next process.
             (Ok(Some(run)), _) => others.push(run),
             (Ok(None), None) => return Ok(()),
             // It may have ended before it was waited for.

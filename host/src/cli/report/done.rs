@@ -30,7 +30,7 @@ pub(in crate::cli) struct DoneObject<'a> {
     left_alone: Vec<LeftObject>,
     /// What the CA refused to a renewal.
     refused: Vec<RefusedObject>,
-    /// Users and keys of whom nothing was proved, and why.
+    /// Users and keys for which nothing was proved, and why.
     not_proved: Vec<String>,
     /// How the host keys were proved; none: none was.
     proved_by: Option<&'static str>,
@@ -65,7 +65,7 @@ impl From<&Refusal> for RefusedObject {
     }
 }
 
-/// A file that was left as it is, because somebody has written to it.
+/// A file that was left as it is, because another program has written to it.
 #[derive(Serialize)]
 pub(in crate::cli) struct LeftObject {
     path: String,

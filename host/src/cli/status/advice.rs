@@ -53,8 +53,8 @@ pub(super) fn unnamed(served: Option<bool>) -> (Option<String>, Option<String>) 
     (Some(format!("{seen}{until}")), Some("warded apply certify-host puts its line back".to_owned()))
 }
 
-/// The certificates that sshd is told to serve, and has no host key for. `keys` are those that it has. One whose key lies
-/// beside it is another sshd's.
+/// The certificates that sshd's configuration names, and for which sshd has no host key. `keys` are those that it has.
+/// One whose key lies beside it is another sshd's.
 pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, PublicKey)]) -> Vec<Problem> {
     let nothing = StagedFiles::new();
     let there = Overlay(&nothing);

@@ -162,7 +162,7 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
     }
 }
 
-/// What is wrong where the next run comes when a certificate has ended. One that has ended already is told by itself.
+/// What is wrong where the next run comes when a certificate has ended. An expired one is reported by itself.
 fn too_late(schedule: &Schedule, next: Option<Timestamp>, end: Option<Timestamp>) -> Option<Problem> {
     let (next, end) = (next?, end.filter(|end| Timestamp::now() < *end)?);
     (next >= end).then(|| {

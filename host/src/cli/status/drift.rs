@@ -3,7 +3,7 @@
 use crate::{cli::outlook::Problem, context::Context};
 use warded_lib::{error::Result, transaction};
 
-/// What is not as the runs left it. Jobs are told with what renews by itself.
+/// What is not as the runs left it. Jobs are reported with the schedule.
 ///
 /// # Errors
 /// When the journals cannot be read.

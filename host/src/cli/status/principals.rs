@@ -21,7 +21,7 @@ use warded_lib::{
 const APPLY: &str =
     "name the principals of all logins again: warded apply trust-user-ca --set principals=LOGIN=PRINCIPAL[,...]";
 
-/// What is wrong with the files that sshd is told of, where these are Warded's.
+/// What is wrong with the files that sshd's configuration names, where these are Warded's.
 ///
 /// # Errors
 /// When the journals cannot be read.

@@ -50,7 +50,7 @@ fn expanded(named: &str, user: &User) -> String {
 }
 
 /// Why a file or directory is not the user's alone, and what to do. Debian's sshd takes what the user's own group can
-/// write, where nobody else is in it; that is not told as a fault.
+/// write, where nobody else is in it; that is not reported as a fault.
 fn fault(path: &Path, user: &User) -> Option<(String, String)> {
     let found = fs::metadata(path).ok()?;
     let shown = neutral(&path.to_string_lossy());

@@ -200,7 +200,7 @@ fn judge(
 }
 
 /// Whether a certificate should have been renewed by now: as root judges it where the rhythm is known, else where half of
-/// the time from then to its end is over. One that has ended is told by itself.
+/// the time from then to its end is over. An expired one is reported by itself.
 fn is_overdue(key: &CertifiedKey, now: Timestamp, rhythm: Option<u64>) -> bool {
     let seconds = |at: Timestamp| u64::try_from(at.as_second()).unwrap_or_default();
     let (Some(due), until) = (key.due.map(seconds), key.until.map_or(u64::MAX, seconds)) else { return false };

@@ -1,4 +1,4 @@
-//! What is told of programs, services and sshd after a run was rolled back.
+//! What Warded reports of programs, services and sshd after it rolled a run back.
 
 use warded_lib::{
     error::{Error, Result},
@@ -13,7 +13,7 @@ pub struct Aftermath {
     pub programs: Vec<(String, Result<StepRollback>)>,
     /// Files that have other contents since a program was undone.
     pub left_alone: Vec<UntouchedFile>,
-    /// How each service was told, or why it was not.
+    /// How each service was reloaded, or why it was not.
     pub reloads: Vec<(String, Result<ReloadResult>)>,
     /// The first difference from before, if one was found.
     pub fault: Option<Error>,

@@ -27,7 +27,7 @@ pub(super) enum ReadState {
     Unknown,
 }
 
-/// Whether it has, whoever told it: the run, somebody else, or its own start.
+/// Whether it has, whatever made it reload: the run, another process, or its own start.
 pub(super) fn has_read(before: &SshdBefore, listener: Option<&Listener>, boot: Option<&str>) -> ReadState {
     let Some(listener) = listener else { return ReadState::No };
     match (before.boot.as_deref(), boot) {
@@ -94,7 +94,7 @@ fn seen_now(sshd: &Sshd, before: &SshdBefore) -> SshdState {
         guard::served(&now)
     };
     match served {
-        // At the next boot there is none yet. In this one, sshd did not survive its reload.
+        // At the next boot there is no listener yet. In this one, sshd did not survive its reload.
         Ok(None) if sshd.listener.is_none() && before.boot != facts::boot() => SshdState::AsBefore,
         Ok(None) => {
             SshdState::Lost(Error::failed("sshd does not listen any more").next("start it: systemctl start ssh"))

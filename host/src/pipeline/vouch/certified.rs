@@ -33,7 +33,7 @@ impl Default for CertifiedKeys {
 }
 
 impl CertifiedKeys {
-    /// The record of this machine; an empty one where there is none yet.
+    /// The record of this machine; an empty one where there is no file yet.
     #[must_use]
     pub fn load(state: &StateDir) -> Self {
         Self::read(state).unwrap_or_else(|fault| Self { fault: Some(fault), ..Self::default() })

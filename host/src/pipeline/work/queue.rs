@@ -1,4 +1,4 @@
-//! What follows the files, in the order in which the procedure asked for it; and what a program told the procedure.
+//! What follows the files, in the order in which the procedure asked for it; and what a program answered the procedure.
 
 use super::{Source, Work};
 use warded_lib::{
@@ -35,10 +35,10 @@ impl Work {
         queue
     }
 
-    /// Asks every query again that the procedure asked. `begins` is told before each.
+    /// Asks every query again that the procedure asked. `begins` is called before each.
     ///
     /// # Errors
-    /// Refused: an answer is another one now. Failed: there is none.
+    /// Refused: a query gives another answer now. Failed: it gives none.
     pub fn ask_again(&self, runner: &dyn Runner, root: &Root, begins: &mut dyn FnMut()) -> Result<()> {
         let Source::Staged(changes) = &self.source else { return Ok(()) };
         for asked in changes.asked() {

@@ -23,7 +23,7 @@ pub enum FetchError {
     /// It gave something else.
     #[error("it returned a certificate with the fingerprint {0}")]
     Other(Fingerprint),
-    /// It gave something that is none.
+    /// It gave something else than a root.
     #[error("it returned {0}")]
     Unreadable(String),
     /// It gave the right one, which does not hold now.

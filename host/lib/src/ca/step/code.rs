@@ -87,7 +87,7 @@ impl Code {
     /// Reads a code. Blanks, line ends and what is not seen do not matter.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why it is no code.
     pub fn parse(text: &str) -> Result<Self, CodeError> {
         let text = bare(text);
         let whole = length(&text)?;

@@ -25,7 +25,7 @@ use std::{cell::RefCell, collections::VecDeque, path::Path};
 /// An opened credential.
 #[derive(Debug)]
 pub enum Credential {
-    /// Tokens that somebody made; each serves once.
+    /// Tokens that were made elsewhere; each serves once.
     Tokens(RefCell<VecDeque<Token>>),
     /// A provisioner's key.
     Key {
@@ -66,7 +66,7 @@ impl Credential {
     /// systemd credential and a question at the terminal.
     ///
     /// # Errors
-    /// There is none, it cannot be read, or it does not fit the CA.
+    /// There is no credential, it cannot be read, or it does not fit the CA.
     pub fn open(
         settings: &Settings,
         identification: &Identification,
@@ -119,7 +119,7 @@ impl Credential {
         }
     }
 
-    /// The provisioner's key as the CA keeps it; before anybody is asked for a password.
+    /// The provisioner's key as the CA keeps it; before a person is asked for a password.
     fn encrypted(provisioner: &Provisioner, provisioners: &Provisioners<'_>) -> Result<String, CaError> {
         if let Some(encrypted) = provisioner.encrypted_key() {
             return Ok(encrypted.to_owned());
@@ -185,7 +185,7 @@ impl Credential {
     /// A token for one request. `claims` names no provisioner yet.
     ///
     /// # Errors
-    /// There is none left, or it cannot be signed.
+    /// No token is left, or a new one cannot be signed.
     pub fn token(&self, claims: Claims<'_>) -> Result<Token, CaError> {
         let signed = |token: Result<Token, KeyError>| {
             token.map_err(|error| unusable(format!("a token could not be signed: {error}"), "try again"))

@@ -34,9 +34,9 @@ pub const ENABLE_SSH: &str = "on the CA: `step ca init --ssh` for a new one; els
 /// The task that failed.
 #[derive(Clone, Copy, Debug)]
 pub enum Task<'a> {
-    /// The CA's SSH keys, which anybody may read.
+    /// The CA's SSH keys, which it shows without a login.
     ReadingSshKeys,
-    /// Something else that anybody may read.
+    /// Something else that it shows without a login.
     Reading(&'a str),
     /// A new certificate.
     Issuing {

@@ -1,4 +1,4 @@
-//! A token that somebody else made: what it says is read before it is used, for it can be used only once, and
+//! A token that was made elsewhere: what it says is read before it is used, for it can be used only once, and
 //! the CA does not say what it disliked. Its signature is the CA's business.
 
 use super::{fingerprint::Fingerprint, token::Token, url::CaUrl};

@@ -10,7 +10,7 @@ use crate::ca::{CaError, Kind, now};
 use crate::{moment::distance, text::neutral};
 use std::time::Duration;
 
-/// So long before its end a certificate of the CA's is told about.
+/// So long before its end a certificate of the CA's is reported.
 const NEAR: u64 = 30 * 24 * 3600;
 
 /// A certificate that TLS with the CA depends on.

@@ -18,7 +18,7 @@ const FEWEST_ROUNDS: u32 = 1_000;
 /// Why a key was not decrypted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JweError {
-    /// It is no such thing.
+    /// It is not a JWE.
     #[error("the encrypted key is damaged: {0}")]
     Damaged(&'static str),
     /// It is encrypted in another way.

@@ -156,7 +156,7 @@ impl Provisioner {
         self.encrypted_key.as_deref().filter(|key| !key.is_empty())
     }
 
-    /// Whether it is usable as far as the CA tells; its state in words.
+    /// Whether it is usable, as far as the CA shows; its state in words.
     #[must_use]
     pub fn state(&self) -> Option<String> {
         let state = self.state.as_deref().filter(|state| !state.is_empty())?;
@@ -164,7 +164,7 @@ impl Provisioner {
         Some(neutral(&reason.map_or_else(|| state.to_owned(), |reason| format!("{state}: {reason}"))))
     }
 
-    /// What keeps it from serving a purpose, as far as the CA tells; none if nothing does.
+    /// What keeps it from serving a purpose, as far as the CA shows; none if nothing does.
     #[must_use]
     pub fn unfit(&self, purpose: Purpose) -> Option<UnfitReason> {
         if let Some(state) = self.state() {

@@ -70,7 +70,7 @@ impl StepAuthority {
         if is_named { self.sign_in() } else { Ok(None) }
     }
 
-    /// Refuses a token that somebody made and that the CA would refuse, before it is used up: a one-time token of the
+    /// Refuses a token that the CA would refuse, before it is used up: a one-time token of the
     /// CA's, or, for a machine, the ID token of an admin of the single sign-on.
     ///
     /// # Errors

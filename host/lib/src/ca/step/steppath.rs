@@ -46,7 +46,7 @@ pub fn directory() -> Option<PathBuf> {
     named.or_else(home).filter(|path| path.is_absolute())
 }
 
-/// What `step` was told of its CA; none where it was told nothing.
+/// What `step` knows of its CA; none where it knows none.
 ///
 /// # Errors
 /// There is something, and it cannot be read, or others can write it.

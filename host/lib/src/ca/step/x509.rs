@@ -35,7 +35,7 @@ impl X509 {
     /// Reads every certificate of a file, in PEM (whatever stands between them) or one in DER.
     ///
     /// # Errors
-    /// There is none, or one of them is damaged.
+    /// There is no certificate, or one of them is damaged.
     pub fn parse_all(bytes: &[u8]) -> Result<Vec<Self>, String> {
         // A byte order mark would hide the first of them.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);

@@ -1,5 +1,5 @@
 //! An sshd that serves one connection after the other, each in a process of its own (`sshd -i`): no port that
-//! anybody else could reach, and no listener. The connection is TCP on an address of this machine, because sshd
+//! another user could reach, and no listener. The connection is TCP on an address of this machine, because sshd
 //! looks the name of any other peer up; where tcp wrappers or a packet filter let none of those through, it is a pair
 //! of Unix sockets, which neither asks about.
 #![expect(clippy::disallowed_methods, reason = "makes a connection of this process with a program of its own")]

@@ -3,7 +3,7 @@
 
 use crate::text;
 
-/// The certificate that a server presented, as the client tells of it.
+/// The certificate that a server presented, as the client shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PresentedCertificate {
     /// Its own type: `ssh-ed25519-cert-v01@openssh.com`.
@@ -74,7 +74,7 @@ impl Transcript {
                 peer = true;
             } else if let Some(list) = line.strip_prefix("debug2: host key algorithms: ").filter(|_| peer) {
                 seen.offer = list.split(',').map(str::to_owned).collect();
-                // From 10.0 on the client tells its own list once more, after the exchange.
+                // From 10.0 on the client prints its own list once more, after the exchange.
                 peer = false;
             } else if line.starts_with("debug1: Host '") && line.contains("' is known and matches the ") {
                 accepted = true;

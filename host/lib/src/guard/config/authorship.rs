@@ -1,5 +1,5 @@
 //! Which lines of sshd's configuration are Warded's: those that the records of its runs say it wrote. What else
-//! stands in a file of Warded's name, or between its marks, is somebody else's.
+//! stands in a file of Warded's name, or between its marks, is not.
 
 use crate::digest::Digest;
 use sshd_config::{

@@ -1,5 +1,5 @@
 //! Whether sshd's configuration is still the one that was looked at: a reload switches on whatever
-//! is there by then, whoever wrote it.
+//! is there by then, whichever program wrote it.
 
 use crate::{
     digest::Digest,

@@ -35,7 +35,7 @@ impl MayChange<'_> {
     }
 }
 
-/// Keywords that decide where sshd listens, which `sshd -T` tells of as `listenaddress`. No bundled policy grants one; for
+/// Keywords that decide where sshd listens, which `sshd -T` prints as `listenaddress`. No bundled policy grants one; for
 /// an operator's own, the plan says where sshd would listen.
 pub const LISTENING: [&str; 2] = ["port", "addressfamily"];
 

@@ -1,6 +1,6 @@
 //! Lists of revoked keys that a run brings in. sshd refuses every public key where it cannot read the
 //! list, and any key that the list names: so a procedure may only take certificates away, by their
-//! serial numbers, never somebody's plain key. The proof, which logs in with a key of its own, would
+//! serial numbers, never a plain key. The proof, which logs in with a key of its own, would
 //! not notice.
 
 use super::{

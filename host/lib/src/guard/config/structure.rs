@@ -251,7 +251,7 @@ pub fn refuse_second_names(parts: &BTreeSet<&Path>, tree: &Tree) -> Result<()> {
 /// directories: else lines could come and go between a look and the next.
 ///
 /// # Errors
-/// Refused: somebody else can.
+/// Refused: another user can.
 pub fn refuse_foreign_files(root: &Root, staged: &StagedFiles, tree: &Tree) -> Result<()> {
     let overlay = Overlay(staged);
     for file in tree.files.iter().skip(1).filter(|file| overlay.staged(&file.path).is_none()) {

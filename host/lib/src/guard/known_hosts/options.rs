@@ -36,7 +36,7 @@ pub(super) struct StandIn<'a> {
 }
 
 impl Change {
-    /// The files that ssh is told of, with another one in this one's place; and what else decides for this name, where
+    /// The files that ssh reads, with another one in this one's place; and what else decides for this name, where
     /// the server's address would change it. What revokes the CA's key in another file, or by what a program prints,
     /// revokes the stand-in's.
     pub(super) fn options(

@@ -161,7 +161,7 @@ fn connect(ssh: &Ssh, name: &str, address: SocketAddr, options: &[String]) -> Re
 
 /// Nothing may ask, nothing may be written, and nobody logs in.
 const OPTIONS: [&str; 25] = [
-    // How the connection is protected is no matter of whom ssh trusts. Every OpenSSH has these, and so has the server.
+    // How the connection is protected does not decide whom ssh trusts. Every OpenSSH has these, and so has the server.
     "KexAlgorithms=ecdh-sha2-nistp256",
     "Ciphers=aes128-ctr",
     "MACs=hmac-sha2-256",

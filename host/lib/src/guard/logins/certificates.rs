@@ -121,7 +121,7 @@ impl Candidate {
         judge(self.ask_for_certificates(baseline, &trusted)?, self.risks)
     }
 
-    /// sshd does not ask who can write such a file. Whoever can, can log in as anybody.
+    /// sshd does not ask who can write such a file. A user who can write it can log in as any user.
     fn refuse_changeable(&self, named: &[PathBuf]) -> Result<()> {
         let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
         for path in named {
@@ -178,7 +178,7 @@ impl Candidate {
             .cause(format!("another line comes first: TrustedUserCAKeys {}", neutral(&values.join(" ")))))
     }
 
-    /// If the CA were lost, somebody has to get in all the same.
+    /// If the CA were lost, an administrator has to get in all the same.
     fn refuse_without_another_way(&self, baseline: &Baseline) -> Result<()> {
         let effective = &self.view()?.effective;
         let accounts = users::all();

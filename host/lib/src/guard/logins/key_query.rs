@@ -16,7 +16,7 @@ pub(super) fn runs_programs(tree: &Tree) -> Result<bool> {
     Ok(tree.lines()?.iter().any(runs))
 }
 
-/// Whether sshd would take a key of a user; why that cannot be told.
+/// Whether sshd would take a key of a user; why that is not known.
 pub(super) fn takes(bench: &Bench, user: &str, key: &PublicKey) -> Result<Result<bool, String>> {
     let Connection { mut session, service } = match bench.open()? {
         Ok(connection) => connection,

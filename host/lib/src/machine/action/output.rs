@@ -27,7 +27,7 @@ pub enum QueryAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateValue {
-    /// There is no such thing.
+    /// The value does not exist.
     Absent,
     /// There is one, whatever it is.
     Present,

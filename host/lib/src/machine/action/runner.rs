@@ -52,7 +52,7 @@ pub trait Runner: fmt::Debug + Send + Sync {
     /// It cannot be started, or is not to be trusted.
     fn run(&self, call: &Call) -> Result<RawOutput, Fault>;
 
-    /// Waits until no program runs that a run which is gone had started to change something. `begins` is told now and
+    /// Waits until no program runs that a run which is gone had started to change something. `begins` is called now and
     /// then.
     fn wait_for_left(&self, _begins: &mut dyn FnMut()) {}
 }

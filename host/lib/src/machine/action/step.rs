@@ -118,7 +118,7 @@ impl Step {
         asked + self.change.action.timeout().max(undo)
     }
 
-    /// Runs it, from the state that it starts from to the one that it leads to. `begins` is told before each program.
+    /// Runs it, from the state that it starts from to the one that it leads to. `begins` is called before each program.
     ///
     /// # Errors
     /// `changed`: the state is another one than when it was planned. Or the program fails, or does not lead to the
@@ -285,7 +285,7 @@ undo = { action = 'job-create' }
         set.carry_out(&tool, &mut || {}).unwrap();
         assert_eq!(*tool.options.lock().unwrap(), "new");
         assert!(!step(&tool, "set", &[("options", "new")]).unwrap().differs());
-        // Planned before, and somebody was faster.
+        // Planned before, and another program did it meanwhile.
         assert_eq!(set.carry_out(&tool, &mut || {}).unwrap_err().code, Code::Changed);
         "theirs".clone_into(&mut tool.options.lock().unwrap());
         assert!(matches!(set.roll_back(&tool, &mut || {}), Ok(StepRollback::LeftAlone(_))));

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// The process groups of programs that run. Whoever starts one, or learns that one has ended, has
-/// this locked meanwhile: a number on it is never somebody else's.
+/// this locked meanwhile: a number on it is never another process's.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 fn groups() -> MutexGuard<'static, BTreeSet<i32>> {
@@ -71,7 +71,7 @@ impl Running {
         }
     }
 
-    /// How it ended, if it has. Nothing is told of that where whoever started us ignores SIGCHLD.
+    /// How it ended, if it has. The kernel does not report it where the process that started us ignores SIGCHLD.
     fn has_ended(&mut self) -> Option<Option<ExitStatus>> {
         let mut groups = groups();
         let status = self.child.try_wait().map_or(Some(None), |status| status.map(Some))?;

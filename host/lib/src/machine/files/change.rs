@@ -67,7 +67,7 @@ impl Place {
         Ok(renameat(self.dir(), self.below(), other.dir(), other.below())?)
     }
 
-    /// Removes the name; fine where there is none.
+    /// Removes the name; fine where it does not exist.
     pub(crate) fn remove(&self) -> io::Result<()> {
         match unlinkat(self.dir(), self.below(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),

@@ -87,7 +87,7 @@ impl Place {
         match unlinkat(self.dir(), self.name(), AtFlags::REMOVEDIR) {
             Ok(()) => Ok(fsync(self.dir()).map(|()| true)?),
             Err(Errno::NOENT) => Ok(true),
-            // A file, or a link: somebody else's.
+            // A file, or a link: not Warded's.
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Ok(false),
             Err(error) => Err(error.into()),
         }

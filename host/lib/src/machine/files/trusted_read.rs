@@ -20,7 +20,7 @@ use std::{
 /// is checked, and read.
 ///
 /// # Errors
-/// Refused: somebody else could have written it, or it is larger than `limit` bytes. What `unreadable`
+/// Refused: another user could have written it, or it is larger than `limit` bytes. What `unreadable`
 /// makes of it: it cannot be read.
 pub fn read_ours(
     path: &Path,
@@ -48,7 +48,7 @@ pub fn read_ours(
 /// `/dev/stdin`, `/dev/fd/…`) has no way, and what is not there is for its reader to say.
 ///
 /// # Errors
-/// `untrusted-path`: somebody else can have.
+/// `untrusted-path`: another user can have written it.
 pub fn refuse_others(path: &Path) -> Result<(), FileError> {
     let is_open =
         ["/dev/fd/", "/dev/stdin", "/proc/self/fd/"].iter().any(|open| path.to_string_lossy().starts_with(open));
@@ -70,7 +70,7 @@ fn became_root() -> Option<u32> {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
-    // Where there is nothing, nothing is read, whoever could have put it there.
+    // Where there is nothing, nothing is read, whichever user could have put it there.
     if fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(None);
     }

@@ -44,7 +44,7 @@ impl StateDir {
     }
 }
 
-/// Why somebody else may have written a file.
+/// Why another user may have written a file.
 fn unsafe_because(found: &Metadata) -> Option<&'static str> {
     if !found.is_file() {
         Some("it is no regular file")

@@ -30,8 +30,8 @@ impl StateDir {
         Ok(self.all_names()?.iter().any(|name| is(name)))
     }
 
-    /// Removes what was being written when a process was killed: it may hold private keys. For whoever has the directory
-    /// locked, since another process may be writing.
+    /// Removes what was being written when a process was killed: it may hold private keys. For the process that
+    /// has the directory locked, since another process may be writing.
     ///
     /// # Errors
     /// When that fails.

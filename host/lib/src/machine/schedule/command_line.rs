@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The files that `warded renew` has to work on, and those that it works on unless it is told otherwise.
+/// The files that `warded renew` has to work on, and those that it works on by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
     pub state: PathBuf,

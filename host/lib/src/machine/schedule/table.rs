@@ -108,7 +108,7 @@ impl Kind {
     /// The user as whom a line of a file runs; none where that is root by itself. `name`: the file's path.
     pub(super) fn user<'a>(self, name: &'a str, line: &'a str) -> Option<&'a str> {
         match self {
-            // A line that ends before is none.
+            // A line that ends before that is no entry.
             Self::System => Some(after_times(line).unwrap_or_default()),
             Self::User => Path::new(name).file_name().and_then(|name| name.to_str()),
             Self::Anacron | Self::Script => None,

@@ -20,7 +20,7 @@ pub struct CommandLine {
     pub config: Option<PathBuf>,
     /// What else shapes the configuration: `-o X=y`, `-p 22`, `-4`.
     pub arguments: Vec<String>,
-    /// Whether its end is lost, and was told from the files that are there.
+    /// Whether its end is lost, and was inferred from the files that are there.
     pub is_completed: bool,
 }
 

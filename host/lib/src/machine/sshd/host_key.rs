@@ -57,7 +57,7 @@ impl HostKey {
     /// The key to ask a certificate for.
     ///
     /// # Errors
-    /// Why there is none to be asked for.
+    /// Why there is no certificate to be asked for.
     pub fn certifiable(&self) -> Result<PublicKey, UncertifiedReason> {
         if let Standing::Ignored(ignored) = &self.standing {
             return Err(UncertifiedReason::Ignored(ignored.clone()));

@@ -28,7 +28,7 @@ pub struct Listener {
     pub gone: Option<PathBuf>,
     /// The arguments that shape its configuration.
     pub arguments: Vec<String>,
-    /// Whether the end of its command line is lost, and was told from the files that are there.
+    /// Whether the end of its command line is lost, and was inferred from the files that are there.
     pub is_completed: bool,
     /// What it listens on right now; none if we may not see that.
     pub sockets: Option<Vec<sockets::Socket>>,
@@ -69,7 +69,7 @@ fn is_replaced(pid: i32, program: &Path) -> bool {
     identity(&proc(pid, "exe")).zip(identity(program)).is_some_and(|(running, installed)| running != installed)
 }
 
-/// Whether any sshd of root's or ours runs on this machine, for whatever purpose, or that cannot be told.
+/// Whether any sshd of root's or ours runs on this machine, for whatever purpose, or that is not known.
 #[must_use]
 pub fn is_running() -> bool {
     let runs = |(pid, name): &(i32, String)| {
@@ -82,7 +82,7 @@ pub fn is_running() -> bool {
 /// sshd if its program is called so, or is `named`, whatever link it was started by.
 ///
 /// # Errors
-/// When the processes cannot be looked at: that there is none, is then not known.
+/// When the processes cannot be looked at: then it is not known that there is no sshd.
 pub(super) fn scan(config: &Path, named: Option<&Path>) -> Result<Vec<Listener>> {
     let wanted = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
     let all = processes().map_err(unseen)?;
@@ -95,7 +95,7 @@ pub(super) fn scan(config: &Path, named: Option<&Path>) -> Result<Vec<Listener>>
 }
 
 /// When a process started, in clock ticks since the kernel did (proc_pid_stat(5), field 22): with its number, which
-/// process it is. None where there is none.
+/// process it is. None where there is no such process.
 #[must_use]
 pub fn started(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(proc(pid, "stat")).ok()?;

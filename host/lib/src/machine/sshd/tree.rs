@@ -145,7 +145,7 @@ impl<'a> Overlay<'a> {
     }
 }
 
-/// What tells a file or a directory from all others, by whatever name.
+/// Identifies a file or a directory, by whatever name.
 #[must_use]
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))

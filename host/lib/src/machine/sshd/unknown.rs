@@ -45,7 +45,7 @@ pub enum UnknownReason {
         pid: i32,
         file: PathBuf,
     },
-    /// It is an sshd, and which configuration it has cannot be told.
+    /// It is an sshd whose configuration is not known.
     Untold {
         /// Its process.
         pid: i32,
@@ -105,7 +105,7 @@ impl UnknownListener {
 
 impl Sshd {
     /// What listens where the configuration says, if there is no listener that is known: then what is served
-    /// cannot be told. None where nothing listens there, or systemd does, which starts sshd.
+    /// is not known. None where nothing listens there, or systemd does, which starts sshd.
     ///
     /// # Errors
     /// The configuration, or the processes, cannot be looked at.

@@ -164,7 +164,7 @@ impl Run {
         }
     }
 
-    /// The archive, read once; an empty one where there is none.
+    /// The archive, read once; an empty one where there is no file.
     fn archive(&self) -> Result<&Archive> {
         if let Some(archive) = self.archive.get() {
             return Ok(archive);

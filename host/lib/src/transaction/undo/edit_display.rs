@@ -1,4 +1,4 @@
-//! What a person is shown of a file that somebody edited since.
+//! What is shown of a file that was edited since the run.
 
 use crate::{
     machine::{

@@ -32,7 +32,7 @@ pub(super) fn undo(root: &Root, joint: &JointChange<'_>, (runs, edits): (&[Run],
         }
         FileUndo::Edited(difference) => match place.snapshot() {
             Ok(Some(now)) if own.is_whole_in(&now) => Ok(cut(joint, &own, place, now)),
-            // What the policy's own `remove` left of an edited file is somebody else's.
+            // What the policy's own `remove` left of an edited file is not Warded's.
             _ if is_removal(joint.newest.run.journal()) && is_removed(runs, &joint.newest.run.journal().run.policy) => {
                 Ok(FileUndo::AsBefore)
             }

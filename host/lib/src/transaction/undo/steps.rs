@@ -24,7 +24,7 @@ impl Undo {
     /// Asks how things are now, and leaves out the steps whose state is as before already.
     ///
     /// # Errors
-    /// Refused: somebody changed since what a program of the runs had changed. Failed: it cannot be asked for.
+    /// Refused: what a program of the runs changed has been changed again since. Failed: its state cannot be queried.
     pub fn look_at_states(&mut self, runner: &dyn Runner) -> Result<()> {
         let mut kept: Vec<Step> = Vec::new();
         for step in std::mem::take(&mut self.steps) {

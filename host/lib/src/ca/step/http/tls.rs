@@ -1,4 +1,4 @@
-//! TLS that trusts one root, or, where that is said, anybody. Either way it remembers what the server showed.
+//! TLS that trusts one root, or, where the caller says so, any certificate. Either way it remembers what the server showed.
 
 mod ecdsa;
 

@@ -64,7 +64,7 @@ impl Candidate {
     }
 
     /// The directory of ours where a configuration names the files in it: beside the main file or, where that is the
-    /// vendor's, in `/etc/ssh`. Another one by that name may be anybody's.
+    /// vendor's, in `/etc/ssh`. Another one by that name may be any user's.
     fn own_directory(&self, effective: &Effective) -> Option<PathBuf> {
         let directory = Path::new(directory_of(file(effective)?)?);
         let beside = self.original.config.as_path().parent();
@@ -79,7 +79,7 @@ impl Candidate {
         Ok(self.mapping.is_some() && (is_own(&self.view()?.effective) || is_own(&baseline.view.effective)))
     }
 
-    /// The logins of whom a file is staged.
+    /// The logins for which a file is staged.
     pub(super) fn mapped_logins(&self) -> Vec<String> {
         let staged = self.staged.iter().filter(|(path, contents)| contents.is_some() && is_own_file(path));
         staged.filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned())).collect()
