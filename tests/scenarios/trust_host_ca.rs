@@ -2,6 +2,7 @@
 
 mod configuration;
 mod files;
+mod revoked;
 
 use crate::support::{Peer, Run};
 use std::{

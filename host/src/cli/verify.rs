@@ -88,8 +88,10 @@ impl Verify {
         let asking =
             ProbeOptions { at_once: allowed, patience: Duration::from_secs(self.timeout), all_keys: self.all_keys };
         let judge = Judge { roots: &roots, now: ca::now(), at_least: self.expect_within.unwrap_or_default() };
-        let answers: Vec<(Place, Vec<Presentation>)> =
+        let mut answers: Vec<(Place, Vec<Presentation>)> =
             places.iter().cloned().zip(probe::ask(&places, asking, &judge)).collect();
+        // As with what this user's ssh knows of the CA: not of a list.
+        answers.iter_mut().take(self.places.len()).for_each(|(place, presented)| client::revoked(place, presented));
         let object = VerifyObject::of(&answers, &self.known(&roots), begun.elapsed());
         report::show(output, &object, self.hosts.is_none())?;
         client::tell(output, &object);

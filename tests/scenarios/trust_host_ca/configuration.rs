@@ -9,7 +9,7 @@ const PIN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDOu+GOIRRAH2+0BR2aQmOYRj
 impl Client {
     /// ssh of this user's reaches sshd of this machine by its name, with nothing on the command line that could change
     /// what a `Match` compares.
-    fn reaches_by_name(&self) -> bool {
+    pub(super) fn reaches_by_name(&self) -> bool {
         let mut command = self.0.command("chroot");
         // ssh looks for the files of an `Include` where HOME says.
         command.env("HOME", "/home/ann").args([&format!("--userspec={USER}:{USER}"), "/", "ssh"]);
@@ -26,13 +26,13 @@ impl Client {
         run.stderr.contains("Permission denied (")
     }
 
-    fn configures(&self, config: &str) {
+    pub(super) fn configures(&self, config: &str) {
         fs::write(self.file("/home/ann/.ssh/config"), config).unwrap();
         self.sh("chown 1500:1500 /home/ann/.ssh/config");
     }
 
     /// A client whose machine finds itself under the name that its sshd is certified for.
-    fn named() -> Option<Self> {
+    pub(super) fn named() -> Option<Self> {
         let client = Self::start("bookworm")?;
         fs::write(client.file("/etc/hosts"), "127.0.0.1 web1.lab.test\n").unwrap();
         fs::write(client.file("/etc/nsswitch.conf"), "hosts: files\n").unwrap();

@@ -18,6 +18,7 @@ use crate::{
 };
 pub use names::{AuthorityLine, KnownAuthority};
 use options::StandIn;
+pub use revoked::{revocation, revoking_lines};
 use server::{SshVerdict, Stage};
 use ssh_key::Algorithm;
 use sshd_config::known_hosts::{Entry, Marker, Patterns, Wanted, is_file_name, lines, matches};

@@ -1,19 +1,35 @@
-//! Whether this user's own ssh would look for the CA's certificate at all: for which names its lines of the CA hold.
+//! What the files of this user's own ssh say of a machine: whether it would look for the CA's certificate at all, and whether
+//! a key is revoked, which is the end of it however good the certificate is.
 
 use super::{super::output::Output, report::VerifyObject};
 use ssh_key::PublicKey;
-use warded_lib::{guard::known_hosts::KnownAuthority, machine::ssh::Host, probe::Place, text::neutral};
+use warded_lib::{
+    guard::known_hosts::{KnownAuthority, revocation},
+    machine::ssh::Host,
+    probe::{Finding, Place, Presentation},
+    text::neutral,
+};
 
 /// The port without which ssh looks a name up.
 const PORT: u16 = 22;
 
 /// What ssh has of the CA for a machine; none where there is no ssh, or none that can use its configuration.
 pub(super) fn known(place: &Place, roots: &[PublicKey]) -> Option<KnownAuthority> {
-    let port = Some(place.port).filter(|port| *port != PORT);
-    KnownAuthority::look(roots, &Host { name: place.name.clone(), port })
-        .ok()
-        .flatten()
-        .filter(|known| !known.lines.is_empty())
+    KnownAuthority::look(roots, &host(place)).ok().flatten().filter(|known| !known.lines.is_empty())
+}
+
+/// Judges anew what was good, where this user's ssh takes a key for revoked. Where there is no ssh, or none that can use its
+/// configuration, there is nothing to judge by.
+pub(super) fn revoked(place: &Place, presented: &mut [Presentation]) {
+    for one in presented.iter_mut().filter(|one| matches!(one.finding, Finding::Good | Finding::EndsSoon)) {
+        let why = one.certificate.as_ref().and_then(|found| revocation(found, &host(place)).ok().flatten());
+        one.finding = why.map_or_else(|| one.finding.clone(), Finding::Wrong);
+    }
+}
+
+/// As ssh looks it up.
+pub(super) fn host(place: &Place) -> Host {
+    Host { name: place.name.clone(), port: Some(place.port).filter(|port| *port != PORT) }
 }
 
 /// Names each machine for which the patterns do not hold: its certificate may be good, and ssh asks all the same.

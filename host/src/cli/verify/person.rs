@@ -1,8 +1,11 @@
 //! Whether a person's login works with the certificate in the agent: by `ssh`, which is what the person will use.
 
-use super::super::{
-    login::{agent_for, told},
-    output::{Output, Style},
+use super::{
+    super::{
+        login::{agent_for, told},
+        output::{Output, Style},
+    },
+    client,
 };
 use serde::Serialize;
 use ssh_key::PublicKey;
@@ -11,6 +14,7 @@ use warded_lib::{
     agent::{Agent, Identity},
     ca::{self, Certificate, Kind, verify},
     error::{Error, Exit, Result},
+    guard::known_hosts::revoking_lines,
     machine::{
         exec::{self, Program},
         scratch::Scratch,
@@ -38,7 +42,8 @@ struct HostObject {
     cause: Option<String>,
 }
 
-/// Tries to log in everywhere, with nothing but the certificate, trusting nothing but the CA.
+/// Tries to log in everywhere, with nothing but the certificate, trusting nothing but the CA, and that only for keys that
+/// this user's ssh does not take for revoked.
 pub(super) fn run(output: Output, user: &str, places: &[Place], roots: &[PublicKey]) -> Result<Exit> {
     let ssh = exec::find("ssh").ok_or_else(|| Error::failed("there is no ssh on this machine to log in with"))?;
     let scratch = Scratch::private()?;
@@ -46,13 +51,13 @@ pub(super) fn run(output: Output, user: &str, places: &[Place], roots: &[PublicK
     for place in places {
         let agent = agent_for(Some(&place.name))?;
         let certificate = scratch.write("login-cert.pub", certificate_in(&agent, user)?.to_file().as_bytes(), 0o600)?;
-        let mut known = String::new();
+        let mut known = revoking_lines(&client::host(place))?;
         for root in roots {
             let bare = PublicKey::new(root.key_data().clone(), "").to_openssh();
             let bare = bare.map_err(|error| Error::failed("cannot write a key of the CA").cause(error))?;
-            known.push_str(&["@cert-authority ", &place.name, " ", &bare, "\n"].concat());
+            known.extend_from_slice(["@cert-authority ", &place.name, " ", &bare, "\n"].concat().as_bytes());
         }
-        let known = scratch.write("known_hosts", known.as_bytes(), 0o600)?;
+        let known = scratch.write("known_hosts", &known, 0o600)?;
         let program = command(&ssh, user, place, &certificate, &known).env("SSH_AUTH_SOCK", agent.socket());
         let ended = program.run()?;
         let logged_in = ended.stderr.lines().any(|line| line.starts_with(AUTHENTICATED));

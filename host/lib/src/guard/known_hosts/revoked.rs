@@ -2,15 +2,16 @@
 //! `KnownHostsCommand` prints. The CA that stands in for it in the proof has another key, which takes its place there.
 
 use super::{
-    Change, NewLine, keygen,
+    Change, NewLine, keygen, looked_up,
     options::{COMMAND, FILES, StandIn},
 };
 use crate::{
+    ca::Certificate,
     error::Result,
-    guard::config::krl::is_list,
+    guard::{client::known_hosts::line_of, config::krl::is_list},
     machine::{
         scratch::Scratch,
-        ssh::Settings,
+        ssh::{Host, Settings, Ssh},
         sshd::tree::{Overlay, StagedFiles},
     },
     text::neutral,
@@ -70,6 +71,98 @@ pub(super) fn wrapped(command: &str, stand_in: StandIn<'_>) -> Result<String> {
     Ok(format!("/bin/sh \"{}\" {command}", file.display().to_string().replace('%', "%%")))
 }
 
+/// Why the ssh of this user refuses a host, however good its certificate is: the files that it reads revoke the host's own
+/// key, or the CA's. None: nothing there does, or there is no ssh.
+///
+/// # Errors
+/// ssh refuses its configuration, or a program cannot be run.
+pub fn revocation(certificate: &Certificate, host: &Host) -> Result<Option<String>> {
+    let Some(ssh) = Ssh::find() else { return Ok(None) };
+    let settings = ssh.settings(host)?;
+    let keys = [certificate.key(), certificate.signer()].map(|key| line_of(key.key_data()));
+    let [own, authority] = keys;
+    let (own, authority) = (own?, authority?);
+    let scratch = Scratch::private()?;
+    let file = scratch.write("presented-cert.pub", certificate.to_file().as_bytes(), 0o600)?;
+    for list in settings.values("revokedhostkeys").iter().filter(|list| *list != "none") {
+        let shown = format!("RevokedHostKeys of ssh's configuration is {}", neutral(list));
+        match is_in_list(list, &[own.as_bytes(), authority.as_bytes()], &file)? {
+            None => return Ok(Some(format!("{shown}, which cannot be read: then ssh refuses every host"))),
+            Some(true) => return Ok(Some(format!("{shown}, which revokes this certificate or a key of it"))),
+            Some(false) => {}
+        }
+    }
+    let name = looked_up(host, &settings);
+    // ssh tries again without the port.
+    let bare = name.strip_prefix('[').and_then(|rest| rest.split_once("]:")).map(|(bare, _)| bare);
+    for known in FILES.iter().flat_map(|keyword| settings.values(keyword)) {
+        // What this user cannot read, ssh does not read either.
+        let Ok(contents) = Overlay(&StagedFiles::new()).read(Path::new(&known)) else { continue };
+        for (key, whose) in [(&own, "this host's own key"), (&authority, "the CA's key")] {
+            let is_it = |line: &[u8]| {
+                Entry::parse(line).is_some_and(|entry| entry.marker == Marker::Revoked && entry.has_key(key))
+            };
+            let numbers: Vec<usize> =
+                lines(&contents).enumerate().filter(|(_, line)| is_it(line)).map(|(index, _)| index + 1).collect();
+            if numbers.is_empty() {
+                continue;
+            }
+            // It knows hashed names, too.
+            for name in std::iter::once(name.as_str()).chain(bare) {
+                let asked = keygen(&["-F".as_ref(), name.as_ref(), "-f".as_ref(), known.as_ref()])?;
+                if let Some(number) =
+                    numbers.iter().find(|number| asked.stdout.lines().any(|line| says(line, **number)))
+                {
+                    return Ok(Some(format!(
+                        "{} line {number} revokes {whose}, so that ssh refuses it",
+                        neutral(&known)
+                    )));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The lines that revoke keys in the files that the ssh of this user reads for a host; nothing where there is no ssh.
+///
+/// # Errors
+/// ssh refuses its configuration.
+pub fn revoking_lines(host: &Host) -> Result<Vec<u8>> {
+    let Some(ssh) = Ssh::find() else { return Ok(Vec::new()) };
+    let settings = ssh.settings(host)?;
+    let mut found = Vec::new();
+    for known in FILES.iter().flat_map(|keyword| settings.values(keyword)) {
+        let contents = Overlay(&StagedFiles::new()).read(Path::new(&known)).unwrap_or_default();
+        let revokes = |line: &&[u8]| Entry::parse(line).is_some_and(|entry| entry.marker == Marker::Revoked);
+        for line in lines(&contents).filter(revokes) {
+            found.extend_from_slice(line);
+            found.push(b'\n');
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a line of `ssh-keygen -F` is about this line of the file, which revokes a key.
+fn says(line: &str, number: usize) -> bool {
+    line.starts_with("# Host ") && line.ends_with(&format!(" found: line {number} REVOKED"))
+}
+
+/// Whether a list of `RevokedHostKeys` has one of these keys, or what is in `file`, a certificate or a key; none: the list
+/// cannot be read.
+fn is_in_list(list: &str, keys: &[&[u8]], file: &Path) -> Result<Option<bool>> {
+    let Ok(contents) = Overlay(&StagedFiles::new()).read(Path::new(list)) else { return Ok(None) };
+    if is_list(&contents) {
+        let asked = keygen(&["-Q".as_ref(), "-f".as_ref(), list.as_ref(), file])?;
+        return Ok(Some(asked.stdout.contains("REVOKED")));
+    }
+    let words = |line: &[u8]| -> Vec<Vec<u8>> {
+        line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(2).map(<[u8]>::to_vec).collect()
+    };
+    let keys: Vec<Vec<Vec<u8>>> = keys.iter().map(|key| words(key)).collect();
+    Ok(Some(contents.split(|byte| *byte == b'\n').any(|line| keys.contains(&words(line)))))
+}
+
 impl Change {
     /// Refuses a line for a key that ssh takes for revoked.
     pub(super) fn refuse_revoked(
@@ -82,21 +175,10 @@ impl Change {
         let (key_type, blob) = new.entry.key();
         let key = [key_type, b" ", blob].concat();
         for (index, list) in settings.values("revokedhostkeys").iter().enumerate() {
+            let own = format!("authority-{}-{index}.pub", new.number);
+            let file = scratch.write(&own, &[&key, b"\n".as_slice()].concat(), 0o600)?;
             // One that ssh cannot read makes it refuse every host: the proof shows that.
-            let Ok(contents) = Overlay(&StagedFiles::new()).read(Path::new(list)) else { continue };
-            let has_key = if is_list(&contents) {
-                let name = format!("authority-{}-{index}.pub", new.number);
-                let file = scratch.write(&name, &[&key, b"\n".as_slice()].concat(), 0o600)?;
-                let asked = keygen(&["-Q".as_ref(), "-f".as_ref(), list.as_ref(), &file])?;
-                asked.stdout.contains("REVOKED")
-            } else {
-                contents.split(|byte| *byte == b'\n').any(|line| {
-                    let words: Vec<&[u8]> =
-                        line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
-                    words.starts_with(&[key_type, blob])
-                })
-            };
-            if has_key {
+            if is_in_list(list, &[&key], &file)? == Some(true) {
                 return Err(self
                     .refused(format!("ssh refuses every host of this CA for {name}"))
                     .cause(format!(
