@@ -242,7 +242,7 @@ impl Run<'_> {
                 drop(context.log.append(&event(EventKind::Result).detail(&left)));
                 reporter.note(&left);
             }
-            match settle::forget_recovery(&context.log, event, systemd) {
+            match settle::forget_recovery(&context.log, event, context.facts.init) {
                 Some(Ok(how)) => reloads.push((SCHEDULE.to_owned(), how)),
                 Some(Err(error)) => reporter.note(&format!("note: {}", error.message())),
                 None => {}

@@ -11,9 +11,10 @@ use crate::{
         files::{FileError, FileErrorKind, Place, PlaceKey, Root, Snapshot},
         keys::replaced::KeyReplacement,
         path::AbsolutePath,
+        schedule::Started,
         service::ServiceOperation,
     },
-    name::{Name, UnitName},
+    name::Name,
 };
 use ssh_key::PublicKey;
 use staged::{After, StagedChange};
@@ -77,7 +78,7 @@ pub struct ChangeSet {
     staged: Vec<StagedChange>,
     requests: Vec<Request>,
     services: Vec<(ServiceOperation, Name)>,
-    schedule: Vec<UnitName>,
+    schedule: Vec<Started>,
     steps: Vec<Step>,
     asked: Vec<QueryRecord>,
     reads: BTreeMap<PlaceKey, (Place, Option<(Digest, u64)>)>,
@@ -252,14 +253,14 @@ impl ChangeSet {
         &self.steps
     }
 
-    /// Queues that systemd has these units as their files say, once they are in place.
-    pub fn reconcile(&mut self, units: Vec<UnitName>) {
-        self.schedule = units;
+    /// Queues that the init has these as their files say, once they are in place.
+    pub fn reconcile(&mut self, started: Vec<Started>) {
+        self.schedule = started;
     }
 
-    /// The units of the schedule that systemd is to have as their files say.
+    /// What of the schedule the init is to have as its files say.
     #[must_use]
-    pub fn schedule(&self) -> &[UnitName] {
+    pub fn schedule(&self) -> &[Started] {
         &self.schedule
     }
 

@@ -22,7 +22,8 @@ use warded_lib::{
     error::{Error, Exit, Label, Result},
     machine::{
         facts::Init,
-        schedule, services,
+        schedule::{self, Starter},
+        services,
         sshd::{Sshd, host_key::Standing},
     },
     moment::distance,
@@ -267,7 +268,12 @@ fn recovery(context: &Context, is_enrolled: bool) -> Option<Finding> {
         let next = format!("docs/RECOVERY.md has the unit: without it {waits}");
         return Some(Finding::note("recovery", format!("{RECOVER} is not enabled"), next));
     }
-    let next = format!("docs/RECOVERY.md has scripts for other inits: without one {waits}");
+    let next = match Starter::of(Path::new("/"), context.facts.init) {
+        Some(_) => {
+            format!("`warded apply certify-host`, run again, installs it (docs/RECOVERY.md): without it {waits}")
+        }
+        None => format!("docs/RECOVERY.md has scripts for other inits: without one {waits}"),
+    };
     is_enrolled.then(|| Finding::note("recovery", "nothing runs `warded recover` at the start of the machine", next))
 }
 

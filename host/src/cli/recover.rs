@@ -24,7 +24,7 @@ use warded_lib::{
     audit::{Event, Kind},
     config::is_root,
     error::{Error, Exit, Result, UNCHANGED},
-    machine::{action::StepRollback, facts::Init, scratch},
+    machine::{action::StepRollback, scratch},
     transaction::{self, Journal},
 };
 
@@ -210,10 +210,11 @@ fn tidy(context: &Context, output: Output) -> Result<()> {
     Ok(())
 }
 
-/// What a kept run took out last, systemd forgets as well.
+/// What a kept run took out last, the init forgets as well.
 pub(super) fn forget_recovery(context: &Context, event: impl Fn(Kind) -> Event, output: Output) {
-    let systemd = context.facts.init == Init::Systemd && is_root();
-    if let Some(Err(error)) = settle::forget_recovery(&context.log, event, systemd) {
+    if is_root()
+        && let Some(Err(error)) = settle::forget_recovery(&context.log, event, context.facts.init)
+    {
         output.note(format!("note: {error}"));
     }
 }

@@ -269,6 +269,7 @@ impl<'a> Recovery<'a> {
                 Ok(
                     ReloadResult::NotRunning
                     | ReloadResult::Scheduled { .. }
+                    | ReloadResult::DisabledLater { .. }
                     | ReloadResult::Started { .. }
                     | ReloadResult::Anew { .. }
                     | ReloadResult::LeftStopped { .. },

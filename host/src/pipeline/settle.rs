@@ -5,6 +5,7 @@ use warded_lib::{
     error::{Error, Result},
     machine::{
         action::Step,
+        facts::Init,
         service::ServiceOperation,
         services::{self, ReloadDelivery, ReloadFault, ReloadResult},
         sshd::Sshd,
@@ -12,7 +13,7 @@ use warded_lib::{
     transaction::Reload,
 };
 
-/// Reloads or restarts a service, or has systemd take up a schedule as its files say; off the record.
+/// Reloads or restarts a service, or has the init take up a schedule as its files say; off the record.
 ///
 /// # Errors
 /// As [`services::reload`], [`services::restart`] and [`services::reconcile`].
@@ -75,11 +76,11 @@ pub fn reload(
     outcome
 }
 
-/// Has systemd forget what recovers at the start of the machine, after a run that took it out was kept; on record. None:
+/// Has the init forget what recovers at the start of the machine, after a run that took it out was kept; on record. None:
 /// there is nothing to forget.
 #[must_use]
-pub fn forget_recovery(log: &Log, event: impl Fn(Kind) -> Event, systemd: bool) -> Option<Result<ReloadResult>> {
-    let outcome = services::forget_recovery(systemd)?.map_err(Error::from);
+pub fn forget_recovery(log: &Log, event: impl Fn(Kind) -> Event, init: Init) -> Option<Result<ReloadResult>> {
+    let outcome = services::forget_recovery(init)?.map_err(Error::from);
     // The run is kept, whatever cannot be recorded now.
     drop(log.append(&match &outcome {
         Ok(reloaded) => event(Kind::Result).detail(&reloaded.to_string()),

@@ -7,28 +7,45 @@ use crate::{
     },
     support::{
         Booted, ClientKnowledge, Init,
-        machine::{Found, KEYS, tree},
+        machine::{Found, tree},
         wait::{LONG, wait},
     },
 };
 use jiff::Timestamp;
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 const TABLE: &str = "/etc/cron.d/warded-renew";
 const SCRIPT: &str = "/etc/init.d/warded-recover";
-const RECOVERY: &str = include_str!("../../../docs/RECOVERY.md");
+/// insserv(8) writes them anew each time, in whatever order.
+const TABLES: [&str; 3] = ["init.d/.depend.boot", "init.d/.depend.start", "init.d/.depend.stop"];
 
 /// All that is configured on the machine.
-fn configuration(machine: &Booted) -> [BTreeMap<PathBuf, Found>; 3] {
-    ["/etc", "/usr/local", "/var/spool/cron"].map(|directory| below(machine, directory))
+struct Configuration {
+    files: [BTreeMap<PathBuf, Found>; 3],
+    /// What insserv's tables say, in an order of its own.
+    tables: Vec<Vec<String>>,
+}
+
+fn configuration(machine: &Booted) -> Configuration {
+    let mut files = ["/etc", "/usr/local", "/var/spool/cron"].map(|directory| below(machine, directory));
+    files[0].retain(|path, _| !TABLES.iter().any(|table| path.ends_with(table)));
+    let words = |table: &str| {
+        let text = fs::read_to_string(machine.file("/etc").join(table)).unwrap_or_default();
+        let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        words.sort();
+        words
+    };
+    Configuration { files, tables: TABLES.map(words).into() }
 }
 
 #[track_caller]
-fn is_configured_as(machine: &Booted, before: &[BTreeMap<PathBuf, Found>; 3]) {
-    for (now, before) in configuration(machine).iter().zip(before) {
+fn is_configured_as(machine: &Booted, before: &Configuration) {
+    let now = configuration(machine);
+    for (now, before) in now.files.iter().zip(&before.files) {
         let differ = now.keys().chain(before.keys()).filter(|path| now.get(*path) != before.get(*path));
         assert_eq!(differ.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
     }
+    assert_eq!(now.tables, before.tables);
 }
 
 fn listener(machine: &Booted) -> String {
@@ -40,16 +57,20 @@ fn rolled_back(machine: &Booted) -> usize {
     machine.shell("warded audit log").ends(0).stdout.matches("rolled back (").count()
 }
 
-/// Certified, renewed by cron, reloaded by its init, rebooted, and left as it was.
-fn lives(init: Init, reload: &str) {
+/// Certified, renewed by cron, reloaded by its init, rebooted, and left as it was. `enables`: the init's program for that.
+fn lives(init: Init, reload: &str, enables: &str) {
     let Some(mut machine) = Booted::with(init) else { return };
     let before = configuration(&machine);
     let first = listener(&machine);
     let plan = machine.warded("plan certify-host --set principal=web1.example.org").ends(3);
-    let plan = plan.prints(&[&format!("+ {TABLE}")]);
+    let takes_up = format!("> reload schedule ({enables} takes up warded-recover)");
+    let plan = plan.prints(&[&format!("+ {TABLE}"), &format!("+ {SCRIPT}"), &takes_up]);
     assert!(!plan.stdout.contains("systemd"), "{}", plan.stdout);
     is_configured_as(&machine, &before);
     machine.warded(CERTIFY).ends(0).prints(&["Certified 3 keys", &format!("Renewal: by cron ({TABLE})")]);
+    let found = machine.shell("warded doctor").stdout;
+    assert!(found.contains(&format!("{SCRIPT} runs `warded recover` at the start of the machine")), "{found}");
+    assert!(!fs::read_to_string(machine.file(TABLE)).unwrap().contains("@reboot"));
     machine.warded(CERTIFY).ends(0).prints(&["Nothing to do."]);
     serves_certificates(&machine);
     machine.shell(reload).ends(0);
@@ -90,20 +111,32 @@ fn lives(init: Init, reload: &str) {
 
 #[test]
 fn a_machine_with_sysvinit_renews_itself_and_is_left_as_it_was() {
-    lives(Init::Sysvinit, "/etc/init.d/ssh reload");
+    lives(Init::Sysvinit, "/etc/init.d/ssh reload", "update-rc.d");
 }
 
 #[test]
 fn a_machine_with_openrc_renews_itself_and_is_left_as_it_was() {
-    lives(Init::Openrc, "rc-service ssh reload");
+    lives(Init::Openrc, "rc-service ssh reload", "rc-update");
 }
 
-/// A change that waits is rolled back by a shutdown, and after a power cut by cron's line for the start of the machine.
+/// When the machine's first process starts sshd, an interrupted run has been rolled back.
+#[track_caller]
+fn was_recovered_before_sshd(machine: &Booted) {
+    let log = fs::read_to_string(machine.file("/var/lib/warded/audit/log.jsonl")).unwrap();
+    let record = log.lines().rfind(|line| line.contains("it had been interrupted")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(record).unwrap();
+    let recovered: Timestamp = record["time"].as_str().unwrap().parse().unwrap();
+    let started = fs::metadata(machine.file("/run/sshd.pid")).unwrap().modified().unwrap();
+    assert!(recovered < Timestamp::try_from(started).unwrap(), "{recovered}, {started:?}");
+}
+
+/// A change that waits is rolled back by a shutdown, and after a power cut by the script that `apply` installed, before
+/// sshd starts.
 #[test]
 fn what_nobody_has_confirmed_does_not_outlast_a_boot() {
     for init in [Init::Sysvinit, Init::Openrc] {
         let Some(mut machine) = Booted::with(init) else { return };
-        let before = configuration(&machine);
+        let (before, old) = (configuration(&machine), tree(&machine.file("/etc/ssh")));
         let waits = |machine: &Booted| {
             machine.warded(&format!("{CERTIFY} --confirm-within 10m")).ends(0);
             serves_certificates(machine);
@@ -118,47 +151,24 @@ fn what_nobody_has_confirmed_does_not_outlast_a_boot() {
 
         waits(&machine);
         machine.loses_power();
-        let is_new = |kind: &&str| machine.file(&format!("/etc/ssh/ssh_host_{kind}_key-cert.pub")).exists();
-        wait("cron has it rolled back", LONG, || {
-            rolled_back(&machine) == 2 && !machine.file(TABLE).exists() && !KEYS.iter().any(is_new)
-        });
-        is_configured_as(&machine, &before);
-        serves(&machine);
-        machine.shell("warded audit verify").ends(0);
-    }
-}
-
-/// The script of the page, and the command by which the page has the init start it.
-fn of_page(init: &str) -> (&'static str, &'static str) {
-    let (_, rest) = RECOVERY.split_once(&format!("\n{init}, `{SCRIPT}`, then `")).unwrap();
-    let (command, rest) = rest.split_once('`').unwrap();
-    (command, rest.split("```sh\n").nth(1).unwrap().split("```").next().unwrap())
-}
-
-#[test]
-fn the_script_of_the_page_recovers_before_sshd_starts() {
-    for (init, name) in [(Init::Sysvinit, "sysvinit"), (Init::Openrc, "OpenRC")] {
-        let Some(mut machine) = Booted::with(init) else { return };
-        let old = tree(&machine.file("/etc/ssh"));
-        let (command, script) = of_page(name);
-        fs::write(machine.file(SCRIPT), script).unwrap();
-        fs::set_permissions(machine.file(SCRIPT), fs::Permissions::from_mode(0o755)).unwrap();
-        machine.shell(command).ends(0);
-        // It does nothing where nothing was interrupted.
-        machine.reboots();
-        assert_eq!(rolled_back(&machine), 0);
-        machine.warded(&format!("{CERTIFY} --confirm-within 10m")).ends(0);
-        let found = machine.shell("warded doctor").stdout;
-        assert!(found.contains(" runs `warded recover` at the start of the machine"), "{init:?}: {found}");
-        serves_certificates(&machine);
-        machine.loses_power();
+        assert_eq!(rolled_back(&machine), 2, "{init:?}");
         is_as(&machine, &old);
         serves(&machine);
-        let log = fs::read_to_string(machine.file("/var/lib/warded/audit/log.jsonl")).unwrap();
-        let record = log.lines().rfind(|line| line.contains("it had been interrupted")).unwrap();
-        let record: serde_json::Value = serde_json::from_str(record).unwrap();
-        let recovered: Timestamp = record["time"].as_str().unwrap().parse().unwrap();
-        let started = fs::metadata(machine.file("/run/sshd.pid")).unwrap().modified().unwrap();
-        assert!(recovered < Timestamp::try_from(started).unwrap(), "{init:?}: {recovered}, {started:?}");
+        was_recovered_before_sshd(&machine);
+        assert!(!machine.file(SCRIPT).exists() && !machine.file(TABLE).exists(), "{init:?}");
+        // What is left of the script keeps nothing from starting, and goes with the next command.
+        machine.reboots();
+        serves(&machine);
+        machine.warded("recover").ends(0).prints(&["Nothing was interrupted."]);
+        is_configured_as(&machine, &before);
+
+        // Once it is kept, the script stays, and does nothing where nothing was interrupted.
+        machine.warded(CERTIFY).ends(0);
+        machine.reboots();
+        serves_certificates(&machine);
+        assert_eq!(rolled_back(&machine), 2, "{init:?}");
+        machine.warded("undo --yes").ends(0);
+        is_configured_as(&machine, &before);
+        machine.shell("warded audit verify").ends(0);
     }
 }

@@ -1,7 +1,7 @@
 //! What docs/RECOVERY.md gives inits other than systemd to run before sshd: each script is run as its init does.
 
 use super::{apply_unconfirmed, seen, serves, state, watchdogs};
-use crate::support::{Machine, Run, missing};
+use crate::support::{Machine, Peer, Run, missing};
 use std::fs;
 
 const GUIDE: &str = include_str!("../../../docs/RECOVERY.md");
@@ -63,4 +63,23 @@ fn a_script_that_sysvinit_starts_is_found_by_doctor() {
     Run::of(machine.command("sh").args(["-ec", &install])).ends(0);
     let seen = doctor();
     assert!(seen.contains(found), "{seen}");
+}
+
+/// runit's first stage has its file, whether anything renews by the clock or not; an undo takes it out.
+#[test]
+fn runit_has_its_first_stage_recover() {
+    let Some(peer) = Peer::start("trixie", "") else { return };
+    let sh = |script: &str| Run::of(peer.command("sh").args(["-ec", script])).ends(0);
+    sh("mkdir -p /etc/runit/core-services; echo runit >/run/comm; mount --bind /run/comm /proc/1/comm");
+    let file = "/etc/runit/core-services/97-warded-recover.sh";
+    let certify = ["certify-host", "--set", "principal=web1.example.org"];
+    let plan = peer.warded(&[&["plan"][..], &certify].concat()).ends(3);
+    plan.prints(&[&format!("+ {file}"), "Nothing runs `warded renew` automatically"]);
+    peer.warded(&[&["apply", "--yes"][..], &certify].concat()).ends(0);
+    let text = fs::read_to_string(peer.file(file)).unwrap();
+    assert!(text.ends_with(" recover\n") && text.lines().count() == 2, "{text}");
+    sh(&format!(". {file}")).prints(&["Nothing was interrupted."]);
+    peer.warded(&[&["apply", "--yes"][..], &certify].concat()).ends(0).prints(&["Nothing to do."]);
+    peer.warded(&["undo", "--yes"]).ends(0);
+    assert!(!peer.file(file).exists());
 }

@@ -6,10 +6,10 @@ use crate::{
     machine::{
         action::Step,
         keys::{holds_private_key, replaced::KeyReplacement},
-        schedule::SCHEDULE,
+        schedule::{SCHEDULE, Started},
         service::{Service, ServiceOperation},
     },
-    name::{Name, UnitName},
+    name::Name,
     text::{diff, neutral},
 };
 use serde::{Serialize, Serializer};
@@ -97,12 +97,13 @@ impl ServiceChange {
         Self { operation, name: name.to_string(), told: service.to_string() }
     }
 
-    /// The units of a schedule.
+    /// What the init starts of a schedule.
     #[must_use]
-    pub fn schedule(units: &[UnitName]) -> Self {
-        let units: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+    pub fn schedule(started: &[Started]) -> Self {
+        let names: Vec<&str> = started.iter().map(Started::name).collect();
+        let by = started.first().map(Started::by).unwrap_or_default();
         let operation = ServiceOperation::Reload;
-        Self { operation, name: SCHEDULE.to_owned(), told: format!("systemd takes up {}", units.join(", ")) }
+        Self { operation, name: SCHEDULE.to_owned(), told: format!("{by} takes up {}", names.join(", ")) }
     }
 
     /// What is done, to what the policy calls so.
@@ -134,7 +135,7 @@ impl Review {
     pub fn of(changes: &ChangeSet, services: &BTreeMap<Name, Service>, roots: &[PublicKey]) -> Self {
         let told = changes.services().iter();
         let reloads = told.filter_map(|(what, name)| Some(ServiceChange::of(*what, name, services.get(name)?)));
-        let schedule = Some(changes.schedule()).filter(|units| !units.is_empty()).map(ServiceChange::schedule);
+        let schedule = Some(changes.schedule()).filter(|started| !started.is_empty()).map(ServiceChange::schedule);
         let files = changes.staged().iter().map(|staged| entry(changes, staged, roots));
         let programs = changes.steps().iter().map(ProgramRun::of).collect();
         Self { files: files.collect(), programs, reloads: reloads.chain(schedule).collect() }

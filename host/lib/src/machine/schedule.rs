@@ -6,6 +6,7 @@ mod cron;
 mod recovery;
 mod scheduler;
 mod search;
+mod starter;
 mod table;
 mod text;
 mod timer;
@@ -15,8 +16,9 @@ pub use command_line::{Installation, RejectionReason};
 pub use cron::Cron;
 pub use recovery::recovers_at_start;
 pub use scheduler::{Scheduler, Schedulers};
+pub use starter::{RECOVER, SCRIPT, SCRIPT_NAME, ScriptInit, Started, Starter};
 pub use table::SkipReason;
-pub use text::{Command, File, MARK, RECOVER, UNITS, is_ours, recovers};
+pub use text::{Command, File, MARK, UNITS, is_ours, recovers};
 pub use timer::Timer;
 pub(super) use timer::span;
 
@@ -25,7 +27,7 @@ use jiff::Timestamp;
 use search::{Search, UNIT_DIRECTORIES};
 use std::{fmt, fs, path::Path, time::Duration};
 
-/// What stands in the place of a service's name where systemd takes up a schedule.
+/// What stands in the place of a service's name where the init takes up a schedule.
 pub const SCHEDULE: &str = "schedule";
 
 /// What runs `warded renew` on this machine.

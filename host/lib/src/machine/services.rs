@@ -4,9 +4,10 @@
 mod reach;
 mod restart;
 mod schedule;
+mod scripts;
 
 pub use restart::{refuse_restart, restart};
-pub use schedule::{Timer, forget_recovery, is_wanted, reconcile, reconcile_links, timer};
+pub use schedule::{Timer, forget_recovery, is_linked, reconcile, reconcile_links, timer};
 
 use super::{
     exec::{self, Program, Signal},
@@ -45,25 +46,40 @@ pub enum ReloadResult {
         /// Its id.
         pid: i32,
     },
-    /// systemd has the units of a schedule as their files say.
+    /// The init has what it starts of a schedule as the files say.
     Scheduled {
+        /// What enables and disables.
+        by: &'static str,
         /// Those that are there.
         enabled: Vec<String>,
         /// Those that are not.
         disabled: Vec<String>,
+    },
+    /// The script that recovers is gone, and the machine starts: what is left of it goes with the next command.
+    DisabledLater {
+        /// Its name.
+        name: String,
     },
     /// Nothing runs: what starts next reads the new configuration.
     NotRunning,
 }
 
 impl ReloadResult {
+    /// Whether it is about a schedule, and about no service.
+    #[must_use]
+    pub fn is_of_schedule(&self) -> bool {
+        matches!(self, Self::Scheduled { .. } | Self::DisabledLater { .. })
+    }
+
     /// What became of the service that the policy calls `name`, in a few words.
     #[must_use]
     pub fn brief(&self, name: &str) -> String {
         match self {
-            Self::Scheduled { .. } | Self::Started { .. } | Self::Anew { .. } | Self::LeftStopped { .. } => {
-                self.to_string()
-            }
+            Self::Scheduled { .. }
+            | Self::DisabledLater { .. }
+            | Self::Started { .. }
+            | Self::Anew { .. }
+            | Self::LeftStopped { .. } => self.to_string(),
             Self::NotRunning => format!("no listener of {name} is known"),
             Self::Unit { .. } | Self::Restarted { .. } | Self::Signalled { .. } => format!("{name} reloaded"),
         }
@@ -79,9 +95,12 @@ impl std::fmt::Display for ReloadResult {
             Self::LeftStopped { name } => write!(f, "{name} does not run, and is not started"),
             Self::Started { unit } => write!(f, "systemd started {unit}, which had ended"),
             Self::Signalled { pid } => write!(f, "SIGHUP to process {pid}"),
-            Self::Scheduled { enabled, disabled } => {
+            Self::DisabledLater { name } => {
+                write!(f, "the links to {name} stay while the machine starts, and go with the next command of Warded's")
+            }
+            Self::Scheduled { by, enabled, disabled } => {
                 let named = |how: &str, units: &[String]| {
-                    (!units.is_empty()).then(|| format!("systemd {how} {}", units.join(", ")))
+                    (!units.is_empty()).then(|| format!("{by} {how} {}", units.join(", ")))
                 };
                 let parts = [named("enabled", enabled), named("disabled", disabled)];
                 f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join("; "))

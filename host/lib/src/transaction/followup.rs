@@ -6,10 +6,10 @@ use crate::{
     machine::{
         action::Step,
         path::AbsolutePath,
-        schedule::RECOVER,
+        schedule::Started,
         service::{Service, ServiceOperation},
     },
-    name::{Name, UnitName},
+    name::Name,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -51,9 +51,9 @@ pub struct Reload {
     /// What is done to it.
     #[serde(default, skip_serializing_if = "ServiceOperation::is_reload")]
     pub operation: ServiceOperation,
-    /// Of a schedule, which is no service of the policy's: the units that systemd is to have as their files say.
+    /// Of a schedule, which is no service of the policy's: what the init is to have as its files say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub schedule: Vec<UnitName>,
+    pub schedule: Vec<Started>,
 }
 
 impl Reload {
@@ -68,17 +68,17 @@ impl Reload {
         Self { operation, ..self }
     }
 
-    /// Of the schedule with these units.
+    /// Of the schedule of which the init starts these.
     #[must_use]
-    pub fn schedule(name: Name, schedule: Vec<UnitName>) -> Self {
+    pub fn schedule(name: Name, schedule: Vec<Started>) -> Self {
         Self { schedule, ..Self::service(name, Service { systemd: Vec::new(), direct: None }) }
     }
 
-    /// The same without the unit that recovers at the start of the machine; none where that was all.
+    /// The same without what recovers at the start of the machine; none where that was all.
     #[must_use]
     pub fn without_recovery(&self) -> Option<Self> {
         let mut other = self.clone();
-        other.schedule.retain(|unit| unit.as_str() != RECOVER);
+        other.schedule.retain(|started| !started.recovers());
         (other.is_schedule() == self.is_schedule()).then_some(other)
     }
 

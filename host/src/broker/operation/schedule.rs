@@ -1,4 +1,4 @@
-//! `schedule.*`: staged like any other file; systemd takes the units up after the files are in place.
+//! `schedule.*`: staged like any other file; the init takes up what it starts after the files are in place.
 
 use super::{Failure, Operation, managed::Maker};
 use crate::broker::{
@@ -6,17 +6,19 @@ use crate::broker::{
     session::{Level, Session},
 };
 use std::{
+    collections::BTreeSet,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 use warded_lib::{
     change_set::staged::After,
     config,
+    error::Error,
     machine::{
         facts::Init,
         files::Place,
         path::AbsolutePath,
-        schedule::{self, Command, File, Installation, RECOVER, Schedule as Found, Scheduler, Schedulers, is_ours},
+        schedule::{self, Command, File, Installation, Schedule as Found, Schedulers, Started, Starter, is_ours},
         services,
         sshd::Sshd,
     },
@@ -67,46 +69,59 @@ impl Operation for Schedule {
             session.tell(Level::Info, text);
             return Ok(false);
         }
-        let running = running(session, &terms, &schedulers)?;
+        check(session, &terms)?;
+        let init = session.facts.init;
+        let scheduler = schedulers.running(Path::new("/"), init).filter(|_| renews);
+        let starter = Starter::of(Path::new("/"), init).filter(|_| renews);
         let mut staging = Staging {
             session,
             grant: granted.grant(),
             installation: &terms.installation,
-            units: Vec::new(),
+            started: Vec::new(),
             differs: false,
         };
-        let wanted = Some(running).filter(|_| renews);
-        if let Some(scheduler) = &wanted {
+        let mut wanted = Vec::new();
+        if scheduler.is_some() || starter.is_some() {
             if is_unsafe(&terms.program) {
                 let why = concern(&terms.program).unwrap_or_default();
                 return Err(no_scheduler(why.trim_end_matches('.')));
             }
-            let files = scheduler.files(&command(staging.session, &terms)?);
-            let files = files.map_err(|error| Failure::because("no-scheduler", &error))?;
-            for file in &files {
-                staging.refuse_foreign(file)?;
+            let command = command(staging.session, &terms)?;
+            let refused = |error: Error| Failure::because("no-scheduler", &error);
+            if let Some(scheduler) = &scheduler {
+                wanted.extend(scheduler.files(&command, starter.is_some()).map_err(refused)?);
             }
-            for file in files {
-                staging.write(file)?;
+            if let Some(starter) = starter {
+                wanted.push(starter.file(&command).map_err(refused)?);
             }
             if let Some(concern) = concern(&terms.program) {
                 staging.session.tell(Level::Warn, concern);
             }
         }
-        for other in schedulers.all().filter(|other| Some(other) != wanted.as_ref()) {
-            for path in other.paths() {
-                staging.remove(&path, wanted.as_ref())?;
-            }
+        for file in &wanted {
+            staging.refuse_foreign(file)?;
         }
-        let Staging { units, differs, .. } = staging;
-        session.changes.reconcile(if differs { units } else { Vec::new() });
-        Ok(differs)
+        let kept: Vec<String> = wanted.iter().map(|file| file.path.clone()).collect();
+        for file in wanted {
+            staging.write(file)?;
+        }
+        let all = schedulers.all().flat_map(|other| other.paths()).chain(Starter::ALL.map(Starter::path));
+        // A cron daemon that is stopped for now keeps its table.
+        let is_out = |path: &String| !kept.contains(path) && (scheduler.is_some() || !renews);
+        let others: BTreeSet<String> = all.filter(is_out).collect();
+        for path in others {
+            staging.remove(&path, renews)?;
+        }
+        let Staging { started, differs, .. } = staging;
+        session.changes.reconcile(if differs { started } else { Vec::new() });
+        // What recovers at the start of the machine is of use there, too.
+        if renews && scheduler.is_none() { Err(none_runs()) } else { Ok(differs) }
     }
 }
 
-/// The scheduler that runs on this machine, where its own sshd is enrolled, or about to be: the schedule is for that one
-/// and for all others that are enrolled beside it.
-fn running(session: &Session, terms: &Terms, schedulers: &Schedulers) -> Result<Scheduler, Failure> {
+/// Whether this machine's own sshd is enrolled, or about to be: the schedule is for that one and for all others that are
+/// enrolled beside it.
+fn check(session: &Session, terms: &Terms) -> Result<(), Failure> {
     let config_file = &session.circumstances.places.sshd_config;
     if !config::is_root() {
         return Err(no_scheduler("Warded schedules renewals only as root"));
@@ -114,11 +129,13 @@ fn running(session: &Session, terms: &Terms, schedulers: &Schedulers) -> Result<
     if !terms.sshds.iter().chain([config_file]).any(|config| schedule::is_of_machine(config.as_path())) {
         return Err(no_scheduler(&format!("{config_file} is not the configuration of this machine's own sshd")));
     }
-    schedulers.running(Path::new("/"), session.facts.init).ok_or_else(|| {
-        no_scheduler(
-            "neither systemd is process 1 here, nor does a cron daemon run that reads /etc/cron.d or /etc/periodic",
-        )
-    })
+    Ok(())
+}
+
+fn none_runs() -> Failure {
+    no_scheduler(
+        "neither systemd is process 1 here, nor does a cron daemon run that reads /etc/cron.d or /etc/periodic",
+    )
 }
 
 fn no_scheduler(why: &str) -> Failure {
@@ -226,8 +243,8 @@ struct Staging<'a> {
     session: &'a mut Session,
     grant: &'a str,
     installation: &'a Installation,
-    /// The units that systemd takes up, if anything differs.
-    units: Vec<UnitName>,
+    /// What the init takes up, if anything differs.
+    started: Vec<Started>,
     differs: bool,
 }
 
@@ -253,20 +270,18 @@ impl Staging<'_> {
         self.stage(path, place, after)
     }
 
-    /// Removes a file that is Warded's and not `wanted`.
-    fn remove(&mut self, path: &str, wanted: Option<&Scheduler>) -> Result<(), Failure> {
+    /// Removes a file that is Warded's. `renews`: others are wanted in its place.
+    fn remove(&mut self, path: &str, renews: bool) -> Result<(), Failure> {
         let path = absolute(path)?;
-        if wanted.is_some_and(|wanted| wanted.paths().iter().any(|kept| *kept == path.as_str())) {
-            return Ok(());
-        }
         let Some(place) = self.session.place(&path, path.segments().count())? else { return Ok(()) };
         if self.is_foreign(&path)? {
-            return if wanted.is_some() || is_recovery(&path) { Ok(()) } else { Err(foreign(&path)) };
+            return if renews || is_recovery(&path) { Ok(()) } else { Err(foreign(&path)) };
         }
-        // Of what is not there systemd has nothing to take up, unless somebody deleted only the file.
+        // Of what is not there the init has nothing to take up, unless somebody deleted only the file.
         let is_gone = matches!(self.session.changes.look(&place), Ok(None));
-        let is_left = self.session.facts.init == Init::Systemd && services::is_wanted(path.name());
-        if is_gone && !is_left {
+        let systemd = self.session.facts.init == Init::Systemd;
+        let is_left = || self.started(&path).is_some_and(|started| services::is_linked(&started, systemd));
+        if is_gone && !is_left() {
             return Ok(());
         }
         self.differs |= is_gone;
@@ -274,12 +289,21 @@ impl Staging<'_> {
     }
 
     fn stage(&mut self, path: AbsolutePath, place: Place, after: After) -> Result<(), Failure> {
-        // Its timer starts the service, the machine the other one.
-        if path.name().ends_with(".timer") || is_recovery(&path) {
-            self.units.extend(UnitName::try_from(path.name().to_owned()));
-        }
+        self.started.extend(self.started(&path));
         self.differs |= self.session.changes.stage(path, place, after, self.grant.to_owned())?;
         Ok(())
+    }
+
+    /// What the init starts of a file: a timer, which starts its service, and what recovers.
+    fn started(&self, path: &AbsolutePath) -> Option<Started> {
+        let of_path = Starter::ALL.into_iter().filter(|starter| starter.path() == path.as_str());
+        // Two inits have their script in the same place.
+        let starter = match self.session.facts.init {
+            Init::Openrc => of_path.last(),
+            Init::Systemd | Init::Sysv | Init::Runit | Init::None => of_path.into_iter().next(),
+        };
+        let timer = || UnitName::try_from(path.name().to_owned()).ok().filter(|_| path.name().ends_with(".timer"));
+        starter.map_or_else(|| timer().map(Started::Unit), Starter::started)
     }
 
     /// Whether a file or unit of that name is there, and is not Warded's, or is of another installation.
@@ -299,7 +323,7 @@ impl Staging<'_> {
 }
 
 fn is_recovery(path: &AbsolutePath) -> bool {
-    path.name() == RECOVER
+    Starter::ALL.iter().any(|starter| starter.path() == path.as_str())
 }
 
 fn absolute(path: &str) -> Result<AbsolutePath, Failure> {

@@ -60,7 +60,7 @@ impl std::fmt::Display for Aftermath {
         }
         match &self.fault {
             Some(fault) => write!(f, "; {}", fault.message()),
-            None if self.reloads.iter().all(|(_, how)| matches!(how, Ok(ReloadResult::Scheduled { .. }))) => Ok(()),
+            None if self.reloads.iter().all(|(_, how)| how.as_ref().is_ok_and(ReloadResult::is_of_schedule)) => Ok(()),
             None => f.write_str(", checked"),
         }
     }

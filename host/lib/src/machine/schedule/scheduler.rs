@@ -144,7 +144,7 @@ pub(super) fn daemons(root: &Path) -> Vec<Daemon> {
 
 /// Whether a process sees the `/etc` that this one sees. In a container, or with a private `/etc`, process 1 or a cron
 /// daemon may be another machine's. None: this process may not look.
-fn shares_etc(root: &Path, pid: &str) -> Option<bool> {
+pub(super) fn shares_etc(root: &Path, pid: &str) -> Option<bool> {
     let which = |path: PathBuf| path.metadata().map(|found| (found.dev(), found.ino()));
     match which(root.join("proc").join(pid).join("root/etc")) {
         Ok(theirs) => Some(which(root.join("etc")).is_ok_and(|own| own == theirs)),

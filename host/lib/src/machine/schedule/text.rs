@@ -5,14 +5,11 @@ use crate::{
     digest::Digest,
     error::{Error, Result},
     machine::path::AbsolutePath,
-    name::UnitName,
 };
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _, iter::once};
 
 /// The line by which a file is known as Warded's.
 pub const MARK: &str = "# Managed by Warded. `warded undo` takes it out.";
-/// The unit that recovers an interrupted run at the start of the machine.
-pub const RECOVER: &str = "warded-recover.service";
 /// Where an administrator's units are.
 pub const UNITS: &str = "/etc/systemd/system";
 
@@ -49,9 +46,8 @@ pub fn is_ours(contents: &[u8]) -> bool {
 #[must_use]
 pub fn recovers(contents: &[u8]) -> bool {
     let text = String::from_utf8_lossy(contents);
-    let is_at_start = |line: &&str| line.starts_with("ExecStart=") || line.starts_with("@reboot ");
     let runs = |line: &str| line.split_ascii_whitespace().any(|word| word == "recover");
-    is_ours(contents) && text.lines().filter(is_at_start).any(runs)
+    is_ours(contents) && text.lines().filter(|line| !line.starts_with('#')).any(runs)
 }
 
 impl Scheduler {
@@ -59,34 +55,26 @@ impl Scheduler {
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         match self {
-            Self::Systemd(stem) => {
-                let units = [format!("{stem}.timer"), format!("{stem}.service"), RECOVER.to_owned()];
-                units.iter().map(|unit| format!("{UNITS}/{unit}")).collect()
-            }
+            Self::Systemd(stem) => ["timer", "service"].iter().map(|kind| format!("{UNITS}/{stem}.{kind}")).collect(),
             Self::CronD(name) => vec![format!("/etc/cron.d/{name}")],
             Self::Periodic(name) => vec![format!("/etc/periodic/hourly/{name}")],
         }
     }
 
-    /// The units that are enabled where their files are there, the timer first.
-    #[must_use]
-    pub fn units(&self) -> Vec<UnitName> {
-        let Self::Systemd(stem) = self else { return Vec::new() };
-        [format!("{stem}.timer"), RECOVER.to_owned()].into_iter().filter_map(|unit| unit.try_into().ok()).collect()
-    }
-
-    /// The files, in the order of [`Scheduler::paths`].
+    /// The files, in the order of [`Scheduler::paths`]. `recovers`: whether the init has what recovers before sshd starts;
+    /// otherwise cron does so where it can.
     ///
     /// # Errors
     /// Refused: a path that systemd, cron or a shell would not take as it is.
-    pub fn files(&self, command: &Command) -> Result<Vec<File>> {
+    pub fn files(&self, command: &Command, recovers: bool) -> Result<Vec<File>> {
         let renew = command.line("renew")?;
         let recover = command.line("recover")?;
         let texts = match self {
-            Self::Systemd(_) => {
-                vec![(timer(), 0o644), (service(&renew, &command.writes), 0o644), (recovery(&recover, command), 0o644)]
+            Self::Systemd(_) => vec![(timer(), 0o644), (service(&renew, &command.writes), 0o644)],
+            Self::CronD(_) => {
+                let recover = Some(recover).filter(|_| !recovers);
+                vec![(table(&renew, recover.as_deref(), &command.machine_id), 0o644)]
             }
-            Self::CronD(_) => vec![(table(&renew, &recover, &command.machine_id), 0o644)],
             Self::Periodic(_) => vec![(script(&renew, &command.machine_id), 0o755)],
         };
         let file = |(path, (text, mode))| File { path, text, mode };
@@ -96,7 +84,7 @@ impl Scheduler {
 
 impl Command {
     /// A command line that systemd, cron and sh(1) read alike.
-    fn line(&self, command: &str) -> Result<String> {
+    pub(super) fn line(&self, command: &str) -> Result<String> {
         let mut line = self.program.to_string();
         for (option, value) in &self.options {
             write!(line, " {option} {value}").map_err(|error| Error::failed("cannot write a line").cause(error))?;
@@ -108,6 +96,14 @@ impl Command {
             Some(path) => Err(Error::refused(format!("{path} cannot stand in a schedule"))
                 .cause("systemd, cron or a shell would read a character of it in another way")),
         }
+    }
+
+    /// What has to be mounted before it runs.
+    pub(super) fn mounts(&self) -> Vec<String> {
+        let options = self.options.iter().map(|(_, path)| path);
+        let paths =
+            self.program.parent().into_iter().chain(once(&self.state).chain(&self.writes).chain(options).cloned());
+        paths.map(|path| path.to_string()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
@@ -154,39 +150,10 @@ LockPersonality=yes
     )
 }
 
-fn recovery(recover: &str, command: &Command) -> String {
-    let program = command.program.parent();
-    let mounts = program
-        .iter()
-        .chain([&command.state])
-        .chain(&command.writes)
-        .chain(command.options.iter().map(|(_, path)| path));
-    let mut needed: Vec<&str> = mounts.map(AbsolutePath::as_str).collect();
-    needed.sort_unstable();
-    needed.dedup();
-    format!(
-        "{MARK}
-[Unit]
-Description=Roll back what an interrupted run of Warded left
-DefaultDependencies=no
-RequiresMountsFor={}
-After=local-fs.target
-Before=ssh.service sshd.service ssh.socket sshd.socket
-
-[Service]
-Type=oneshot
-ExecStart={recover}
-
-[Install]
-WantedBy=multi-user.target
-",
-        needed.join(" ")
-    )
-}
-
 /// cron reads its own PATH and shell, and takes no line without an end. It starts all lines of a minute in the minute's first
 /// second, on all machines: this one waits for the machine's own second.
-fn table(renew: &str, recover: &str, machine_id: &str) -> String {
+fn table(renew: &str, recover: Option<&str>, machine_id: &str) -> String {
+    let at_start = recover.map(|recover| format!("@reboot root {recover} >/dev/null\n")).unwrap_or_default();
     let second = spread(machine_id);
     let (minute, second) = (second / 60, second % 60);
     format!(
@@ -194,8 +161,7 @@ fn table(renew: &str, recover: &str, machine_id: &str) -> String {
 SHELL=/bin/sh
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 {minute} * * * * root sleep {second}; exec {renew} >/dev/null
-@reboot root {recover} >/dev/null
-"
+{at_start}"
     )
 }
 
@@ -228,18 +194,14 @@ mod tests {
     #[test]
     fn the_documentation_has_these_texts() {
         let page = include_str!("../../../../../docs/RENEWAL.md");
-        let systemd = Scheduler::Systemd("warded-renew".to_owned()).files(&command(&[])).unwrap();
-        let [timer, service, recovery] = &systemd[..] else { panic!("{systemd:?}") };
-        for file in [timer, service] {
+        let files = |scheduler: Scheduler| scheduler.files(&command(&[]), true).unwrap();
+        for file in files(Scheduler::Systemd("warded-renew".to_owned())) {
             let shown = format!("`{}`:\n\n```ini\n{}```\n", file.path, file.text);
             assert!(page.contains(&shown), "docs/RENEWAL.md lacks {shown}");
         }
-        assert!(recovery.path.ends_with(RECOVER));
-        assert!(recovery.text.contains("ExecStart=/usr/local/bin/warded recover\n"));
-        assert!(recovery.text.contains("RequiresMountsFor=/etc/ssh /usr/local/bin /var/lib/warded\n"));
-        let cron = Scheduler::CronD("warded-renew".to_owned()).files(&command(&[])).unwrap();
+        let cron = files(Scheduler::CronD("warded-renew".to_owned()));
         assert!(page.contains(&format!("```\n{}```\n", cron[0].text)), "docs/RENEWAL.md lacks {}", cron[0].text);
-        let script = Scheduler::Periodic("warded-renew".to_owned()).files(&command(&[])).unwrap();
+        let script = files(Scheduler::Periodic("warded-renew".to_owned()));
         assert!(page.contains(&format!("```sh\n{}```\n", script[0].text)), "docs/RENEWAL.md lacks {}", script[0].text);
     }
 
@@ -262,7 +224,7 @@ mod tests {
                 "; exec /usr/local/bin/",
             ),
         ] {
-            let files = scheduler.files(&command(&options)).unwrap();
+            let files = scheduler.files(&command(&options), false).unwrap();
             assert_eq!((files[0].path.as_str(), files[0].mode), (path, mode));
             assert!(files[0].text.contains(wanted), "{}", files[0].text);
             assert!(files.iter().any(|file| file.text.contains(line)), "{files:?}");
@@ -270,10 +232,10 @@ mod tests {
             assert_eq!(files.len(), scheduler.paths().len());
         }
         let recovering = |scheduler: Scheduler| -> Vec<String> {
-            let files = scheduler.files(&command(&options)).unwrap();
+            let files = scheduler.files(&command(&options), false).unwrap();
             files.into_iter().filter(|file| recovers(file.text.as_bytes())).map(|file| file.path).collect()
         };
-        assert_eq!(recovering(Scheduler::Systemd("w".into())), [format!("{UNITS}/{RECOVER}")]);
+        assert!(recovering(Scheduler::Systemd("w".into())).is_empty());
         assert_eq!(recovering(Scheduler::CronD("w".into())), ["/etc/cron.d/w"]);
         assert!(recovering(Scheduler::Periodic("w".into())).is_empty());
         assert!(!recovers(b"[Service]\nExecStart=/usr/local/bin/warded recover\n"));
@@ -288,7 +250,7 @@ mod tests {
             for scheduler in
                 [Scheduler::Systemd("w".into()), Scheduler::CronD("w".into()), Scheduler::Periodic("w".into())]
             {
-                assert!(scheduler.files(&command(&[("--state", path)])).is_err(), "{path}");
+                assert!(scheduler.files(&command(&[("--state", path)]), true).is_err(), "{path}");
             }
         }
     }
@@ -296,7 +258,7 @@ mod tests {
     #[test]
     fn machines_are_spread_over_the_hour() {
         let seconds = (0..2000).map(|number| spread(&format!("{number:032x}")));
-        let minutes: std::collections::BTreeSet<u32> = seconds.map(|second| second / 60).collect();
+        let minutes: BTreeSet<u32> = seconds.map(|second| second / 60).collect();
         assert_eq!(minutes.len(), 60);
     }
 }

@@ -1,12 +1,17 @@
-//! The units of a schedule: systemd is brought to what their files say. The same when the files came, when they went
+//! What the init starts of a schedule: it is brought to what the files say. The same when the files came, when they went
 //! again, and when an undo took them out; nothing else has to be remembered.
 
-use super::{ReloadFault, ReloadResult, systemctl_program, unknown};
+use super::{
+    ReloadFault, ReloadResult,
+    scripts::{self, Moment},
+    systemctl_program, unknown,
+};
 use crate::{
     error::{Error, Result},
     machine::{
         exec::{Output, Program},
-        schedule::{RECOVER, UNITS, span},
+        facts::Init,
+        schedule::{RECOVER, ScriptInit, Started, Starter, UNITS, span},
     },
     name::UnitName,
     text::neutral_lines,
@@ -23,15 +28,71 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a link may take while the machine goes down.
 const LINKS: Duration = Duration::from_secs(5);
 
-/// Enables each unit whose file is there, and disables each whose file is not; timers are started and stopped with
-/// that. The service of a timer is left alone: it may be what runs this.
+/// Enables what has its file, and disables what has none any more; timers are started and stopped with that. The service
+/// of a timer is left alone: it may be what runs this.
 ///
 /// # Errors
-/// systemd refused.
-pub fn reconcile(units: &[UnitName], systemd: bool) -> Result<ReloadResult, ReloadFault> {
-    if !systemd {
-        return Ok(ReloadResult::NotRunning);
+/// The init refused.
+pub fn reconcile(started: &[Started], systemd: bool) -> Result<ReloadResult, ReloadFault> {
+    let (units, script) = sorted(started);
+    match script {
+        Some(init) => scripts::reconcile(init, Moment::Running),
+        None if systemd => units_reconciled(&units),
+        None => Ok(ReloadResult::NotRunning),
     }
+}
+
+/// The same while the machine goes down: only the links by which the init starts them with the machine. systemd itself
+/// answers no request by then.
+///
+/// # Errors
+/// A link could not be made or removed.
+pub fn reconcile_links(started: &[Started], systemd: bool) -> Result<ReloadResult, ReloadFault> {
+    let (units, script) = sorted(started);
+    match script {
+        Some(init) => scripts::reconcile(init, Moment::GoingDown),
+        None if systemd => links_reconciled(&units),
+        None => Ok(ReloadResult::NotRunning),
+    }
+}
+
+/// Has the init forget what recovers at the start of the machine, where its file is gone and a link to it is not; none
+/// where there is no such link.
+#[must_use]
+pub fn forget_recovery(init: Init) -> Option<Result<ReloadResult, ReloadFault>> {
+    let is_dangling = || links(RECOVER).any(|link| link.symlink_metadata().is_ok() && !link.exists());
+    let left = match init {
+        Init::Systemd => Starter::Unit.started().filter(|_| is_dangling()),
+        Init::Sysv => Some(ScriptInit::Sysvinit).filter(|init| scripts::is_left(*init)).map(Started::Script),
+        Init::Openrc => Some(ScriptInit::Openrc).filter(|init| scripts::is_left(*init)).map(Started::Script),
+        Init::Runit | Init::None => None,
+    };
+    left.map(|left| reconcile(&[left], init == Init::Systemd))
+}
+
+/// Whether the init starts one of a schedule with the machine, wherever that leads.
+#[must_use]
+pub fn is_linked(started: &Started, systemd: bool) -> bool {
+    match started {
+        Started::Unit(unit) => systemd && is_wanted(unit.as_str()),
+        Started::Script(init) => scripts::is_linked(*init),
+    }
+}
+
+/// The units; and whose script recovers, if one does. A machine has one init, so there is no run with both.
+fn sorted(started: &[Started]) -> (Vec<UnitName>, Option<ScriptInit>) {
+    let units = started.iter().filter_map(|one| match one {
+        Started::Unit(unit) => Some(unit.clone()),
+        Started::Script(_) => None,
+    });
+    let script = started.iter().find_map(|one| match one {
+        Started::Script(init) => Some(*init),
+        Started::Unit(_) => None,
+    });
+    (units.collect(), script)
+}
+
+fn units_reconciled(units: &[UnitName]) -> Result<ReloadResult, ReloadFault> {
     let (there, gone) = parted(units);
     for unit in &gone {
         // While systemd still knows its text.
@@ -54,15 +115,7 @@ pub fn reconcile(units: &[UnitName], systemd: bool) -> Result<ReloadResult, Relo
     Ok(scheduled(&there, &gone))
 }
 
-/// The same while the machine goes down: only the links by which systemd starts units with the machine. systemd itself
-/// answers no request by then.
-///
-/// # Errors
-/// A link could not be made or removed.
-pub fn reconcile_links(units: &[UnitName], systemd: bool) -> Result<ReloadResult, ReloadFault> {
-    if !systemd {
-        return Ok(ReloadResult::NotRunning);
-    }
+fn links_reconciled(units: &[UnitName]) -> Result<ReloadResult, ReloadFault> {
     let (there, gone) = parted(units);
     for (command, units) in [("disable", &gone), ("enable", &there)] {
         for unit in units {
@@ -76,18 +129,6 @@ pub fn reconcile_links(units: &[UnitName], systemd: bool) -> Result<ReloadResult
     Ok(scheduled(&there, &gone))
 }
 
-/// Has systemd forget the unit that recovers at the start of the machine, where its file is gone and the link to it is
-/// not; none where there is no such link.
-///
-/// # Errors
-/// systemd refused.
-#[must_use]
-pub fn forget_recovery(systemd: bool) -> Option<Result<ReloadResult, ReloadFault>> {
-    let unit = RECOVER.to_owned().try_into().ok()?;
-    let is_dangling = links(RECOVER).any(|link| link.symlink_metadata().is_ok() && !link.exists());
-    (systemd && is_dangling).then(|| reconcile(&[unit], systemd))
-}
-
 /// Those whose files are there, and those whose files are not.
 fn parted(units: &[UnitName]) -> (Vec<&str>, Vec<&str>) {
     units.iter().map(UnitName::as_str).partition(|unit| Path::new(UNITS).join(unit).is_file())
@@ -95,7 +136,7 @@ fn parted(units: &[UnitName]) -> (Vec<&str>, Vec<&str>) {
 
 fn scheduled(there: &[&str], gone: &[&str]) -> ReloadResult {
     let owned = |units: &[&str]| units.iter().map(|unit| (*unit).to_owned()).collect();
-    ReloadResult::Scheduled { enabled: owned(there), disabled: owned(gone) }
+    ReloadResult::Scheduled { by: "systemd", enabled: owned(there), disabled: owned(gone) }
 }
 
 /// A timer as systemd has it.
@@ -154,8 +195,7 @@ fn is_timer(unit: &str) -> bool {
 }
 
 /// Whether there is a link by which systemd starts a unit of a schedule with the machine, wherever it leads.
-#[must_use]
-pub fn is_wanted(unit: &str) -> bool {
+fn is_wanted(unit: &str) -> bool {
     links(unit).any(|link| link.symlink_metadata().is_ok())
 }
 
