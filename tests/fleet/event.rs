@@ -19,6 +19,9 @@ pub(crate) enum Event {
     MachinesOff,
 }
 
+/// Nothing happens before: clocks can be an hour behind.
+pub(crate) const START: u64 = 2 * HOUR;
+
 /// How long machines are off.
 pub(crate) const OFF: u64 = 40 * DAY;
 

@@ -1,7 +1,7 @@
 //! One machine of a fleet: what it has, and how it decides. The decisions are Warded's own functions.
 
 use crate::{
-    event::{Event, HOUR, OFF},
+    event::{Event, OFF, START},
     random::{Random, mix},
     schedule::{Kind, Schedule, below},
 };
@@ -21,8 +21,9 @@ pub(crate) struct Host {
     /// How far its clock is ahead of the CA's, in seconds.
     ahead: i64,
     pub(crate) schedule: Schedule,
-    pub(crate) after: u64,
+    /// When its certificate ends; 0 where it has none.
     pub(crate) before: u64,
+    due: u64,
     pub(crate) attempts: Attempts,
     /// Whether the key that signed its certificate is the CA's present one.
     pub(crate) is_of_new_key: bool,
@@ -52,8 +53,8 @@ impl Host {
             number,
             ahead,
             schedule: kind.of(&machine_id(number), draw.number()),
-            after: 0,
             before: 0,
+            due: 0,
             attempts: Attempts::default(),
             is_of_new_key: false,
             is_away: event == Event::MachinesOff && number.is_multiple_of(100),
@@ -65,24 +66,26 @@ impl Host {
         time.saturating_add_signed(self.ahead)
     }
 
-    /// A new certificate.
+    /// A new certificate, as step-ca dates it.
     pub(crate) fn receive(&mut self, now: u64, life: u64, random: u32) {
-        (self.after, self.before) = (now.saturating_sub(BACKDATE), now + life);
+        self.hold(now.saturating_sub(BACKDATE), now + life);
         self.conclude(now, Outcome::Succeeded, random);
+    }
+
+    /// A certificate that is valid from `after` to `before`.
+    pub(crate) fn hold(&mut self, after: u64, before: u64) {
+        self.before = before;
+        self.due = due::moment(after, before, due::RENEW_AFTER, &machine_id(self.number)).unwrap_or(u64::MAX);
     }
 
     pub(crate) fn conclude(&mut self, now: u64, outcome: Outcome, random: u32) {
         self.attempts = self.attempts.after(self.local(now), outcome, random);
     }
 
-    fn due(&self) -> u64 {
-        due::moment(self.after, self.before, due::RENEW_AFTER, &machine_id(self.number)).unwrap_or(u64::MAX)
-    }
-
     /// What a run that starts now does.
     pub(crate) fn run(&self, now: u64) -> Run {
         let local = self.local(now);
-        if local < self.due() || self.attempts.may_try(local).is_err() { Run::Nothing } else { Run::Asks }
+        if local < self.due || self.attempts.may_try(local).is_err() { Run::Nothing } else { Run::Asks }
     }
 
     /// How often a run connects to a CA that does not answer.
@@ -118,7 +121,7 @@ impl Host {
     fn next_run(&self, now: u64) -> u64 {
         let local = self.local(now) + 1;
         let allowed = self.attempts.may_try(local).err().unwrap_or_default();
-        let from = local.max(self.due()).max(allowed);
+        let from = local.max(self.due).max(allowed);
         let draw = |period: u64| mix(u64::from(self.number) << 32 ^ period);
         self.schedule.next(from, draw).saturating_add_signed(-self.ahead)
     }
@@ -126,8 +129,7 @@ impl Host {
     /// When it got its first certificate.
     pub(crate) fn boots(number: u32, event: Event, life: u64) -> u64 {
         let within = if event == Event::MassBoot { 60 } else { life * 5 / 8 };
-        // Clocks can be an hour behind.
-        2 * HOUR + below(within, mix(u64::from(number) ^ 0xb007_0000_0000))
+        START + below(within, mix(u64::from(number) ^ 0xb007_0000_0000))
     }
 }
 

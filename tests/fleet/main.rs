@@ -1,11 +1,12 @@
 //! Many machines that renew from one CA, simulated: each decides by Warded's own functions (when a certificate is due, when
 //! a CA is asked again), and starts runs by the text of the shipped timer. The clock is a number.
 //!
-//! `cargo run --release -p warded-lib --example fleet` prints a table for 10^5 hosts, and ends with 1 where a bound is not
-//! kept. Its words are in docs/FLEET.md.
+//! `cargo run --release --example fleet` prints a table for 10^5 hosts, and ends with 1 where a bound is not kept. Its words
+//! are in docs/FLEET.md. With `--check` some hundred machines do the same with a real step-ca (tests/fleet-check).
 #![expect(clippy::as_conversions, clippy::indexing_slicing, reason = "counts of a simulation are far below any limit")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a text that is not as expected ends the program")]
 
+mod check;
 mod event;
 mod host;
 mod random;
@@ -17,6 +18,7 @@ use event::{DAY, Event, HOUR};
 use schedule::Kind;
 use simulation::Case;
 use std::{
+    collections::BTreeMap,
     process::ExitCode,
     sync::{
         Mutex,
@@ -27,7 +29,8 @@ use std::{
 use table::Line;
 
 const LIVES: [u64; 3] = [DAY, 7 * DAY, 30 * DAY];
-const USAGE: &str = "fleet [--hosts NUMBER] [--schedule systemd|cron|periodic|FILE.timer] [--retry-after SECONDS]";
+const USAGE: &str = "fleet [--hosts NUMBER] [--schedule systemd|cron|periodic|FILE.timer] [--retry-after SECONDS]
+fleet --check STEP-CA DIRECTORY SECONDS";
 
 fn main() -> ExitCode {
     let mut case = Case {
@@ -37,8 +40,13 @@ fn main() -> ExitCode {
         capacity: 0,
         retry_after: None,
         schedule: Kind::systemd(),
+        course: None,
     };
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if_eq("--check").is_some() {
+        let mut argument = || arguments.next().expect(USAGE);
+        return check::check(argument().into(), argument().into(), argument().parse().expect(USAGE));
+    }
     while let Some(name) = arguments.next() {
         let value = arguments.next().expect(USAGE);
         match name.as_str() {
@@ -86,23 +94,27 @@ fn cases(case: &Case, capacities: &[u64]) -> Vec<Case> {
     cases
 }
 
-/// Runs them, and hands over the lines in their order; what is wrong with them.
-fn run(cases: &[Case], tell: impl Fn(&Line)) -> Vec<String> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+/// Runs them, and hands over each line once those before it are there; what is wrong with them.
+fn run(cases: &[Case], tell: impl Fn(&Line) + Sync) -> Vec<String> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new((0, BTreeMap::new())));
     let work = || {
         while let Some((number, case)) = cases.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
             let line = Line::of(case, case.run());
-            done.lock().expect("no thread panicked").push((number, line));
+            let mut done = done.lock().expect("no thread panicked");
+            let (told, lines) = &mut *done;
+            lines.insert(number, line);
+            while let Some(line) = lines.get(told) {
+                tell(line);
+                *told += 1;
+            }
         }
     };
     thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
-    let mut lines = done.into_inner().expect("no thread panicked");
-    lines.sort_unstable_by_key(|(number, _)| *number);
-    lines.iter().for_each(|(_, line)| tell(line));
-    lines.iter().flat_map(|(_, line)| line.faults()).collect()
+    let (_, lines) = done.into_inner().expect("no thread panicked");
+    lines.values().flat_map(Line::faults).collect()
 }
 
 #[cfg(test)]
@@ -110,7 +122,7 @@ mod tests {
     use super::*;
 
     fn fleet(schedule: Kind) -> Case {
-        Case { hosts: 20_000, life: DAY, event: Event::Steady, capacity: 0, retry_after: None, schedule }
+        Case { hosts: 20_000, life: DAY, event: Event::Steady, capacity: 0, retry_after: None, schedule, course: None }
     }
 
     /// A capacity of 5 a second is for this fleet what 250 a second is for a million hosts.

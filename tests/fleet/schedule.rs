@@ -80,8 +80,9 @@ impl Schedule {
             "hourly" => 3600,
             "daily" => 24 * 3600,
             other => {
-                let minutes = other.strip_prefix("*:0/").and_then(|minutes| minutes.parse::<u64>().ok());
-                60 * minutes.unwrap_or_else(|| panic!("OnCalendar={other} is not read here"))
+                let every = |prefix: &str| other.strip_prefix(prefix)?.parse::<u64>().ok();
+                let period = every("*:*:0/").or_else(|| Some(60 * every("*:0/")?));
+                period.unwrap_or_else(|| panic!("OnCalendar={other} is not read here"))
             }
         };
         let most = value("RandomizedDelaySec").map_or(0, seconds);
@@ -159,6 +160,7 @@ mod tests {
         let often = Schedule { period: 900, delay: Delay::Drawn(300) };
         assert_eq!(timer("OnCalendar=*:0/15\nRandomizedDelaySec=5m\n"), often);
         assert_eq!(timer("OnCalendar=daily\n"), Schedule { period: 86_400, delay: Delay::Drawn(0) });
+        assert_eq!(timer("OnCalendar=*:*:0/15\n"), Schedule { period: 15, delay: Delay::Drawn(0) });
     }
 
     #[test]

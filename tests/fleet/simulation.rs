@@ -22,6 +22,18 @@ pub(crate) struct Case {
     /// What the CA asks for where it has too much to do, in seconds; none: it only lets them wait.
     pub(crate) retry_after: Option<u64>,
     pub(crate) schedule: Kind,
+    /// None: as [`Case::course`] says for certificates of that life.
+    pub(crate) course: Option<Course>,
+}
+
+/// When what happens, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Course {
+    /// The event's begin.
+    pub(crate) begins: u64,
+    pub(crate) end: u64,
+    /// The length of one bin of the counts.
+    pub(crate) bin: u64,
 }
 
 /// What came of it.
@@ -31,8 +43,8 @@ pub(crate) struct Counts {
     pub(crate) bins: Vec<u32>,
     /// Connections of each host from the event on; in an outage, as long as it lasts.
     pub(crate) contacts: Vec<u16>,
-    /// Renewals from the event on.
-    pub(crate) renewals: u64,
+    /// Renewals in each bin.
+    pub(crate) renewals: Vec<u32>,
     /// Hosts whose certificate ended although they were on, with a clock that the CA accepts.
     pub(crate) ended: u32,
     /// The others whose certificate ended.
@@ -47,24 +59,24 @@ impl Case {
         f64::from(self.hosts) / (0.6 * self.life as f64)
     }
 
-    /// Seconds in one bin of the counts: a quarter of an hour, or so many that 300 renewals are in one on the average.
-    /// Smaller ones would measure chance.
-    pub(crate) fn bin(&self) -> u64 {
-        ((300.0 / self.floor()) as u64).max(900)
+    /// The event begins after four waves. A bin is a quarter of an hour, or so long that 300 renewals are in one on the
+    /// average: shorter ones would measure chance.
+    pub(crate) fn course(&self) -> Course {
+        let begins = Event::begins(self.life);
+        let bin = ((300.0 / self.floor()) as u64).max(900);
+        self.course.unwrap_or(Course { begins, end: begins + self.event.lasts(self.life), bin })
     }
 
     pub(crate) fn run(&self) -> Counts {
         let mut fleet = Fleet::new(self);
-        (0..fleet.end).for_each(|second| fleet.second(second));
+        (0..fleet.course.end).for_each(|second| fleet.second(second));
         fleet.conclude()
     }
 }
 
 struct Fleet<'a> {
     case: &'a Case,
-    bin: u64,
-    begins: u64,
-    end: u64,
+    course: Course,
     hosts: Vec<Host>,
     queue: Queue,
     ca: Ca,
@@ -74,8 +86,8 @@ struct Fleet<'a> {
 
 impl<'a> Fleet<'a> {
     fn new(case: &'a Case) -> Self {
-        let begins = Event::begins(case.life);
-        let end = begins + case.event.lasts(case.life);
+        let course = case.course();
+        let Course { begins, end, bin } = course;
         let mut queue = Queue::new(end, case.hosts);
         let hosts = (0..case.hosts).map(|number| Host::new(number, &case.schedule, case.event)).collect();
         (0..case.hosts).for_each(|number| queue.put(Host::boots(number, case.event, case.life), number));
@@ -83,13 +95,11 @@ impl<'a> Fleet<'a> {
             Event::Outage(seconds) => begins..begins + seconds,
             Event::MassBoot | Event::Steady | Event::KeyRollover | Event::WrongClocks | Event::MachinesOff => 0..0,
         };
-        let counts = Counts {
-            bins: vec![0; (end / case.bin() + 1) as usize],
-            contacts: vec![0; case.hosts as usize],
-            ..Counts::default()
-        };
+        let bins = vec![0; (end / bin + 1) as usize];
+        let counts =
+            Counts { renewals: bins.clone(), bins, contacts: vec![0; case.hosts as usize], ..Counts::default() };
         let ca = Ca { capacity: case.capacity, down, waiting: 0, second: 0 };
-        Self { case, bin: case.bin(), begins, end, hosts, queue, ca, random: Random(1), counts }
+        Self { case, course, hosts, queue, ca, random: Random(1), counts }
     }
 
     fn second(&mut self, now: u64) {
@@ -115,12 +125,12 @@ impl<'a> Fleet<'a> {
         }
         let answer = self.ca.answer(now);
         let connections = if answer == Answer::Nothing { host.connections(&mut self.random) } else { 1 };
-        self.counts.bins[(now / self.bin) as usize] += connections;
-        let is_counted = now >= self.begins && (self.ca.down.is_empty() || self.ca.down.contains(&now));
+        self.counts.bins[(now / self.course.bin) as usize] += connections;
+        let is_counted = now >= self.course.begins && (self.ca.down.is_empty() || self.ca.down.contains(&now));
         if is_counted {
             self.counts.contacts[number as usize] += connections as u16;
         }
-        let is_new_key = self.case.event == Event::KeyRollover && now >= self.begins;
+        let is_new_key = self.case.event == Event::KeyRollover && now >= self.course.begins;
         let host = &mut self.hosts[number as usize];
         match answer {
             Answer::Nothing => host.conclude(now, Outcome::Failed(None), random),
@@ -141,9 +151,7 @@ impl<'a> Fleet<'a> {
 
     fn renewed(&mut self, number: u32, now: u64) {
         let host = &self.hosts[number as usize];
-        if now >= self.begins {
-            self.counts.renewals += 1;
-        }
+        self.counts.renewals[(now / self.course.bin) as usize] += 1;
         if now > host.before {
             Self::ended(&mut self.counts, host);
         }
@@ -158,7 +166,7 @@ impl<'a> Fleet<'a> {
     }
 
     fn conclude(mut self) -> Counts {
-        let left = self.hosts.iter().filter(|host| host.before < self.end);
+        let left = self.hosts.iter().filter(|host| host.before < self.course.end);
         left.for_each(|host| Self::ended(&mut self.counts, host));
         self.counts
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     event::{DAY, Event, HOUR},
-    simulation::{Case, Counts},
+    simulation::{Case, Counts, Course},
 };
 use warded_lib::ca::due;
 
@@ -28,13 +28,12 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn of(case: &Case, counts: Counts) -> Self {
-        let (floor, bin) = (case.floor(), case.bin());
-        let begins = Event::begins(case.life);
+        let floor = case.floor();
+        let Course { begins, end, bin } = case.course();
         let fullest = |from: u64, to: u64| {
             let bins = counts.bins.get((from / bin) as usize..(to / bin) as usize).unwrap_or_default();
             f64::from(bins.iter().copied().max().unwrap_or_default()) / (bin as f64 * floor)
         };
-        let end = begins + case.event.lasts(case.life);
         let share = |hosts: u32| 100.0 * f64::from(hosts) / f64::from(case.hosts);
         Self {
             hosts: case.hosts,
