@@ -52,8 +52,9 @@ fn traced(mut command: Command, file: &Path, words: &[&str]) -> (Run, String) {
     (run, trace)
 }
 
-/// Runs a command, and counts its connections by TCP, those that were refused too. `file` is for the trace.
-pub(crate) fn connections(command: &Command, file: &Path) -> (Run, usize) {
+/// Runs a command: which of its threads made each of its connections by TCP, those that were refused too. `file` is for
+/// the trace.
+pub(crate) fn connections(command: &Command, file: &Path) -> (Run, Vec<String>) {
     let mut traced = Command::new("strace");
     traced.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=connect", "-o"]).arg(file);
     traced.arg(command.get_program()).args(command.get_args());
@@ -68,7 +69,8 @@ pub(crate) fn connections(command: &Command, file: &Path) -> (Run, usize) {
     // A name is looked up at port 53; an address is tried for its route by a socket without connection, at port 0.
     let is_tcp = |line: &&str| line.contains("connect(") && line.contains("sin");
     let is_other = |line: &&str| ["htons(53)", "htons(0)"].iter().any(|port| line.contains(port));
-    (run, trace.lines().filter(is_tcp).filter(|line| !is_other(line)).count())
+    let thread = |line: &str| line.split(char::is_whitespace).next().unwrap_or_default().to_owned();
+    (run, trace.lines().filter(is_tcp).filter(|line| !is_other(line)).map(thread).collect())
 }
 
 fn count(trace: &str, own: &str) -> Counts {

@@ -40,6 +40,12 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
+    /// Whether it asks for the same host key or certificate as another one.
+    #[must_use]
+    pub fn is_for(&self, other: &Question<'_>) -> bool {
+        (self.key_type, self.certificate) == (other.key_type, other.certificate)
+    }
+
     fn algorithms(&self) -> impl Iterator<Item = HostKeyAlgorithm> {
         let Self { key_type, certificate, .. } = *self;
         HostKeyAlgorithm::all().filter(move |one| one.certificate == certificate && one.kind.key_type() == key_type)

@@ -1,9 +1,10 @@
 //! What a listening sshd offers right now: its plain host keys and its certificates, seen from the network, at a
 //! pace that it does not punish. No user is named to it, unless the `ssh` program has to ask.
 
+mod first;
+
 use super::client::{
-    Client, LIMIT, Question,
-    known_hosts::{self, ClientKnowledge},
+    Client, LIMIT, Question, known_hosts,
     pace::{self, Pace},
     program::Route,
     transcript::{End, PresentedCertificate, Transcript},
@@ -11,9 +12,10 @@ use super::client::{
 use crate::{
     agent,
     error::{Error, Result},
-    handshake::{Fault, Limits, Session, dial},
+    handshake::{Limits, dial},
     machine::sshd::{Effective, Sshd, effective::major_minor},
 };
+use first::First;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
@@ -145,9 +147,10 @@ impl<'a> Prober<'a> {
     /// # Errors
     /// When the `ssh` program has to ask and cannot be run.
     pub fn ask_all(&self, questions: &[Question<'_>]) -> Result<Vec<Transcript>> {
-        // The way is found with the first.
-        let Some((first, rest)) = questions.split_first() else { return Ok(Vec::new()) };
-        let mut answers = vec![self.ask(first)?];
+        // Of the ways that sshd counts, the one that works is found with the first.
+        let counted = self.in_turn().next().is_none_or(|(_, way)| way.from == SourceAddress::Usual);
+        let (first, rest) = questions.split_at(usize::from(counted).min(questions.len()));
+        let mut answers = first.iter().map(|question| self.ask(question)).collect::<Result<Vec<_>>>()?;
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
@@ -159,8 +162,7 @@ impl<'a> Prober<'a> {
             done
         };
         let mut all: Vec<_> = thread::scope(|scope| {
-            let at_once = pace::at_once(self.effective.as_ref());
-            let more: Vec<_> = (1..at_once.min(rest.len()))
+            let more: Vec<_> = (1..self.at_once().min(rest.len()))
                 // Where there can be no more threads, those that there are do the work.
                 .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
                 .collect();
@@ -237,14 +239,18 @@ impl<'a> Prober<'a> {
     /// When the listener does not answer: refused, because nothing is known then.
     pub fn survey(&self, certificates: bool) -> Result<ListenerOffer> {
         let deadline = Instant::now() + PATIENCE;
-        let First { offer, mut pending, seen } = self.first(deadline, certificates)?;
+        let (first, beside) = self.begin(deadline, certificates);
+        let First { offer, mut pending, seen } = first?;
+        let mut seen: Vec<_> = pending.first().copied().into_iter().zip(seen).collect();
+        // What is not offered is not asked for: sshd has been told to read another configuration meanwhile.
+        let is_asked = |question: &Question<'_>| pending.iter().any(|asked| asked.is_for(question));
+        seen.extend(beside.into_iter().filter(|(question, _)| is_asked(question)));
+        seen.retain(|(_, seen)| !matches!(seen.end, End::Incomplete | End::NotOffered));
+        pending.retain(|question| !seen.iter().any(|(answered, _)| answered.is_for(question)));
         let others = offer.into_iter().filter(|name| known_hosts::type_of(name).is_none()).collect();
         let mut offered = ListenerOffer { others, ..ListenerOffer::default() };
         let unsigned = self.effective.as_ref().map(agent::lost_types).unwrap_or_default();
-        if let Some(seen) = seen.filter(|seen| seen.end != End::Incomplete) {
-            pending.remove(0);
-            offered.add(&seen);
-        }
+        seen.iter().for_each(|(_, seen)| offered.add(seen));
         loop {
             let answers = self.ask_all(&pending)?;
             let mut left = Vec::new();
@@ -261,53 +267,16 @@ impl<'a> Prober<'a> {
             }
             pending = left;
             match last {
-                None => return Ok(offered),
+                None => return Ok(offered.in_order()),
                 Some(seen) if Instant::now() >= deadline => return Err(self.unanswered(&seen)),
                 Some(_) => thread::sleep(Duration::from_millis(100)),
             }
         }
     }
 
-    /// The first connection: the server's lists, the questions that follow from them, and what the first of these
-    /// shows.
-    fn first(&self, deadline: Instant, certificates: bool) -> Result<First> {
-        let mut pause = Duration::from_millis(20);
-        let mut attempt = 0;
-        loop {
-            let mut fault: Option<Fault> = None;
-            // The other ways only once the best one has stayed shut.
-            let begun = Instant::now();
-            let all = attempt >= PAUSES.len();
-            for (number, (index, way)) in self.in_turn().enumerate() {
-                if number > 0 && !all && begun.elapsed() < SLOW {
-                    break;
-                }
-                let Some(from) = self.source(way) else { continue };
-                let limits = Limits::within(LIMIT);
-                match dial(way.target, from, &limits).and_then(|stream| Session::open(stream, &limits)) {
-                    Ok(mut session) => {
-                        self.way.store(index, Ordering::Relaxed);
-                        let offer = session.server().host_keys.clone();
-                        let pending = questions(&offer, certificates);
-                        let seen = pending.first().map(|question| {
-                            let asked = question.ask(&mut session);
-                            self.client.settled(asked, question, &Route::Network(way.target, from), &self.user)
-                        });
-                        return Ok(First { offer, seen: seen.transpose()?, pending });
-                    }
-                    Err(other) => {
-                        fault.get_or_insert(other);
-                    }
-                }
-            }
-            if Instant::now() + pause >= deadline {
-                let words = fault.map(|fault| fault.to_string()).into_iter().collect();
-                return Err(self.unanswered(&Transcript { words, ..Transcript::default() }));
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(1));
-            attempt += 1;
-        }
+    /// How many connections at once the listener bears.
+    fn at_once(&self) -> usize {
+        pace::at_once(self.effective.as_ref())
     }
 
     fn unanswered(&self, seen: &Transcript) -> Error {
@@ -320,26 +289,14 @@ impl<'a> Prober<'a> {
     }
 }
 
-/// The algorithms of host keys that the first connection showed, and the questions that follow from them.
-struct First {
-    offer: Vec<String>,
-    pending: Vec<Question<'static>>,
-    /// The answer to the first of `pending`.
-    seen: Option<Transcript>,
-}
-
-/// A question for each type of key among the algorithms that a server offers, the plain ones first.
-fn questions(offer: &[String], certificates: bool) -> Vec<Question<'static>> {
-    let mut wanted: Vec<(&str, bool)> = offer.iter().filter_map(|name| known_hosts::type_of(name)).collect();
-    wanted.sort_unstable_by_key(|(key_type, certificate)| (*certificate, *key_type));
-    wanted.dedup();
-    wanted.retain(|(_, certificate)| certificates || !certificate);
-    let question =
-        |(key_type, certificate)| Question { knows: ClientKnowledge::Nothing, key_type, certificate, name: "probe" };
-    wanted.into_iter().map(question).collect()
-}
-
 impl ListenerOffer {
+    /// In the order of the types, whichever answer came first.
+    fn in_order(mut self) -> Self {
+        self.keys.sort_by(|one, other| one.key_type.cmp(&other.key_type));
+        self.certificates.sort_by(|one, other| one.key_type.cmp(&other.key_type));
+        self
+    }
+
     /// Adds what one exchange showed.
     fn add(&mut self, seen: &Transcript) {
         if let Some(certificate) = &seen.certificate {
