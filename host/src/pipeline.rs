@@ -51,7 +51,7 @@ use warded_lib::{
     machine::{action::Step, facts::Init, schedule::SCHEDULE, services::ReloadResult, signals::Shield},
     transaction::{Confirm, Followup, Reload, Transaction, UntouchedFile},
 };
-use watchdog::Watchdog;
+use watchdog::{IdleWatchdog, Watchdog};
 
 /// How each service was reloaded, by its name in the policy.
 type Reloads = Vec<(String, ReloadResult)>;
@@ -100,6 +100,9 @@ impl Run<'_> {
         guard.spare(&mut work);
         reporter.stage(Stage::Check);
         work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
+        let outlives_login = work.terms.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();
+        // Its start takes as long as an answer of the CA.
+        let idle = identity.run.filter(|_| !outlives_login).map(|run| IdleWatchdog::start(context, run));
         reporter.stage(Stage::Certify);
         let given = certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
         // One wait for the disk also for what the CA gave: from here on that cannot be cut off the log.
@@ -112,8 +115,11 @@ impl Run<'_> {
         let _signals_held = Shield::up().map_err(unchanged)?;
         let mut transaction = self.prepare(&guard, &work).map_err(unchanged)?;
         let run = transaction.journal().run.run;
-        let outlives_login = work.terms.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();
-        let mut watchdog = match Watchdog::start(context, run, outlives_login) {
+        let started = match idle {
+            Some(idle) => Watchdog::start(context, run, idle),
+            None => Watchdog::start_in_scope(context, run),
+        };
+        let mut watchdog = match started {
             Ok(watchdog) => watchdog,
             Err(error) => return Err(unchanged(self.roll_back(&mut transaction, error, &mut || {}))),
         };

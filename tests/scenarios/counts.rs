@@ -130,3 +130,14 @@ fn a_renewal_makes_few_connections() {
     // A thread that comes late finds its question answered.
     assert_eq!(live, 3);
 }
+
+/// Its start takes no time of its own.
+#[test]
+fn the_watchdog_is_started_before_the_proof() {
+    let machine = Machine::start();
+    machine.certify();
+    let (run, counts) = counts::warded(&machine, &["renew", "--force"]);
+    run.ends(0);
+    let first = |word: &str| counts.programs.iter().position(|line| line.split(' ').any(|one| one == word));
+    assert!(first("watchdog").is_some() && first("watchdog") < first("-i"), "{counts:#?}");
+}

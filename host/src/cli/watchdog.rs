@@ -11,10 +11,13 @@ pub(super) struct Watchdog {
     /// The seconds that a stage of the run may take, at most
     #[arg(long, value_name = "SECONDS")]
     stage_limit: Option<u64>,
+    /// Begin when the run says so
+    #[arg(long)]
+    when_told: bool,
 }
 
 impl Watchdog {
     pub(super) fn run(&self, options: &Options) -> Result<Exit> {
-        watchdog::watch(options, self.run, self.stage_limit)
+        watchdog::watch(options, self.run, self.stage_limit, self.when_told)
     }
 }

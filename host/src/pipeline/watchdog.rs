@@ -4,6 +4,8 @@
 //!
 //! The run does not depend on it once it has started: if it dies, the next `warded recover` does
 //! what it would have done.
+//!
+//! The process is started while the CA is asked, and does nothing until the run has its journal and tells it to begin.
 
 use super::{
     announce::announce,
@@ -16,6 +18,7 @@ use crate::{
 use jiff::Timestamp;
 use std::{
     env,
+    ffi::OsString,
     io::{BufRead as _, Write as _},
     path::{Path, absolute},
     sync::{
@@ -31,7 +34,7 @@ use warded_lib::{
     error::{Error, Exit, Result},
     machine::{
         action::Step,
-        exec::{self, Companion, Parent},
+        exec::{self, Companion, Parent, StartingCompanion},
         facts::{Facts, Init},
         files::Root,
         private::StateDir,
@@ -54,6 +57,10 @@ const QUESTIONS: u8 = 5;
 /// How long it tries to roll a run back.
 const TRY: Duration = Duration::from_secs(300);
 
+/// How long it may take to end.
+const END: Duration = Duration::from_millis(100);
+
+const BEGIN: &str = "begin";
 const STAGE_BEGINS: &str = "stage";
 const AWAIT: &str = "await";
 const ENDED: &str = "ended";
@@ -62,35 +69,55 @@ const ENDED: &str = "ended";
 #[derive(Debug)]
 pub struct Watchdog(Companion);
 
+/// A watchdog of a run that has no journal yet: it watches nothing, and ends with the run.
+#[derive(Debug)]
+pub struct IdleWatchdog(Option<StartingCompanion>);
+
+impl IdleWatchdog {
+    /// Starts it. Nothing is waited for: what cannot be started now, is started when it is needed.
+    #[must_use]
+    pub fn start(context: &Context, run: u64) -> Self {
+        let arguments = arguments(context, run).map(|words| words.into_iter().chain(["--when-told".into()]));
+        Self(arguments.and_then(Companion::begin).ok())
+    }
+
+    /// Has it begin; none where it is gone.
+    fn begin(mut self) -> Option<Companion> {
+        let mut idle = self.0.take()?;
+        idle.tell(BEGIN).ok()?;
+        idle.ready(START).ok()
+    }
+}
+
+impl Drop for IdleWatchdog {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(|idle| idle.release(END));
+    }
+}
+
 impl Watchdog {
-    /// Starts the watchdog of a run that has a journal and has changed nothing yet. One that is to wait for a
-    /// confirmation lives on when the login ends, if systemd is there.
+    /// Starts the watchdog of a run that has a journal and has changed nothing yet, or has an `idle` one begin.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(context: &Context, run: u64, in_scope: bool) -> Result<Self> {
+    pub fn start(context: &Context, run: u64, idle: IdleWatchdog) -> Result<Self> {
         transaction::prepare_watch(&context.state, run)?;
-        let Options { config, sshd_config, sshd, ca, .. } = &context.options;
-        let state = Some(context.state.path().to_owned());
-        let mut arguments = Vec::new();
-        for (option, path) in
-            [("--state", &state), ("--config", config), ("--sshd-config", sshd_config), ("--sshd", sshd), ("--ca", ca)]
-        {
-            if let Some(path) = path {
-                let path = absolute(path).map_err(|error| Error::failed("cannot start the watchdog").cause(error))?;
-                arguments.extend([option.into(), path.into_os_string()]);
-            }
+        if let Some(begun) = idle.begin() {
+            return Ok(Self(begun));
         }
-        arguments.extend(["watchdog".into(), run.to_string().into()]);
-        arguments.extend(env::var_os(STAGE_LIMIT).into_iter().flat_map(|limit| ["--stage-limit".into(), limit]));
-        if in_scope
-            && let description = format!("Warded's run {run}, which waits to be confirmed")
-            && let Ok(started) = Companion::start_in_scope(&description, &arguments, START)
-        {
-            return Ok(Self(started));
-        }
-        let started = Companion::start(arguments, START);
-        started.map(Self)
+        Companion::start(arguments(context, run)?, START).map(Self)
+    }
+
+    /// The same for a change that waits for a confirmation where systemd is: it lives on when the login ends.
+    ///
+    /// # Errors
+    /// As [`Watchdog::start`].
+    pub fn start_in_scope(context: &Context, run: u64) -> Result<Self> {
+        transaction::prepare_watch(&context.state, run)?;
+        let arguments = arguments(context, run)?;
+        let description = format!("Warded's run {run}, which waits to be confirmed");
+        let started = Companion::start_in_scope(&description, &arguments, START);
+        started.or_else(|_| Companion::start(arguments, START)).map(Self)
     }
 
     /// A stage begins. If the watchdog is gone, the run goes on.
@@ -111,7 +138,7 @@ impl Watchdog {
     /// The run has come to its end, one way or the other.
     pub fn release(mut self) {
         drop(self.0.tell(ENDED));
-        self.0.release(Duration::from_millis(100));
+        self.0.release(END);
     }
 
     /// The watchdog stays.
@@ -120,11 +147,31 @@ impl Watchdog {
     }
 }
 
+/// The command line of the watchdog of a run.
+fn arguments(context: &Context, run: u64) -> Result<Vec<OsString>> {
+    let Options { config, sshd_config, sshd, ca, .. } = &context.options;
+    let state = Some(context.state.path().to_owned());
+    let mut arguments = Vec::new();
+    for (option, path) in
+        [("--state", &state), ("--config", config), ("--sshd-config", sshd_config), ("--sshd", sshd), ("--ca", ca)]
+    {
+        if let Some(path) = path {
+            let path = absolute(path).map_err(|error| Error::failed("cannot start the watchdog").cause(error))?;
+            arguments.extend([option.into(), path.into_os_string()]);
+        }
+    }
+    arguments.extend(["watchdog".into(), run.to_string().into()]);
+    arguments.extend(env::var_os(STAGE_LIMIT).into_iter().flat_map(|limit| ["--stage-limit".into(), limit]));
+    Ok(arguments)
+}
+
 /// The watchdog itself: stays until the run has ended, or has been rolled back.
+///
+/// `when_told`: the run has no journal yet, and says when it has.
 ///
 /// # Errors
 /// When there is no such run, or it could not be rolled back.
-pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result<Exit> {
+pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>, when_told: bool) -> Result<Exit> {
     let limit = stage_limit.map_or(STAGE, |seconds| Duration::from_secs(seconds).min(STAGE));
     let parent = Parent::now();
     let _shield = Shield::up()?;
@@ -135,6 +182,10 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>) -> Result
     let state = StateDir::find(&state)?.ok_or_else(none)?;
     let log = Log::open(&state.path().join("audit"))?;
     let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
+    if when_told && !is_told_to_begin() {
+        // The run has ended without a journal, or before it changed anything.
+        return Ok(Exit::Done);
+    }
     let _watched = transaction::watch(&state, number)?;
     let journal = transaction::look(&state, number)?.ok_or_else(none)?;
     writeln!(std::io::stdout(), "ready").map_err(|error| Error::failed("the run is gone").cause(error))?;
@@ -199,6 +250,12 @@ fn listen(lines: &Receiver<String>, limit: Duration) -> End {
             Err(RecvTimeoutError::Timeout) => return End::Hung,
         }
     }
+}
+
+/// Waits for the run's first line; what is read with it stays for [`lines`].
+fn is_told_to_begin() -> bool {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).is_ok() && line.trim_end() == BEGIN
 }
 
 /// The lines of the input, from a thread of their own: reading one has no time limit.

@@ -175,7 +175,7 @@ fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<End
     if run.code.is_some() {
         return Err(format!("it was not killed: {run:?}"));
     }
-    if watchdogs != usize::from(stage.is_watched()) {
+    if watchdogs != usize::from(stage.has_watchdog()) {
         return Err(format!("watchdogs that were there, and killed if so wanted: {watchdogs}"));
     }
     caught::quiet(subject)?;

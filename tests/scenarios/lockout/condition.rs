@@ -35,8 +35,13 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// Whether the run has a watchdog there: it is started when the journal and all new files are
-    /// written, and nothing has changed; and let go when the run is kept.
+    /// Whether the run has a watchdog there, which may not watch yet: it is started before the CA is asked.
+    pub(super) fn has_watchdog(self) -> bool {
+        self.is_watched() || self == Self::At(Moment::Proof)
+    }
+
+    /// Whether the run is watched there: since the journal and all new files are written, and nothing has
+    /// changed; and until it is kept.
     pub(super) fn is_watched(self) -> bool {
         match self {
             Self::At(Moment::Asked | Moment::Candidate | Moment::Proof) => false,

@@ -11,7 +11,7 @@ mod room;
 mod running;
 mod service;
 
-pub use companion::Companion;
+pub use companion::{Companion, StartingCompanion};
 pub use isolated::{IsolatedOutput, run_self_apart};
 pub use output::{Output, RawOutput};
 pub use room::caused;

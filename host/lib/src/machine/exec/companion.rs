@@ -19,16 +19,31 @@ pub struct Companion {
     input: ChildStdin,
 }
 
+/// One that was started, and has not said its line yet.
+#[derive(Debug)]
+pub struct StartingCompanion {
+    companion: Companion,
+    said: mpsc::Receiver<bool>,
+}
+
 impl Companion {
+    /// Starts this program again with these arguments, and waits for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn begin<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<StartingCompanion> {
+        let program = own_program().map_err(|error| cannot_start(&error))?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
     /// Starts this program again with these arguments, and waits until it has said a line.
     ///
     /// # Errors
     /// When it cannot be started, ends, or says nothing in time.
     pub fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, patience: Duration) -> Result<Self> {
-        let program = own_program().map_err(|error| cannot_start(&error))?;
-        let mut command = Command::new(program);
-        command.args(arguments);
-        Self::spawn(command, patience)
+        Self::begin(arguments)?.ready(patience)
     }
 
     /// The same in a scope of systemd's of its own, which a logout does not end (`KillUserProcesses=` in
@@ -48,10 +63,10 @@ impl Companion {
         command.args(["--property=After=local-fs.target", "--property=TimeoutStopSec=5s", "--"]);
         // Where it is started, /proc/self is another program.
         command.arg(format!("/proc/{}/exe", std::process::id())).args(arguments);
-        Self::spawn(command, patience)
+        Self::spawn(command)?.ready(patience)
     }
 
-    fn spawn(mut command: Command, patience: Duration) -> Result<Self> {
+    fn spawn(mut command: Command) -> Result<StartingCompanion> {
         // In our process group until it leaves our session (setsid(2) wants no leader of a group);
         // only then it says its line.
         let mut process = own_environment(&mut command)
@@ -74,12 +89,7 @@ impl Companion {
             process.wait().ok();
             return Err(cannot_start(&error));
         }
-        if line.recv_timeout(patience) == Ok(true) {
-            return Ok(Self { process, input });
-        }
-        process.kill().ok();
-        process.wait().ok();
-        Err(cannot_accompany(&format!("it was not ready within {} s", patience.as_secs())))
+        Ok(StartingCompanion { companion: Self { process, input }, said: line })
     }
 
     /// Tells it a line.
@@ -99,6 +109,35 @@ impl Companion {
         while matches!(process.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(TICK / 4);
         }
+    }
+}
+
+impl StartingCompanion {
+    /// Tells it a line, as [`Companion::tell`].
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn tell(&mut self, line: &str) -> io::Result<()> {
+        self.companion.tell(line)
+    }
+
+    /// Waits until it has said its line.
+    ///
+    /// # Errors
+    /// When it ends, or says nothing in time.
+    pub fn ready(self, patience: Duration) -> Result<Companion> {
+        let Self { mut companion, said } = self;
+        if said.recv_timeout(patience) == Ok(true) {
+            return Ok(companion);
+        }
+        companion.process.kill().ok();
+        companion.process.wait().ok();
+        Err(cannot_accompany(&format!("it was not ready within {} s", patience.as_secs())))
+    }
+
+    /// Lets go of it, as [`Companion::release`].
+    pub fn release(self, patience: Duration) {
+        self.companion.release(patience);
     }
 }
 
