@@ -94,6 +94,22 @@ fn a_renewal_reads_no_files_of_users() {
     assert!(calls.contains("sshd_config") && read.is_empty(), "{read:#?}");
 }
 
+/// The kernel walks all connections for `/proc/net/tcp`, and tells of the sockets that are listened on without that.
+#[test]
+fn nothing_walks_the_table_of_connections() {
+    let machine = Machine::start();
+    machine.certify();
+    let trace = machine.path("trace");
+    for arguments in [&["renew", "--force"][..], &["status"]] {
+        let mut strace = machine.command("strace");
+        machine.environment(&mut strace).args(["-f", "-qq", "-e", "trace=openat", "-o"]).arg(&trace);
+        Run::of(strace.arg(env!("CARGO_BIN_EXE_warded")).args(arguments)).ends(0);
+        let calls = fs::read_to_string(&trace).unwrap();
+        let read: Vec<&str> = calls.lines().filter(|line| line.contains("/net/tcp")).collect();
+        assert!(calls.contains("sshd_config") && read.is_empty(), "{arguments:?}: {read:#?}");
+    }
+}
+
 /// Where nobody may log in, each host key is proved by a connection; printed, and not limited.
 #[test]
 fn a_hardened_machine_is_counted() {

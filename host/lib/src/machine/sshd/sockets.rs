@@ -1,5 +1,7 @@
-//! What a process listens on right now, from /proc: the truth about a listener, whatever its
+//! What a process listens on right now, as the kernel says: the truth about a listener, whatever its
 //! configuration has become since it read it.
+
+mod diag;
 
 use super::listener::proc;
 use std::{
@@ -34,6 +36,14 @@ pub(super) fn of(pid: i32) -> Option<Vec<Socket>> {
 
 /// All addresses that are listened on in a process's network, each with its socket's number.
 pub(super) fn listening(pid: i32) -> Vec<(SocketAddr, u64)> {
+    if let Some(listening) = diag::shares_network(pid).then(diag::listening).flatten() {
+        return listening;
+    }
+    of_tables(pid)
+}
+
+/// The same from the tables of `/proc`, where the kernel can be asked in no other way.
+fn of_tables(pid: i32) -> Vec<(SocketAddr, u64)> {
     let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(proc(pid, &format!("net/{table}"))));
     tables.iter().flatten().flat_map(|text| text.lines().filter_map(parse)).collect()
 }
@@ -98,5 +108,8 @@ mod tests {
         let own = of(i32::try_from(std::process::id()).unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
         assert!(own.iter().any(|one| one.address == address && !one.inherited), "{own:?}");
+        let inode = own.iter().find(|one| one.address == address).unwrap().inode;
+        let tables = of_tables(i32::try_from(std::process::id()).unwrap());
+        assert!(tables.contains(&(address, inode)), "{tables:?}");
     }
 }
