@@ -175,8 +175,15 @@ fn lies() -> Vec<Case> {
             &["another answer than when this was planned", "nothing was changed"],
             asked("actions.change", "set"),
         ),
-        // What the program did is not undone: to the host it never happened. The policy's author is told.
-        asks_to_set("a state query that never says that it is done", r#"echo '{"options":"theirs"}'"#)
+        asks_to_set("a state query that never says that it is done", r#"printf '%s\n' '{"options":"Banner none\n"}'"#)
+            .may_change(&["store/calls"])
+            .ends(
+                &[1],
+                &["set succeeded, and show does not show that", "state: as before"],
+                asked("actions.change", "set"),
+            ),
+        // What was there before is what the query says, to the host: it is what the undo sets. The policy's author is told.
+        asks_to_set("a state query that never says what is there", r#"echo '{"options":"theirs"}'"#)
             .may_change(&["store/calls", "store/settings"])
             .ends(
                 &[1],

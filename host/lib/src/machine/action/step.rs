@@ -115,7 +115,7 @@ impl Step {
     pub fn limit(&self) -> Duration {
         let asked = self.seen.as_ref().map_or(Duration::ZERO, |seen| seen.query.action.timeout() * 2);
         let undo = self.seen.as_ref().map_or(Duration::ZERO, |seen| seen.undo.action.timeout());
-        asked + self.change.action.timeout().max(undo)
+        asked + self.change.action.timeout() + undo
     }
 
     /// Runs it, from the state that it starts from to the one that it leads to. `begins` is called before each program.
@@ -134,7 +134,22 @@ impl Step {
         if now != seen.before {
             return Err(Fault::changed(format!("{} is not what {name} was planned for", seen.query.name)));
         }
-        seen.lead(runner, begins, (&self.change, element), &seen.after)
+        let now = seen.changed_by(&self.change, element.as_ref(), runner, begins)?;
+        if now == seen.after {
+            return Ok(());
+        }
+        let unseen = seen.unseen(&self.change);
+        if now != seen.before || !matches!(now, StateValue::Value(_)) {
+            return Err(unseen);
+        }
+        // The query may show late what was done, or not at all. The roll back goes by what it shows, and would do nothing.
+        // To set a value that is set already does no harm; to make or to delete a thing once more does.
+        begins();
+        let undone = seen.undo.call(None).and_then(|call| seen.undo.run(runner, &call));
+        Err(match undone {
+            Ok(_) => unseen,
+            Err(why) => Fault::unexpected(format!("{}; it cannot be undone either: {}", unseen.message, why.message)),
+        })
     }
 
     /// Undoes it if it ran. The state says whether it did.
@@ -156,7 +171,9 @@ impl Step {
                 seen.query.name
             )));
         }
-        match seen.lead(runner, begins, (&seen.undo, element), &seen.before) {
+        let undone = seen.changed_by(&seen.undo, element.as_ref(), runner, begins);
+        let undone = undone.and_then(|now| if now == seen.before { Ok(()) } else { Err(seen.unseen(&seen.undo)) });
+        match undone {
             // Whatever the program says: what counts is the state.
             Err(_) if seen.now(runner).is_ok_and(|(now, _)| now == seen.before) => Ok(StepRollback::RolledBack),
             Err(fault) => Err(fault),
@@ -174,22 +191,23 @@ impl StateChange {
         self.query.ask(runner)?.observed(&self.query, &self.state)
     }
 
-    /// Runs a change, and sees that it leads there.
-    fn lead(
+    /// Runs a change; the state after it.
+    fn changed_by(
         &self,
+        change: &Invocation,
+        element: Option<&Element>,
         runner: &dyn Runner,
         begins: &mut dyn FnMut(),
-        (change, element): (&Invocation, Option<Element>),
-        to: &StateValue,
-    ) -> Result<(), Fault> {
+    ) -> Result<StateValue, Fault> {
         begins();
-        change.run(runner, &change.call(element.as_ref())?)?;
+        change.run(runner, &change.call(element)?)?;
         begins();
-        let (now, _) = self.now(runner)?;
-        if now == *to {
-            return Ok(());
-        }
-        Err(Fault::unexpected(format!("{} succeeded, and {} does not show that", change.name, self.query.name)))
+        Ok(self.now(runner)?.0)
+    }
+
+    /// What a change did that succeeded is not what the query shows.
+    fn unseen(&self, change: &Invocation) -> Fault {
+        Fault::unexpected(format!("{} succeeded, and {} does not show that", change.name, self.query.name))
     }
 }
 
@@ -239,6 +257,8 @@ undo = { action = 'job-create' }
         options: Mutex<String>,
         jobs: Mutex<Vec<u32>>,
         lies: bool,
+        /// What its query shows whatever was set.
+        shows: Option<&'static str>,
     }
 
     impl Runner for Tool {
@@ -246,7 +266,10 @@ undo = { action = 'job-create' }
             let words: Vec<&str> = call.argv.iter().skip(1).map(String::as_str).collect();
             let mut jobs = self.jobs.lock().unwrap();
             let printed = match words.as_slice() {
-                ["show"] => format!("{{\"options\":{:?},\"key\":\"PRIVATE\"}}", self.options.lock().unwrap()),
+                ["show"] => {
+                    let options = self.options.lock().unwrap();
+                    format!("{{\"options\":{:?},\"key\":\"PRIVATE\"}}", self.shows.unwrap_or(&options))
+                }
                 ["jobs"] => {
                     format!("[{}]", jobs.iter().map(|id| format!("{{\"id\":{id}}}")).collect::<Vec<_>>().join(","))
                 }
@@ -327,7 +350,35 @@ undo = { action = 'job-create' }
         let set = step(&tool, "set", &[("options", "new")]).unwrap();
         let mut programs = 0;
         assert_eq!(set.carry_out(&tool, &mut || programs += 1).unwrap_err().code, Code::UnexpectedOutput);
-        assert_eq!(programs, 3);
+        // It was run, and what undoes it: that might have done something.
+        assert_eq!(programs, 4);
         assert_eq!(set.roll_back(&tool, &mut || {}), Ok(StepRollback::AsBefore));
+    }
+
+    #[test]
+    fn what_a_query_does_not_show_is_undone() {
+        let tool = Tool { options: Mutex::new("old".to_owned()), shows: Some("old"), ..Tool::default() };
+        let set = step(&tool, "set", &[("options", "new")]).unwrap();
+        assert_eq!(set.carry_out(&tool, &mut || {}).unwrap_err().code, Code::UnexpectedOutput);
+        assert_eq!(*tool.options.lock().unwrap(), "old");
+        // Somebody else's value stays.
+        let tool = Edited(Tool { options: Mutex::new("old".to_owned()), ..Tool::default() });
+        assert_eq!(set.carry_out(&tool, &mut || {}).unwrap_err().code, Code::UnexpectedOutput);
+        assert_eq!(*tool.0.options.lock().unwrap(), "theirs");
+        assert!(matches!(set.roll_back(&tool, &mut || {}), Ok(StepRollback::LeftAlone(_))));
+    }
+
+    /// Somebody changes what was set at once.
+    #[derive(Debug)]
+    struct Edited(Tool);
+
+    impl Runner for Edited {
+        fn run(&self, call: &Call) -> Result<RawOutput, Fault> {
+            let ran = self.0.run(call);
+            if call.argv.iter().any(|word| word == "set") {
+                "theirs".clone_into(&mut self.0.options.lock().unwrap());
+            }
+            ran
+        }
     }
 }
