@@ -1,6 +1,7 @@
 //! No program is run in a trial: the scenario says what queries print, and a change has a query print what the policy says
 //! that its state becomes.
 
+use super::scenario::QueryFailure;
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,10 @@ pub(super) enum Failure {
 
 /// What queries print, by their actions' names; and what becomes of that.
 #[derive(Debug)]
-pub(super) struct ScriptedPrograms(Mutex<Documents>);
+pub(super) struct ScriptedPrograms {
+    documents: Mutex<Documents>,
+    failing: BTreeMap<Name, QueryFailure>,
+}
 
 #[derive(Debug, Default)]
 struct Documents {
@@ -44,8 +48,8 @@ struct Next {
 }
 
 impl ScriptedPrograms {
-    pub(super) fn new(printed: BTreeMap<Name, String>) -> Self {
-        Self(Mutex::new(Documents { printed, ..Documents::default() }))
+    pub(super) fn new(printed: BTreeMap<Name, String>, failing: BTreeMap<Name, QueryFailure>) -> Self {
+        Self { documents: Mutex::new(Documents { printed, ..Documents::default() }), failing }
     }
 
     /// What every query prints now.
@@ -71,7 +75,7 @@ impl ScriptedPrograms {
     }
 
     fn lock(&self) -> MutexGuard<'_, Documents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,9 +85,15 @@ impl Runner for ScriptedPrograms {
         if call.is_change {
             return documents.change(call);
         }
-        match documents.printed.get(&call.name) {
-            Some(printed) => Ok(ended(0, printed)),
-            None => Err(Fault::new(Code::NoProgram, format!("the scenario does not say what {} prints", call.name))),
+        match (self.failing.get(&call.name), documents.printed.get(&call.name)) {
+            (Some(QueryFailure::Hangs), _) => Ok(RawOutput { timed_out: true, ..RawOutput::default() }),
+            (Some(QueryFailure::Fails(words)), _) => {
+                Ok(RawOutput { stderr: words.clone().into_bytes().into(), ..ended(1, "") })
+            }
+            (None, Some(printed)) => Ok(ended(0, printed)),
+            (None, None) => {
+                Err(Fault::new(Code::NoProgram, format!("the scenario does not say what {} prints", call.name)))
+            }
         }
     }
 }

@@ -67,6 +67,8 @@ pub struct Machine {
     pub sshd: Option<Sshd>,
     /// What queries of the policy's actions print, by the actions' names, before any change.
     pub queries: BTreeMap<Name, String>,
+    /// Queries that give no answer.
+    pub failing: BTreeMap<Name, QueryFailure>,
     /// Whether there is a CA.
     pub ca: bool,
 }
@@ -87,9 +89,20 @@ impl Default for Machine {
             certificates: BTreeMap::new(),
             sshd: None,
             queries: BTreeMap::new(),
+            failing: BTreeMap::new(),
             ca: true,
         }
     }
+}
+
+/// How a query of the scenario gives no answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueryFailure {
+    /// Its program does not end.
+    Hangs,
+    /// Its program ends with status 1, and says this.
+    Fails(String),
 }
 
 /// The answers of the scenario's sshd.

@@ -95,7 +95,7 @@ impl Tree {
             let made = directory(inside(path).parent().unwrap_or(&root)).and_then(|()| symlink(target, inside(path)));
             made.map_err(cannot)?;
         }
-        let programs = Arc::new(ScriptedPrograms::new(machine.queries.clone()));
+        let programs = Arc::new(ScriptedPrograms::new(machine.queries.clone(), machine.failing.clone()));
         let mut context = context(&scratch, machine, &public, on_hang)?;
         context.runner = Arc::<ScriptedPrograms>::clone(&programs);
         Ok(Self { scratch, context, programs, authority_keys })
