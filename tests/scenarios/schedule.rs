@@ -99,6 +99,10 @@ fn a_machine_with_systemd_renews_itself() {
         systemd_takes_the_units(&machine);
         // It is there and equal: nothing is staged again.
         machine.warded(CERTIFY).ends(0).prints(&["Nothing to do."]);
+        // Somebody disabled it: it stays so, and that is said.
+        machine.shell("systemctl disable --now warded-renew.timer").ends(0);
+        machine.warded(CERTIFY).ends(0).prints(&["warded-renew.timer is not enabled", "Nothing to do."]);
+        machine.shell("systemctl enable --now warded-renew.timer").ends(0);
 
         // The timer fires; a drop-in shortens only its period. Nothing that the service needs is kept from it.
         let due = make_due(&machine);

@@ -4,6 +4,7 @@
 //! Never a `HostKey` line: one such line takes the appliance's own keys away.
 
 use crate::appliance::{Appliance, place};
+use crate::stored;
 use warded_guest::certificate::certificate_path;
 use warded_guest::host_certificates::{self, Certified, KEYWORD, is_same_path};
 use warded_guest::keys::{self, KeyPair};
@@ -27,7 +28,12 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let Certified { paths, mut changed } = host_certificates::certify(&keys, &principals, |key| path_of(&place, key))?;
     let lines = host_certificates::lines(&paths, &[], &values(foreign.as_bytes(), KEYWORD))?;
     changed |= appliance.set(KEYWORD, &lines)?;
-    actions::change("renewal-job-create", &[])?;
+    if !actions::change("renewal-job-create", &[])? && stored::is_disabled(&actions::query("renewal-job", &[])?) {
+        log::warn(
+            "The cron job `Warded: renew SSH host certificates` is disabled, so nothing renews the certificates \
+             automatically. It stays so: enable it in the web interface.",
+        );
+    }
     if changed { services::reload("ssh") } else { Ok(()) }
 }
 

@@ -1,4 +1,5 @@
-//! What the middleware stores, as the host passes it on: `{"options":"…"}`, and nothing else of it.
+//! What the middleware stores, as the host passes it on: `{"options":"…"}` and `[{"enabled":true,"id":1}]`, and nothing
+//! else of it.
 
 /// The text of the one member of such an object; none: it is no such object.
 pub(crate) fn options(answer: &[u8]) -> Option<String> {
@@ -6,6 +7,12 @@ pub(crate) fn options(answer: &[u8]) -> Option<String> {
     let inner = answer.strip_prefix('{')?.strip_suffix('}')?.trim();
     let quoted = inner.strip_prefix("\"options\"")?.trim_start().strip_prefix(':')?.trim();
     unquoted(quoted.strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// Whether a job that is there does not run. The host writes no space into such a list, and no text is in it.
+pub(crate) fn is_disabled(jobs: &[u8]) -> bool {
+    const DISABLED: &[u8] = b"\"enabled\":false";
+    jobs.windows(DISABLED.len()).any(|window| window == DISABLED)
 }
 
 /// What stands between the quotes of a JSON text.
@@ -65,5 +72,17 @@ mod tests {
             assert_eq!(options(answer.as_bytes()).as_deref(), expected, "{answer}");
         }
         assert_eq!(options(b"{\"options\":\"\xff\"}"), None);
+    }
+
+    #[test]
+    fn a_job_is_disabled_where_it_says_so() {
+        for (answer, expected) in [
+            (r#"[{"enabled":false,"id":4}]"#, true),
+            (r#"[{"enabled":true,"id":4}]"#, false),
+            (r#"[{"id":4}]"#, false),
+            ("[]", false),
+        ] {
+            assert_eq!(is_disabled(answer.as_bytes()), expected, "{answer}");
+        }
     }
 }

@@ -48,6 +48,9 @@ fn renewal(context: &Context, due: &str) -> String {
             let name = neutral(&name);
             format!("by `warded renew`{due}. {name} is not enabled: systemctl enable --now {name}")
         }
+        Schedule::DisabledJob(action) => {
+            format!("by `warded renew`{due}. The appliance's job ({action}) is disabled: enable it there")
+        }
         Schedule::Passed(passed) => {
             let passed = neutral(&passed.to_string());
             format!("by `warded renew`{due}. Nothing runs it automatically ({passed}): {next}")

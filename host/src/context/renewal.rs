@@ -79,6 +79,7 @@ impl Context {
             | Schedule::DisabledTimer(_)
             | Schedule::Cron(_)
             | Schedule::Job(_)
+            | Schedule::DisabledJob(_)
             | Schedule::Passed(_) => None,
         };
         job.map_or(found, |step| Schedule::Job(step.change.name.to_string()))

@@ -114,6 +114,35 @@ fn an_upgrade_replaces_what_lies_elsewhere() {
 }
 
 #[test]
+fn a_job_that_somebody_disabled_is_told_and_not_doubled() {
+    let Some(machine) = start() else { return };
+    let before = machine.state();
+    machine.warded(&CERTIFY).ends(0);
+    let certified = machine.state();
+    machine.calls(&["cronjob.update", "1", "{\"enabled\": false}"]).ends(0);
+    let disabled = machine.state();
+    assert_ne!(disabled, certified);
+    machine.warded(&["status"]).ends(4).prints(&[
+        "schedule     none: the job of the appliance's, made by renewal-job-create, is disabled",
+        "nothing renews automatically: the appliance's job that renewal-job-create makes is disabled",
+        "enable it where the appliance lists its jobs",
+    ]);
+    let told = "The cron job `Warded: renew SSH host certificates` is disabled";
+    for words in [&["plan", "certify-host", "--set", "principal=web1.example.org"][..], &CERTIFY] {
+        let run = machine.warded(words).ends(0);
+        assert!(format!("{}{}", run.stdout, run.stderr).replace('\n', " ").contains(told), "{run:?}");
+        assert_eq!(machine.state(), disabled);
+    }
+    machine.calls(&["cronjob.update", "1", "{\"enabled\": true}"]).ends(0);
+    machine.warded(&["status"]).ends(0).prints(&[JOB, "problems     none"]);
+    assert_eq!(machine.state(), certified);
+    // One that is disabled goes like any other.
+    machine.calls(&["cronjob.update", "1", "{\"enabled\": false}"]).ends(0);
+    machine.warded(&["undo", "--yes"]).ends(0);
+    assert_eq!(machine.state(), before);
+}
+
+#[test]
 fn host_keys_that_are_made_anew_get_new_certificates() {
     let Some(machine) = start() else { return };
     machine.warded(&CERTIFY).ends(0);

@@ -41,6 +41,8 @@ pub enum Schedule {
     Cron(Cron),
     /// A job that an appliance keeps in a store of its own, by the name of the action that made it.
     Job(String),
+    /// Such a job that somebody disabled.
+    DisabledJob(String),
     /// Something renews, and not this installation's certificates, or nothing runs it.
     Passed(RejectedSchedule),
     /// Nothing that this process knows to look for.
@@ -77,7 +79,7 @@ impl Schedule {
     pub fn is_there(&self) -> Option<bool> {
         match self {
             Self::Timer(_) | Self::Cron(_) | Self::Job(_) => Some(true),
-            Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing => Some(false),
+            Self::DisabledTimer(_) | Self::DisabledJob(_) | Self::Passed(_) | Self::Nothing => Some(false),
             Self::Unknown(_) => None,
         }
     }
@@ -90,7 +92,9 @@ impl Schedule {
             Self::Cron(cron) => cron.file.clone(),
             // Made by the policy's own words.
             Self::Job(_) => return true,
-            Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing | Self::Unknown(_) => return false,
+            Self::DisabledTimer(_) | Self::DisabledJob(_) | Self::Passed(_) | Self::Nothing | Self::Unknown(_) => {
+                return false;
+            }
         };
         fs::read(path).is_ok_and(|text| is_ours(&text))
     }
@@ -103,7 +107,7 @@ impl Schedule {
             Self::Cron(cron) => cron.interval(now),
             // Made by the policy's own words.
             Self::Job(_) => Some(Duration::from_secs(3600)),
-            Self::DisabledTimer(_) | Self::Passed(_) | Self::Nothing | Self::Unknown(_) => None,
+            Self::DisabledTimer(_) | Self::DisabledJob(_) | Self::Passed(_) | Self::Nothing | Self::Unknown(_) => None,
         }
     }
 
@@ -158,6 +162,7 @@ impl fmt::Display for Schedule {
             Self::DisabledTimer(name) => write!(f, "none: {name} is not enabled"),
             Self::Cron(cron) => write!(f, "cron, {}", cron.file.display()),
             Self::Job(action) => write!(f, "a job of the appliance's, made by {action}"),
+            Self::DisabledJob(action) => write!(f, "none: the job of the appliance's, made by {action}, is disabled"),
             Self::Passed(passed) => write!(f, "none: {passed}"),
             Self::Nothing => f.write_str("none: no timer and no line of cron's runs `warded renew`"),
             Self::Unknown(unseen) => write!(f, "unknown: {unseen}"),

@@ -63,7 +63,10 @@ impl Operation for Schedule {
         let missing = || no_scheduler("the policy names no scheduler");
         let schedulers = terms.schedulers.clone().ok_or_else(missing)?;
         let renews = granted.operation().renews;
-        if renews && let Some(other) = other_schedule(session, &terms) {
+        let found =
+            renews.then(|| Found::find(Path::new("/"), session.facts.init == Init::Systemd, &terms.installation));
+        if let Some(other) = found.as_ref().filter(|found| found.is_there() == Some(true) && !found.is_ours()) {
+            let other = neutral(&other.to_string());
             let text =
                 format!("{other} runs `warded renew` already, and Warded did not write that: it stays as it is.");
             session.tell(Level::Info, text);
@@ -113,6 +116,17 @@ impl Operation for Schedule {
             staging.remove(&path, renews)?;
         }
         let Staging { started, differs, .. } = staging;
+        // systemd takes up only what differs.
+        if let Some(Found::DisabledTimer(name)) = found.filter(|_| !differs) {
+            let name = neutral(&name);
+            session.tell(
+                Level::Warn,
+                format!(
+                    "{name} is not enabled, so nothing renews the certificates automatically. It stays so: \
+                     systemctl enable --now {name}"
+                ),
+            );
+        }
         session.changes.reconcile(if differs { started } else { Vec::new() });
         // What recovers at the start of the machine is of use there, too.
         if renews && scheduler.is_none() { Err(none_runs()) } else { Ok(differs) }
@@ -143,12 +157,6 @@ fn no_scheduler(why: &str) -> Failure {
         "Nothing runs `warded renew` automatically: {why}. Run it every hour from cron or a systemd timer (docs/RENEWAL.md)."
     );
     Failure::new("no-scheduler", message)
-}
-
-/// What runs renewals already, and is not Warded's.
-fn other_schedule(session: &Session, terms: &Terms) -> Option<String> {
-    let found = Found::find(Path::new("/"), session.facts.init == Init::Systemd, &terms.installation);
-    (found.is_there() == Some(true) && !found.is_ours()).then(|| neutral(&found.to_string()))
 }
 
 /// What the schedule runs, with the directories where it writes.

@@ -61,6 +61,7 @@ impl Circumstances {
             Schedule::DisabledTimer(_)
             | Schedule::Cron(_)
             | Schedule::Job(_)
+            | Schedule::DisabledJob(_)
             | Schedule::Passed(_)
             | Schedule::Nothing
             | Schedule::Unknown(_) => None,
@@ -90,37 +91,39 @@ impl Circumstances {
 }
 
 /// What renews. An appliance's job may be older than what Warded has on record: an upgrade of the appliance can keep the one and
-/// not the other. What was seen and rejected may be that job: it counts more than that there is one.
+/// not the other. What was seen and rejected may be that job: it counts more than that there is one. Whether the job is
+/// disabled, only the appliance knows.
 fn schedule(context: &Context, enrolled: Option<&Enrolment>) -> Schedule {
     match context.found_schedule() {
-        found @ (Schedule::Nothing | Schedule::Unknown(_)) => {
-            enrolled.and_then(|enrolled| job_of_policy(context, enrolled)).map_or(found, Schedule::Job)
+        found @ (Schedule::Nothing | Schedule::Unknown(_) | Schedule::Job(_) | Schedule::DisabledJob(_)) => {
+            enrolled.and_then(|enrolled| job_of_policy(context, enrolled)).unwrap_or(found)
         }
-        found @ (Schedule::Timer(_)
-        | Schedule::DisabledTimer(_)
-        | Schedule::Cron(_)
-        | Schedule::Job(_)
-        | Schedule::Passed(_)) => found,
+        found @ (Schedule::Timer(_) | Schedule::DisabledTimer(_) | Schedule::Cron(_) | Schedule::Passed(_)) => found,
     }
 }
 
-/// The action that makes the job which is there, of the policy that was accepted.
-fn job_of_policy(context: &Context, enrolled: &Enrolment) -> Option<String> {
+/// The job that is there and that an action makes, of the policy that was accepted.
+fn job_of_policy(context: &Context, enrolled: &Enrolment) -> Option<Schedule> {
     let granting = components::find(&context.policies, &enrolled.policy).ok()?;
     if !enrolled.standing(&granting, &enrolled.procedure).is_covered() {
         return None;
     }
     let actions = &granting.policy.actions;
-    let is_there = |(name, action): &(&Name, &Action)| {
-        let makes = action.names_warded() && action.state.as_ref().is_some_and(|state| state.becomes == "present");
-        let asked = || {
-            let filled = Invocation::new(name, action, [], "")?;
-            Step::of(filled, actions, |query| query.ask(context.runner.as_ref()))
-        };
+    let job = |(name, action): (&Name, &Action)| {
+        let is_of_job = action.names_warded() && action.state.as_ref().is_some_and(|state| state.becomes == "present");
+        let filled = is_of_job.then(|| Invocation::new(name, action, [], "").ok()).flatten()?;
+        let mut is_disabled = false;
+        let asked = Step::of(filled, actions, |query| {
+            let answer = query.ask(context.runner.as_ref())?;
+            is_disabled = answer.is_disabled();
+            Ok(answer)
+        });
         // A job that is missing would be made: that is known by an error, too, since nothing is filled in.
-        makes && asked().is_ok_and(|step| step.seen.is_some() && !step.differs())
+        let is_there = asked.is_ok_and(|step| step.seen.is_some() && !step.differs());
+        let found = if is_disabled { Schedule::DisabledJob } else { Schedule::Job };
+        is_there.then(|| found(name.to_string()))
     };
-    actions.iter().find(is_there).map(|(name, _)| name.to_string())
+    actions.iter().find_map(job)
 }
 
 /// What schedules renewals.
@@ -139,6 +142,10 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
             let name = neutral(name);
             let seen = format!("nothing renews automatically: {name} is not enabled");
             Some(Problem::with(seen, format!("systemctl enable --now {name}")))
+        }
+        Schedule::DisabledJob(action) => {
+            let seen = format!("nothing renews automatically: the appliance's job that {action} makes is disabled");
+            Some(Problem::with(seen, "enable it where the appliance lists its jobs"))
         }
         Schedule::Passed(passed) => {
             let seen = format!("nothing renews automatically: {}", neutral(&passed.to_string()));

@@ -70,6 +70,17 @@ impl QueryAnswer {
         }
     }
 
+    /// Whether it shows something that is there and does not run: its member `enabled` is false.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        let is_off = |element: &Element| element.get("enabled") == Some(&Value::Bool(false));
+        match self {
+            Self::One(element) => is_off(element),
+            Self::List(elements) => elements.iter().any(is_off),
+            Self::Text(_) => false,
+        }
+    }
+
     /// The digest of these bytes.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -244,6 +255,24 @@ mod tests {
         assert!(shown("{ text = true }", b"\xff").is_err());
         let said = shown(members, br#"{"key": "PRIVATE"x"#).unwrap_err().message;
         assert!(!said.contains("PRIVATE"), "{said}");
+    }
+
+    #[test]
+    fn what_is_there_may_be_disabled() {
+        for (printed, expected) in [
+            (r#"[{"id":1,"enabled":false}]"#, true),
+            (r#"{"id":1,"enabled":false}"#, true),
+            (r#"[{"id":1,"enabled":true}]"#, false),
+            (r#"[{"id":1,"enabled":"false"}]"#, false),
+            (r#"[{"id":1}]"#, false),
+            ("[]", false),
+        ] {
+            let found = shown("{ json = ['id', 'enabled'] }", printed.as_bytes()).unwrap();
+            assert_eq!(found.is_disabled(), expected, "{printed}");
+        }
+        // What is not shown does not count.
+        assert!(!shown("{ json = ['id'] }", br#"{"id":1,"enabled":false}"#).unwrap().is_disabled());
+        assert!(!shown("{ text = true }", b"enabled: false").unwrap().is_disabled());
     }
 
     #[test]

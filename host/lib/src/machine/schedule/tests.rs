@@ -63,6 +63,7 @@ fn found(files: &[(&str, &str)], has_systemd: bool) -> Schedule {
         }
         other @ (Schedule::DisabledTimer(_)
         | Schedule::Job(_)
+        | Schedule::DisabledJob(_)
         | Schedule::Passed(_)
         | Schedule::Nothing
         | Schedule::Unknown(_)) => other,
