@@ -245,7 +245,7 @@ mod tests {
     /// What this repository ships asks for what it can call, and for nothing else.
     #[test]
     fn each_procedure_of_ours_can_call_what_it_asks_for() {
-        for name in ["unix", "demo", "bsd", "nethserver", "truenas"] {
+        for name in ["unix", "demo", "bsd", "nethserver", "truenas", "truenas-core"] {
             let bytes = fs::read(format!("{}/../policies/{name}.wasm", env!("CARGO_MANIFEST_DIR"))).unwrap();
             let request = imports::request(&bytes).unwrap().unwrap();
             let request = Policy::parse(&request, "a request of ours").unwrap();

@@ -2,6 +2,7 @@
 //! several releases, with a real sshd.
 
 mod cells;
+mod core;
 mod faults;
 mod killed;
 mod lasting;

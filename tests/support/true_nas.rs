@@ -1,11 +1,13 @@
-//! A TrueNAS: a Debian with `tests/peers/midclt`, its store, and the configuration of sshd that it generates.
+//! A TrueNAS: a Debian with `tests/peers/midclt`, its store, and the configuration of sshd that it generates; also with
+//! the paths of CORE, which is a FreeBSD.
 
 use super::{
     ClientKnowledge, Peer, Run,
     files::Found,
     machine::{KEYS, tree},
+    wait::{LONG, wait},
 };
-use std::{collections::BTreeMap, fs, ops::Deref, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{collections::BTreeMap, fs, ops::Deref, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
 const SET: &str = "principal=web1.example.org";
 pub(crate) const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", SET, "--yes"];
@@ -40,13 +42,35 @@ pub(crate) struct State {
     pub(crate) files: BTreeMap<PathBuf, Found>,
 }
 
+/// Where things are on it.
 #[derive(Debug)]
-pub(crate) struct TrueNas(Peer);
+struct Layout {
+    midclt: &'static str,
+    sshd: &'static str,
+    config: &'static str,
+    policy: &'static str,
+}
+
+const SCALE: Layout =
+    Layout { midclt: "/usr/bin/midclt", sshd: "/usr/sbin/sshd", config: "/etc/ssh/sshd_config", policy: "truenas" };
+/// The host keys are in /etc/ssh here, too: Debian's sshd looks there.
+const CORE: Layout = Layout {
+    midclt: "/usr/local/bin/midclt",
+    sshd: "/usr/local/sbin/sshd",
+    config: "/usr/local/etc/ssh/sshd_config",
+    policy: "truenas-core",
+};
+
+#[derive(Debug)]
+pub(crate) struct TrueNas {
+    peer: Peer,
+    layout: &'static Layout,
+}
 
 impl Deref for TrueNas {
     type Target = Peer;
     fn deref(&self) -> &Peer {
-        &self.0
+        &self.peer
     }
 }
 
@@ -54,11 +78,36 @@ impl TrueNas {
     /// A machine whose sshd runs, with the policy accepted. None: this is not root, and the test is skipped.
     pub(crate) fn start(settings: Settings<'_>) -> Option<Self> {
         let suite = if settings.version == "26" { "trixie" } else { "bookworm" };
-        let peer = Peer::prepared(suite, |peer| {
-            let midclt = peer.file("/usr/bin/midclt");
+        let machine = Self { peer: Self::prepared(suite, settings, &SCALE)?, layout: &SCALE };
+        machine.adds_policy(SCALE.policy);
+        Some(machine)
+    }
+
+    /// The same with the paths of CORE and FreeNAS.
+    pub(crate) fn core(settings: Settings<'_>) -> Option<Self> {
+        let machine = Self { peer: Self::prepared("bookworm", settings, &CORE)?, layout: &CORE };
+        let pid = fs::read_to_string(machine.file("/run/sshd.pid")).unwrap();
+        Run::of(machine.command("kill").arg(pid.trim())).ends(0);
+        wait("sshd ends", LONG, || !machine.file("/run/sshd.pid").exists());
+        fs::remove_file(machine.file(SCALE.config)).unwrap();
+        Run::of(machine.command(CORE.sshd).args(["-f", CORE.config, "-E", "/run/sshd.log"])).ends(0);
+        wait("sshd listens", LONG, || machine.file("/run/sshd.pid").exists());
+        machine.adds_policy(CORE.policy);
+        Some(machine)
+    }
+
+    fn prepared(suite: &str, settings: Settings<'_>, layout: &Layout) -> Option<Peer> {
+        Peer::prepared(suite, |peer| {
+            fs::create_dir_all(peer.file("/data/store/keys")).unwrap();
+            if layout.config != SCALE.config {
+                let made = "mkdir -p /usr/local/bin /usr/local/sbin /usr/local/etc/ssh; touch /etc/rc.subr; \
+                            cp /usr/sbin/sshd /usr/local/sbin/sshd";
+                Run::of(peer.command("sh").args(["-ec", made])).ends(0);
+                fs::write(peer.file("/data/store/config"), layout.config).unwrap();
+            }
+            let midclt = peer.file(layout.midclt);
             fs::write(&midclt, include_str!("../peers/midclt")).unwrap();
             fs::set_permissions(midclt, fs::Permissions::from_mode(0o755)).unwrap();
-            fs::create_dir_all(peer.file("/data/store/keys")).unwrap();
             for name in KEYS {
                 for end in ["", ".pub"] {
                     let name = format!("ssh_host_{name}_key{end}");
@@ -67,11 +116,21 @@ impl TrueNas {
                 }
             }
             store(peer, settings);
-            Run::of(peer.command("midclt").args(["call", "etc.generate", "ssh"])).ends(0);
-        })?;
-        let machine = Self(peer);
-        machine.adds_policy("truenas");
-        Some(machine)
+            Run::of(peer.command(layout.midclt).args(["call", "etc.generate", "ssh"])).ends(0);
+        })
+    }
+
+    /// Warded, to be run there.
+    pub(crate) fn warded_command(&self, words: &[&str]) -> Command {
+        let mut command = self.peer.warded_command(words);
+        if self.layout.config != SCALE.config {
+            command.env("WARDED_SSHD_CONFIG", self.layout.config).env("WARDED_SSHD", self.layout.sshd);
+        }
+        command
+    }
+
+    pub(crate) fn warded(&self, words: &[&str]) -> Run {
+        Run::of(&mut self.warded_command(words))
     }
 
     /// Changes the settings, as the web interface does: stores them, and generates.
@@ -82,7 +141,7 @@ impl TrueNas {
 
     /// Calls the middleware.
     pub(crate) fn calls(&self, words: &[&str]) -> Run {
-        Run::of(self.command("midclt").arg("call").args(words))
+        Run::of(self.command(self.layout.midclt).arg("call").args(words))
     }
 
     /// What goes wrong from now on: `METHOD:FAULT`, or `none`.
@@ -102,7 +161,7 @@ impl TrueNas {
             let name = path.file_name().unwrap().to_str().unwrap();
             name.starts_with("ssh") || name.starts_with("warded-") || name.starts_with('.')
         };
-        let sshd_config = fs::read_to_string(self.file("/etc/ssh/sshd_config")).unwrap();
+        let sshd_config = self.sshd_config();
         State {
             options: self.stored("options"),
             jobs: self.stored("jobs"),
@@ -111,18 +170,22 @@ impl TrueNas {
         }
     }
 
+    fn sshd_config(&self) -> String {
+        fs::read_to_string(self.file(self.layout.config)).unwrap()
+    }
+
     /// What `sshd -t` says of the configuration in place, and whether it takes it.
     pub(crate) fn sshd_takes_it(&self) -> Result<(), String> {
-        let run = Run::of(self.command("/usr/sbin/sshd").arg("-t"));
+        let run = Run::of(self.command(self.layout.sshd).args(["-t", "-f", self.layout.config]));
         if run.code == Some(0) { Ok(()) } else { Err(run.stderr) }
     }
 
     /// What the middleware would generate now is what is in place.
     #[track_caller]
     pub(crate) fn is_as_generated(&self) {
-        let before = fs::read_to_string(self.file("/etc/ssh/sshd_config")).unwrap();
+        let before = self.sshd_config();
         self.calls(&["etc.generate", "ssh"]).ends(0);
-        assert_eq!(fs::read_to_string(self.file("/etc/ssh/sshd_config")).unwrap(), before);
+        assert_eq!(self.sshd_config(), before);
     }
 
     /// Who has pinned a host key, and who knows only the CA: whether they get in.

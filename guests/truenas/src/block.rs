@@ -10,7 +10,8 @@
 use warded_guest::block::{BrokenBlock, Marks};
 use warded_guest::sshd_config::{Directive, directives};
 
-const COMMENT: &str = "# Managed by Warded (policy truenas). `warded apply remove` takes it out.";
+const COMMENT: &str =
+    concat!("# Managed by Warded (policy ", env!("CARGO_PKG_NAME"), "). `warded apply remove` takes it out.");
 /// Tells a later run to take the line end before our block out with it.
 const LINE_END: &str = "# The end of the line before this block is Warded's.";
 const MATCH_ALL: &str = "Match all";
