@@ -12,7 +12,7 @@ mod usage;
 pub use finding::{Finding, Severity};
 use functions::Grants;
 pub use suggestion::Suggestion;
-pub use usage::{Usage, Usages};
+pub use usage::{Exercise, Usage, Usages};
 
 use std::collections::{BTreeMap, BTreeSet};
 use warded_artifact::reach::{self, ComponentReach, HostFunction, Reach};

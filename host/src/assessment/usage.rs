@@ -120,6 +120,16 @@ impl Usages {
 }
 
 impl Usage {
+    /// In how many runs something was asked for, and when; nothing if in none.
+    #[must_use]
+    pub fn in_words(&self, when: impl Fn(Timestamp) -> String) -> Option<String> {
+        let (first, last) = (when(self.first?), when(self.last?));
+        Some(match self.runs {
+            1 => format!("asked for something in 1 run: {last}"),
+            runs => format!("asked for something in {runs} runs: the first {first}; the last {last}"),
+        })
+    }
+
     /// A call may be allowed by two grants at once, which the record joins by a comma.
     fn asked(&mut self, record: &Record, run: RunKey) {
         let Some(grants) = &record.event.grant else { return };

@@ -2,6 +2,7 @@
 
 mod html;
 mod log;
+mod markup;
 mod report;
 mod signed;
 

@@ -1,17 +1,42 @@
 //! The report as a page, in a real browser (tests/peers/page).
 
-use crate::support::{
-    Grants, Machine, missing,
-    script::{Argument::Text, Script},
-};
+mod hostile;
+
+use crate::support::{Machine, missing};
 use serde_json::{Value, json};
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use warded_lib::text::neutral;
 
 /// WCAG 2, level AA.
 const CONTRAST: f64 = 4.5;
 /// What has to have a name for whoever does not see the page.
 const NAMED: [&str; 7] =
     ["RootWebArea", "heading", "table", "region", "rowheader", "columnheader", "DisclosureTriangle"];
+
+/// What the page is made of.
+const ELEMENTS: [&str; 27] = [
+    "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "dl", "dt", "dd", "ul", "li", "span",
+    "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "code", "details", "summary",
+];
+const ATTRIBUTES: [&str; 13] = [
+    "html lang",
+    "meta charset",
+    "meta http-equiv",
+    "meta content",
+    "meta name",
+    "p class",
+    "span class",
+    "div class",
+    "div role",
+    "div tabindex",
+    "div aria-label",
+    "th scope",
+    "td class",
+];
 
 /// The page of a machine's report, and what it says as an object.
 struct Page {
@@ -24,10 +49,15 @@ impl Page {
         let page = machine.path("audit.html");
         let path = page.to_str().unwrap();
         let object = machine.warded(["audit", policy, "--json", "--html", path]).ends(0).object("warded.audit/1");
+        Self::found((object, page), policy)
+    }
+
+    /// A page as a browser sees it.
+    fn found((object, page): (Value, PathBuf), name: &str) -> Self {
         // To be looked at.
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
         fs::create_dir_all(directory).unwrap();
-        let screenshot = directory.join(format!("audit-{policy}.png"));
+        let screenshot = directory.join(format!("audit-{name}.png"));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/page");
         let output = Command::new(script).arg(&page).arg(&screenshot).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -40,6 +70,22 @@ impl Page {
             assert_eq!(self.found[what], json!([]), "{what}");
         }
         assert_eq!(self.found["scripts"], 0);
+    }
+
+    /// Whatever texts are in it.
+    fn has_only_its_own_markup(&self) {
+        for (what, own) in [("elements", &ELEMENTS[..]), ("attributes", &ATTRIBUTES[..])] {
+            let found = self.found[what].as_array().unwrap().iter().map(|one| one.as_str().unwrap());
+            let others: Vec<&str> = found.filter(|one| !own.contains(one)).collect();
+            assert_eq!(others, [""; 0], "{what}");
+        }
+    }
+
+    /// A text stands on the page as it is, and in one piece.
+    fn shows(&self, text: &str) {
+        let text = neutral(text);
+        let texts = self.found["texts"].as_array().unwrap();
+        assert!(texts.iter().any(|one| one.as_str().unwrap().contains(&text)), "{text:?} is not in {texts:#?}");
     }
 
     /// Every row of its tables is one of the object's, and says the same.
@@ -108,24 +154,6 @@ fn has_no_browser() -> bool {
     missing::program("chromium-headless-shell", "chromium-headless-shell") || missing::program("python3", "python3")
 }
 
-/// A guest that puts markup into every text that it controls has it shown, and nothing of it is done.
-#[test]
-fn markup_of_a_guest_is_text() {
-    if has_no_browser() {
-        return;
-    }
-    let machine = Machine::stopped();
-    let markup = "/etc/<img src=/x onerror=console.log(1)><script>console.log(2)</script>&amp;\"'";
-    let mut script = Script::new("/");
-    script.tries("files.read", &[Text(markup.as_bytes())]);
-    let grants = Grants::of(&["facts = [\"</code><script>console.log(3)</script>\"]", "files.read = [\"/srv/<i>\"]"]);
-    grants.write(&machine.path("policies"), "case", "go", &script.component());
-    machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(5);
-    let page = Page::of(&machine, "case");
-    page.asks_for_nothing_and_says_nothing();
-    page.has_the_rows_of_the_object();
-}
-
 #[test]
 fn the_page_is_for_everybody_and_for_paper() {
     if has_no_browser() {
@@ -136,8 +164,29 @@ fn the_page_is_for_everybody_and_for_paper() {
     machine.warded(["renew", "--force"]).ends(0);
     let page = Page::of(&machine, "unix");
     page.asks_for_nothing_and_says_nothing();
+    page.has_only_its_own_markup();
+    page.shows("It asked for something in 1 run: ");
     page.has_the_rows_of_the_object();
     page.is_read_without_a_mouse_and_without_eyes();
     page.is_seen_well();
     page.is_whole_on_paper();
+}
+
+/// What was done with a file that is no policy is not known, and nothing is said of it.
+#[test]
+fn the_page_of_a_file_says_nothing_of_its_use() {
+    let machine = Machine::stopped();
+    let html = machine.path("audit.html");
+    let unix = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/unix.wasm");
+    machine.warded(["audit", unix, "--html", html.to_str().unwrap()]).ends(0);
+    let page = fs::read_to_string(html).unwrap();
+    for (words, are_there) in [
+        ("<p class=\"verdict\">What it asks for is what it can call.</p>", true),
+        ("n/a</td><td class=\"mark no\">n/a</td></tr>", true),
+        ("denied", false),
+        (">0</td>", false),
+    ] {
+        // The style of the page has a word for each kind of finding.
+        assert_eq!(page.split_once("</style>").unwrap().1.contains(words), are_there, "{words}");
+    }
 }

@@ -1,24 +1,18 @@
 //! The report as one page: no script, nothing from elsewhere. Every text that a guest or a path could have chosen is
-//! escaped, and a content policy lets nothing run even if one were not.
+//! escaped (`markup.rs`), and a content policy lets nothing run even if one were not.
 
-use super::report::Subject;
-use crate::assessment::{Assessment, Basis, Finding, Procedure, Severity};
+use super::{markup::Page, report::Subject};
+use crate::assessment::{Assessment, Basis, Exercise, Finding, Procedure, Severity};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
-use std::{
-    collections::VecDeque,
-    fmt::{self, Display, Write as _},
-    fs::File,
-    io::Read as _,
-    path::Path,
-};
+use std::{collections::VecDeque, fs::File, io::Read as _, path::Path};
 use warded_artifact::reach::Reach;
 use warded_lib::{
     audit::{Kind, Record},
     digest::Digest,
     error::{Error, Result},
     machine::named_file,
-    text::{neutral, neutral_path},
+    text::neutral_path,
 };
 
 const STYLE: &str = include_str!("report.css");
@@ -26,27 +20,9 @@ const STYLE: &str = include_str!("report.css");
 const MARK: &str = "<meta name=\"generator\" content=\"warded audit\">";
 /// It stands within so many bytes from the beginning.
 const MARK_WITHIN: u64 = 4096;
+const NOT_APPLICABLE: &str = "<td class=\"mark no\">n/a</td>";
 /// A page has at most so many runs, the newest ones.
 const RUNS: usize = 200;
-
-/// Text in a page.
-struct Text<T>(T);
-
-impl<T: Display> Display for Text<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in neutral(&self.0.to_string()).chars() {
-            match character {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                other => f.write_char(other)?,
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Writes the page. It takes the place of a page that this command wrote, and of no other file without `--overwrite`.
 ///
@@ -78,35 +54,34 @@ pub(super) fn page<'r>(
     findings: &[Finding],
     runs: impl Iterator<Item = &'r [Record]>,
 ) -> String {
-    let mut page = String::new();
-    let hash = BASE64_STANDARD.encode(Digest::of(STYLE.as_bytes()).bytes());
-    let title = Text(&subject.title);
-    append(
-        &mut page,
-        format_args!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n{MARK}\n\
-             <title>Audit of {title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-             <h1>{title}</h1>\n<p class=\"verdict\">{}</p>\n",
-            Text(verdict(findings, subject.chain_is_broken()))
-        ),
-    );
+    let mut page = Page::default();
+    page.markup("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")
+        .markup("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-")
+        .text(BASE64_STANDARD.encode(Digest::of(STYLE.as_bytes()).bytes()))
+        .markup("'; base-uri 'none'; form-action 'none'\">\n")
+        .markup("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n")
+        .markup(MARK)
+        .markup("\n<title>Audit of ")
+        .text(&subject.title)
+        .markup("</title>\n<style>")
+        .markup(STYLE)
+        .markup("</style>\n</head>\n<body>\n<main>\n<h1>")
+        .text(&subject.title)
+        .markup("</h1>\n<p class=\"verdict\">")
+        .text(verdict(findings, assessed.basis, subject))
+        .markup("</p>\n");
     facts(&mut page, subject, machine);
     list(&mut page, findings);
     for (name, procedure) in &assessed.procedures {
-        section(&mut page, name, procedure, assessed);
+        section(&mut page, name, procedure, (assessed, subject));
     }
+    never_called(&mut page, assessed);
     timeline(&mut page, runs);
-    page.push_str("</main>\n</body>\n</html>\n");
-    page
+    page.markup("</main>\n</body>\n</html>\n");
+    page.finish()
 }
 
-fn append(page: &mut String, text: fmt::Arguments<'_>) {
-    page.push_str(&fmt::format(text));
-}
-
-fn verdict(findings: &[Finding], broken: bool) -> String {
+fn verdict(findings: &[Finding], basis: Basis, subject: &Subject) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let parts: Vec<String> = [
         (Severity::Denied, "denied attempt", "denied attempts"),
@@ -120,19 +95,20 @@ fn verdict(findings: &[Finding], broken: bool) -> String {
         found => Some(format!("{found} {many}")),
     })
     .collect();
-    let found = if parts.is_empty() {
-        "What is granted is what can be called, and nothing was denied.".to_owned()
-    } else {
-        format!("To look at: {}.", parts.join(", "))
+    let found = match (parts.is_empty(), basis, subject.log_is_read()) {
+        (false, _, _) => format!("To look at: {}.", parts.join(", ")),
+        (true, Basis::Request, _) => "What it asks for is what it can call.".to_owned(),
+        (true, Basis::Policy, true) => "What is granted is what can be called, and nothing was denied.".to_owned(),
+        (true, Basis::Policy, false) => "What is granted is what can be called.".to_owned(),
     };
-    if broken { format!("The audit log is not intact. {found}") } else { found }
+    if subject.chain_is_broken() { format!("The audit log is not intact. {found}") } else { found }
 }
 
-fn facts(page: &mut String, subject: &Subject, machine: &str) {
+fn facts(page: &mut Page, subject: &Subject, machine: &str) {
     let component = Digest::of(&subject.component).to_string();
     let log = subject.log_in_words();
     let made = moment(Timestamp::now());
-    page.push_str("<dl>\n");
+    page.markup("<dl>\n");
     for (term, value) in [
         ("machine", machine),
         ("made", &made),
@@ -140,34 +116,35 @@ fn facts(page: &mut String, subject: &Subject, machine: &str) {
         ("component", &component),
         ("audit log", &log),
     ] {
-        append(page, format_args!("<dt>{term}</dt><dd>{}</dd>\n", Text(value)));
+        page.markup("<dt>").text(term).markup("</dt><dd>").text(value).markup("</dd>\n");
     }
-    page.push_str("</dl>\n");
+    page.markup("</dl>\n");
 }
 
-fn list(page: &mut String, findings: &[Finding]) {
-    page.push_str("<h2>Findings</h2>\n");
+fn list(page: &mut Page, findings: &[Finding]) {
+    page.markup("<h2>Findings</h2>\n");
     if findings.is_empty() {
-        page.push_str("<p>None.</p>\n");
+        page.markup("<p>None.</p>\n");
         return;
     }
-    page.push_str("<ul>\n");
-    for finding in findings {
-        let severity = finding.severity.to_string();
-        append(
-            page,
-            format_args!(
-                "<li><span class=\"{severity}\">{severity}</span> {}: {}. <span class=\"soft\">Next: {}.</span></li>\n",
-                Text(&finding.procedure),
-                Text(&finding.what),
-                Text(finding.next)
-            ),
-        );
+    page.markup("<ul>\n");
+    for Finding { severity, procedure, what, next } in findings {
+        page.markup("<li><span class=\"")
+            .text(severity)
+            .markup("\">")
+            .text(severity)
+            .markup("</span> ")
+            .text(procedure)
+            .markup(": ")
+            .text(what)
+            .markup(". <span class=\"soft\">Next: ")
+            .text(next)
+            .markup(".</span></li>\n");
     }
-    page.push_str("</ul>\n");
+    page.markup("</ul>\n");
 }
 
-fn section(page: &mut String, name: &str, procedure: &Procedure, assessed: &Assessment) {
+fn section(page: &mut Page, name: &str, procedure: &Procedure, (assessed, subject): (&Assessment, &Subject)) {
     let all = assessed.imported.len();
     let reach = match &procedure.reach {
         Reach::Functions(functions) => {
@@ -177,67 +154,77 @@ fn section(page: &mut String, name: &str, procedure: &Procedure, assessed: &Asse
             format!("It counts as calling all {all} functions that the component imports: {because}.")
         }
     };
-    append(page, format_args!("<h2>{}</h2>\n<p>{}</p>\n", Text(name), Text(reach)));
-    for note in procedure.notes() {
-        append(page, format_args!("<p>Note: {}.</p>\n", Text(note)));
+    page.markup("<h2>").text(name).markup("</h2>\n<p>").text(reach).markup("</p>\n");
+    let used = procedure.usage.in_words(moment).map(|used| format!("It {used}"));
+    for line in used.into_iter().chain(procedure.notes().into_iter().map(|note| format!("Note: {note}"))) {
+        page.markup("<p>").text(line).markup(".</p>\n");
     }
     // On a narrow screen the table is moved by the keyboard, too.
-    append(
-        page,
-        format_args!(
-            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Grants of {}\"><table>\n\
-             <caption>Grants of {}</caption>\n<thead><tr>",
-            Text(name),
-            Text(name)
-        ),
-    );
+    page.markup("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Grants of ")
+        .text(name)
+        .markup("\"><table>\n<caption>Grants of ")
+        .text(name)
+        .markup("</caption>\n<thead><tr>");
     for column in ["grant", "reachable", "requested", "granted", "calls"] {
-        append(page, format_args!("<th scope=\"col\">{column}</th>"));
+        page.markup("<th scope=\"col\">").text(column).markup("</th>");
     }
-    page.push_str("</tr></thead>\n<tbody>\n");
+    page.markup("</tr></thead>\n<tbody>\n");
+    let of_policy = |holds: bool| (procedure.basis == Basis::Policy).then_some(holds);
     for grant in &procedure.grants {
-        append(page, format_args!("<tr><th scope=\"row\"><code>{}</code></th>", Text(&grant.line)));
-        let granted = (procedure.basis == Basis::Policy).then_some(grant.granted);
-        for held in [Some(grant.reachable), Some(grant.requested), granted] {
-            page.push_str(match held {
-                Some(true) => "<td class=\"mark\">● yes</td>",
-                Some(false) => "<td class=\"mark no\">– no</td>",
-                None => "<td class=\"mark no\">n/a</td>",
-            });
-        }
-        calls(page, procedure, &grant.line.to_string());
-        page.push_str("</tr>\n");
+        page.markup("<tr><th scope=\"row\"><code>").text(&grant.line).markup("</code></th>");
+        marks(page, [Some(grant.reachable), Some(grant.requested), of_policy(grant.granted)]);
+        calls(page, procedure.usage.grants.get(&grant.line.to_string()), subject);
+        page.markup("</tr>\n");
     }
     for function in &procedure.ungranted {
-        append(
-            page,
-            format_args!(
-                "<tr><th scope=\"row\">no grant for <code>{}</code></th><td class=\"mark\">● yes</td>\
-                 <td class=\"mark no\">– no</td><td class=\"mark no\">– no</td><td class=\"number\">0</td></tr>\n",
-                Text(function)
-            ),
-        );
+        page.markup("<tr><th scope=\"row\">no grant for <code>").text(function).markup("</code></th>");
+        marks(page, [Some(true), Some(false), of_policy(false)]);
+        calls(page, None, subject);
+        page.markup("</tr>\n");
     }
-    page.push_str("</tbody>\n</table></div>\n");
+    page.markup("</tbody>\n</table></div>\n");
 }
 
-fn calls(page: &mut String, procedure: &Procedure, grant: &str) {
-    let Some(exercise) = procedure.usage.grants.get(grant) else {
-        page.push_str("<td class=\"number\">0</td>");
+/// Words and signs, for whoever sees no colours.
+fn marks(page: &mut Page, columns: [Option<bool>; 3]) {
+    for holds in columns {
+        page.markup(match holds {
+            Some(true) => "<td class=\"mark\">● yes</td>",
+            Some(false) => "<td class=\"mark no\">– no</td>",
+            None => NOT_APPLICABLE,
+        });
+    }
+}
+
+fn calls(page: &mut Page, exercise: Option<&Exercise>, subject: &Subject) {
+    let Some(Exercise { count, needs }) = exercise else {
+        page.markup(if subject.log_is_read() { "<td class=\"number\">0</td>" } else { NOT_APPLICABLE });
         return;
     };
-    append(
-        page,
-        format_args!("<td><details><summary>{} in {}</summary><ul>", exercise.count.calls, runs(exercise.count.runs)),
-    );
-    for (need, calls) in &exercise.needs {
-        append(page, format_args!("<li>{calls} × <code>{}</code></li>", Text(need)));
+    page.markup("<td><details><summary>")
+        .text(count.calls)
+        .markup(" in ")
+        .text(runs(count.runs))
+        .markup("</summary><ul>");
+    for (need, calls) in needs {
+        page.markup("<li>").text(calls).markup(" × <code>").text(need).markup("</code></li>");
     }
-    page.push_str("</ul></details></td>");
+    page.markup("</ul></details></td>");
 }
 
 fn runs(count: u64) -> String {
     if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
+}
+
+fn never_called(page: &mut Page, assessed: &Assessment) {
+    if assessed.never_called.is_empty() {
+        return;
+    }
+    page.markup("<h2>Exported, and never called by the host</h2>\n<ul>\n");
+    for name in &assessed.never_called {
+        page.markup("<li><code>").text(name).markup("</code></li>\n");
+    }
+    page.markup("</ul>\n");
 }
 
 /// The records of the newest runs, the oldest one first.
@@ -264,33 +251,33 @@ impl NewestRuns {
 }
 
 /// The runs, each with what it did and how it ended.
-fn timeline<'r>(page: &mut String, runs: impl Iterator<Item = &'r [Record]>) {
+fn timeline<'r>(page: &mut Page, runs: impl Iterator<Item = &'r [Record]>) {
     let mut runs = runs.peekable();
     if runs.peek().is_none() {
         return;
     }
-    page.push_str("<h2>Runs</h2>\n<ul>\n");
+    page.markup("<h2>Runs</h2>\n<ul>\n");
     for run in runs {
         let Some(first) = run.first() else { continue };
         let count = |kind| run.iter().filter(|record| record.event.kind == kind).count();
         let number = if first.event.run == 0 { "without a number".to_owned() } else { first.event.run.to_string() };
-        append(
-            page,
-            format_args!(
-                "<li><details><summary>{} · run {} · {} · {} calls, {} denied</summary><ul>",
-                moment(first.time),
-                Text(number),
-                Text(&first.event.procedure),
-                count(Kind::Asked),
-                count(Kind::Denied)
-            ),
-        );
+        page.markup("<li><details><summary>")
+            .text(moment(first.time))
+            .markup(" · run ")
+            .text(number)
+            .markup(" · ")
+            .text(&first.event.procedure)
+            .markup(" · ")
+            .text(count(Kind::Asked))
+            .markup(" calls, ")
+            .text(count(Kind::Denied))
+            .markup(" denied</summary><ul>");
         for record in run.iter().filter(|record| !matches!(record.event.kind, Kind::Asked)) {
-            append(page, format_args!("<li><code>{}</code></li>", Text(record)));
+            page.markup("<li><code>").text(record).markup("</code></li>");
         }
-        page.push_str("</ul></details></li>\n");
+        page.markup("</ul></details></li>\n");
     }
-    page.push_str("</ul>\n");
+    page.markup("</ul>\n");
 }
 
 fn moment(time: Timestamp) -> String {
@@ -300,12 +287,6 @@ fn moment(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_text_becomes_markup() {
-        let text = Text("<script>alert('1')</script>\" onload=\"x\u{202e}&amp;").to_string();
-        assert_eq!(text, "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot; onload=&quot;x\\u{202e}&amp;amp;");
-    }
 
     #[test]
     fn only_a_report_is_replaced() {

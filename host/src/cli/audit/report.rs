@@ -172,6 +172,11 @@ impl Subject {
         }
     }
 
+    /// Whether it is known what was called.
+    pub(super) fn log_is_read(&self) -> bool {
+        matches!(self.log, LogReading::Read { .. })
+    }
+
     /// Whether records were changed, removed or reordered.
     pub(super) fn chain_is_broken(&self) -> bool {
         matches!(self.log, LogReading::Read { broken: Some(_), .. })
@@ -320,13 +325,9 @@ fn table(procedure: &Procedure, output: Output) -> Result<()> {
     for note in procedure.notes() {
         output.line(format!("  note: {}", neutral(&note)))?;
     }
-    if procedure.usage.runs > 0 {
-        let last = procedure
-            .usage
-            .last
-            .map_or_else(String::new, |last| format!(", the last {}", moment::when(last, Timestamp::now())));
-        let runs = count(usize::try_from(procedure.usage.runs).unwrap_or(usize::MAX), "run");
-        output.line(format!("  asked for something in {runs}{last}"))?;
+    let now = Timestamp::now();
+    if let Some(used) = procedure.usage.in_words(|time| moment::when(time, now)) {
+        output.line(format!("  {used}"))?;
     }
     Ok(())
 }
