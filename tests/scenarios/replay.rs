@@ -1,7 +1,9 @@
 //! `--record` and `warded policy replay`: another build of a component, run against what a machine answered once.
 
 use crate::support::{Grants, Machine, Run, machine::NAME, script::Script};
+use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use warded_lib::{digest::Digest, text::is_neutral};
 
 /// Elsewhere: without the machine's files, and without a configuration or state.
 fn replay(recording: &Path, component: &Path, more: &[&str]) -> Run {
@@ -99,5 +101,30 @@ fn a_changed_build_shows_where_it_differs_and_what_it_would_leave() {
         fs::write(&other, bytes).unwrap();
         let run = replay(&other, &old, &[]).ends(5);
         assert!(run.stderr.contains(why), "{what}: {}", run.stderr);
+    }
+}
+
+/// Whoever can write a recording can write its digest; a terminal gets none of its control characters.
+#[test]
+fn a_recording_moves_no_cursor() {
+    let machine = Machine::stopped();
+    fs::write(machine.path("in"), "as it is here\n").unwrap();
+    let old = build(&machine, "policies", "one\n", None);
+    let file = machine.path("recording");
+    Run::of(machine.warded_command(["plan", "go", "--record"]).arg(&file)).ends(3);
+    let text = fs::read_to_string(&file).unwrap();
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    drop(lines.pop());
+    // Texts that anything may stand in.
+    let hidden = json!("\u{1b}[2J\u{9b}2J\u{202e}\n");
+    (lines[0]["version"], lines[0]["ended"]) = (hidden.clone(), hidden.clone());
+    let call = &mut lines[2][0];
+    (call["about"], call["arguments"]["contents"]) = (hidden.clone(), hidden);
+    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let end = json!({ "digest": Digest::of(body.as_bytes()) });
+    fs::write(&file, format!("{body}{end}\n")).unwrap();
+    let shown = replay(&file, &old, &[]).ends(3).prints(&["\\u{1b}[2J\\u{9b}2J\\u{202e}\\n"]);
+    for text in [&shown.stdout, &shown.stderr] {
+        assert!(text.lines().all(is_neutral), "{text:?}");
     }
 }

@@ -45,7 +45,7 @@ impl Replay {
         output.line(format!(
             "recorded: {} {} · {} · {} · {}",
             head.policy,
-            head.version,
+            neutral(&head.version),
             head.component,
             head.procedure,
             moment::when(head.recorded, Timestamp::now())
