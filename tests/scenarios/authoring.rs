@@ -37,7 +37,7 @@ fn what_an_author_begins_with_takes_nobodys_place() {
     }
     let request = fs::read_to_string(desk.path().join("in-js/policy.toml")).unwrap();
     assert!(request.contains("name    = \"in-js\""), "{request}");
-    new(&["policy", "new", "in-python", "--language", "python"]).ends(2).says(&["rust, javascript"]);
+    new(&["policy", "new", "in-python", "--language", "python"]).ends(2).says(&["16 MiB", "--language javascript"]);
     new(&["policy", "wit", "interfaces"]).ends(0);
     let files = |directory: &Path| fs::read_dir(directory).unwrap().count();
     assert_eq!(

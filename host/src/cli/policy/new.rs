@@ -4,6 +4,7 @@ use crate::{cli::output::Output, components};
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use warded_artifact::read::MAX_COMPONENT_BYTES;
 use warded_lib::{
     error::{Error, Exit, Result},
     machine::durable,
@@ -52,6 +53,9 @@ enum Language {
     /// Needs Node.js and npm
     #[value(name = "javascript")]
     JavaScript,
+    /// Only to say why not
+    #[value(hide = true)]
+    Python,
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +85,14 @@ impl New {
                 "set-banner",
                 "read src/guest.js and policy.toml, then npm ci && warded policy build",
             ),
+            Language::Python => {
+                return Err(Error::usage("a guest in Python cannot be run")
+                    .cause(format!(
+                        "what componentize-py makes has 18 MB, and a component may have {} MiB",
+                        MAX_COMPONENT_BYTES >> 20
+                    ))
+                    .next("write it in Rust, or in JavaScript: --language javascript (docs/WRITING-A-POLICY.md)"));
+            }
         };
         write(directory, &files)?;
         let count = count(files.len(), "file");
