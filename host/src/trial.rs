@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tree::{Contents, Tree};
 use warded_artifact::reach::{self, HostFunction};
 use warded_lib::{
-    audit::{self, Kind},
+    audit::{self, Kind, Record},
     ca::Certificate,
     error::{Error, Result},
     name::Name,
@@ -34,6 +34,8 @@ pub struct Trial {
     pub outcome: Outcome,
     /// What does not hold for every run, and did not for this one: a sentence each.
     pub broken: Vec<String>,
+    /// What its runs, one after another, asked the host for.
+    pub records: Vec<Record>,
 }
 
 /// Runs a scenario.
@@ -51,15 +53,20 @@ pub fn run(granting: &BoundPolicy, scenario: &Scenario, on_hang: HangHandler) ->
         }
         Ok(planned) => steps.carried_out(planned)?,
     };
-    steps
-        .broken
-        .extend(unforeseen(&steps.calls()?, reach::reached(&granting.component)?.of(scenario.procedure.as_str())));
-    Ok(Trial { outcome, broken: steps.broken })
+    let Steps { mut broken, .. } = steps;
+    let records: Vec<Record> = audit::read(tree.context.log.directory())?.flatten().collect();
+    broken.extend(unforeseen(&calls(&records), reach::reached(&granting.component)?.of(scenario.procedure.as_str())));
+    Ok(Trial { outcome, broken, records })
+}
+
+fn calls(records: &[Record]) -> BTreeSet<&str> {
+    let asked = records.iter().filter(|record| matches!(record.event.kind, Kind::Asked | Kind::Denied));
+    asked.filter_map(|record| record.event.capability.as_deref()).collect()
 }
 
 /// The calls of a run that its component's code was not said to lead to. `policy check` and `audit` rely on there being none.
-fn unforeseen(calls: &BTreeSet<String>, reach: &BTreeSet<HostFunction>) -> Vec<String> {
-    let unforeseen = calls.iter().filter(|function| !reach.contains(*function));
+fn unforeseen(calls: &BTreeSet<&str>, reach: &BTreeSet<HostFunction>) -> Vec<String> {
+    let unforeseen = calls.iter().filter(|function| !reach.contains(**function));
     unforeseen
         .map(|function| format!("it called {function}, which `warded audit` does not say that it can call"))
         .collect()
@@ -157,13 +164,6 @@ impl<'a> Steps<'a> {
         Ok(given)
     }
 
-    /// What was asked of the host, by all runs of the scenario.
-    fn calls(&self) -> Result<BTreeSet<String>> {
-        let records = audit::read(self.context().log.directory())?.flatten();
-        let asked = records.filter(|record| matches!(record.event.kind, Kind::Asked | Kind::Denied));
-        Ok(asked.filter_map(|record| record.event.capability).collect())
-    }
-
     fn begin(&self, identity: &Identity, work: &Work) -> Result<Transaction> {
         let (context, run) = (self.context(), work.run_identity(identity)?);
         let followup = Followup { reloads: work.reloads.clone(), steps: work.steps.clone(), ..Followup::default() };
@@ -241,10 +241,9 @@ mod tests {
 
     #[test]
     fn a_call_that_nobody_foresaw_is_told() {
-        let functions = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        let reach = functions(&["files.read", "log.info"]);
-        assert_eq!(unforeseen(&functions(&["files.read"]), &reach), [""; 0]);
-        let told = unforeseen(&functions(&["files.read", "files.write"]), &reach);
+        let reach = BTreeSet::from(["files.read".to_owned(), "log.info".to_owned()]);
+        assert_eq!(unforeseen(&BTreeSet::from(["files.read"]), &reach), [""; 0]);
+        let told = unforeseen(&BTreeSet::from(["files.read", "files.write"]), &reach);
         assert_eq!(told, ["it called files.write, which `warded audit` does not say that it can call"]);
     }
 }

@@ -7,8 +7,8 @@ use crate::support::{
         Script,
     },
 };
-use serde_json::json;
-use std::{fs, path::Path, process::Command};
+use serde_json::{Value, json};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 use warded_lib::digest::Digest;
 
 fn tried(directory: &Path, more: &[&str]) -> Run {
@@ -34,26 +34,81 @@ fn each_policy_does_what_its_scenarios_say() {
     }
 }
 
-/// What `--suggest` takes out of the policies that are shipped is needed on no described machine.
+/// What no described machine needed of the policies that are shipped, and that each of them goes as before without it.
 #[test]
 fn scenarios_pass_with_the_suggested_grants() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let machine = Machine::stopped();
-    for (name, scenarios) in [("unix", 8), ("nethserver", 8), ("truenas", 8), ("truenas-core", 7), ("bsd", 8)] {
+    let mut taken = String::new();
+    for name in ["unix", "nethserver", "truenas", "truenas-core", "bsd"] {
         let component = checkout.join(format!("policies/{name}.wasm"));
         let component = component.to_str().unwrap();
+        let folder = checkout.join("guests").join(name);
+        let object = tried(&folder, &["--component", component, "--suggest", "--json"]).ends(0);
+        let suggestion = &object.object("warded.policy-test/1")["suggestion"];
+        for change in suggestion["changes"].as_array().unwrap() {
+            let [procedure, grant] = ["procedure", "grant"].map(|what| change[what].as_str().unwrap());
+            let instead: Vec<&str> = change["instead"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
+            let instead = if instead.is_empty() { String::new() } else { format!(" -> {}", instead.join(", ")) };
+            writeln!(taken, "{name} {procedure}: {grant}{instead}").unwrap();
+        }
+        let file = machine.path(&format!("{name}-suggested.toml"));
+        let file = file.to_str().unwrap();
+        fs::write(file, suggestion["policy"].as_str().unwrap()).unwrap();
+        tried(&folder, &["--component", component, "--grants", file]).ends(0);
+        // The bundled one keeps its name to itself.
         if name != "unix" {
             let digest = Digest::of(&fs::read(component).unwrap()).to_string();
-            let accept = ["--yes", "--digest", &digest, "--accept-risk", "unsigned-policy"];
-            let add = [&["policy", "add", component], &accept[..]].concat();
-            Run::of(machine.warded_command([]).args(add)).ends(0);
+            let accept = ["--grants", file, "--yes", "--digest", &digest, "--accept-risk", "unsigned-policy"];
+            Run::of(machine.warded_command([]).args([&["policy", "add", component], &accept[..]].concat())).ends(0);
         }
-        let suggested = machine.path(&format!("{name}-suggested.toml"));
-        fs::write(&suggested, machine.warded(["audit", name, "--suggest"]).ends(0).stdout).unwrap();
-        let folder = checkout.join("guests").join(name);
-        let words = ["--component", component, "--grants", suggested.to_str().unwrap()];
-        tried(&folder, &words).ends(0);
     }
+    insta::assert_snapshot!(taken, @r"
+    unix certify-host: keys {sshd}/ssh_host_rsa_key
+    unix certify-host: keys {sshd}/ssh_host_ecdsa_key
+    unix certify-host: keys {sshd}/ssh_host_ed25519_key
+    unix renew-host: authority issue host
+    unix trust-user-ca: files.read /etc/ssh/sshd_config.d/* -> /etc/ssh/sshd_config.d/50-warded-trust-user-ca.conf
+    unix trust-user-ca: files.read {sshd}/*.pub
+    unix trust-user-ca: files.read /etc/ssh/*.pub -> /etc/ssh/warded-user-ca.pub
+    unix trust-user-ca: files.write {sshd}/warded-user-ca.pub
+    unix trust-user-ca: files.write {sshd}/sshd_config.d/50-warded-trust-user-ca.conf
+    nethserver remove: files.write {sshd}/*-cert.pub -> {sshd}/ssh_host_ed25519_key-cert.pub
+    nethserver renew-host: authority issue host
+    nethserver trust-user-ca: files.write {sshd}/warded-user-ca.pub
+    nethserver trust-user-ca: files.write /etc/backup-config.d/custom.include
+    nethserver trust-user-ca: services.ssh reload
+    nethserver trust-user-ca: actions expand-sshd-config
+    truenas certify-host: certificates {home}/warded-*-cert.pub -> {home}/warded-ssh_host_ed25519_key-cert.pub, {home}/warded-ssh_host_rsa_key-cert.pub
+    truenas certify-host: actions renewal-job
+    truenas remove: actions renewal-job
+    bsd remove: files.read /etc/platform
+    bsd remove: files.write /etc/sshd_extra
+    bsd remove: files.write {sshd}/*-cert.pub
+    bsd remove: files.write /conf/sshd/*-cert.pub -> /conf/sshd/ssh_host_ed25519_key-cert.pub
+    bsd renew-host: authority issue host
+    bsd trust-user-ca: files.read /usr/local/opnsense/version/core
+    bsd trust-user-ca: files.write {sshd}/warded-user-ca.pub
+    bsd trust-user-ca: files.write {sshd}/sshd_config.d/50-warded.conf
+    bsd trust-user-ca: files.write /etc/sshd_extra
+    bsd trust-user-ca: services.ssh reload
+    ");
+}
+
+/// A suggestion is a file that a person can redirect; of what goes otherwise nothing is suggested.
+#[test]
+fn the_smallest_grants_are_printed() {
+    let scenario = format!("{SCENARIO}\n[expect.files]\n'/etc/motd' = \"new\\n\"\n");
+    let folder = folder(&scenario);
+    let printed = tried(folder.path(), &["--suggest"]).ends(0).stdout;
+    let lead = "# mine, as far as it was used by 1 scenario.\n";
+    assert!(printed.starts_with(lead), "{printed}");
+    let grants = folder.path().join("less.toml");
+    fs::write(&grants, &printed).unwrap();
+    tried(folder.path(), &["--grants", grants.to_str().unwrap()]).ends(0);
+    fs::write(folder.path().join("scenarios/first.toml"), scenario.replace("new\\n", "other\\n")).unwrap();
+    let run = tried(folder.path(), &["--suggest"]).ends(1);
+    assert!(run.stdout.contains("FAILED first") && !run.stdout.contains("[procedure"), "{}", run.stdout);
 }
 
 /// A folder with a component that writes one file, and with one scenario.

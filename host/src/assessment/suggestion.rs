@@ -37,6 +37,20 @@ pub struct Change {
     because: &'static str,
 }
 
+impl Suggestion {
+    /// The policy file, with what is not in it at its top. `used` says where the rest was used.
+    #[must_use]
+    pub fn told(&self, title: &str, used: &str) -> String {
+        let lead = if self.changes.is_empty() {
+            "Every grant that can be missed was used: this is the policy as it is."
+        } else {
+            "Another machine, or another day, may need what is not in here:"
+        };
+        let changes: String = self.changes.iter().map(|change| format!("#   {change}\n")).collect();
+        format!("# {}, as far as it was used {used}.\n# {lead}\n{changes}{}", title.trim_end(), self.text)
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { procedure, grant, instead, because } = self;

@@ -103,7 +103,10 @@ impl Report {
         let findings = assessed.findings();
         let suggestion = if self.suggest { Some(subject.suggestion(&assessed)?) } else { None };
         match &suggestion {
-            Some(suggestion) => suggested(&subject, suggestion, output)?,
+            Some(suggestion) => {
+                let used = format!("on this machine. Audit log: {}", subject.log_in_words());
+                output.line(suggestion.told(&subject.title, &used))?;
+            }
             None => print(&subject, &assessed, &findings, output)?,
         }
         output.object(&object(&subject, &assessed, &findings, usages, suggestion.as_ref()))?;
@@ -257,24 +260,6 @@ fn print(subject: &Subject, assessed: &Assessment, findings: &[Finding], output:
         ))?;
     }
     Ok(())
-}
-
-/// Prints a policy file that a person can redirect into one.
-fn suggested(subject: &Subject, suggestion: &Suggestion, output: Output) -> Result<()> {
-    output.line(format!(
-        "# {}, as far as it was used on this machine. Audit log: {}.",
-        subject.title,
-        subject.log_in_words()
-    ))?;
-    if suggestion.changes.is_empty() {
-        output.line("# Every grant that can be missed was used: this is the policy as it is.")?;
-    } else {
-        output.line("# Another machine, or another day, may need what is not in here:")?;
-    }
-    for change in &suggestion.changes {
-        output.line(format!("#   {change}"))?;
-    }
-    output.line(&suggestion.text)
 }
 
 fn headline(name: &str, procedure: &Procedure, assessed: &Assessment) -> String {

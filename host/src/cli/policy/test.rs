@@ -1,6 +1,7 @@
 //! `warded policy test`: a component on the machines that its author described. Needs neither root, sshd nor a CA.
 
 use crate::{
+    assessment::{self, Suggestion, Usages},
     cli::output::{Output, Style},
     components,
     context::HangHandler,
@@ -16,6 +17,7 @@ use std::{
 use toml_edit::DocumentMut;
 use warded_artifact::read;
 use warded_lib::{
+    audit::Record,
     change_set::review,
     error::{Error, Exit, Result},
     machine::{files, named_file},
@@ -42,31 +44,38 @@ pub(in crate::cli) struct Test {
     /// Write what each scenario gave into it, as what is expected
     #[arg(long)]
     bless: bool,
+    /// Print the smallest policy file that covers what the scenarios used, and what is needed besides
+    #[arg(long, conflicts_with_all = ["bless", "scenario"])]
+    suggest: bool,
 }
 
 impl Test {
     pub(super) fn run(&self, on_hang: HangHandler, output: Output) -> Result<Exit> {
-        let granting = self.granting()?;
-        let (mut results, mut failed) = (Vec::new(), 0);
+        let (granting, text) = self.granting()?;
+        let (mut results, mut records, mut failed) = (Vec::new(), Vec::new(), 0);
         for path in self.scenarios()? {
-            let (result, passed) = self.one(&granting, &path, on_hang, output)?;
+            let (result, passed, of_scenario) = self.one(&granting, &path, on_hang, output)?;
             results.push(result);
+            records.extend(of_scenario);
             failed += usize::from(!passed);
         }
         let all = count(results.len(), "scenario");
-        output.line(if failed == 0 {
-            format!("{all}, all as expected.")
-        } else {
-            format!("{all}, {failed} not as expected.")
-        })?;
+        // What a scenario that goes wrong needed is not known.
+        let suggestion = if self.suggest && failed == 0 { Some(suggestion(&granting, &text, &records)?) } else { None };
+        match &suggestion {
+            Some(suggestion) => output.line(suggestion.told(&title(&granting), &format!("by {all}")))?,
+            None if failed == 0 => output.line(format!("{all}, all as expected."))?,
+            None => output.line(format!("{all}, {failed} not as expected."))?,
+        }
         output.object(&json!({
             "schema": "warded.policy-test/1", "policy": granting.policy.name.as_str(),
-            "component": granting.digest.to_string(), "scenarios": results,
+            "component": granting.digest.to_string(), "scenarios": results, "suggestion": suggestion,
         }))?;
         Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
     }
 
-    fn granting(&self) -> Result<BoundPolicy> {
+    /// The policy, and its text.
+    fn granting(&self) -> Result<(BoundPolicy, String)> {
         let file = match &self.component {
             Some(file) => file.clone(),
             None => only_component(&self.directory)?,
@@ -77,7 +86,7 @@ impl Test {
             None => (request, &file),
         };
         let text = components::accepted::for_component(&chosen, &component);
-        components::bind_file(&text, origin, component)
+        Ok((components::bind_file(&text, origin, component)?, text))
     }
 
     fn scenarios(&self) -> Result<Vec<PathBuf>> {
@@ -105,18 +114,28 @@ impl Test {
         Ok(found)
     }
 
-    fn one(&self, granting: &BoundPolicy, path: &Path, on_hang: HangHandler, output: Output) -> Result<(Value, bool)> {
+    /// What is told of a scenario, whether it went as expected, and what it asked the host for.
+    fn one(
+        &self,
+        granting: &BoundPolicy,
+        path: &Path,
+        on_hang: HangHandler,
+        output: Output,
+    ) -> Result<(Value, bool, Vec<Record>)> {
         let name = path.file_stem().map(|stem| neutral(&stem.to_string_lossy())).unwrap_or_default();
         let text = text_of(path)?;
         let scenario = Scenario::parse(&text, &neutral_path(path))?;
-        let Trial { outcome, broken } = trial::run(granting, &scenario, on_hang)?;
+        let Trial { outcome, broken, records } = trial::run(granting, &scenario, on_hang)?;
         let differs = if self.bless { Vec::new() } else { difference(&scenario.expect, &outcome)? };
         if self.bless && outcome != scenario.expect {
             bless(path, &text, &outcome)?;
         }
         let passed = differs.is_empty() && broken.is_empty();
         let mark = if passed { output.paint(Style::Dim, "ok    ") } else { output.paint(Style::Yellow, "FAILED") };
-        output.line(format!("{mark} {name}: {}", neutral(&scenario.summary)))?;
+        // A suggestion is a file of its own.
+        if !(passed && self.suggest) {
+            output.line(format!("{mark} {name}: {}", neutral(&scenario.summary)))?;
+        }
         if !differs.is_empty() {
             output.line(format!("       {}: expected -, got +", neutral_path(path)))?;
         }
@@ -129,8 +148,18 @@ impl Test {
         let result = json!({
             "scenario": name, "passed": passed, "got": outcome, "difference": differs, "broken": broken,
         });
-        Ok((result, passed))
+        Ok((result, passed, records))
     }
+}
+
+fn title(granting: &BoundPolicy) -> String {
+    format!("{} {}", granting.policy.name, neutral(&granting.policy.version))
+}
+
+fn suggestion(granting: &BoundPolicy, text: &str, records: &[Record]) -> Result<Suggestion> {
+    let BoundPolicy { policy, component, .. } = granting;
+    let usages = Usages::read(policy.name.as_str(), records);
+    assessment::assess(component, Some(policy), Some(policy), &usages)?.suggestion(text)
 }
 
 fn text_of(path: &Path) -> Result<String> {
