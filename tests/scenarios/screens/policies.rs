@@ -39,7 +39,7 @@ fn of_policies_and_the_audit() {
       --set principal=…  a name that clients will use for this machine, needed, may be repeated
       may  know facts: sshd.config, sshd.directory
       may  write files: {sshd}/sshd_config.d/50-warded.conf, /etc/ssh/sshd_config.d/50-warded.conf, {sshd-config}
-      may  use keys, never see them: whatever host keys sshd uses, {sshd}/ssh_host_*_key
+      may  use keys, never see them: whatever host keys sshd uses, {sshd}/ssh_host_rsa_key, {sshd}/ssh_host_ecdsa_key, {sshd}/ssh_host_ed25519_key
       may  write certificates: beside those keys
       may  ask the CA, for names that you confirm: roots host, issue host
       may  read sshd's effective configuration
@@ -119,7 +119,9 @@ fn of_policies_and_the_audit() {
                                            2 × host certificate for web1.example.org
           ●         ●        ●          2  keys sshd-host-keys
                                            2 × the host keys that sshd uses
-          ●         ●        ●          -  keys {sshd}/ssh_host_*_key
+          ●         ●        ●          -  keys {sshd}/ssh_host_rsa_key
+          ●         ●        ●          -  keys {sshd}/ssh_host_ecdsa_key
+          ●         ●        ●          -  keys {sshd}/ssh_host_ed25519_key
           ●         ●        ●          6  certificates beside-key
                                            3 × /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub
                                            3 × /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub
@@ -138,8 +140,7 @@ fn of_policies_and_the_audit() {
                                            2 × renewals
           ●         ●        ●          -  log info
           ●         ●        ●          2  log warn
-      note: keys {sshd}/ssh_host_*_key has a wildcard, and the code names ssh_host_ecdsa_key, ssh_host_ed25519_key, ssh_host_rsa_key
-      asked for something in 2 runs, the last 0 s ago, at 00:00 UTC
+      asked for something in 2 runs: the first 0 s ago, at 00:00 UTC; the last 0 s ago, at 00:00 UTC
 
     rekey-host: can call 17 of the 28 functions that the component imports
       reachable requested granted    calls  grant
@@ -218,7 +219,11 @@ fn of_policies_and_the_audit() {
           ●         ●        ●          -  log info
           ●         ●        ●          -  log warn
 
-    unused  certify-host: keys {sshd}/ssh_host_*_key was not used in 2 runs
+    unused  certify-host: keys {sshd}/ssh_host_rsa_key was not used in 2 runs
+            next: keep it only if a machine like this one will need it
+    unused  certify-host: keys {sshd}/ssh_host_ecdsa_key was not used in 2 runs
+            next: keep it only if a machine like this one will need it
+    unused  certify-host: keys {sshd}/ssh_host_ed25519_key was not used in 2 runs
             next: keep it only if a machine like this one will need it
     unused  certify-host: files.write /etc/ssh/sshd_config.d/50-warded.conf was not used in 2 runs
             next: keep it only if a machine like this one will need it
