@@ -250,8 +250,10 @@ fn judge(subject: &Subject, task: Task, left: EndState) -> Result<(), String> {
         Task::Renew | Task::TrustUsers | Task::Rekey => true,
         Task::Undo | Task::Remove => is_old,
     };
-    // Who has a certificate of the CA's gets in from then on, and not before.
-    if task == Task::TrustUsers && subject.by_certificate().is_ok() == is_old {
+    // Who has a certificate of the CA's gets in from then on, and not before. Of a block that is left to whoever edited the
+    // main file beside it, nothing is promised: the file with the keys is gone.
+    let is_promised = is_old || is_new || !left_alone;
+    if task == Task::TrustUsers && is_promised && subject.by_certificate().is_ok() == is_old {
         return Err("the person with a certificate gets in where nothing changed, or not where it did".to_owned());
     }
     if is_certified {
@@ -271,9 +273,13 @@ fn is_new(subject: &Subject, task: Task, now: &Files) -> bool {
     let plain = |files: &Files| without_what_is_made_anew(files, keys);
     let like = plain(now) == plain(&subject.certified.files);
     let base = &subject.base_of(task).files;
-    // All certificates are new ones, and all keys where these are made anew, not some.
+    // All certificates are new ones, and all keys that sshd offers where these are made anew, not some.
+    let is_offered = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        subject.shape.keys().iter().any(|kind| name.contains(kind))
+    };
     let is_new = |(path, file): &(&PathBuf, &FileAttributes)| {
-        (is_certificate(path) || (keys && is_host_key(path))) && !file.is_link()
+        (is_certificate(path) || (keys && is_host_key(path) && is_offered(path))) && !file.is_link()
     };
     like && now.iter().filter(is_new).all(|(path, file)| base.get(path) != Some(file))
 }

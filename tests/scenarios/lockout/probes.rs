@@ -21,7 +21,7 @@ use warded_lib::{
             Client, Question,
             known_hosts::{ClientKnowledge, TYPES},
             pace,
-            program::Route,
+            program::{Program, Route},
             transcript::{End, Transcript},
         },
         survey::Prober,
@@ -102,6 +102,8 @@ fn answered(mut ask: impl FnMut() -> Transcript) -> Transcript {
 #[ignore = "the lock-out matrix runs it, on its machines"]
 fn both_probes_say_the_same() {
     let Ok(configurations) = env::var(CONFIGURATIONS) else { panic!("only the lock-out matrix runs this") };
+    // Such an `ssh` looks for the name that it was given among a certificate's, and not for its HostKeyAlias.
+    let knows_alias = Program::find().unwrap().version >= (7, 6);
     let [ca, other] = ["host_ca", "user_ca"].map(|name| [read(&format!("/root/ca/{name}.pub")).unwrap()]);
     let (mut asked, mut different) = (0, Vec::new());
     for config in configurations.split(':') {
@@ -122,6 +124,9 @@ fn both_probes_say_the_same() {
                 (true, ClientKnowledge::Authorities(&ca), "db9.example.org"),
                 (true, ClientKnowledge::Authorities(&other), "web1.example.org"),
             ] {
+                if !knows_alias && matches!(knows, ClientKnowledge::Authorities(_)) {
+                    continue;
+                }
                 let question = Question { knows, key_type, certificate, name };
                 let ours = answered(|| prober.ask(&question).unwrap());
                 let theirs = answered(|| {

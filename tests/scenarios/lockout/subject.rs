@@ -83,7 +83,7 @@ pub(super) struct Subject {
     sshds: Vec<(String, String, usize)>,
     /// Where clients connect.
     ports: Vec<u16>,
-    shape: Shape,
+    pub(super) shape: Shape,
     /// Whether its client compares a certificate's names with the host's name only.
     is_old: bool,
 }
