@@ -345,7 +345,7 @@ fn misused(error: &clap::Error, mut arguments: impl Iterator<Item = OsString>) -
         let mut paragraphs = text.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
         let message = paragraphs.next().unwrap_or_default();
         let told = Error::usage(message.trim_start_matches("error: "));
-        let told = paragraphs.filter(|text| !text.is_empty()).fold(told, |told, text| told.next(text));
+        let told = paragraphs.filter(|text| !text.is_empty()).fold(told, Error::next);
         drop(Output::new(true, Verbosity::Usual, ColorChoice::Never).object(&Failure::of(&told)));
     }
     Exit::Usage

@@ -135,6 +135,15 @@ impl ChangeSet {
         Ok(snapshot)
     }
 
+    /// Whether another file is at a place than when the run looked there first.
+    ///
+    /// # Errors
+    /// What is there cannot be read as a file.
+    pub fn has_changed(&mut self, place: &Place) -> Result<bool, FileError> {
+        let now = self.look(place)?.map(|snapshot| (snapshot.digest, snapshot.inode));
+        Ok(self.reads.get(&place.key()).is_some_and(|(_, first)| *first != now))
+    }
+
     /// A place that is kept until the run ends: in a directory that is open already, if it can be. A
     /// guest may ask for thousands of names.
     fn kept(&mut self, place: Place) -> Place {

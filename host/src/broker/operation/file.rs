@@ -193,6 +193,11 @@ fn only_our_block(session: &mut Session, path: &AbsolutePath, place: &Place, aft
     let before = session.changes.look(place)?.map(|snapshot| snapshot.contents.to_vec()).unwrap_or_default();
     match (outside(&before), outside(after)) {
         (Ok(before), Ok(after)) if before == after => Ok(()),
+        _ if session.changes.has_changed(place)? => Err(Failure::new(
+            "unmarked-change",
+            format!("{path} changed since it was read: somebody edits it at this moment. Run this again."),
+        )
+        .about("path", path)),
         _ => Err(Failure::new(
             "unmarked-change",
             format!(

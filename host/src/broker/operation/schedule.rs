@@ -304,11 +304,11 @@ impl Staging<'_> {
 
     /// What the init starts of a file: a timer, which starts its service, and what recovers.
     fn started(&self, path: &AbsolutePath) -> Option<Started> {
-        let of_path = Starter::ALL.into_iter().filter(|starter| starter.path() == path.as_str());
+        let mut of_path = Starter::ALL.into_iter().filter(|starter| starter.path() == path.as_str());
         // Two inits have their script in the same place.
         let starter = match self.session.facts.init {
-            Init::Openrc => of_path.last(),
-            Init::Systemd | Init::Sysv | Init::Runit | Init::None => of_path.into_iter().next(),
+            Init::Openrc => of_path.next_back(),
+            Init::Systemd | Init::Sysv | Init::Runit | Init::None => of_path.next(),
         };
         let timer = || UnitName::try_from(path.name().to_owned()).ok().filter(|_| path.name().ends_with(".timer"));
         starter.map_or_else(|| timer().map(Started::Unit), Starter::started)
