@@ -29,7 +29,8 @@ use std::{
 use table::Line;
 
 const LIVES: [u64; 3] = [DAY, 7 * DAY, 30 * DAY];
-const USAGE: &str = "fleet [--hosts NUMBER] [--schedule systemd|cron|periodic|FILE.timer] [--retry-after SECONDS]
+const USAGE: &str =
+    "fleet [--hosts NUMBER] [--schedule systemd|cron|periodic|FILE.timer] [--capacity NUMBER] [--retry-after SECONDS]
 fleet --check STEP-CA DIRECTORY SECONDS";
 
 fn main() -> ExitCode {
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         schedule: Kind::systemd(),
         course: None,
     };
+    let mut capacities = vec![25, 230, 500];
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.next_if_eq("--check").is_some() {
         let mut argument = || arguments.next().expect(USAGE);
@@ -51,13 +53,14 @@ fn main() -> ExitCode {
         let value = arguments.next().expect(USAGE);
         match name.as_str() {
             "--hosts" => case.hosts = value.parse().expect(USAGE),
+            "--capacity" => capacities = vec![value.parse().expect(USAGE)],
             "--retry-after" => case.retry_after = Some(value.parse().expect(USAGE)),
             "--schedule" => case.schedule = kind(&value),
             _ => panic!("{USAGE}"),
         }
     }
     println!("{}", Line::head());
-    let faults = run(&cases(&case, &[25, 230, 500]), |line| println!("{}", line.text()));
+    let faults = run(&cases(&case, &capacities), |line| println!("{}", line.text()));
     faults.iter().for_each(|fault| eprintln!("{fault}"));
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
