@@ -54,6 +54,9 @@ pub struct Renewal {
     pub machine_id: String,
     /// Everything is due.
     pub force: bool,
+    /// Certificates are due that are none to keep, whatever their age. A renewal leaves these: it may be the clock that is
+    /// wrong.
+    pub replaces_useless: bool,
     /// The serial numbers of certificates that are not due, whatever is forced: this command got them for another sshd.
     pub renewed: BTreeSet<u64>,
     /// The time, in seconds since 1970.
@@ -65,7 +68,8 @@ impl Renewal {
     #[must_use]
     pub fn is_due(&self, certificate: &Certificate) -> bool {
         let is_forced = self.force && !self.renewed.contains(&certificate.serial());
-        is_forced || due::is_due(certificate, self.now, self.after_percent, &self.machine_id)
+        let is_useless = self.replaces_useless && due::is_useless(certificate, self.now);
+        is_forced || is_useless || due::is_due(certificate, self.now, self.after_percent, &self.machine_id)
     }
 }
 

@@ -106,6 +106,7 @@ fn staged<'a>(context: &Context, request: Request<'a>) -> Result<PlannedRun<'a>>
         after_percent: context.renew_after,
         machine_id: context.facts.machine_id.clone(),
         force,
+        replaces_useless: procedure.renewal.is_some(),
         renewed,
         now: ca::now(),
     };

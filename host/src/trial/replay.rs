@@ -59,7 +59,14 @@ pub fn replay(granting: &BoundPolicy, recording: &Recording, on_hang: HangHandle
     };
     // Every certificate of the recording is due but for those that were not.
     let renewed = head.not_due.iter().copied().collect();
-    let renewal = Renewal { after_percent: 100, machine_id: String::new(), force: true, renewed, now: 0 };
+    let renewal = Renewal {
+        after_percent: 100,
+        machine_id: String::new(),
+        force: true,
+        replaces_useless: false,
+        renewed,
+        now: 0,
+    };
     let session = Session::new(
         circumstances,
         context.root.clone(),

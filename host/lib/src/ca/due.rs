@@ -20,6 +20,14 @@ pub fn is_due(certificate: &Certificate, now: u64, percent: u8, machine_id: &str
     due_at(certificate, percent, machine_id).is_some_and(|due| now >= due)
 }
 
+/// Whether a certificate is none to keep, which its age does not show: it has no end, it is not valid yet, or it has critical
+/// options, for which no client takes a host certificate (PROTOCOL.certkeys).
+#[must_use]
+pub fn is_useless(certificate: &Certificate, now: u64) -> bool {
+    let has_no_end = certificate.valid_before() == u64::MAX;
+    has_no_end || now < certificate.valid_after() || !certificate.critical_options().is_empty()
+}
+
 /// The second from which on it is due, since 1970; none where it has no end.
 #[must_use]
 pub fn due_at(certificate: &Certificate, percent: u8, machine_id: &str) -> Option<u64> {
@@ -68,6 +76,7 @@ fn step(machine_id: &str, half: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ca::testing::Certifies as _, machine::keys::testing::Workshop};
 
     #[test]
     fn the_moment_is_within_the_spread_and_before_the_end() {
@@ -107,6 +116,22 @@ mod tests {
         }
         assert!(tenths.iter().all(|count| (800..1200).contains(count)), "{tenths:?}");
         assert!(earlier.abs_diff(later) < 400, "{earlier} {later}");
+    }
+
+    #[test]
+    fn a_certificate_that_is_none_to_keep_is_known() {
+        let workshop = Workshop::new();
+        ["ca", "key"].iter().for_each(|name| drop(workshop.key(name, &["-t", "ed25519"])));
+        for (options, expected) in [
+            (&["-V", "20200101:20370101"][..], false),
+            (&["-V", "20200101:20210101"], false),
+            (&["-V", "always:forever"], true),
+            (&["-V", "20400101:20410101"], true),
+            (&["-V", "20200101:20370101", "-O", "critical:x@y=1"], true),
+        ] {
+            let made = workshop.certify("ca", "key", &[&["-h", "-n", "web1"], options].concat());
+            assert_eq!(is_useless(&made, 1_800_000_000), expected, "{options:?}");
+        }
     }
 
     #[test]

@@ -37,7 +37,14 @@ fn state(scratch: &Path, grants: &str) -> State {
         keys: BTreeMap::new(),
         actions: BTreeMap::new(),
     };
-    let renewal = Renewal { after_percent: 50, machine_id: String::new(), force: false, renewed: [].into(), now: 0 };
+    let renewal = Renewal {
+        after_percent: 50,
+        machine_id: String::new(),
+        force: false,
+        replaces_useless: false,
+        renewed: [].into(),
+        now: 0,
+    };
     let (facts, authority) = (Facts::read(Path::new("/nonexistent")), Rc::new(Authority::none()));
     let root = Root::ambient().unwrap();
     let procedure: Procedure = toml::from_str(&format!("summary = \"A test\"\n{grants}")).unwrap();
