@@ -221,8 +221,10 @@ pub(super) fn documented(page: &str, unit: &str) -> String {
     from.split_once("```").unwrap().0.to_owned()
 }
 
+/// As somebody writes it, without the mark of Warded's own files.
 fn install(machine: &Booted, page: &str, unit: &str) {
-    fs::write(machine.file("/etc/systemd/system").join(unit), documented(page, unit)).unwrap();
+    let text = documented(page, unit).replace("# Managed by Warded. `warded undo` takes it out.\n", "");
+    fs::write(machine.file("/etc/systemd/system").join(unit), text).unwrap();
 }
 
 #[test]

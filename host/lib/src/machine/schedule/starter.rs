@@ -218,7 +218,7 @@ fn openrc(recover: &str) -> String {
 description=\"Roll back what an interrupted run of Warded left\"
 
 depend() {{
-    need localmount
+    after localmount
     before sshd
 }}
 
