@@ -131,7 +131,12 @@ pub fn renew(principals: &[String], whereabouts: impl Fn(&KeyPair) -> String) ->
         match offer(&algorithms, &key.algorithm()) {
             Offer::Certified => match renew_one(&key, &whereabouts(&key), principals) {
                 Err(error) if !ABOUT_THE_CA.contains(&error.code.as_str()) => {
-                    log::warn(&format!("The certificate of {} stays as it is: {}. {NEXT}", key.path(), error.message));
+                    log::warn(&format!(
+                        "The certificate of {} stays as it is: {}. {}",
+                        key.path(),
+                        error.message,
+                        next(&error)
+                    ));
                 }
                 renewed => changed |= renewed?,
             },
@@ -147,6 +152,13 @@ pub fn renew(principals: &[String], whereabouts: impl Fn(&KeyPair) -> String) ->
         }
     }
     Ok(changed)
+}
+
+/// What a person does about an error: what it says itself, such as about a file that nothing is written over.
+fn next(error: &Error) -> String {
+    let own = error.details.iter().filter(|detail| detail.name == "next").map(|detail| detail.value.as_str());
+    let own = own.collect::<Vec<_>>().join("; or ");
+    if own.is_empty() { NEXT.to_owned() } else { format!("Next: {own}.") }
 }
 
 fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String], roots: &[String]) -> Result<bool, Error> {
@@ -225,6 +237,14 @@ mod tests {
             let lines = lines(&paths(&["/a", "/b"]), &paths(own), &paths(known)).unwrap();
             assert_eq!(lines, *expected, "{own:?} {known:?}");
         }
+    }
+
+    #[test]
+    fn an_error_that_says_what_to_do_is_not_told_otherwise() {
+        assert_eq!(next(&Error::new("expired", "It has expired.")), NEXT);
+        let own =
+            Error::new("not-a-file", "It has another name.").about("path", "/a").next("cp -p /a /b").next("rm /c");
+        assert_eq!(next(&own), "Next: cp -p /a /b; or rm /c.");
     }
 
     #[test]

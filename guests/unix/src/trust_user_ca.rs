@@ -83,7 +83,20 @@ fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(),
             ))
             .next("or write the lines AuthorizedPrincipalsFile and its files yourself (sshd_config(5))"));
         }
-        log::info(&format!("sshd trusts this CA already, by {other}, which is not Warded's: nothing is to do."));
+        if let Some((why, next)) = untaken(keys)? {
+            return Err(Error::new(
+                "other-user-ca",
+                format!(
+                    "sshd reads this CA's keys from {other}, which is not Warded's, and takes no certificate by them: {why}."
+                ),
+            )
+            .about("path", other)
+            .next(next));
+        }
+        log::info(&format!(
+            "sshd reads this CA's keys already, from {other}, which is not Warded's: nothing is to do. Whom it lets in by \
+             them was not proved: `warded verify HOST --login-as USER` shows it."
+        ));
         return Ok(());
     }
     let missing: Vec<&String> = match &read {
@@ -105,6 +118,41 @@ fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(),
         .about("next", format!("to have sshd trust this CA as well, as root: {}", append(other, &missing)))
         .about("next", format!("a procedure of your own that does so needs the grant: files.write = [\"{other}\"]"))
         .about("next", format!("or take the line `{KEYWORD} {other}` out, if nobody needs that CA")))
+}
+
+/// Why sshd takes no certificate by these keys, as far as its configuration says so for everybody, and what to do.
+fn untaken(keys: &[String]) -> Result<Option<(String, String)>, Error> {
+    let [login, newer, older, signatures] =
+        ["PubkeyAuthentication", "PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes", "CASignatureAlgorithms"]
+            .map(|keyword| sshd::effective(keyword, &[]));
+    let accepted = [newer?, older?].concat();
+    Ok(obstacle(keys, &login?, &accepted, &signatures?))
+}
+
+/// The same, from what sshd says: nothing where a release does not know a keyword.
+fn obstacle(keys: &[String], login: &[String], accepted: &[String], signatures: &[String]) -> Option<(String, String)> {
+    let names = |lists: &[String]| -> Vec<String> {
+        lists.iter().flat_map(|list| list.split(',')).map(|name| name.trim().to_owned()).collect()
+    };
+    let told = |why: String, next: &str| Some((why, format!("{next}; then reload sshd")));
+    if login.iter().any(|value| value.eq_ignore_ascii_case("no")) {
+        return told("PubkeyAuthentication is no".to_owned(), "set PubkeyAuthentication yes");
+    }
+    let (accepted, signatures) = (names(accepted), names(signatures));
+    if !accepted.is_empty() && !accepted.iter().any(|name| name.contains("-cert-v01@openssh.com")) {
+        let why = "PubkeyAcceptedAlgorithms has no algorithm of certificates";
+        return told(why.to_owned(), "add those of your keys, such as ssh-ed25519-cert-v01@openssh.com, to it");
+    }
+    let signs = |key: &String| {
+        let kind = key.split(' ').next().unwrap_or_default();
+        let is_listed = |name: &str| signatures.iter().any(|listed| listed == name);
+        is_listed(kind) || kind == "ssh-rsa" && (is_listed("rsa-sha2-512") || is_listed("rsa-sha2-256"))
+    };
+    if !signatures.is_empty() && !keys.iter().any(signs) {
+        let why = "CASignatureAlgorithms has none of the algorithms with which the CA signs";
+        return told(why.to_owned(), "add the type of the CA's key to it (`warded ca roots --user` prints that key)");
+    }
+    None
 }
 
 /// A list without the carriage returns, and with the end of its last line: sshd reads the keys either way.
@@ -136,6 +184,24 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_keeps_sshd_from_taking_certificates_is_known() {
+        let list = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
+        for (login, accepted, signatures, key, expected) in [
+            ("", "", "", "ssh-ed25519", None),
+            ("yes", "ssh-ed25519,ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519", "ssh-ed25519", None),
+            ("yes", "", "rsa-sha2-512", "ssh-rsa", None),
+            ("no", "", "", "ssh-ed25519", Some("PubkeyAuthentication")),
+            ("yes", "ssh-ed25519,rsa-sha2-512", "", "ssh-ed25519", Some("PubkeyAcceptedAlgorithms")),
+            ("yes", "", "rsa-sha2-512,ecdsa-sha2-nistp256", "ssh-ed25519", Some("CASignatureAlgorithms")),
+            ("yes", "", "ssh-ed25519", "ssh-rsa", Some("CASignatureAlgorithms")),
+        ] {
+            let found = obstacle(&[format!("{key} AAAA")], &list(login), &list(accepted), &list(signatures));
+            let keyword = found.as_ref().map(|(why, _)| why.split(' ').next().unwrap_or_default());
+            assert_eq!(keyword, expected, "{login} {accepted} {signatures} {key}");
+        }
+    }
 
     #[test]
     fn the_command_names_what_a_shell_reads_back() {
