@@ -57,6 +57,12 @@ pub struct CertifiedKey {
     pub until: Option<Timestamp>,
     /// When the next one is due.
     pub due: Option<Timestamp>,
+    /// The certificate's file; none: a version that did not note that wrote this.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// The main configuration file of the sshd that serves it.
+    #[serde(default)]
+    pub sshd_config: Option<PathBuf>,
 }
 
 /// How a renewal ended.

@@ -29,6 +29,45 @@ fn a_directory_that_others_can_write_later() {
     machine.warded(["status"]).ends(0);
 }
 
+/// No client, or no renewal, would be content with it: `certify-host` has another one made. No line names it yet.
+#[test]
+fn a_certificate_that_is_none_to_keep_is_replaced() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    let (ca, key) = (machine.path("ca/host_ca"), machine.path("ssh/ssh_host_ed25519_key"));
+    for options in
+        [&["-V", "always:forever"][..], &["-V", "20400101:20410101"], &["-V", "-1d:+30d", "-O", "critical:x@y=1"]]
+    {
+        let sign = ["-q", "-s", ca.to_str().unwrap(), "-I", "x", "-h", "-n", NAME];
+        Run::of(machine.command("ssh-keygen").args(sign).args(options).arg(key.with_extension("pub"))).ends(0);
+        let replaced = format!("{}-cert.pub", key.display());
+        machine.warded(["plan", "certify-host", "--set", &format!("principal={NAME}")]).ends(3).prints(&[&replaced]);
+    }
+    machine.certify();
+    machine.warded(["status"]).ends(0);
+}
+
+/// As a backup by `cp -al` makes it: nothing is written over, and the words say what to do.
+#[test]
+fn a_certificate_with_a_second_name() {
+    let machine = certified();
+    let path = machine.path("ssh/ssh_host_ed25519_key-cert.pub");
+    let second = machine.path("backup");
+    fs::hard_link(&path, &second).unwrap();
+    let next = format!("cp -p {0} {0}.new && mv {0}.new {0}", path.display());
+    machine.warded(["renew", "--force"]).ends(4).prints(&["hard link", &next]);
+    for command in ["status", "doctor"] {
+        machine.warded([command]).ends(4).prints(&[
+            "renew would be refused: ",
+            path.to_str().unwrap(),
+            "hard link",
+            &next,
+        ]);
+    }
+    fs::remove_file(&second).unwrap();
+    machine.warded(["renew", "--force"]).ends(0);
+    machine.warded(["status"]).ends(0);
+}
+
 /// The place is named, the certificates are shown, and monitoring goes on.
 #[test]
 fn a_configuration_that_sshd_does_not_accept() {

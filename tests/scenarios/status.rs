@@ -6,11 +6,14 @@ use crate::support::{
     missing,
 };
 use jiff::Timestamp;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+    time::Instant,
 };
 
 /// The number of the user nobody.
@@ -33,11 +36,7 @@ fn a_missing_list_of_revoked_keys_is_told() {
     let line = format!("RevokedKeys {}\n", list.display());
     fs::write(machine.config(), fs::read_to_string(machine.config()).unwrap() + &line).unwrap();
     let words = ["the list of revoked keys", list.to_str().unwrap(), "refuse every public key"];
-    // Warded's own certificates are fine; `doctor` looks at the whole machine.
-    for (command, end) in [("status", 0), ("doctor", 4)] {
-        let said = machine.warded([command]).ends(end).stdout;
-        assert!(words.iter().all(|word| said.contains(word)), "{command}: {said}");
-    }
+    both_say(&machine, &words);
     fs::write(&list, "").unwrap();
     machine.warded(["status"]).ends(0);
 
@@ -45,8 +44,11 @@ fn a_missing_list_of_revoked_keys_is_told() {
     fs::remove_file(&list).unwrap();
     let before = fs::read_to_string(machine.config()).unwrap().replace(&line, "");
     fs::write(machine.config(), format!("{before}\nMatch User *\n  {line}")).unwrap();
-    let said = machine.warded(["status"]).ends(0).stdout;
-    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    both_say(&machine, &words);
+
+    // At a FIFO sshd waits at each login, and every change is refused.
+    mknodat(CWD, &list, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    both_say(&machine, &["the list of revoked keys", "it is no regular file"]);
 }
 
 #[test]
@@ -60,6 +62,63 @@ fn a_certified_key_that_sshd_ignores_is_told() {
         &machine,
         &[key.to_str().unwrap(), "sshd does not offer it: the file is empty", "restore it from a backup"],
     );
+}
+
+/// sshd itself would wait for the file, and be killed after 15 seconds: it is not asked.
+#[test]
+fn a_certificate_or_a_key_that_has_no_end_is_told_at_once() {
+    let machine = Machine::start();
+    machine.certify();
+    let fifo = |path: &Path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for (name, keyword) in [
+        ("ssh_host_ecdsa_key-cert.pub", "hostcertificate"),
+        ("ssh_host_ed25519_key", "hostkey"),
+        ("theirs.conf", "Include"),
+    ] {
+        let path = machine.path("ssh").join(name);
+        let kept = fs::read(&path).ok();
+        drop(fs::remove_file(&path));
+        fifo(&path);
+        let main = fs::read_to_string(machine.config()).unwrap();
+        if keyword == "Include" {
+            fs::write(machine.config(), format!("Include {}\n{main}", path.display())).unwrap();
+        }
+        let began = Instant::now();
+        both_say(&machine, &[&format!("{keyword} names {}, which sshd cannot read to its end", path.display())]);
+        assert!(began.elapsed().as_secs() < 10, "{name}: {:?}", began.elapsed());
+        fs::remove_file(&path).unwrap();
+        kept.iter().for_each(|kept| fs::write(&path, kept).unwrap());
+        drop(fs::set_permissions(&path, fs::Permissions::from_mode(0o600)));
+        fs::write(machine.config(), main).unwrap();
+    }
+    machine.warded(["status"]).ends(0);
+}
+
+/// Without its record nothing renews what sshd goes on presenting; whoever ended that by a command knows.
+#[test]
+fn an_enrolment_that_is_lost_is_told_and_one_that_was_ended_is_not() {
+    let machine = Machine::start();
+    machine.certify();
+    let lost = ["this machine is not enrolled: nothing renews it", "warded apply certify-host", "warded unenrol"];
+    fs::remove_file(machine.path("state/enrolment.json")).unwrap();
+    both_say(&machine, &lost);
+    machine.certify();
+    machine.warded(["status"]).ends(0);
+    machine.warded(["unenrol", "--yes"]).ends(0);
+    machine.warded(["status"]).ends(0).prints(&["enrolled     no"]);
+    machine.warded(["unenrol", "--yes"]).ends(2).says(&["is not enrolled"]);
+
+    // All of the state, with the records of the runs.
+    fs::remove_dir_all(machine.path("state")).unwrap();
+    both_say(&machine, &lost);
+    machine.warded(["unenrol", "--plan"]).ends(3).prints(&["no enrolment is known"]);
+    machine.warded(["unenrol", "--yes"]).ends(0);
+    machine.warded(["status"]).ends(0);
+
+    let machine = Machine::start();
+    machine.certify();
+    machine.warded(["remove", "--yes"]).ends(0);
+    machine.warded(["status"]).ends(0);
 }
 
 /// Without its line a certificate is served until sshd reads its configuration again: that is told before, and each refusal
@@ -120,7 +179,7 @@ fn the_public_status_has_these_fields_and_no_other() {
         ["ca", "change_waits", "due", "keys", "last_renewal", "names", "scheduled", "schema"],
         "{status}"
     );
-    assert_eq!(fields(&status["keys"][0]), ["algorithm", "due", "until"]);
+    assert_eq!(fields(&status["keys"][0]), ["algorithm", "due", "file", "sshd_config", "until"]);
     assert_eq!(fields(&status["last_renewal"]), ["at", "error", "exit"]);
     assert_eq!((&status["ca"], &status["names"]), (&"local".into(), &serde_json::json!([NAME])), "{status}");
     assert_eq!((status["keys"].as_array().unwrap().len(), &status["last_renewal"]["exit"]), (3, &0.into()));
@@ -175,6 +234,32 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
         doctor.stdout
     );
     fs::remove_dir_all(own).unwrap();
+
+    // Of what a user can see, root's answer and the user's are one.
+    let certificate = machine.path("ssh/ssh_host_ecdsa_key-cert.pub");
+    let drop_in = machine.path("ssh/sshd_config.d/50-warded.conf");
+    let other = fs::read(machine.path("ssh/ssh_host_ed25519_key-cert.pub")).unwrap();
+    let write = |text: &[u8]| fs::write(&certificate, text).unwrap();
+    let shown = certificate.to_str().unwrap();
+    for (damage, path, says) in [
+        (&(|| fs::remove_file(&certificate).unwrap()) as &dyn Fn(), &certificate, [shown, " is gone"]),
+        (&|| write(b""), &certificate, [shown, "not an SSH certificate"]),
+        (&|| write(b"garbage"), &certificate, [shown, "not an SSH certificate"]),
+        (&|| write(&other), &certificate, [shown, "for another key"]),
+        (&|| fs::remove_file(&drop_in).unwrap(), &drop_in, [shown, "no HostCertificate line"]),
+    ] {
+        let kept = fs::read(path).unwrap();
+        damage();
+        machine.warded(["status"]).ends(4);
+        nobody(&["status"]).ends(4).prints(&says).prints(&["sudo warded status"]);
+        fs::write(path, kept).unwrap();
+        machine.warded(["status"]).ends(0);
+        nobody(&["status"]).ends(0);
+    }
+    // Root alone may read it.
+    fs::set_permissions(&certificate, fs::Permissions::from_mode(0o600)).unwrap();
+    nobody(&["status"]).ends(0);
+    fs::set_permissions(&certificate, fs::Permissions::from_mode(0o644)).unwrap();
 
     // What root finds wrong, a user is told, and not why.
     let file = machine.path("state-status/status.json");

@@ -227,6 +227,27 @@ fn a_list_that_is_gone_or_damaged_is_told() {
     assert!(server.by_certificate()[0]);
 }
 
+/// A drop-in that sshd reads before Warded's names another list.
+#[test]
+fn a_list_that_another_one_hides_is_told() {
+    let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
+    server.warded(&APPLY).ends(0);
+    let theirs = "/etc/ssh/sshd_config.d/01-theirs.conf";
+    fs::write(server.file(theirs), "TrustedUserCAKeys /people/other_ca.pub\n").unwrap();
+    server.reloads();
+    assert_eq!(server.by_certificate(), [false, false, true, false]);
+    let told =
+        ["/people/other_ca.pub by /etc/ssh/sshd_config.d/01-theirs.conf line 1", "nobody logs in by a certificate"];
+    for command in ["status", "doctor"] {
+        server.warded(&[command]).ends(4).prints(&told);
+    }
+    fs::write(server.file(theirs), "TrustedUserCAKeys /people/gone.pub\n").unwrap();
+    server.warded(&["status"]).ends(4).prints(&["/people/gone.pub cannot be read", "nobody logs in by a certificate"]);
+    fs::remove_file(server.file(theirs)).unwrap();
+    server.reloads();
+    server.warded(&["status"]).ends(0);
+}
+
 /// Without an `Include` both procedures have a block in the main file, and each is undone alone.
 #[test]
 fn blocks_stand_side_by_side() {

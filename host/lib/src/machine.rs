@@ -1,6 +1,7 @@
 //! The machine: its facts, files, programs and services. The only modules that touch it.
 
 pub mod action;
+pub mod bounded;
 pub mod control_group;
 pub mod core_dump;
 pub mod durable;

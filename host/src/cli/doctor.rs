@@ -21,6 +21,7 @@ use warded_lib::{
     },
     error::{Error, Exit, Label, Result},
     machine::{
+        bounded,
         facts::Init,
         schedule::{self, Starter},
         services,
@@ -301,7 +302,7 @@ fn agents(context: &Context) -> Vec<Finding> {
 /// What `status` sees.
 fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
     let status = status::look(context)?;
-    for problem in status.warnings.iter().chain(&status.problems).filter(|problem| !problem.is_of_ca) {
+    for problem in status.problems.iter().filter(|problem| !problem.is_of_ca) {
         let next = problem.next.clone().unwrap_or_else(|| "warded status".to_owned());
         findings.push(Finding::wrong("machine", problem.seen.clone(), next));
     }
@@ -311,7 +312,7 @@ fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
     findings.extend(parts(context, &status));
     let Ok(roots) = context.authority.open().and_then(|authority| authority.roots(Kind::Host)) else { return Ok(()) };
     for path in status.certificate_files() {
-        let Ok(bytes) = std::fs::read(path) else { continue };
+        let Ok(bytes) = bounded::read(Path::new(path)) else { continue };
         let Ok(certificate) = certificate::parse(&bytes) else { continue };
         if let Err(wrong) = verify::signed_by(&certificate, &roots) {
             let next = "warded apply certify-host gets one from this CA";

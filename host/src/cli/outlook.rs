@@ -3,12 +3,19 @@
 use super::{renew, status};
 use crate::{components, context::Context, enrolment::Enrolment};
 use serde::{Serialize, Serializer};
-use std::{collections::BTreeSet, fmt, path::Path};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 use warded_lib::{
     ca::{self, CaError, Certificate, Kind, due, rotation, step::inspection::Concern, verify},
     error::{Error, Label, Result},
     guard::files,
     machine::{
+        ownership::chmod_unwritable,
         path::AbsolutePath,
         sshd::{
             Effective,
@@ -16,6 +23,7 @@ use warded_lib::{
         },
     },
     moment::distance,
+    text::neutral,
     transaction::{self, Target},
 };
 
@@ -125,8 +133,11 @@ fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, 
     };
     let roots = match asked {
         Ok(roots) => roots,
-        Err(error) if is_due || has_expired(context) => return outlook.problems.push(Problem::of_ca(error)),
-        Err(error) => return outlook.notes.push(format!("{error}; no renewal is due yet")),
+        // It may answer until one is due.
+        Err(error @ CaError::Unreachable { .. }) if !is_due && !has_expired(context) => {
+            return outlook.notes.push(format!("{error}; no renewal is due yet"));
+        }
+        Err(error) => return outlook.problems.push(Problem::of_ca(error)),
     };
     let now = ca::now();
     for (path, certificate) in certificates {
@@ -172,8 +183,10 @@ fn irreplaceable(context: &Context, certificates: &[(String, Certificate)]) -> V
         let Ok(path) = AbsolutePath::spelled(Path::new(path)) else { continue };
         let bytes = Some(certificate.to_file().len());
         let found = context.root.place(&path, usize::MAX).map_err(Error::from).and_then(|place| {
-            let target = place.as_ref().map(|place| Target { path: &path, place, bytes });
-            target.map_or(Ok(()), |target| transaction::refuse_irreplaceable(&[target]))
+            let Some(place) = &place else { return Ok(()) };
+            // A file with a second name is not read.
+            place.metadata()?;
+            transaction::refuse_irreplaceable(&[Target { path: &path, place, bytes }])
         });
         problems.extend(found.err().map(|error| Problem::of_error("renew would be refused", &error)));
     }
@@ -222,5 +235,14 @@ pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> Vec<Problem> 
     let nothing = StagedFiles::new();
     let problems = files::problems(&Effective::parse(&lists), Overlay(&nothing), &[], ca::now());
     let next = "restore the file, or take its line out of sshd's configuration and reload sshd";
-    problems.into_iter().map(|problem| Problem::with(problem, next)).collect()
+    let open = named.iter().filter_map(|(_, path)| open_to_others(Path::new(path)));
+    problems.into_iter().map(|problem| Problem::with(problem, next)).chain(open).collect()
+}
+
+/// A list that others than root can write, so that these decide whom sshd lets in.
+fn open_to_others(path: &Path) -> Option<Problem> {
+    let found = fs::metadata(path).ok().filter(Metadata::is_file)?;
+    let shown = neutral(&path.to_string_lossy());
+    let seen = format!("others can write {shown}, by which sshd decides whom it lets in");
+    (found.mode() & 0o022 != 0).then(|| Problem::with(seen, chmod_unwritable(path, found.mode())))
 }

@@ -6,12 +6,15 @@ mod configured;
 mod drift;
 mod principals;
 mod prometheus;
+mod recorded;
 mod strict_modes;
+mod unenrolled;
 mod user_ca;
 mod without_root;
 mod words;
 
 pub(super) use circumstances::{last_roll_back, rooms};
+pub(super) use unenrolled::has_lost_enrolment;
 use user_ca::UserCa;
 pub(super) use user_ca::is_own as is_own_list;
 
@@ -81,8 +84,6 @@ pub(super) struct StatusObject {
     /// A run that is rolled back unless it is confirmed in time.
     unconfirmed: Option<u64>,
     pub(super) problems: Vec<Problem>,
-    /// What is wrong with sshd's logins, and neither of Warded's making nor in its way.
-    pub(super) warnings: Vec<Problem>,
     /// Whether the CA answered; none: it was not asked.
     ca_reachable: Option<bool>,
     /// How the last `warded renew` ended.
@@ -134,8 +135,6 @@ impl StatusObject {
         let named = |problem: &Problem| Problem { seen: format!("{config}: {}", problem.seen), ..problem.clone() };
         let new: Vec<_> = other.problems.iter().filter(|problem| !self.problems.contains(problem)).map(named).collect();
         self.problems.extend(new);
-        let new: Vec<_> = other.warnings.iter().filter(|problem| !self.warnings.contains(problem)).map(named).collect();
-        self.warnings.extend(new);
         let new: Vec<_> = other.notes.iter().filter(|note| !self.notes.contains(note)).cloned().collect();
         self.notes.extend(new);
         self.others.push(other);
@@ -241,7 +240,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         None => None,
     };
     let configured = sshd.as_ref().map(|sshd| configured::look(context, sshd, enrolled)).transpose()?;
-    let ConfigFindings { keys, named, user_cas, problems: wrong, warnings, notes: user_notes } =
+    let ConfigFindings { keys, named, user_cas, problems: wrong, notes: user_notes, is_broken } =
         configured.unwrap_or_default();
     problems.extend(wrong);
     let on_disk = |key: &sshd::HostKey| Some((key.path.clone(), key.public.as_ref()?.key()?));
@@ -275,8 +274,10 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let unended = recover::unended(interrupted.as_ref(), unconfirmed.as_ref(), rolled_back.as_ref());
     problems.extend(unended.map(Problem::of));
     let unreadable = sshd.as_ref().filter(|_| {
-        keys.iter()
-            .all(|key| matches!(key.standing, Standing::Ignored(IgnoredReason::Unreadable(_) | IgnoredReason::Missing)))
+        !is_broken
+            && keys.iter().all(|key| {
+                matches!(key.standing, Standing::Ignored(IgnoredReason::Unreadable(_) | IgnoredReason::Missing))
+            })
     });
     let keys_are_roots = unreadable.is_some() && !config::is_root();
     if let Some(sshd) = unreadable {
@@ -301,7 +302,6 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         interrupted: interrupted.map(|journal| journal.run.run),
         unconfirmed: unconfirmed.map(|journal| journal.run.run),
         problems,
-        warnings,
         ca_reachable,
         last_renewal: around.last_renewal,
         due,
@@ -327,7 +327,7 @@ fn host_key(
     let path = AbsolutePath::spelled(&found.private_path()).ok()?;
     let public = found.public.as_ref().and_then(RawPublicKey::key);
     let certificate_file = certificate::whereabouts(named, path.as_str(), public.as_ref());
-    let certificate = std::fs::read(&certificate_file).ok().map(|bytes| certificate::parse(&bytes));
+    let certificate = advice::certificate_in(&certificate_file);
     let mut key = HostKey {
         path: path.to_string(),
         algorithm: neutral(found.public.as_ref().map_or("unknown", |public| public.algorithm())),
@@ -363,7 +363,7 @@ fn host_key(
             (key.problem, key.next) = (Some("no certificate".to_owned()), Some(advice::NONE.to_owned()));
         }
         None => {}
-        Some(Err(error)) => key.problem = Some(format!("its certificate is {error}")),
+        Some(Err(error)) => key.problem = Some(error),
         Some(Ok(certificate)) => {
             key.until = report::until(&certificate);
             key.due = due_at(context, &certificate);

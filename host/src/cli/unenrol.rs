@@ -2,7 +2,7 @@
 
 use super::{
     output::{Output, confirm},
-    recover,
+    recover, status,
 };
 use crate::{context::Context, enrolment::Enrolments};
 use clap::Args;
@@ -30,19 +30,21 @@ impl Unenrol {
             recover::first(context, output)?;
         }
         let config = &context.places.sshd_config;
-        let find = || -> Result<_> {
-            let enrolments = Enrolments::load(&context.state)?;
-            let known: Vec<&str> = enrolments.iter().map(|enrolment| enrolment.sshd_config.as_str()).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            let found = enrolments.of(config).cloned();
-            found.ok_or_else(|| {
-                Error::usage(format!("the sshd of {config} is not enrolled"))
+        let enrolments = Enrolments::load(&context.state)?;
+        match enrolments.of(config) {
+            Some(enrolment) => output.line(format!("- {config}: {enrolment}"))?,
+            // The record of it is lost: from now on it is known that none is wanted.
+            None if status::has_lost_enrolment(context)? => {
+                output.line(format!("- {config}: no enrolment is known"))?;
+            }
+            None => {
+                let known: Vec<&str> = enrolments.iter().map(|enrolment| enrolment.sshd_config.as_str()).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(Error::usage(format!("the sshd of {config} is not enrolled"))
                     .seen(format!("enrolled: {known}"))
-                    .next("warded --sshd-config FILE unenrol")
-            })
-        };
-        let enrolment = find()?;
-        output.line(format!("- {config}: {enrolment}"))?;
+                    .next("warded --sshd-config FILE unenrol"));
+            }
+        }
         output.line("  Its certificates and its configuration stay as they are; nothing renews the certificates.")?;
         let object =
             |done: bool| serde_json::json!({ "schema": "warded.unenrol/1", "sshd_config": config, "unenrolled": done });
@@ -57,7 +59,7 @@ impl Unenrol {
         let _nobody_else_enrols = Enrolments::lock(&context.state)?;
         let event = |kind| Event::new(0, kind).capability("enrolment").need(&format!("none for {config}"));
         context.log.append_synced(&event(Kind::Intent))?;
-        Enrolments::load(&context.state)?.without(config).save(&context.state)?;
+        Enrolments::load(&context.state)?.without(config).save_ended(&context.state)?;
         context.log.conclude(&event(Kind::Result), Ending::Kept, &format!("{config} is not enrolled any more"))?;
         output.line("Not enrolled any more.")?;
         output.object(&object(true))?;

@@ -120,6 +120,22 @@ impl Enrolments {
         state.write(Self::FILE, &self.text()?, 0o600)
     }
 
+    /// Writes them, be there none left: it stays known that somebody ended the last one.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn save_ended(&self, state: &StateDir) -> Result<()> {
+        state.write(Self::FILE, &self.text()?, 0o600)
+    }
+
+    /// Whether there is a record of them: of some, or that somebody ended the last one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn are_recorded(state: &StateDir) -> Result<bool> {
+        Ok(state.read(Self::FILE)?.is_some())
+    }
+
     /// What becomes of the file once a run is kept.
     ///
     /// # Errors

@@ -8,12 +8,12 @@ use crate::{
     public_status::{CertifiedKey, LOCAL, PublicRenewal, PublicStatus, file_of},
 };
 use jiff::Timestamp;
-use std::{cell::OnceCell, collections::BTreeMap};
+use std::{cell::OnceCell, collections::BTreeMap, path::Path};
 use warded_lib::{
     ca::{certificate, due},
     config,
     error::Result,
-    machine::{path::AbsolutePath, sshd::HostKey},
+    machine::{bounded, path::AbsolutePath, sshd::HostKey},
     text::neutral,
     transaction,
 };
@@ -97,14 +97,15 @@ fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, CertifiedKey
         let path = AbsolutePath::spelled(&key.private_path()).ok()?;
         let public = key.public.as_ref()?.key();
         // sshd is asked only where a key has no certificate beside it.
-        let bytes = std::fs::read(format!("{path}-cert.pub")).or_else(|_| {
-            std::fs::read(certificate::whereabouts(named.get_or_init(ask), path.as_str(), public.as_ref()))
-        });
-        let certificate = certificate::parse(&bytes.ok()?).ok()?;
+        let read = |file: String| Some((bounded::read(Path::new(&file)).ok()?, file));
+        let (bytes, file) = read(format!("{path}-cert.pub"))
+            .or_else(|| read(certificate::whereabouts(named.get_or_init(ask), path.as_str(), public.as_ref())))?;
+        let certificate = certificate::parse(&bytes).ok()?;
         let algorithm = neutral(key.public.as_ref()?.algorithm());
         let due = due::due_at(&certificate, context.renew_after, &context.facts.machine_id);
         let until = time(certificate.valid_before());
-        Some((path, CertifiedKey { algorithm, until, due: due.and_then(time) }))
+        let sshd_config = Some(context.places.sshd_config.as_path().to_owned());
+        Some((path, CertifiedKey { algorithm, until, due: due.and_then(time), file: Some(file), sshd_config }))
     };
     Ok(sshd.host_keys()?.iter().filter_map(certified).collect())
 }

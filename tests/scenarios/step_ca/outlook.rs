@@ -29,6 +29,19 @@ fn a_provisioner_that_is_gone_is_told() {
     status_says(&member, &["SSHPOP"]);
 }
 
+/// It answers, so that the next renewal will be refused as this question is.
+#[test]
+fn a_ca_without_ssh_is_told_before_a_renewal_is_due() {
+    let machine = Machine::stopped();
+    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    member.warded(&["status"]).ends(0);
+    ca.reconfigure(|config| drop(config.as_object_mut().unwrap().remove("ssh")));
+    member.warded(&["status"]).ends(4).prints(&["renew would fail: ", "does not issue SSH certificates"]);
+    member.warded(&["doctor"]).ends(4).prints(&["does not issue SSH certificates"]);
+    member.warded(&["renew", "--force"]).ends(1);
+}
+
 #[test]
 fn a_ca_that_does_not_answer_is_a_problem_once_a_renewal_is_due() {
     let machine = Machine::stopped();

@@ -1,7 +1,7 @@
 //! What is refused, each in words that say what to do.
 
 use super::{APPLY, DROP_IN, FILE, ROOT, Server};
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 /// Another CA's file counts already: in whatever state it is, and whoever wrote it.
 #[test]
@@ -35,13 +35,29 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
     server.sh(command);
     assert_eq!(fs::read_to_string(&theirs).unwrap(), format!("{}\n{}\n", other.trim_end(), server.key()));
     assert_eq!(server.by_certificate(), [true, false, true, false]);
-    server.warded(&APPLY).ends(0).prints(&["sshd trusts this CA already, by /etc/ssh/trustedca.pub", "Nothing to do."]);
+    server
+        .warded(&APPLY)
+        .ends(0)
+        .prints(&["sshd reads this CA's keys already, from /etc/ssh/trustedca.pub", "Nothing to do."]);
     // sshd reads the last line without its end, and one of Windows.
     for end in ["", "\r\n"] {
         fs::write(&theirs, format!("{}\n{}{end}", other.trim_end(), server.key())).unwrap();
         assert_eq!(server.by_certificate(), [true, false, true, false], "{end:?}");
-        server.warded(&APPLY).ends(0).prints(&["sshd trusts this CA already, by /etc/ssh/trustedca.pub"]);
+        server.warded(&APPLY).ends(0).prints(&["sshd reads this CA's keys already, from /etc/ssh/trustedca.pub"]);
     }
+    // What a line of theirs keeps sshd from.
+    let more = server.file("/etc/ssh/sshd_config.d/11-hardening.conf");
+    for keyword in ["PubkeyAcceptedAlgorithms ssh-ed25519,rsa-sha2-512", "CASignatureAlgorithms rsa-sha2-512"] {
+        fs::write(&more, format!("{keyword}\n")).unwrap();
+        let name = keyword.split(' ').next().unwrap();
+        server.warded(&APPLY).ends(1).says(&["other-user-ca", "takes no certificate by them", name]);
+    }
+    fs::remove_file(more).unwrap();
+    // Whoever can write the list decides whom sshd lets in.
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o666)).unwrap();
+    server.warded(&["status"]).ends(4).prints(&["others can write /etc/ssh/trustedca.pub", "chmod go-w"]);
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o644)).unwrap();
+    server.warded(&["status"]).ends(0);
     // A file that nobody but root's program reads, as Okta's agent has it.
     fs::write(&line, "TrustedUserCAKeys \"/var/lib/sftd/ssh_ca.pub\"\n").unwrap();
     server.warded(&APPLY).ends(1).says(&["other-user-ca", "from /var/lib/sftd/ssh_ca.pub"]);

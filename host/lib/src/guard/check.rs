@@ -16,10 +16,11 @@ use super::{
 use crate::{
     error::{Error, Result},
     machine::{
+        bounded,
         files::Root,
         sshd::{
             self, ConfigTest, Effective, Sshd, View,
-            tree::{self, Overlay, Tree},
+            tree::{Overlay, Tree},
         },
     },
 };
@@ -92,7 +93,7 @@ impl Candidate {
                 let path = Path::new(sshd::DIRECTORY).join(&argument.text);
                 match overlay.read(&path) {
                     Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
-                        return Err(tree::endless(&path, &directive.keyword, &error));
+                        return Err(bounded::endless(&path, &directive.keyword, &error));
                     }
                     Ok(_) | Err(_) => {}
                 }

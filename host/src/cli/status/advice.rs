@@ -3,11 +3,12 @@
 use super::HostKey;
 use crate::{cli::outlook::Problem, context::Context};
 use ssh_key::PublicKey;
-use std::path::Path;
+use std::{io, path::Path};
 use warded_lib::{
-    ca::{certificate, verify::CertificateFault},
+    ca::{Certificate, certificate, verify::CertificateFault},
     error::Error,
     machine::{
+        bounded,
         path::AbsolutePath,
         sshd::{
             HostKey as HostKeyFile,
@@ -28,6 +29,15 @@ pub(super) const NONE: &str = "warded renew gets one, or says that it takes a to
 const REPLACED: &str = "if the key was replaced on purpose: warded renew, which has the new key certified or says that it \
                         takes a token";
 const EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
+
+/// The certificate in a file, or what is wrong with that; none: there is no such file.
+pub(super) fn certificate_in(file: &str) -> Option<Result<Certificate, String>> {
+    Some(match bounded::read(Path::new(file)) {
+        Ok(bytes) => certificate::parse(&bytes).map_err(|error| format!("its certificate is {error}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => Err(format!("its certificate {} cannot be read: {error}", neutral(file))),
+    })
+}
 
 /// Why `renew` would not use a host key's file, if it would not. What is wrong with the way to a certificate is told of the
 /// certificate.

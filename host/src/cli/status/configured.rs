@@ -1,7 +1,7 @@
 //! What sshd's configuration is, as far as `status` looks at it; where sshd does not accept it, what its lines name.
 
 use super::{
-    principals, strict_modes,
+    principals, strict_modes, unenrolled,
     user_ca::{self, UserCa},
 };
 use crate::{
@@ -26,8 +26,9 @@ pub(super) struct ConfigFindings {
     pub(super) named: Vec<String>,
     pub(super) user_cas: Vec<UserCa>,
     pub(super) problems: Vec<Problem>,
-    pub(super) warnings: Vec<Problem>,
     pub(super) notes: Vec<String>,
+    /// sshd does not accept it, so that nobody knows which keys sshd would have.
+    pub(super) is_broken: bool,
 }
 
 /// Looks at the configuration of an sshd.
@@ -37,10 +38,11 @@ pub(super) struct ConfigFindings {
 pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>) -> Result<ConfigFindings> {
     let config = context.places.sshd_config.as_path();
     let tree = Tree::read(config, Overlay(&StagedFiles::new()));
-    let effective = match (sshd.for_nobody(), &tree) {
-        (Ok(effective), _) => effective,
-        (Err(error), Ok(tree)) if error.exit() == Exit::Refused => return Ok(broken(sshd, tree, &error)),
-        (Err(error), _) => return Err(error),
+    let tree = tree.as_ref().ok();
+    let effective = match sshd.for_nobody() {
+        Ok(effective) => effective,
+        Err(error) if error.exit() == Exit::Refused => return Ok(broken(sshd, tree, &error)),
+        Err(error) => return Err(error),
     };
     let mut found = ConfigFindings { named: effective.values("hostcertificate").to_vec(), ..ConfigFindings::default() };
     let unknown = sshd.unknown_listener()?.into_iter().chain(sshd.unknown_beside(&effective)?);
@@ -50,9 +52,12 @@ pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>)
     {
         found.problems.push(Problem::of_error("renew would be refused", &error));
     }
-    found.warnings.extend(outlook::lists(&effective, tree.as_ref().ok()));
-    found.warnings.extend(strict_modes::look(&effective));
-    let user_cas = user_ca::look(context, &effective);
+    found.problems.extend(outlook::lists(&effective, tree));
+    found.problems.extend(strict_modes::look(&effective));
+    found
+        .problems
+        .extend(tree.filter(|_| enrolled.is_none()).map(|tree| unenrolled::look(context, tree)).transpose()?.flatten());
+    let user_cas = user_ca::look(context, &effective, tree);
     found.problems.extend(user_cas.problems);
     found.problems.extend(principals::look(context, &effective)?);
     found.notes = user_cas.unknown;
@@ -62,14 +67,16 @@ pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>)
 }
 
 /// A configuration that sshd does not accept: the place, in sshd's words, and what the files show all the same.
-fn broken(sshd: &Sshd, tree: &Tree, error: &Error) -> ConfigFindings {
+fn broken(sshd: &Sshd, tree: Option<&Tree>, error: &Error) -> ConfigFindings {
     let words: Vec<&str> = error.notes_of(Label::Cause).flat_map(str::lines).collect();
     let seen = format!("{}: {}", error.message(), words.join("; "));
-    let next = format!("correct it until `{} -t` is silent: a reload would end sshd", sshd.binary.display());
+    let correct = || format!("correct it until `{} -t` is silent: a reload would end sshd", sshd.binary.display());
+    let next = error.notes_of(Label::Next).next().map_or_else(correct, str::to_owned);
     ConfigFindings {
-        keys: host_key::on_disk(tree),
-        named: host_key::named(tree, "hostcertificate"),
+        keys: tree.map(host_key::on_disk).unwrap_or_default(),
+        named: tree.map(|tree| host_key::named(tree, "hostcertificate")).unwrap_or_default(),
         problems: vec![Problem::with(seen, next)],
+        is_broken: true,
         ..ConfigFindings::default()
     }
 }

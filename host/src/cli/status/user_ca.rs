@@ -4,8 +4,18 @@ use crate::{cli::outlook::Problem, context::Context};
 use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey, public::KeyData};
 use sshd_config::trusted_keys::{self, FILE_NAME};
-use std::{fs, io, path::Path};
-use warded_lib::{ca::Kind, machine::sshd::Effective, text::neutral};
+use std::{io, path::Path};
+use warded_lib::{
+    ca::Kind,
+    machine::{
+        bounded,
+        sshd::{
+            Effective,
+            tree::{Line, Tree},
+        },
+    },
+    text::neutral,
+};
 
 const APPLY: &str = "warded apply trust-user-ca";
 
@@ -31,14 +41,16 @@ pub(super) struct UserCas {
     pub(super) unknown: Vec<String>,
 }
 
-/// Looks at the list that sshd reads, where it is Warded's own.
-pub(super) fn look(context: &Context, effective: &Effective) -> UserCas {
-    let Some(path) = effective.values("trustedusercakeys").first().filter(|path| is_own(path)) else {
-        return UserCas::default();
+/// Looks at the list that sshd reads, where it is Warded's own; else whether it should be.
+pub(super) fn look(context: &Context, effective: &Effective, tree: Option<&Tree>) -> UserCas {
+    let first = effective.values("trustedusercakeys").first();
+    let Some(path) = first.filter(|path| is_own(path)) else {
+        let problems = tree.and_then(|tree| hidden(tree, first.map_or("none", String::as_str))).into_iter().collect();
+        return UserCas { problems, ..UserCas::default() };
     };
     let shown = neutral(path);
     let nobody = "nobody logs in by a certificate";
-    let contents = match fs::read(path) {
+    let contents = match bounded::read(Path::new(path)) {
         Ok(contents) => contents,
         Err(error) => {
             let is_gone = error.kind() == io::ErrorKind::NotFound;
@@ -71,6 +83,36 @@ pub(super) fn look(context: &Context, effective: &Effective) -> UserCas {
     UserCas { keys: listed.iter().map(of).collect(), problems, unknown }
 }
 
+/// What is wrong where a line names Warded's list, and sshd takes `other`, which an earlier line names: unless that one has
+/// the same keys.
+fn hidden(tree: &Tree, other: &str) -> Option<Problem> {
+    let lines = tree.lines().ok()?;
+    let of_all = lines.iter().filter(|line| line.within.is_empty() && line.directive.keyword == "trustedusercakeys");
+    let mut named = of_all.flat_map(|line| line.directive.arguments.iter().map(move |one| (line, one.text.as_str())));
+    let (ours, own) = named.clone().find(|(_, path)| is_own(path))?;
+    let keys = |path: &str| bounded::read(Path::new(path)).map(|contents| listed(&contents)).unwrap_or_default();
+    let (own_keys, other_keys) = (keys(own), keys(other));
+    let is_there = |key: &PublicKey| other_keys.iter().any(|one| one.key_data() == key.key_data());
+    if !own_keys.is_empty() && own_keys.iter().all(is_there) {
+        return None;
+    }
+    let place = |line: &Line<'_>| format!("{} line {}", neutral(&line.file.to_string_lossy()), line.number);
+    let before = named.find(|(_, path)| *path == other).map(|(line, _)| format!(" by {}", place(line)));
+    let (own, other) = (neutral(own), neutral(other));
+    let seen = format!(
+        "sshd takes the keys of user CAs from {other}{}, so the list of the CA's user keys {own} in {} does not count: \
+         nobody logs in by a certificate of this CA",
+        before.unwrap_or_default(),
+        place(ours)
+    );
+    let next = if other == "none" {
+        format!("take the line TrustedUserCAKeys {other} out, and reload sshd")
+    } else {
+        format!("take the line TrustedUserCAKeys {other} out, or add the keys in {own} to that file; and reload sshd")
+    };
+    Some(Problem::with(seen, next))
+}
+
 fn listed(contents: &[u8]) -> Vec<PublicKey> {
     String::from_utf8_lossy(contents).lines().filter_map(|line| PublicKey::from_openssh(line.trim()).ok()).collect()
 }
@@ -91,4 +133,41 @@ fn differences(path: &str, listed: &[PublicKey], roots: &[PublicKey], next: &str
         Problem::with(seen, next)
     });
     new.chain(dropped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use warded_lib::machine::sshd::tree::{Overlay, StagedFiles};
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAGiDyzJIiWShLoxq5O5Vv6laeDBK30EKRadV1y3p0N7";
+    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPH3c9DTyl8MdWATPlxF4MdMK1VWyvoOEJoCOi3gnpZO";
+
+    #[test]
+    fn a_list_that_another_line_hides_is_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+        let (main, own, other) = (at("sshd_config"), at(FILE_NAME), at("other.pub"));
+        fs::write(&own, format!("{KEY}\n")).unwrap();
+        let first = format!("TrustedUserCAKeys {other}\n");
+        let ours = format!("TrustedUserCAKeys {own}\n");
+        for (case, lines, list, takes, is_told) in [
+            ("another CA's", format!("{first}{ours}"), Some(OTHER.to_owned()), other.as_str(), true),
+            ("one that is gone", format!("{first}{ours}"), None, other.as_str(), true),
+            ("one with ours, too", format!("{first}{ours}"), Some(format!("{OTHER}\n{KEY} ca")), other.as_str(), false),
+            ("none", format!("TrustedUserCAKeys none\n{ours}"), None, "none", true),
+            ("without ours", first.clone(), Some(OTHER.to_owned()), other.as_str(), false),
+            ("ours for some", format!("{first}Match User x\n{ours}"), Some(OTHER.to_owned()), other.as_str(), false),
+        ] {
+            drop(fs::remove_file(&other));
+            list.iter().for_each(|list| fs::write(&other, list).unwrap());
+            fs::write(&main, lines).unwrap();
+            let tree = Tree::read(Path::new(&main), Overlay(&StagedFiles::new())).unwrap();
+            let told = hidden(&tree, takes).map(|problem| problem.to_string());
+            assert_eq!(told.is_some(), is_told, "{case}: {told:?}");
+            let places = [format!("by {main} line 1, so"), format!("{own} in {main} line 2 does not count")];
+            assert!(told.is_none_or(|told| places.iter().all(|place| told.contains(place))), "{case}");
+        }
+    }
 }

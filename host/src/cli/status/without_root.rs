@@ -1,6 +1,6 @@
 //! `warded status` for a user of the machine: what anybody can see, and what root has recorded for everybody.
 
-use super::{Status, circumstances::time, prometheus};
+use super::{Status, circumstances::time, prometheus, recorded};
 use crate::{
     cli::{
         outlook::{Problem, too_short},
@@ -8,6 +8,7 @@ use crate::{
         report,
     },
     context::{Options, rhythm_of_machine},
+    outcomes::Failure,
     public_status::{CertifiedKey, PublicStatus, file_of, file_of_machine},
 };
 use jiff::Timestamp;
@@ -116,6 +117,11 @@ pub(super) fn run(file: &Path, options: &Options, output: Output, asked: &Status
             judge((recorded, Timestamp::now()), (rhythm, is_scheduled), &mut problems, &mut notes);
             let seen = certificates.iter().filter(|seen| seen.has_expired).count();
             problems.extend(expired_keys(recorded, seen, Timestamp::now()));
+            let names = |argument: &String| {
+                let argument = argument.to_lowercase();
+                argument.starts_with("-c") || argument.contains("hostcertificate")
+            };
+            problems.extend(recorded::look(recorded, sshd.iter().flat_map(|sshd| &sshd.arguments).any(names)));
         }
         None if certificates.is_empty() || !problems.is_empty() => {}
         None => problems.push(Problem::with(
@@ -181,12 +187,13 @@ fn judge(
     let due = recorded.due.filter(|due| *due <= now);
     let failed = recorded.last_renewal.as_ref().and_then(|last| Some((last.at, last.error?, last.exit)));
     match (due, failed) {
-        (Some(_), Some((at, error, exit))) => {
+        // The CA may answer until one is due; what else failed fails again.
+        (None, Some((at, error @ Failure::Unreachable, exit))) => {
+            notes.push(format!("the last renewal ({}) {error} (exit code {exit}); none is due yet", time(at)));
+        }
+        (Some(_) | None, Some((at, error, exit))) => {
             let seen = format!("the last renewal ({}) {error} (exit code {exit})", time(at));
             problems.push(Problem::with(seen, "sudo warded status says why"));
-        }
-        (None, Some((at, error, exit))) => {
-            notes.push(format!("the last renewal ({}) {error} (exit code {exit}); none is due yet", time(at)));
         }
         (Some(due), None) if recorded.keys.iter().any(|key| is_overdue(key, now, rhythm)) => {
             let since = moment::distance(now.duration_since(due).unsigned_abs());
@@ -275,7 +282,7 @@ fn show_recorded(recorded: &PublicStatus, keys: &[CertifiedKey], output: Output)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{outcomes::Failure, public_status::PublicRenewal};
+    use crate::public_status::PublicRenewal;
     use jiff::SignedDuration;
 
     const NOW: i64 = 2_000_000_000;
@@ -287,7 +294,8 @@ mod tests {
     /// With one certificate that has been due for so many hours, and ends in so many.
     fn due_for(hours: i64, left: i64) -> PublicStatus {
         let due = Some(in_hours(-hours));
-        let key = CertifiedKey { algorithm: "ssh-ed25519".to_owned(), until: Some(in_hours(left)), due };
+        let (algorithm, until) = ("ssh-ed25519".to_owned(), Some(in_hours(left)));
+        let key = CertifiedKey { algorithm, until, due, file: None, sshd_config: None };
         PublicStatus { due, keys: vec![key], ..PublicStatus::empty() }
     }
 
@@ -301,6 +309,7 @@ mod tests {
     #[test]
     fn what_is_recorded_is_told() {
         let failed = Some(PublicRenewal { at: in_hours(-1), exit: 6, error: Some(Failure::Unreachable) });
+        let left = Some(PublicRenewal { at: in_hours(-1), exit: 4, error: Some(Failure::Attention) });
         for (case, recorded, problem, note) in [
             ("nothing", PublicStatus::empty(), None, None),
             ("healthy", due_for(-100, 400), None, None),
@@ -310,6 +319,12 @@ mod tests {
                 PublicStatus { last_renewal: failed.clone(), ..due_for(-1, 9) },
                 None,
                 Some("did not reach the CA"),
+            ),
+            (
+                "left a key while nothing was due",
+                PublicStatus { last_renewal: left, ..due_for(-1, 9) },
+                Some("did not renew everything (exit code 4)"),
+                None,
             ),
             (
                 "failed since it was due",

@@ -1,8 +1,9 @@
 //! Where the certificate of a host key lies.
 
 use super::parse;
+use crate::machine::bounded;
 use ssh_key::PublicKey;
-use std::fs;
+use std::path::Path;
 
 /// The file with the certificate of a host key: the one that sshd's configuration names for that key, else
 /// `KEY-cert.pub` beside it. `named`: what sshd says of `HostCertificate`.
@@ -10,7 +11,7 @@ use std::fs;
 pub fn whereabouts(named: &[String], key_path: &str, key: Option<&PublicKey>) -> String {
     let beside = format!("{key_path}-cert.pub");
     let is_of_key = |path: &&String| {
-        let certificate = fs::read(path).ok().and_then(|bytes| parse(&bytes).ok());
+        let certificate = bounded::read(Path::new(path)).ok().and_then(|bytes| parse(&bytes).ok());
         key.zip(certificate).is_some_and(|(key, certificate)| certificate.key().key_data() == key.key_data())
     };
     if named.contains(&beside) {
@@ -23,6 +24,7 @@ pub fn whereabouts(named: &[String], key_path: &str, key: Option<&PublicKey>) ->
 mod tests {
     use super::*;
     use crate::{ca::testing::Certifies as _, machine::keys::testing::Workshop};
+    use std::fs;
 
     #[test]
     fn a_certificate_lies_where_sshd_is_told_or_beside_its_key() {

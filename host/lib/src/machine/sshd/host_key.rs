@@ -7,6 +7,7 @@ pub use reason::{IgnoredReason, LEAST_RSA_BITS, UncertifiedReason};
 use crate::{
     error::{Error, Result},
     machine::{
+        bounded,
         keys::{self, public::RawPublicKey},
         path::AbsolutePath,
         sshd::{
@@ -16,10 +17,7 @@ use crate::{
     },
 };
 use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
-use std::{
-    fs,
-    path::{Component, Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The host keys that sshd looks for where no line names one (OpenSSH: pathnames.h, servconf.c).
@@ -241,16 +239,17 @@ fn used(line: &str) -> Option<(usize, Holder)> {
 /// The public half of a host key, whatever its type: from the private key's file, else from a public key in that
 /// file or in the `.pub` beside it.
 fn blob(path: &Path) -> Option<RawPublicKey> {
-    let private = keys::read(path).ok().and_then(|bytes| keys::blob_of(&bytes).ok());
+    let private = bounded::has_end(path).and_then(|()| keys::read(path)).ok();
+    let private = private.and_then(|bytes| keys::blob_of(&bytes).ok());
     private.or_else(|| line(path)).or_else(|| line(&beside(path)))
 }
 
 /// The public key that is all of a file.
 fn line(path: &Path) -> Option<RawPublicKey> {
-    RawPublicKey::from_line(&fs::read_to_string(path).ok()?).ok()
+    RawPublicKey::from_line(std::str::from_utf8(&bounded::read(path).ok()?).ok()?).ok()
 }
 
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
     beside.into()
@@ -260,7 +259,7 @@ fn beside(path: &Path) -> PathBuf {
 /// (old PEM files, keys that we may not read, keys kept in an agent). None if neither can be read.
 #[must_use]
 pub fn public(path: &Path) -> Option<PublicKey> {
-    let private = fs::read(path).map(Zeroizing::new).ok();
+    let private = bounded::read(path).map(Zeroizing::new).ok();
     public_of(private.as_deref().map(Vec::as_slice), path)
 }
 
@@ -271,7 +270,8 @@ pub fn public_of(private: Option<&[u8]>, path: &Path) -> Option<PublicKey> {
         let own = keys::public_of(bytes, None).ok();
         own.or_else(|| PublicKey::from_openssh(std::str::from_utf8(bytes).ok()?.trim()).ok())
     });
-    parsed.or_else(|| PublicKey::from_openssh(fs::read_to_string(beside(path)).ok()?.trim()).ok())
+    parsed
+        .or_else(|| PublicKey::from_openssh(std::str::from_utf8(&bounded::read(&beside(path)).ok()?).ok()?.trim()).ok())
 }
 
 /// A new Ed25519 key, and the text of its private half.

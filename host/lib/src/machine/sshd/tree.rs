@@ -3,7 +3,7 @@
 
 use crate::{
     error::{Error, Result},
-    machine::files::MAX_BYTES,
+    machine::bounded,
 };
 pub use sshd_config::line::directives;
 use sshd_config::{
@@ -13,9 +13,8 @@ use sshd_config::{
 };
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Read as _},
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -97,7 +96,7 @@ impl<'a> Overlay<'a> {
         match self.staged(path) {
             Some((_, Some(contents))) => Ok(contents.to_vec()),
             Some((_, None)) => Err(io::ErrorKind::NotFound.into()),
-            None => read_bounded(path),
+            None => bounded::read(path),
         }
     }
 
@@ -149,31 +148,6 @@ impl<'a> Overlay<'a> {
 #[must_use]
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
-/// A file that sshd reads, as far as it can be read to its end: sshd itself would wait at a FIFO
-/// and take all memory for a device.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let found = fs::metadata(path)?;
-    let unsupported = |what: &str| Err(io::Error::new(io::ErrorKind::Unsupported, what.to_owned()));
-    let kind = found.file_type();
-    if kind.is_char_device() && fs::canonicalize(path)? == Path::new("/dev/null") {
-        return Ok(Vec::new());
-    }
-    if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() || kind.is_socket() {
-        return unsupported("it is no regular file");
-    }
-    let mut contents = Vec::new();
-    fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut contents)?;
-    if u64::try_from(contents.len()).is_ok_and(|length| length > MAX_BYTES) {
-        return unsupported("it is larger than 4 MiB");
-    }
-    Ok(contents)
-}
-
-/// The refusal of a configuration whose files sshd would never finish reading.
-pub(crate) fn endless(path: &Path, keyword: &str, error: &io::Error) -> Error {
-    Error::refused(format!("{keyword} names {}, which sshd cannot read to its end", path.display())).cause(error)
 }
 
 /// One file of the configuration.
@@ -246,7 +220,7 @@ impl Tree {
                         tree.files.push(ConfigFile { path: path.clone(), contents, includes: BTreeMap::new() });
                     }
                     Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                        return Err(endless(path, "Include", &error));
+                        return Err(bounded::endless(path, "Include", &error));
                     }
                     Err(_) => {}
                 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::machine::{keys::testing::Workshop, sshd::Sshd};
-use std::{fmt::Write as _, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
