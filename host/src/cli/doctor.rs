@@ -15,6 +15,7 @@ use warded_lib::{
         CaError, CertificateAuthority as _, Kind, certificate, due, now,
         step::{
             StepAuthority, diagnosis,
+            inspection::Concern,
             provisioner::{Provisioner, Purpose, choose},
         },
         verify,
@@ -155,6 +156,9 @@ fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
                 let (seen, next) = (concern.seen(), concern.next(step.http().base()));
                 if concern.stops_renewals() {
                     Finding::wrong("renewal", seen, next)
+                } else if matches!(concern, Concern::RenamedProvisioner { .. }) {
+                    // `renew` finds the one that renews instead.
+                    Finding::note("renewal", seen, next)
                 } else {
                     Finding::warning("renewal", seen, next)
                 }

@@ -141,7 +141,7 @@ fn a_renamed_provisioner_is_found_and_told() {
     let member = Member::of(machine, &ca).certified(&ca);
     ca.reconfigure(|config| config["authority"]["provisioners"][1]["name"] = "renewed".into());
     member.warded(&["renew", "--force"]).ends(0);
-    assert!(looked_at(&member).contains("no provisioner \"sshpop\" any more"));
+    member.warded(&["doctor"]).ends(0).prints(&["no provisioner \"sshpop\" any more"]);
     member.warded(&["bootstrap"]).ends(0);
     assert!(fs::read_to_string(member.config()).unwrap().contains("renewal-provisioner = \"renewed\""));
     member.warded(&["doctor"]).ends(0);

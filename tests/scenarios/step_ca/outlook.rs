@@ -120,4 +120,5 @@ fn a_renamed_provisioner_is_a_note() {
     ca.reconfigure(|config| config["authority"]["provisioners"][1]["name"] = "renewed".into());
     let status = member.warded(&["status"]).ends(0);
     assert!(status.stdout.contains("note") && status.stdout.contains("\"renewed\" renews"), "{}", status.stdout);
+    member.warded(&["doctor"]).ends(0).prints(&["note    renewal", "\"renewed\" renews"]);
 }
