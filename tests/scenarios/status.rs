@@ -241,13 +241,14 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
     let other = fs::read(machine.path("ssh/ssh_host_ed25519_key-cert.pub")).unwrap();
     let write = |text: &[u8]| fs::write(&certificate, text).unwrap();
     let shown = certificate.to_str().unwrap();
-    for (damage, path, says) in [
-        (&(|| fs::remove_file(&certificate).unwrap()) as &dyn Fn(), &certificate, [shown, " is gone"]),
+    let damages: [(&dyn Fn(), _, _); 5] = [
+        (&|| fs::remove_file(&certificate).unwrap(), &certificate, [shown, " is gone"]),
         (&|| write(b""), &certificate, [shown, "not an SSH certificate"]),
         (&|| write(b"garbage"), &certificate, [shown, "not an SSH certificate"]),
         (&|| write(&other), &certificate, [shown, "for another key"]),
         (&|| fs::remove_file(&drop_in).unwrap(), &drop_in, [shown, "no HostCertificate line"]),
-    ] {
+    ];
+    for (damage, path, says) in damages {
         let kept = fs::read(path).unwrap();
         damage();
         machine.warded(["status"]).ends(4);

@@ -49,7 +49,7 @@ use warded_lib::{
         keys::public::RawPublicKey,
         path::AbsolutePath,
         sshd::{
-            self,
+            self, Sshd,
             host_key::{IgnoredReason, Standing, UncertifiedReason},
         },
     },
@@ -231,7 +231,9 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
 fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObject> {
     let sshd = context.sshd()?;
     let mut problems = Vec::new();
-    let offered = match sshd.as_ref().map(live::served) {
+    // Whoever connects has the running sshd read these files, too.
+    let has_end = |sshd: &&Sshd| sshd::tree::refuse_endless(sshd.config.as_path()).is_ok();
+    let offered = match sshd.as_ref().filter(has_end).map(live::served) {
         Some(Ok(offered)) => offered,
         Some(Err(error)) => {
             problems.push(Problem::of(error.message()));
@@ -273,12 +275,9 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let rolled_back = transaction::being_rolled_back(&context.state)?;
     let unended = recover::unended(interrupted.as_ref(), unconfirmed.as_ref(), rolled_back.as_ref());
     problems.extend(unended.map(Problem::of));
-    let unreadable = sshd.as_ref().filter(|_| {
-        !is_broken
-            && keys.iter().all(|key| {
-                matches!(key.standing, Standing::Ignored(IgnoredReason::Unreadable(_) | IgnoredReason::Missing))
-            })
-    });
+    let is_hidden = |why: &IgnoredReason| matches!(why, IgnoredReason::Unreadable(_) | IgnoredReason::Missing);
+    let is_hidden = |key: &sshd::HostKey| matches!(&key.standing, Standing::Ignored(why) if is_hidden(why));
+    let unreadable = sshd.as_ref().filter(|_| !is_broken && keys.iter().all(is_hidden));
     let keys_are_roots = unreadable.is_some() && !config::is_root();
     if let Some(sshd) = unreadable {
         if config::is_root() {

@@ -14,9 +14,8 @@ pub mod unknown;
 mod version;
 
 use crate::{
-    error::{Error, Exit, Result},
+    error::{Error, Result},
     machine::{
-        bounded,
         exec::{self, Output, Program, TIMEOUT},
         files::Root,
         keys::without_private_key,
@@ -271,7 +270,7 @@ impl Sshd {
     fn run(&self, mode: &str, config: &Path, extra: &[String]) -> Result<(Output, bool)> {
         let program = Program::new(&self.binary).directory(DIRECTORY).arg(mode).arg("-f").arg(config);
         let program = program.args(&self.arguments).args(extra);
-        refuse_endless(config)?;
+        tree::refuse_endless(config)?;
         let held = self.hold()?;
         let tried = self.tried(&program)?;
         let missing = tried.0.stderr.lines().find_map(|line| line.trim_end().strip_prefix(NO_PRIVSEP));
@@ -334,26 +333,6 @@ impl Sshd {
         }
         scan.into_iter().next()
     }
-}
-
-/// Checks that what sshd reads while it answers has an end: it would wait at a FIFO, and take all memory for a device. The
-/// lists of keys it reads at a login only.
-fn refuse_endless(config: &Path) -> Result<()> {
-    let tree = match Tree::read(config, Overlay(&StagedFiles::new())) {
-        Ok(tree) => tree,
-        Err(error) if error.exit() == Exit::Refused => return Err(error),
-        // What that means is for sshd to say.
-        Err(_) => return Ok(()),
-    };
-    for (_, _, directive) in tree.directives() {
-        let keyword = directive.keyword.as_str();
-        for argument in directive.arguments.iter().filter(|_| ["hostcertificate", "hostkey"].contains(&keyword)) {
-            let path = Path::new(DIRECTORY).join(&argument.text);
-            bounded::refuse_endless(&path, keyword)?;
-            bounded::refuse_endless(&host_key::beside(&path), keyword)?;
-        }
-    }
-    Ok(())
 }
 
 /// Checks that this user may read sshd's configuration; where it is not there, sshd says so itself.

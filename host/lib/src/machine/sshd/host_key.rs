@@ -249,7 +249,7 @@ fn line(path: &Path) -> Option<RawPublicKey> {
     RawPublicKey::from_line(std::str::from_utf8(&bounded::read(path).ok()?).ok()?).ok()
 }
 
-pub(super) fn beside(path: &Path) -> PathBuf {
+fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
     beside.into()

@@ -1,8 +1,9 @@
 //! sshd's configuration as a tree: the main file and whatever its `Include` lines name, nested, read
 //! as they are on the machine or as they would be with some files exchanged.
 
+use super::DIRECTORY;
 use crate::{
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     machine::bounded,
 };
 pub use sshd_config::line::directives;
@@ -148,6 +149,29 @@ impl<'a> Overlay<'a> {
 #[must_use]
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Checks that what sshd reads of a configuration, while it is asked or somebody connects, has an end: it would wait at a FIFO,
+/// and take all memory for a device. The lists of keys it reads at a login only.
+///
+/// # Errors
+/// Refused: the line and the file that has none.
+pub fn refuse_endless(main: &Path) -> Result<()> {
+    let tree = match Tree::read(main, Overlay(&StagedFiles::new())) {
+        Ok(tree) => tree,
+        Err(error) if error.exit() == Exit::Refused => return Err(error),
+        // What that means is for sshd to say.
+        Err(_) => return Ok(()),
+    };
+    for (_, _, directive) in tree.directives() {
+        let keyword = directive.keyword.as_str();
+        for argument in directive.arguments.iter().filter(|_| ["hostcertificate", "hostkey"].contains(&keyword)) {
+            for path in [argument.text.clone(), format!("{}.pub", argument.text)] {
+                bounded::refuse_endless(&Path::new(DIRECTORY).join(path), keyword)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One file of the configuration.
