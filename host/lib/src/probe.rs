@@ -5,7 +5,7 @@ mod judgement;
 mod place;
 
 pub use judgement::{Finding, Judge};
-pub use place::Place;
+pub use place::{Place, shown};
 
 use crate::{
     ca::Certificate,

@@ -161,7 +161,9 @@ fn a_pattern_with_a_port_holds_for_that_port_alone() {
         command.args(["-o", "StrictHostKeyChecking=yes", "-l", "nobody", "web1.lab.test", "true"]);
         Run::of(&mut command).stderr.contains("Permission denied (")
     };
-    for (domain, holds) in [("[*.lab.test]:2222", [false, true]), ("*.lab.test", [true, true])] {
+    for (domain, holds) in
+        [("[*.lab.test]:2222", [false, true]), ("[*.lab.test]:*", [false, true]), ("*.lab.test", [true, true])]
+    {
         let set = format!("domain={domain}");
         client.user(&["apply", "trust-host-ca", "--yes", "--set", &set]).ends(0);
         assert_eq!([reaches("22"), reaches("2222")], holds, "{domain}");

@@ -4,7 +4,7 @@ use crate::{
     error::Result,
     machine::{
         exec::{self, Program},
-        ssh::{unusable, without_dns},
+        ssh::{Host, asked, with_variables, without_dns},
         users,
     },
     text::neutral,
@@ -54,21 +54,11 @@ pub enum NoAgentReason {
 pub fn chosen(host: Option<&str>) -> Result<AgentChoice> {
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     let Some(ssh) = exec::find("ssh") else { return Ok(of(None, variable, None)) };
-    let mut program = Program::new(ssh);
-    // `IdentityAgent` and `Match exec` may name the user's own variables.
-    for (name, value) in env::vars_os().filter(|(name, _)| name != "PATH" && name != "LC_ALL" && name != "HOME") {
-        program = program.env(name, value);
-    }
-    let host = host.unwrap_or(ANY_HOST);
-    let output = program.args(["-G", "-o", without_dns(host), "--"]).arg(host).run()?;
-    if !output.succeeded() {
-        return Err(unusable(
-            &output,
-            "ssh cannot use its configuration, so the agent that it uses is not known",
-            host,
-        ));
-    }
-    let setting = output.stdout.lines().find_map(|line| line.strip_prefix("identityagent "));
+    let host = Host { name: host.unwrap_or(ANY_HOST).to_owned(), port: None };
+    let program = with_variables(Program::new(ssh)).args(["-o", without_dns(&host.name)]);
+    let settings = asked(program, &host, "ssh cannot use its configuration, so the agent that it uses is not known")?;
+    let setting = settings.values("identityagent").into_iter().next();
+    let setting = setting.as_deref();
     let home = setting.filter(|setting| setting.starts_with('~')).and_then(|_| users::own()).map(|user| user.home);
     Ok(of(setting, variable, home.as_deref()))
 }

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     text::neutral_lines,
 };
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, env, path::PathBuf, str::FromStr};
 
 /// The `ssh` program.
 #[derive(Clone, Debug)]
@@ -28,8 +28,10 @@ pub struct Host {
 
 /// The keywords whose values are names of files, several in a line.
 const FILES: [&str; 3] = ["userknownhostsfile", "globalknownhostsfile", "revokedhostkeys"];
-/// The keyword whose value is one command, with its arguments and their quotes.
-const COMMAND: &str = "knownhostscommand";
+/// The keywords whose value is one command, with its arguments and their quotes, or one path.
+const WHOLE: [&str; 3] = ["knownhostscommand", "proxycommand", "identityagent"];
+/// What `ssh` says of `ForkAfterAuthentication` where it is given no command (`main` in ssh.c), under `-G`, too.
+const NO_COMMAND: &str = "Cannot fork into background without a command to execute.";
 
 /// What `ssh -G` says: keywords, each with its values.
 #[derive(Clone, Debug, Default)]
@@ -71,19 +73,49 @@ impl Ssh {
     /// # Errors
     /// As [`Ssh::settings`].
     pub fn settings_with(&self, host: &Host, options: &[String]) -> Result<Settings> {
-        let mut program = exec::Program::new(&self.program).args(["-G", "-o", without_dns(&host.name)]);
+        let mut program = exec::Program::new(&self.program).args(["-o", without_dns(&host.name)]);
         for option in options {
             program = program.arg("-o").arg(option);
         }
-        if let Some(port) = host.port {
-            program = program.arg("-p").arg(port.to_string());
-        }
-        let output = program.arg("--").arg(&host.name).run()?;
-        if !output.succeeded() {
-            return Err(unusable(&output, "ssh cannot use its configuration", &host.name));
-        }
-        Ok(Settings::parse(&output.stdout))
+        asked(program, host, UNUSABLE)
     }
+
+    /// The configuration that holds for a login of this user there, as the person's own `ssh` has it, which sees all
+    /// variables, and asks DNS where it is to write names in their canonical form.
+    ///
+    /// # Errors
+    /// As [`Ssh::settings`].
+    pub fn settings_of_login(&self, host: &Host, user: &str) -> Result<Settings> {
+        asked(with_variables(exec::Program::new(&self.program)).args(["-l", user]), host, UNUSABLE)
+    }
+}
+
+const UNUSABLE: &str = "ssh cannot use its configuration";
+
+/// What `ssh -G` says with these arguments.
+///
+/// # Errors
+/// When ssh cannot be run, or refuses its configuration.
+pub fn asked(program: exec::Program, host: &Host, wrong: &'static str) -> Result<Settings> {
+    let port = host.port.map(|port| ["-p".to_owned(), port.to_string()]);
+    let program = program.args(port.into_iter().flatten());
+    let ask = |program: exec::Program, dump: &str| program.args([dump, "--", &host.name]).run();
+    let mut output = ask(program.clone(), "-G")?;
+    if output.stderr.contains(NO_COMMAND) {
+        // Without a session ssh needs no command. `Match sessiontype` would see that, so this is not asked first.
+        output = ask(program, "-GN")?;
+    }
+    if !output.succeeded() {
+        return Err(unusable(&output, wrong, &host.name));
+    }
+    Ok(Settings::parse(&output.stdout))
+}
+
+/// The program with this process's variables: `IdentityAgent`, `Match exec` and commands may name the user's own.
+#[must_use]
+pub fn with_variables(program: exec::Program) -> exec::Program {
+    let own = env::vars_os().filter(|(name, _)| name != "PATH" && name != "LC_ALL" && name != "HOME");
+    own.fold(program, |program, (name, value)| program.env(name, value))
 }
 
 /// An option with which `ssh -G` asks DNS for nothing. A name with a dot in it is as canonical as it can be, so that what
@@ -94,8 +126,7 @@ pub fn without_dns(name: &str) -> &'static str {
 }
 
 /// The error where `ssh -G` failed.
-#[must_use]
-pub fn unusable(output: &Output, what: &'static str, host: &str) -> Error {
+fn unusable(output: &Output, what: &'static str, host: &str) -> Error {
     let said = neutral_lines(without_private_key(&output.stderr).trim());
     let (error, next) = (Error::failed(what), format!("see what is wrong with it: ssh -G {host}"));
     if output.timed_out {
@@ -112,7 +143,7 @@ impl Settings {
         for (keyword, values) in text.lines().filter_map(|line| line.split_once(' ')) {
             let keyword = keyword.to_ascii_lowercase();
             let values = match keyword.as_str() {
-                COMMAND => vec![values.to_owned()],
+                keyword if WHOLE.contains(&keyword) => vec![values.to_owned()],
                 keyword if FILES.contains(&keyword) => file_names(values),
                 _ => values.split_whitespace().map(str::to_owned).collect(),
             };
@@ -169,8 +200,9 @@ mod tests {
     fn what_ssh_says_is_read_by_keywords() {
         let settings = Settings::parse(
             "user ann\nuserknownhostsfile /a /b\nhostkeyalias none\nhost x\nrevokedhostkeys none\n\
-             globalknownhostsfile /a b/c  d /e ~/f g\nknownhostscommand /bin/x \"a  b\" %H\n",
+             globalknownhostsfile /a b/c  d /e ~/f g\nknownhostscommand /bin/x \"a  b\" %H\nproxycommand nc  %h %p\n",
         );
+        assert_eq!(settings.values("ProxyCommand"), ["nc  %h %p"]);
         assert_eq!(settings.values("UserKnownHostsFile"), ["/a", "/b"]);
         assert_eq!(settings.values("GlobalKnownHostsFile"), ["/a b/c  d", "/e", "~/f g"]);
         assert_eq!(settings.values("KnownHostsCommand"), ["/bin/x \"a  b\" %H"]);

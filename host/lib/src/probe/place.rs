@@ -19,7 +19,8 @@ pub struct Place {
     pub name: String,
     /// The name or address to connect to.
     pub address: String,
-    pub port: u16,
+    /// The port, where one was given.
+    pub given_port: Option<u16>,
 }
 
 impl Place {
@@ -36,16 +37,32 @@ impl Place {
             [name, address] => {
                 let (name, elsewhere): (Self, Self) = (name.parse()?, address.parse()?);
                 // The port of either, the address's first.
-                let port = if elsewhere.port == PORT { name.port } else { elsewhere.port };
-                Ok(Some(Self { name: name.name, address: elsewhere.address, port }))
+                let given_port = elsewhere.given_port.or(name.given_port);
+                Ok(Some(Self { name: name.name, address: elsewhere.address, given_port }))
             }
             _ => Err(format!("{:?} is not NAME[:PORT] [ADDRESS[:PORT]]", neutral(line))),
         }
     }
 
+    /// The port to connect to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.given_port.unwrap_or(PORT)
+    }
+
     /// Where to connect to: what the name leads to now.
     pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, Fault> {
-        resolver::addresses(&self.address, self.port).map_err(Fault::Io)
+        resolver::addresses(&self.address, self.port()).map_err(Fault::Io)
+    }
+}
+
+/// As a person would name it: without port 22, and an address with a port in brackets.
+#[must_use]
+pub fn shown(name: &str, port: u16) -> String {
+    match port {
+        PORT => name.to_owned(),
+        port if name.contains(':') => format!("[{name}]:{port}"),
+        port => format!("{name}:{port}"),
     }
 }
 
@@ -54,26 +71,41 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let port = |port: &str| {
-            let number = port.parse().ok().filter(|port| *port != 0);
-            number.ok_or_else(|| format!("{:?} is no port", neutral(port)))
+            let number =
+                port.parse().ok().filter(|number| *number != 0 && port.bytes().all(|byte| byte.is_ascii_digit()));
+            number.map(Some).ok_or_else(|| format!("{:?} is no port", neutral(port)))
         };
-        let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((name, "")) => (name, PORT),
-            Some((name, rest)) => (name, port(rest.strip_prefix(':').unwrap_or(rest))?),
-            None if text.parse::<Ipv6Addr>().is_ok() => (text, PORT),
+        let (name, given_port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((name, "")) => (name, None),
+            Some((name, rest)) => (name, port(rest.strip_prefix(':').unwrap_or_default())?),
+            None if text.parse::<Ipv6Addr>().is_ok() => (text, None),
             None => match text.rsplit_once(':') {
                 Some((name, rest)) => (name, port(rest)?),
-                None => (text, PORT),
+                None => (text, None),
             },
         };
         let name = Principal::parse(Kind::Host, name)?.as_str().to_owned();
-        Ok(Self { address: name.clone(), name, port })
+        Ok(Self { address: name.clone(), name, given_port })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_servers_are_never_shown_alike() {
+        for (text, expected) in [
+            ("[::1]:2222", "[::1]:2222"),
+            ("::1:2222", "::1:2222"),
+            ("[::1]:22", "::1"),
+            ("web1:2222", "web1:2222"),
+            ("10.0.0.1", "10.0.0.1"),
+        ] {
+            let place: Place = text.parse().unwrap();
+            assert_eq!(shown(&place.name, place.port()), expected);
+        }
+    }
 
     #[test]
     fn a_server_is_named_as_people_name_it() {
@@ -85,17 +117,33 @@ mod tests {
             ("[::1]", Some(("::1", "::1", 22))),
             ("web1 10.0.0.1", Some(("web1", "10.0.0.1", 22))),
             ("web1:2222 10.0.0.1", Some(("web1", "10.0.0.1", 2222))),
+            // A port that is forwarded to sshd's own.
+            ("web1:2222 10.0.0.1:22", Some(("web1", "10.0.0.1", 22))),
+            ("web1:2222 [::1]:22", Some(("web1", "::1", 22))),
+            ("web1:2222 ::1", Some(("web1", "::1", 2222))),
+            ("::1:2222", Some(("::1:2222", "::1:2222", 22))),
             ("web1\t10.0.0.1:2223", Some(("web1", "10.0.0.1", 2223))),
             ("  # nothing", None),
             ("", None),
         ] {
             let found = Place::of_line(line).unwrap();
-            let found = found.as_ref().map(|one| (one.name.as_str(), one.address.as_str(), one.port));
+            let found = found.as_ref().map(|one| (one.name.as_str(), one.address.as_str(), one.port()));
             assert_eq!(found, expected, "{line:?}");
         }
-        for line in
-            ["-oProxyCommand=x", "web1:", "web1:0", "web1:99999", "a b c", "*.example", "[::1", "ann@web1", ":22"]
-        {
+        for line in [
+            "-oProxyCommand=x",
+            "web1:",
+            "web1:0",
+            "web1:+22",
+            "[::1]2222",
+            "[::1]:",
+            "web1:99999",
+            "a b c",
+            "*.example",
+            "[::1",
+            "ann@web1",
+            ":22",
+        ] {
             assert!(Place::of_line(line).is_err(), "{line:?}");
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn revoked(place: &Place, presented: &mut [Presentation]) {
 
 /// As ssh looks it up.
 pub(super) fn host(place: &Place) -> Host {
-    Host { name: place.name.clone(), port: Some(place.port).filter(|port| *port != PORT) }
+    Host { name: place.name.clone(), port: Some(place.port()).filter(|port| *port != PORT) }
 }
 
 /// Names each machine for which the patterns do not hold: its certificate may be good, and ssh asks all the same.

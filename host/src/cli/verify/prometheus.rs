@@ -41,7 +41,7 @@ pub(super) fn metrics(answers: &[(Place, Vec<Presentation>)], now: u64) -> Metri
 }
 
 fn labels(place: &Place) -> Vec<(&'static str, String)> {
-    vec![("host", place.name.clone()), ("port", place.port.to_string())]
+    vec![("host", place.name.clone()), ("port", place.port().to_string())]
 }
 
 #[cfg(test)]

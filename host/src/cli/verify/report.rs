@@ -10,7 +10,7 @@ use std::{iter::repeat, time::Duration};
 use warded_lib::{
     error::Result,
     guard::known_hosts::KnownAuthority,
-    probe::{Finding, Place, Presentation},
+    probe::{Finding, Place, Presentation, shown},
     text::neutral,
 };
 
@@ -71,7 +71,7 @@ impl Host {
         Self {
             name: place.name.clone(),
             address: place.address.clone(),
-            port: place.port,
+            port: place.port(),
             state: worst.map_or("unknown", Finding::code),
             cause: worst.and_then(cause),
             pattern_matches: known.map(|known| known.matches),
@@ -93,7 +93,7 @@ impl Host {
     }
 
     fn shown(&self) -> String {
-        if self.port == 22 { self.name.clone() } else { format!("{}:{}", self.name, self.port) }
+        shown(&self.name, self.port)
     }
 }
 
