@@ -2,10 +2,12 @@
 //! what ssh does not understand stays as it is.
 
 mod entry;
+mod looked_up;
 mod pattern;
 
 pub use entry::{Entry, Marker, lines};
-pub use pattern::{Patterns, Wanted, matches, overlap};
+pub use pattern::{Patterns, Wanted, Wide, matches, overlap};
+use std::collections::BTreeSet;
 
 /// Names by which a file is taken for one of ssh's: nothing but our lines may change in such a file.
 const FILE_NAMES: [&str; 4] = ["known_hosts", "known_hosts2", "ssh_known_hosts", "ssh_known_hosts2"];
@@ -34,7 +36,7 @@ pub enum Conflict {
     Encoding(&'static str),
     /// The line of this number revokes one of the CA's keys for names that our lines are for.
     Revoked(usize),
-    /// The line of this number trusts one of the CA's keys, but not for this pattern.
+    /// The line of this number trusts one of the CA's keys, but not for this pattern, names of which ours are for.
     Excluded(usize, String),
 }
 
@@ -54,8 +56,11 @@ impl Trust<'_> {
                     is_for_ours.then_some(Conflict::Revoked(index + 1))
                 }
                 Marker::Authority => {
-                    let known = |excluded: &String| self.patterns.iter().any(|list| excludes(list, excluded));
-                    let excluded = excluded(entry.hosts).find(|one| !known(one))?;
+                    let lets_in = |list: &String, excluded: &str| {
+                        overlap(list.as_bytes(), excluded.as_bytes()) && !excludes(list, excluded)
+                    };
+                    let is_let_in = |excluded: &String| self.patterns.iter().any(|list| lets_in(list, excluded));
+                    let excluded = excluded(entry.hosts).find(is_let_in)?;
                     Some(Conflict::Excluded(index + 1, excluded))
                 }
             }
@@ -81,10 +86,12 @@ impl Trust<'_> {
         result
     }
 
-    /// Our lines, without their ends.
+    /// Our lines, without their ends. A list that is given twice has its lines once.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let Self { patterns, keys, authority } = *self;
-        patterns.iter().flat_map(move |list| {
+        let mut seen = BTreeSet::new();
+        let patterns = patterns.iter().filter(move |list| seen.insert(list.to_ascii_lowercase()));
+        patterns.flat_map(move |list| {
             keys.iter().map(move |key| format!("@cert-authority {list} {key} warded trust-host-ca {authority}"))
         })
     }
@@ -189,8 +196,14 @@ fn excluded(hosts: &[u8]) -> impl Iterator<Item = String> {
     lists.map(|one| String::from_utf8_lossy(one).into_owned())
 }
 
+/// Whether a list leaves out every name for which a pattern holds, as far as their texts show it: `*` stands for what
+/// the pattern has there, `?` need not.
 fn excludes(list: &str, pattern: &str) -> bool {
-    list.split(',').any(|one| one.strip_prefix('!').is_some_and(|one| one.eq_ignore_ascii_case(pattern)))
+    let pattern = pattern.to_ascii_lowercase();
+    list.to_ascii_lowercase()
+        .split(',')
+        .filter_map(|one| one.strip_prefix('!'))
+        .any(|one| one == pattern || (!one.contains('?') && matches(one.as_bytes(), &pattern)))
 }
 
 #[cfg(test)]

@@ -66,8 +66,11 @@ fn refuse_missing_directory(path: &str) -> Result<(), Error> {
 }
 
 fn say_what_is_wide(lists: &[Patterns]) {
-    for pattern in lists.iter().flat_map(Patterns::wide) {
-        log::warn(&format!("{pattern} holds for hosts of every domain: this CA could stand in for each of them."));
+    for wide in lists.iter().flat_map(Patterns::wide) {
+        log::warn(&format!(
+            "{} is not for one domain alone: this CA could stand in for each host for which it holds, such as {}.",
+            wide.pattern, wide.covers
+        ));
     }
 }
 

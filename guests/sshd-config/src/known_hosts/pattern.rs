@@ -1,10 +1,11 @@
 //! Lists of host name patterns, as ssh matches them (OpenSSH's match.c).
 
+use super::looked_up::Pattern;
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-/// What an operator may name: patterns with commas between them.
+/// What an operator may name: patterns with commas between them, each in a form in which ssh looks names up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patterns(String);
+pub struct Patterns(Vec<Pattern>);
 
 /// What an operator wants of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +16,15 @@ pub enum Wanted {
     Outside,
 }
 
-/// What a wildcard becomes in an example.
-const EXAMPLE: &str = "warded-example";
+/// A pattern that is not for names of one domain alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wide {
+    /// The pattern.
+    pub pattern: String,
+    /// A host for which it holds, too.
+    pub covers: String,
+}
+
 /// From this length on, ssh passes a pattern over (`match_pattern_list` in match.c).
 const LONGEST: usize = 1023;
 /// A name that nobody has (RFC 6761).
@@ -33,10 +41,8 @@ impl FromStr for Patterns {
                  with commas between patterns and `!` before one to leave out (names of other scripts as punycode)"
             ));
         }
-        let list = Self(text.to_ascii_lowercase());
-        if list.0.split(',').any(|one| matches!(one.strip_prefix('!').unwrap_or(one), "")) {
-            return Err(format!("{text:?} has an empty pattern"));
-        }
+        let list = Self(text.to_ascii_lowercase().split(',').map(Pattern::parse).collect::<Result<_, _>>()?);
+        list.refuse_idle()?;
         if list.example(Wanted::Inside).is_none() {
             return Err(format!("{text:?} holds for no name"));
         }
@@ -46,34 +52,54 @@ impl FromStr for Patterns {
 
 impl fmt::Display for Patterns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        for (index, pattern) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            fmt::Display::fmt(pattern, f)?;
+        }
+        Ok(())
     }
 }
 
 impl Patterns {
-    /// The patterns that hold for names of whatever domain: a wildcard stands in the last part of the name.
-    pub fn wide(&self) -> impl Iterator<Item = &str> {
-        let wanted = self.0.split(',').filter(|one| !one.starts_with('!'));
-        wanted.filter(|one| host_of(one).rsplit('.').next().is_some_and(|last| last.contains(['*', '?'])))
+    /// The patterns that are not for names of one domain alone: a person with the CA's key could pass for hosts of others.
+    pub fn wide(&self) -> impl Iterator<Item = Wide> {
+        let wide = self.kept().filter(|one| one.is_wide());
+        wide.map(|one| Wide { pattern: one.text(), covers: one.covered() })
     }
 
     /// A name inside or outside, in the form in which ssh looks it up: `[NAME]:PORT` for another port than 22.
     #[must_use]
     pub fn example(&self, wanted: Wanted) -> Option<String> {
-        let holds = |name: &String| matches(self.0.as_bytes(), name);
+        let list = self.to_string();
+        let holds = |name: &String| matches(list.as_bytes(), name);
         match wanted {
-            Wanted::Inside => {
-                let all = self.0.split(',').filter(|one| !one.starts_with('!'));
-                all.map(|one| one.replace('*', EXAMPLE).replace('?', "w")).find(holds)
-            }
+            Wanted::Inside => self.kept().flat_map(Pattern::examples).find(holds),
             Wanted::Outside => Some(NOBODY.to_owned()).filter(|name| !holds(name)),
         }
     }
-}
 
-/// The name in `[NAME]:PORT`.
-fn host_of(pattern: &str) -> &str {
-    pattern.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')).map_or(pattern, |(host, _)| host)
+    fn kept(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.iter().filter(|one| !one.is_left_out)
+    }
+
+    /// Refuses a `!` that leaves nothing out, or whose names another pattern lets in again.
+    fn refuse_idle(&self) -> Result<(), String> {
+        let left_out = || self.0.iter().filter(|one| one.is_left_out);
+        for one in left_out() {
+            if !self.kept().any(|kept| both_match(kept.text().as_bytes(), one.text().as_bytes())) {
+                return Err(format!("{one} leaves out nothing for which the other patterns hold"));
+            }
+            for kept in self.kept() {
+                let again = one.let_in_again(kept);
+                let open = again
+                    .filter(|wanted| !left_out().any(|other| one_matches(other.text().as_bytes(), wanted.as_bytes())));
+                if let Some(open) = open {
+                    return Err(format!("{kept} lets in again what {one} leaves out: leave out {open} as well"));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether a list holds for a name. A hashed name holds for nothing that can be told here.
@@ -122,7 +148,7 @@ fn without_port(pattern: &[u8]) -> &[u8] {
 }
 
 /// Whether some name matches both patterns.
-fn both_match(left: &[u8], right: &[u8]) -> bool {
+pub(super) fn both_match(left: &[u8], right: &[u8]) -> bool {
     let (left, right) = (left.to_ascii_lowercase(), right.to_ascii_lowercase());
     let mut pending = vec![(left.as_slice(), right.as_slice())];
     let mut seen = BTreeSet::new();
@@ -150,7 +176,7 @@ fn both_match(left: &[u8], right: &[u8]) -> bool {
 }
 
 /// `*` stands for any characters, `?` for one; iterative, so that no pattern makes it slow.
-fn one_matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn one_matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut in_name, mut star) = (0, 0, None);
     while in_name < name.len() {
         match pattern.get(at) {

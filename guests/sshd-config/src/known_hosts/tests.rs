@@ -127,7 +127,19 @@ fn what_speaks_against_our_lines_is_found() {
     assert_eq!(conflict(format!("@revoked web9 {OLD}\n#@revoked * {KEY}\n").as_bytes()), None);
     let excluded = format!("@cert-authority *.lab.test,!db.lab.test {KEY}\n");
     assert_eq!(conflict(excluded.as_bytes()), Some(Conflict::Excluded(1, "db.lab.test".to_owned())));
-    assert_eq!(with(&["*.lab.test,!DB.lab.test"], |trust| trust.conflict(excluded.as_bytes())), None);
+    for (ours, is_let_in) in [
+        (&["*.lab.test,!DB.lab.test"][..], false),
+        (&["*.test,!*.lab.test"], false),
+        // Names of which nothing was left out.
+        (&["*.other.test"], false),
+        (&["web1.lab.test,[db2.lab.test]:2222"], false),
+        (&["[db.lab.test]:2222"], true),
+        // Each list is a line of its own.
+        (&["*.lab.test,!db.lab.test", "*.test"], true),
+    ] {
+        let found = with(ours, |trust| trust.conflict(excluded.as_bytes()));
+        assert_eq!(found.is_some(), is_let_in, "{ours:?}");
+    }
 }
 
 #[test]
@@ -163,6 +175,8 @@ fn only_our_lines_may_change() {
     // A line of ours for a key that the CA has, stays.
     let kept = with(&["*.lab.test"], |trust| trust.refuse_others(OURS.as_bytes(), b""));
     assert!(kept.is_err());
+    // A list that is given twice gives one line.
+    assert_eq!(with(&["*.lab.test", "*.LAB.test"], |trust| trust.added_to(b"")), OURS.as_bytes());
     // Another domain's line of ours stays, too.
     assert_eq!(
         with(&["*.other"], |trust| trust.added_to(OURS.as_bytes())),
@@ -271,39 +285,87 @@ fn two_lists_overlap_where_a_name_may_be_in_both() {
 
 #[test]
 fn what_an_operator_may_name() {
-    for (text, inside, wide) in [
-        ("*.lab.test", "warded-example.lab.test", false),
-        ("*.Lab.test,!db.lab.test", "warded-example.lab.test", false),
-        ("*", "warded-example", true),
-        ("*.*", "warded-example.warded-example", true),
-        ("web*", "webwarded-example", true),
-        ("web?.lab", "webw.lab", false),
-        ("[*.lab.test]:2222", "[warded-example.lab.test]:2222", false),
-        ("[*]:*", "[warded-example]:warded-example", true),
-        ("fd00::*", "fd00::warded-example", true),
+    for (text, inside, covers) in [
+        ("*.lab.test", "warded-example.lab.test", None),
+        ("*.Lab.test,!db.lab.test", "warded-example.lab.test", None),
+        ("web*-a.lab.test", "webwarded-example-a.lab.test", None),
+        ("*.a.b.lab.test", "warded-example.a.b.lab.test", None),
+        ("web1,10.0.0.7,lab.test", "web1", None),
+        ("[*.lab.test]:2222", "[warded-example.lab.test]:2222", None),
+        ("[*.lab.test]:*", "[warded-example.lab.test]:2222", None),
+        ("[*.lab.test]:*,![db.lab.test]:2223", "[warded-example.lab.test]:2222", None),
+        ("fe80::1%eth0", "fe80::1%eth0", None),
+        ("*", "warded-example", Some("github.com")),
+        ("*.*", "warded-example.warded-example", Some("github.com")),
+        ("*.com", "warded-example.com", Some("github.com")),
+        ("*.test", "warded-example.test", Some("another.test")),
+        ("*lab.test", "warded-examplelab.test", Some("anotherlab.test")),
+        ("*.lab.*", "warded-example.lab.warded-example", Some("warded-example.lab.warded-example")),
+        ("web*", "webwarded-example", Some("web.github.com")),
+        ("web?.lab", "webw.lab", Some("webw.lab")),
+        ("[*]:*", "[warded-example]:2222", Some("github.com")),
+        ("10.0.0.*", "10.0.0.7", Some("10.0.0.github.com")),
+        ("10.0.0.?", "10.0.0.7", Some("10.0.0.7")),
+        ("*.0.0.1", "7.0.0.1", Some("7.0.0.1")),
+        ("fd00::*", "fd00::7", Some("fd00::7")),
+        ("fd00:*", "fd00:7::7", Some("fd00:7::7")),
     ] {
         let list: Patterns = text.parse().unwrap();
         assert_eq!(list.to_string(), text.to_ascii_lowercase());
         assert_eq!(list.example(Wanted::Inside).as_deref(), Some(inside), "{text}");
-        assert_eq!(list.wide().count() > 0, wide, "{text}");
+        assert_eq!(list.wide().map(|wide| wide.covers).next().as_deref(), covers, "{text}");
         assert_eq!(list.example(Wanted::Outside).is_none(), ["*"].contains(&text) || text == "*.*", "{text}");
     }
-    for bad in [
-        "",
-        "a b",
-        "*.lab.test\n",
-        "@cert-authority",
-        "|1|a|b",
-        "#x",
-        "a,,b",
-        "!",
-        "!*.lab.test",
-        "*,!*",
-        "bücher.test",
+    // ssh writes an address in one form alone.
+    assert_eq!("2001:DB8:0::1".parse::<Patterns>().unwrap().to_string(), "2001:db8::1");
+    let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+    assert!(longest.parse::<Patterns>().is_ok() && format!("{longest}d").parse::<Patterns>().is_err());
+}
+
+#[test]
+fn a_pattern_that_holds_for_no_name_of_sshs_is_refused() {
+    for (bad, words) in [
+        ("", "is not a list"),
+        ("a b", "is not a list"),
+        ("*.lab.test\n", "is not a list"),
+        ("@cert-authority", "is not a list"),
+        ("|1|a|b", "is not a list"),
+        ("#x", "is not a list"),
+        ("bücher.test", "is not a list"),
+        ("a,,b", "an empty pattern"),
+        ("!", "an empty pattern"),
+        ("!*.lab.test", "leaves out nothing"),
+        ("*,!*", "holds for no name"),
+        ("web1.lab.test:2222", "[web1.lab.test]:2222"),
+        ("*.lab.test,!db.lab.test:2222", "[db.lab.test]:2222"),
+        ("*:2222", "[*]:2222"),
+        ("[*.lab.test]:22", "write *.lab.test"),
+        ("[web1]", "write web1"),
+        ("[web1]:0", "no port"),
+        ("[web1]:022", "no port"),
+        ("[web1]:22?", "no port"),
+        ("[web1", "nothing closes"),
+        (".lab.test", "write *.lab.test"),
+        ("lab.test.", "without the final dot"),
+        ("lab..test", "between its dots"),
+        ("-x", "between its dots"),
+        ("web1%eth0", "between its dots"),
+        ("10.1", "four numbers"),
+        ("010.0.0.1", "four numbers"),
+        ("2001:db8::1::1", "no IPv6 address"),
+        ("fd00::*::1", "no IPv6 address"),
+        // What leaves nothing out, or is let in again.
+        ("*.lab.test,!db.other.test", "leaves out nothing"),
+        ("*.lab.test,![db.lab.test]:2222", "leaves out nothing"),
+        ("[*.lab.test]:2222,!db.lab.test", "leaves out nothing"),
+        ("*.lab.test,[*.lab.test]:2222,!db.lab.test", "leave out [db.lab.test]:2222 as well"),
+        ("*.lab.test,[*.lab.test]:2222,![db.lab.test]:2222", "leave out db.lab.test as well"),
+        ("*,!db.lab.test", "leave out [db.lab.test]:* as well"),
     ] {
-        assert!(bad.parse::<Patterns>().is_err(), "{bad:?}");
+        let said = bad.parse::<Patterns>().unwrap_err();
+        assert!(said.contains(words), "{bad:?}: {said}");
     }
-    for (length, is_fine) in [(1024, true), (1025, false), (1026, false)] {
-        assert_eq!("a".repeat(length).parse::<Patterns>().is_ok(), is_fine, "{length}");
+    for whole in ["*,!db.lab.test,![db.lab.test]:*", "*.lab.test,[*.lab.test]:2222,!db.lab.test,![db.lab.test]:2222"] {
+        assert!(whole.parse::<Patterns>().is_ok(), "{whole}");
     }
 }

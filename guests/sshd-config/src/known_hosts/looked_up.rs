@@ -1,0 +1,182 @@
+//! One pattern of a list, in a form in which ssh looks names up: `NAME`, or `[NAME]:PORT` for another port than 22
+//! (`put_host_port` in misc.c, `get_hostfile_hostname_ipaddr` in sshconnect.c).
+
+use super::pattern::{both_match, one_matches};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+/// What a wildcard becomes in an example of a name, the first that gives one.
+const IN_NAME: [&str; 2] = ["warded-example", "7"];
+const IN_ADDRESS: [&str; 4] = ["7", "7::7", "::7", "7::"];
+/// A port for those that a wildcard stands for.
+const PORT: &str = "2222";
+/// The port without which ssh looks a name up.
+const DEFAULT_PORT: u16 = 22;
+/// A name of somebody else's.
+const ELSEWHERE: &str = "github.com";
+/// The longest name that DNS has, in bytes of text, and the longest label (RFC 1035).
+const LONGEST: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
+/// A pattern that holds for a name which ssh may look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pattern {
+    /// Whether the names that it holds for are left out of the list.
+    pub(super) is_left_out: bool,
+    host: String,
+    /// `*`, or a number; none: 22, and every other port where ssh finds nothing for that one.
+    port: Option<String>,
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_left_out { "!" } else { "" })?;
+        f.write_str(&self.text())
+    }
+}
+
+impl Pattern {
+    /// Reads one, in lower-case letters.
+    ///
+    /// # Errors
+    /// Why ssh never looks up a name for which it holds.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (is_left_out, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
+        let Some(in_brackets) = text.strip_prefix('[') else {
+            return Ok(Self { is_left_out, host: host(text)?, port: None });
+        };
+        let (name, rest) =
+            in_brackets.split_once(']').ok_or_else(|| format!("{text:?} has a bracket that nothing closes"))?;
+        let name = host(name)?;
+        let is_port =
+            |port: &&str| *port == "*" || port.parse::<u16>().is_ok_and(|number| number.to_string() == **port);
+        match rest.strip_prefix(':').filter(is_port) {
+            None if rest.is_empty() => Err(format!("brackets are for a name with a port: write {name}")),
+            None | Some("0") => Err(format!(
+                "{text:?} has no port after its bracket: write [{name}]:2222, or [{name}]:* for each but 22"
+            )),
+            Some(port) if port.parse() == Ok(DEFAULT_PORT) => {
+                Err(format!("ssh looks a name up without the port where that is 22: write {name}"))
+            }
+            Some(port) => Ok(Self { is_left_out, host: name, port: Some(port.to_owned()) }),
+        }
+    }
+
+    /// The pattern without a `!`.
+    pub(super) fn text(&self) -> String {
+        self.port.as_ref().map_or_else(|| self.host.clone(), |port| format!("[{}]:{port}", self.host))
+    }
+
+    /// Names for which it may hold, in the form in which ssh looks them up.
+    pub(super) fn examples(&self) -> impl Iterator<Item = String> {
+        let words: &[&str] = if is_address(&self.host) { &IN_ADDRESS } else { &IN_NAME };
+        let one = if is_address(&self.host) { "7" } else { "w" };
+        let hosts = words.iter().map(move |word| self.host.replace('*', word).replace('?', one));
+        hosts.filter(|name| host(name).as_ref() == Ok(name)).map(|name| match self.port.as_deref() {
+            None => name,
+            Some("*") => format!("[{name}]:{PORT}"),
+            Some(port) => format!("[{name}]:{port}"),
+        })
+    }
+
+    /// Whether a wildcard stands elsewhere than before a dot and a name of two labels: then the pattern is not for
+    /// names of one domain alone. Which domains sell their names (`co.uk`) is not known here.
+    pub(super) fn is_wide(&self) -> bool {
+        let Some(last) = self.host.rfind(['*', '?']) else { return false };
+        let behind = self.host.get(last + 1..).and_then(|behind| behind.split_once('.'));
+        is_address(&self.host) || !behind.is_some_and(|(_, domain)| domain.contains('.'))
+    }
+
+    /// A host that nobody would think of who wrote the pattern, and for which it holds.
+    pub(super) fn covered(&self) -> String {
+        let elsewhere = match self.host.strip_suffix('*') {
+            _ if one_matches(self.host.as_bytes(), ELSEWHERE.as_bytes()) => ELSEWHERE.to_owned(),
+            Some(before) if before.ends_with('.') => format!("{before}{ELSEWHERE}"),
+            Some(before) => format!("{before}.{ELSEWHERE}"),
+            None if is_address(&self.host) => String::new(),
+            None => self.host.replace('*', "another"),
+        };
+        // No name has a colon.
+        let is_name = !elsewhere.is_empty() && !elsewhere.contains([':', '*', '?']);
+        Some(elsewhere).filter(|_| is_name).or_else(|| self.examples().next()).unwrap_or_else(|| self.text())
+    }
+
+    /// The pattern to leave out as well, so that `kept` does not let in again what this one leaves out: ssh looks a name
+    /// with a port up without it, too.
+    pub(super) fn let_in_again(&self, kept: &Self) -> Option<String> {
+        let has_host = || both_match(kept.host.as_bytes(), self.host.as_bytes());
+        let with = |port: &str| format!("[{}]:{port}", self.host);
+        match (&self.port, &kept.port) {
+            (None, Some(port)) => has_host().then(|| with(port)),
+            (Some(_), None) => has_host().then(|| self.host.clone()),
+            // To ssh the brackets and the port are characters like others.
+            (None, None) => both_match(kept.host.as_bytes(), with(PORT).as_bytes()).then(|| with("*")),
+            (Some(_), Some(_)) => None,
+        }
+    }
+}
+
+/// The form in which ssh looks up a name or an address, wildcards included.
+fn host(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("an empty pattern holds for no name".to_owned());
+    }
+    if text.contains(':') { address(text) } else { name(text).map(|()| text.to_owned()) }
+}
+
+/// ssh writes an address as `getnameinfo` does.
+fn address(text: &str) -> Result<String, String> {
+    let (number, zone) = text.split_once('%').map_or((text, None), |(number, zone)| (number, Some(zone)));
+    let is_zone = |zone: &str| zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    let wrong = || match text.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') => {
+            format!("{text:?}: ssh looks up no such name; a name with a port is [{name}]:{port}")
+        }
+        _ => format!("{text:?} is no IPv6 address"),
+    };
+    let has_port = text.split_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    if has_port || zone.is_some_and(|zone| zone.is_empty() || !is_zone(zone)) {
+        return Err(wrong());
+    }
+    let number = if number.contains(['*', '?']) {
+        let is_one = |word: &&str| number.replace('*', word).replace('?', "7").parse::<Ipv6Addr>().is_ok();
+        IN_ADDRESS.iter().find(|word| is_one(word)).ok_or_else(wrong)?;
+        number.to_owned()
+    } else {
+        number.parse::<Ipv6Addr>().map_err(|_| wrong())?.to_string()
+    };
+    Ok(zone.map_or_else(|| number.clone(), |zone| format!("{number}%{zone}")))
+}
+
+fn name(text: &str) -> Result<(), String> {
+    let wrong = |why: &str| Err(format!("{text:?}: ssh looks up no such name; {why}"));
+    let has_wildcard = text.contains(['*', '?']);
+    if text.len() > LONGEST {
+        return wrong("it is longer than a DNS name can be");
+    }
+    if text.ends_with('.') {
+        return wrong("write it without the final dot");
+    }
+    if let Some(domain) = text.strip_prefix('.') {
+        return wrong(&format!("for the names below a domain write *.{domain}"));
+    }
+    for label in text.split('.') {
+        let is_plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_*?".contains(&byte));
+        let fits = (1..=LONGEST_LABEL).contains(&label.len());
+        if !is_plain || !fits || label.starts_with('-') {
+            return wrong("letters, digits, hyphens and wildcards stand between its dots, 63 of them at most");
+        }
+    }
+    if !has_wildcard && is_address(text) && text.parse::<Ipv4Addr>().is_err() {
+        return wrong("an address is four numbers");
+    }
+    Ok(())
+}
+
+/// Whether it is a pattern of addresses: an IPv6 one, or one of numbers alone.
+fn is_address(host: &str) -> bool {
+    let is_numeric = |byte: u8| byte.is_ascii_digit() || b".*?".contains(&byte);
+    host.contains(':') || (host.bytes().all(is_numeric) && host.bytes().any(|byte| byte.is_ascii_digit()))
+}
