@@ -2,6 +2,7 @@
 
 mod configuration;
 mod files;
+mod person;
 mod revoked;
 
 use crate::support::{Peer, Run};
@@ -217,18 +218,25 @@ fn whom_to_trust_is_said_by_name() {
         client.user(&[&arguments, risks].concat())
     };
     apply(&[], &[]).ends(2).says(&["needs the setting domain"]);
-    for bad in ["a b", "*.lab.test,", "!*.lab.test", "bücher.test"] {
+    for bad in
+        ["a b", "*.lab.test,", "!*.lab.test", "bücher.test", "web1.lab.test:2222", "[*.lab.test]:22", ".lab.test"]
+    {
         apply(&[bad], &[]).ends(2);
     }
-    for wide in ["*", "*.*", "web*", "*.lab.test,?"] {
+    for wide in ["*", "*.*", "web*", "*.lab.test,?", "*.test", "*lab.test", "10.0.0.*"] {
         apply(&[wide], &[]).ends(5).says(&["--accept-risk=any-host", "nothing was changed"]);
+        let plan = client.user(&["plan", "trust-host-ca", "--set", &format!("domain={wide}")]).ends(3);
+        plan.prints(&["`apply` refuses that without --accept-risk=any-host"]);
     }
+    apply(&["10.0.0.*"], &[]).says(&["such as 10.0.0.github.com"]);
     assert!(!client.known_hosts().exists());
     apply(&["*"], &["--accept-risk=any-host"]).ends(0);
     apply(&["*"], &[]).ends(0).prints(&["Nothing to do."]);
+    let run = apply(&["*.other.test", "*.Other.test"], &[]).ends(0);
+    run.prints(&["for *.other.test, and beside that by what is there now: /home/ann/.ssh/known_hosts line 1 (*)"]);
     apply(&["*.Lab.test,!db.lab.test", "[*.lab.test]:2222", "10.0.0.7,web1"], &[]).ends(0);
     let lines = fs::read_to_string(client.known_hosts()).unwrap();
-    assert_eq!(lines.lines().count(), 4, "{lines}");
+    assert_eq!(lines.lines().count(), 5, "{lines}");
     let risks = client.user(&["audit", "log"]).ends(0).stdout;
     assert!(risks.contains("accepted: any-host"), "{risks}");
     // With this keyword the file would let users of such hosts in.

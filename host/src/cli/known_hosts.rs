@@ -1,6 +1,7 @@
 //! The lines by which clients know machines that a CA signed (sshd(8), "`SSH_KNOWN_HOSTS` FILE FORMAT").
 
 use ssh_key::PublicKey;
+use sshd_config::known_hosts::Patterns;
 use warded_lib::{
     ca::{Certificate, Kind},
     error::{Error, Result},
@@ -12,15 +13,7 @@ use warded_lib::{
 /// # Errors
 /// They would be read as something else there.
 pub(super) fn pattern(text: &str) -> Result<String, String> {
-    let is_pattern = |part: &str| {
-        let name = part.strip_prefix('!').unwrap_or(part);
-        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._*?[]:%".contains(letter))
-    };
-    if text.split(',').all(is_pattern) {
-        Ok(text.to_owned())
-    } else {
-        Err("patterns of host names, such as web1.example.org or *.example.org, with commas between them".to_owned())
-    }
+    text.parse::<Patterns>().map(|patterns| patterns.to_string())
 }
 
 /// The line for one key of a CA.
@@ -62,7 +55,9 @@ mod tests {
         for good in ["web1", "*.example.org", "web1.example.org,web1", "!old.example.org,*.example.org", "[::1]:2222"] {
             assert_eq!(pattern(good).as_deref(), Ok(good));
         }
-        for bad in ["", "a b", "a,,b", "a\nb", "#a", "@revoked", "|1|x", "!", "ä"] {
+        for bad in
+            ["", "a b", "a,,b", "a\nb", "#a", "@revoked", "|1|x", "!", "ä", "web1:2222", "[web1]:22", ".example.org"]
+        {
             assert!(pattern(bad).is_err(), "{bad:?}");
         }
     }

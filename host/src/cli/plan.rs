@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    pipeline::{self, Terms, Work, prove::Forecast, serve},
+    pipeline::{self, Terms, Work, known_hosts, prove::Forecast, serve},
 };
 use clap::Args;
 use warded_lib::{
@@ -70,11 +70,14 @@ impl Plan {
             // The command that takes a risk names the one that has to be accepted.
             let logins = Risks { root: true, ..Risks::default() };
             let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
-            let Forecast { not_proved, effects, users, loses_pins } = foresee(context, &Work::of(planned, terms))?;
+            let work = Work::of(planned, terms);
+            let any_host = known_hosts::is_wide(&work)?;
+            let Forecast { not_proved, effects, users, loses_pins } = foresee(context, &work)?;
             effects.iter().try_for_each(|effect| output.line(format!("Effect: {effect}.")))?;
             pipeline::users(&users, "would let", "Found out: ").iter().try_for_each(|line| output.line(line))?;
             report::unproved(output, &not_proved)?;
-            for (_, line) in [(users.admits_root, ROOT), (loses_pins, PINS)].iter().filter(|(would, _)| *would) {
+            let risks = [(users.admits_root, ROOT), (loses_pins, PINS), (any_host, ANY_HOST)];
+            for (_, line) in risks.iter().filter(|(would, _)| *would) {
                 output.line(line)?;
             }
             if let Some(object) = object.as_object_mut() {
@@ -89,6 +92,9 @@ impl Plan {
 /// What a plan says of clients that it would end.
 const PINS: &str = "Clients that know only this host key would be refused: `apply` refuses that without \
                     --accept-risk=replace-host-keys.";
+/// What a plan says of a pattern that is not for one domain alone.
+const ANY_HOST: &str = "The CA would be trusted for hosts of more than one domain: `apply` refuses that without \
+                        --accept-risk=any-host.";
 /// What a plan says of root, whom it lets in where that is accepted.
 const ROOT: &str = "A certificate with the principal root would log in as root: `apply` refuses that without \
                     --accept-risk=root-by-certificate.";

@@ -27,6 +27,9 @@ struct SshConfigObject {
 
 /// A pattern of hosts, but not one for all of them: no login is wanted for every host of the world.
 fn only_some(text: &str) -> Result<String, String> {
+    if text.contains('[') {
+        return Err("`Match host` compares a name without its port: write the name alone".to_owned());
+    }
     let one = pattern(text)?;
     let is_all = one
         .split(',')
@@ -116,7 +119,7 @@ mod tests {
         for good in ["*.example.org", "web1", "!old.example.org,*.example.org", "10.0.0.*"] {
             assert_eq!(only_some(good).as_deref(), Ok(good));
         }
-        for bad in ["*", "*.*", "web1,*", "?*", "a b", "\"", ""] {
+        for bad in ["*", "*.*", "web1,*", "?*", "a b", "\"", "", "[web1]:2222", ".example.org", "web1:2222"] {
             assert!(only_some(bad).is_err(), "{bad}");
         }
     }

@@ -3,6 +3,7 @@
 
 use super::Work;
 use crate::context::Context;
+use sshd_config::known_hosts::Wide;
 use warded_lib::{
     config::is_root,
     error::{Error, Result},
@@ -34,18 +35,27 @@ pub fn prove(work: &Work) -> Result<Vec<Proof>> {
     work.known_hosts().iter().map(Change::prove).collect()
 }
 
+/// Whether the CA would be trusted for hosts of more than one domain.
+///
+/// # Errors
+/// A line has patterns that cannot be read.
+pub fn is_wide(work: &Work) -> Result<bool> {
+    Ok(!wide(&work.known_hosts())?.is_empty())
+}
+
+fn wide(changes: &[Change]) -> Result<Vec<Wide>> {
+    let all = changes.iter().map(Change::wide).collect::<Result<Vec<_>>>()?;
+    Ok(all.into_iter().flatten().collect())
+}
+
 /// A CA that is trusted for names of every domain could stand in for every other host.
 fn refuse_wide(work: &Work, changes: &[Change]) -> Result<()> {
-    let mut wide = Vec::new();
-    for change in changes {
-        wide.extend(change.wide()?);
-    }
-    match wide.first() {
-        Some(pattern) if !work.terms.any_host => Err(Error::refused(format!(
-            "the CA would be trusted for {pattern}: for hosts of other people's domains, too"
+    match wide(changes)?.first() {
+        Some(Wide { pattern, covers }) if !work.terms.any_host => Err(Error::refused(format!(
+            "the CA would be trusted for {pattern}, and so not for hosts of one domain alone"
         ))
-        .cause("a person with its key could impersonate each host that the pattern covers, for example github.com")
-        .next("name your own domain: --set domain='*.example.org'")
+        .cause(format!("a person with its key could impersonate each host that the pattern covers, such as {covers}"))
+        .next("name your own domain: --set domain='*.example.org'; name each address")
         .next("if you want that, run it again with --accept-risk=any-host")),
         _ => Ok(()),
     }

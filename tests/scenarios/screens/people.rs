@@ -106,11 +106,11 @@ fn of_trust() {
     + /etc/ssh/ssh_known_hosts
         +@cert-authority * ssh-ed25519 AAAA… warded trust-host-ca /root/ca
     note: Clients come first: once a host presents a certificate, Go programs that know the host's plain key, and not this CA, refuse the host (golang/go#00000).
-    warning: * holds for hosts of every domain: this CA could stand in for each of them.
-    refused: the CA would be trusted for *: for hosts of other people's domains, too
-    cause: a person with its key could impersonate each host that the pattern covers, for example github.com
+    warning: * is not for one domain alone: this CA could stand in for each host for which it holds, such as github.com.
+    refused: the CA would be trusted for *, and so not for hosts of one domain alone
+    cause: a person with its key could impersonate each host that the pattern covers, such as github.com
     state: nothing was changed
-    next:  name your own domain: --set domain='*.example.org'
+    next:  name your own domain: --set domain='*.example.org'; name each address
     next:  if you want that, run it again with --accept-risk=any-host
     [5]
 

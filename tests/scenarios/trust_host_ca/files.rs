@@ -26,6 +26,11 @@ fn every_other_byte_stays() {
         ("a long line", long.into_bytes(), ""),
         ("a tab behind the marker, and a space", format!("@cert-authority\t*.lab.test {key}\n").into_bytes(), ""),
         ("another domain's", format!("@cert-authority *.other {key}\n").into_bytes(), ""),
+        (
+            "another domain's, with a name left out",
+            format!("@cert-authority *.other,!db.other {key}\n").into_bytes(),
+            "",
+        ),
         ("another CA's", format!("@cert-authority *.lab.test {PIN}\n").into_bytes(), ""),
         ("another key revoked", format!("@revoked * {PIN}\n").into_bytes(), ""),
         ("an unknown marker", format!("@trusted *.lab.test {key}\n").into_bytes(), ""),

@@ -21,7 +21,7 @@ use options::StandIn;
 pub use revoked::{revocation, revoking_lines};
 use server::{SshVerdict, Stage};
 use ssh_key::Algorithm;
-use sshd_config::known_hosts::{Entry, Marker, Patterns, Wanted, is_file_name, lines, matches};
+use sshd_config::known_hosts::{Entry, Marker, Patterns, Wanted, Wide, is_file_name, lines, matches};
 use std::{
     collections::BTreeSet,
     fmt,
@@ -52,13 +52,23 @@ pub struct Change {
 pub struct Proof {
     /// The lists of patterns for whose names ssh trusts the CA.
     pub patterns: Vec<String>,
+    /// Where else ssh takes the CA's word, or may: a line of a file for other names, in words.
+    pub others: Vec<String>,
     /// How many plain host keys are found as before.
     pub keys: usize,
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let trusts = format!("ssh trusts the CA for {}, and for no other name", self.patterns.join(" "));
+        let patterns = self.patterns.join(" ");
+        let trusts = if self.others.is_empty() {
+            format!("ssh trusts the CA for {patterns}, and for no other name")
+        } else {
+            format!(
+                "ssh trusts the CA for {patterns}, and beside that by what is there now: {}",
+                self.others.join(", ")
+            )
+        };
         let finds = format!("ssh finds {} as before", count(self.keys, "known host key"));
         match (self.patterns.is_empty(), self.keys) {
             (false, 0) => f.write_str(&trusts),
@@ -88,22 +98,24 @@ impl Change {
         let keys = self.refuse_lost(&listed(&before)?, &listed(&after)?)?;
         let mut proof = Proof { keys, ..Proof::default() };
         for patterns in self.patterns()? {
-            let new: Vec<NewLine<'_>> =
-                self.coming().filter(|new| new.entry.hosts == patterns.to_string().as_bytes()).collect();
+            let is_of = |new: &NewLine<'_>| String::from_utf8_lossy(new.entry.hosts).parse().as_ref() == Ok(&patterns);
+            let new: Vec<NewLine<'_>> = self.coming().filter(is_of).collect();
             self.refuse_not_found(&patterns, &new, &after)?;
-            self.refuse_not_trusted(&patterns, &new, &scratch)?;
+            let settings = self.refuse_not_trusted(&patterns, &new, &scratch)?;
+            let others = self.others(&settings).into_iter().filter(|one| !proof.others.contains(one));
+            proof.others.extend(others.collect::<Vec<_>>());
             proof.patterns.push(patterns.to_string());
         }
         Ok(proof)
     }
 
-    /// The patterns that hold for names of whatever domain, of the lines that would come.
+    /// The patterns that are not for names of one domain alone, of the lines that would come.
     ///
     /// # Errors
     /// A line has patterns that cannot be read.
-    pub fn wide(&self) -> Result<Vec<String>> {
+    pub fn wide(&self) -> Result<Vec<Wide>> {
         let all: Vec<Patterns> = self.patterns()?;
-        Ok(all.iter().flat_map(Patterns::wide).map(str::to_owned).collect())
+        Ok(all.iter().flat_map(Patterns::wide).collect())
     }
 
     /// Whether a CA would be trusted that is not now.
@@ -172,18 +184,15 @@ impl Change {
     }
 
     /// The real ssh, as it is configured for a name inside, takes a certificate of a CA that stands in our CA's place
-    /// in the file, and takes none for a name outside.
-    fn refuse_not_trusted(&self, patterns: &Patterns, new: &[NewLine<'_>], scratch: &Scratch) -> Result<()> {
+    /// in the file, and takes none for a name outside. Returns the configuration for the name inside.
+    fn refuse_not_trusted(&self, patterns: &Patterns, new: &[NewLine<'_>], scratch: &Scratch) -> Result<Settings> {
         let Some(ssh) = Ssh::find() else { return Err(self.refused("there is no `ssh` program on this machine")) };
         let inside = patterns.example(Wanted::Inside).unwrap_or_default();
         let settings = ssh.settings(&host(&inside)?)?;
         self.refuse_unread(&inside, &settings)?;
         let looked_up = looked_up(&host(&inside)?, &settings);
         if !matches(patterns.to_string().as_bytes(), &looked_up) {
-            return Err(self
-                .refused(format!("ssh does not look {inside} up by that name, but as {looked_up}"))
-                .cause("a HostName or HostKeyAlias line of its configuration says so")
-                .next("name the patterns for the names that ssh looks up"));
+            return Err(self.looked_up_otherwise(&inside, &looked_up));
         }
         for one in new {
             self.refuse_revoked(one, &inside, &settings, scratch)?;
@@ -201,8 +210,8 @@ impl Change {
                 SshVerdict::Unclear => return Err(self.not_shown(&inside, &output)),
             }
             let Some(outside) = patterns.example(Wanted::Outside) else { continue };
-            let settings = ssh.settings(&host(&outside)?)?;
-            let options = self.options(&ssh, &outside, &settings, StandIn { tried: "outside", ..stand_in })?;
+            let elsewhere = ssh.settings(&host(&outside)?)?;
+            let options = self.options(&ssh, &outside, &elsewhere, StandIn { tried: "outside", ..stand_in })?;
             let (met, output) = stage.meet(&ssh, &outside, &options)?;
             match met {
                 SshVerdict::Refused | SshVerdict::NoAlgorithm => {}
@@ -210,7 +219,7 @@ impl Change {
                 SshVerdict::Unclear => return Err(self.not_shown(&outside, &output)),
             }
         }
-        Ok(())
+        Ok(settings)
     }
 
     fn refused_by_ssh(

@@ -1,17 +1,21 @@
 //! For which names a CA's lines hold, in the files that ssh reads.
 
-use super::{looked_up, options::FILES};
+use super::{
+    Change, host, looked_up,
+    options::{COMMAND, FILES},
+};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     guard::client::known_hosts::line_of,
     machine::{
-        ssh::{Host, Ssh},
+        ssh::{Host, Settings, Ssh},
         sshd::tree::{Overlay, StagedFiles},
     },
+    text::neutral,
 };
 use ssh_key::PublicKey;
 use sshd_config::known_hosts::{Entry, Marker, lines, matches};
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 /// A line with a CA's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,5 +66,48 @@ impl KnownAuthority {
             |line: &AuthorityLine| [name.as_str(), bare].iter().any(|name| matches(line.patterns.as_bytes(), name));
         let matches = found.iter().any(holds);
         Ok(Some(Self { matches, lines: found, name }))
+    }
+}
+
+impl Change {
+    /// By what ssh trusts the CA of the lines that would come, besides these lines.
+    pub(super) fn others(&self, settings: &Settings) -> Vec<String> {
+        let new: Vec<_> = self.coming().collect();
+        let mut others = Vec::new();
+        for file in FILES.iter().flat_map(|keyword| settings.values(keyword)).map(PathBuf::from) {
+            let contents = if file == self.path {
+                self.after.clone()
+            } else {
+                // What this user cannot read, ssh does not read either.
+                Overlay(&StagedFiles::new()).read(&file).unwrap_or_default()
+            };
+            for (index, line) in lines(&contents).enumerate() {
+                let entry = Entry::parse(line).filter(|entry| entry.marker == Marker::Authority);
+                let Some(entry) = entry.filter(|entry| new.iter().any(|one| one.entry.key() == entry.key())) else {
+                    continue;
+                };
+                if !new.iter().any(|one| one.entry.hosts.eq_ignore_ascii_case(entry.hosts)) {
+                    let hosts = neutral(&String::from_utf8_lossy(entry.hosts));
+                    others.push(format!("{} line {} ({hosts})", neutral(&file.to_string_lossy()), index + 1));
+                }
+            }
+        }
+        let command =
+            settings.first(COMMAND).map(|command| format!("what KnownHostsCommand prints ({})", neutral(&command)));
+        others.extend(command);
+        others
+    }
+
+    /// The refusal where ssh looks a name up as another one that the patterns do not hold for.
+    pub(super) fn looked_up_otherwise(&self, name: &str, looked_up: &str) -> Error {
+        let error = self.refused(format!("ssh does not look {name} up by that name, but as {looked_up}"));
+        let error = if host(name).is_ok_and(|host| host.name.parse::<IpAddr>().is_ok()) {
+            error.cause(
+                "ssh writes addresses in that form, or a HostName or HostKeyAlias line of its configuration says so",
+            )
+        } else {
+            error.cause("a HostName or HostKeyAlias line of its configuration says so")
+        };
+        error.next("name the patterns for the names that ssh looks up")
     }
 }

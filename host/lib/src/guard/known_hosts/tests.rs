@@ -26,11 +26,15 @@ fn ours(hosts: &str) -> String {
 fn a_right_edit_is_proved() {
     let line = ours("*.lab.test");
     let proof = prove(&format!("{PIN}\n"), &format!("{PIN}\n{line}")).unwrap();
-    assert_eq!(proof, Proof { patterns: vec!["*.lab.test".to_owned()], keys: 1 });
+    assert_eq!(proof, Proof { patterns: vec!["*.lab.test".to_owned()], others: Vec::new(), keys: 1 });
     assert_eq!(prove("", &line).unwrap().keys, 0);
+    // Another line of the same CA is not passed over in silence.
+    let all = line.replace("*.lab.test", "*");
+    let said = prove(&all, &format!("{all}{line}")).unwrap().to_string();
+    assert!(said.contains("beside that by what is there now") && said.contains(" line 1 (*)"), "{said}");
     // What takes out alone, is proved, too.
     let taken = prove(&format!("{PIN}\n{line}"), &format!("{PIN}\n")).unwrap();
-    assert_eq!(taken, Proof { patterns: Vec::new(), keys: 1 });
+    assert_eq!(taken, Proof { keys: 1, ..Proof::default() });
 }
 
 #[test]
@@ -46,6 +50,10 @@ fn a_wrong_edit_is_found_by_ssh_keygen_and_ssh() {
     // ssh refuses what another line revokes; the stand-in's key is another one, so a key that is revoked is found by
     // the procedure, and a name by this.
     refused("", &ours("!web1.lab.test"), "cannot be proved");
+    // Names that ssh never looks up.
+    for hosts in ["web1.lab.test:2222", "[*.lab.test]:22", ".lab.test"] {
+        refused("", &ours(hosts), "cannot be proved");
+    }
     let pinned = format!("[warded-example.lab.test]:22,*.lab.test {}\n", &PIN[13..]);
     assert!(prove(&pinned, &format!("{pinned}{line}")).is_ok());
 }
