@@ -161,7 +161,7 @@ fn through(ssh: &Path, jump: &str) -> String {
     let mut command = shell_word(&ssh.to_string_lossy());
     for (option, value) in [("-J", before), ("-l", user), ("-p", port)] {
         if let Some(value) = value {
-            command.push_str(&format!(" {option} {}", shell_word(value)));
+            command.push_str(&[" ", option, " ", &shell_word(value)].concat());
         }
     }
     // A percent sign would be the beginning of a token.
