@@ -26,7 +26,7 @@ use ssh_agent_lib::proto::{
     RemoveIdentity, Request,
 };
 use ssh_encoding::{Decode as _, Encode as _};
-use ssh_key::{PrivateKey, PublicKey, private::KeypairData};
+use ssh_key::{Algorithm, PrivateKey, PublicKey, private::KeypairData, rand_core::OsRng};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -111,6 +111,31 @@ impl Agent {
         } else {
             Request::AddIdConstrained(AddIdentityConstrained { identity, constraints })
         })
+    }
+
+    /// Whether it is OpenSSH's agent and locked: such a one shows no identity and refuses every request (`process_message` in
+    /// ssh-agent.c). So where it shows none it is asked to take a throw-away key, for a second. No other agent is asked that:
+    /// some keep each key for good.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn is_locked(&self, held: &[Identity]) -> Result<bool, AgentError> {
+        if !held.is_empty() || !self.peer.is_ssh_agent() {
+            return Ok(false);
+        }
+        let key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(|_| AgentError::NotEncodable)?;
+        let privkey = key.key_data().clone();
+        let identity = AddIdentity { credential: PrivateCredential::Key { privkey, comment: String::new() } };
+        let constraints = vec![KeyConstraint::Lifetime(1)];
+        match self.command(&Request::AddIdConstrained(AddIdentityConstrained { identity, constraints })) {
+            Ok(()) => {
+                // It forgets it after a second anyway.
+                drop(self.remove_key(key.public_key()));
+                Ok(false)
+            }
+            Err(AgentError::Refused) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks it to forget a certificate and its key.

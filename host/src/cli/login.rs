@@ -9,7 +9,7 @@ mod report;
 mod sso;
 
 pub(super) use files::{Files, known_signers};
-pub(super) use into_agent::{agent_for, told};
+pub(super) use into_agent::{NAMED, UNLOCK, agent_for, told};
 pub(super) use place::Place;
 
 #[cfg(feature = "sso")]
@@ -33,6 +33,10 @@ use warded_lib::{
     machine::users,
     name::Name,
 };
+
+const NOT_ASKED: &str = "no certificate was asked for";
+/// What is so where the CA has signed, and neither an agent nor a file has taken it.
+const LOST: &str = "the CA has signed a certificate, and it is lost; a one-time token, if there was one, is used up";
 
 #[derive(Debug, Args)]
 pub(super) struct Login {
@@ -94,10 +98,10 @@ impl Login {
             None => Files::of(&Place::of(context.ca_name.as_ref())?, &user),
         };
         if self.out.is_some() {
-            files.refuse_others()?;
+            files.refuse_others().map_err(|error| error.or_state(NOT_ASKED))?;
         }
         let authority = context.authority.open()?;
-        let (agent, held) = self.agent().map_err(|error| error.or_state("no certificate was asked for"))?;
+        let (agent, held) = self.agent().map_err(|error| error.or_state(NOT_ASKED))?;
         let sign_in = self.sign_in(context)?;
         let roots = authority.roots(Kind::User)?;
         if !self.force && !self.confirm {
@@ -119,6 +123,9 @@ impl Login {
             if let Some(there) = there {
                 return self.report(context, output, &Outcome::unchanged(&there, agent.as_ref(), &files, &held), &user);
             }
+        }
+        if self.out.is_some() {
+            files.ready().map_err(|error| error.or_state(NOT_ASKED))?;
         }
         let (key, request) = requested(&user, principals)?;
         let certificate = match &sign_in {
@@ -202,7 +209,7 @@ impl Login {
         user: &str,
     ) -> Result<Exit> {
         if self.out.is_some() {
-            files.write(key, certificate)?;
+            files.write(key, certificate).map_err(|error| error.state(LOST))?;
         }
         let Some(agent) = agent else {
             return self.report(context, output, &Outcome::written(certificate, files), user);
@@ -215,7 +222,7 @@ impl Login {
             Err(error) if self.out.is_some() => return Err(error.state(files.state(certificate))),
             Err(error) => {
                 // The CA has certified this key, perhaps for a token that serves once: it is not thrown away.
-                files.write(key, certificate).map_err(|written| written.cause(error.message()))?;
+                files.write(key, certificate).map_err(|written| written.cause(error.message()).state(LOST))?;
                 return Err(error.state(files.state(certificate)));
             }
         };
@@ -227,7 +234,9 @@ impl Login {
         };
         let held = into_agent::remove(agent, roots, is_earlier)?;
         if self.out.is_none() {
-            files.write_public(certificate)?;
+            files
+                .write_public(certificate)
+                .map_err(|error| error.state("the agent has the key and its certificate"))?;
         }
         let mut outcome = Outcome::added(certificate, agent, files, &held);
         outcome.stays = !added.is_limited;

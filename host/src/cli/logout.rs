@@ -3,7 +3,7 @@
 #[cfg(feature = "sso")]
 use super::login::end_session;
 use super::{
-    login::{Files, Place, known_signers, parse_host},
+    login::{Files, NAMED, Place, UNLOCK, known_signers, parse_host},
     output::Output,
 };
 use crate::context::Context;
@@ -168,7 +168,12 @@ impl Logout {
             Err(AgentError::NotThere | AgentError::NotListening) => return Ok(None),
             opened => opened.map_err(|error| left_in(&path, &error))?,
         };
-        let certificates = user_certificates(&agent)?;
+        let held = agent.list().map_err(|error| left_in(&path, &error))?;
+        // What it shows would be no answer.
+        if agent.is_locked(&held).map_err(|error| left_in(&path, &error))? {
+            return Err(left_in(&path, &AgentError::Locked));
+        }
+        let certificates = user_certificates(&held);
         Ok(Some(AgentCertificates { agent, certificates }))
     }
 }
@@ -186,7 +191,8 @@ impl AgentCertificates {
                 Err(error) => return Err(left_in(self.agent.socket(), &error)),
             }
         }
-        let left = if ours.is_empty() { Vec::new() } else { user_certificates(&self.agent)? };
+        let listed = || self.agent.list().map_err(|error| left_in(self.agent.socket(), &error));
+        let left = if ours.is_empty() { Vec::new() } else { user_certificates(&listed()?) };
         match left.into_iter().find(is_ours) {
             None => Ok(ours.len()),
             Some(left) => Err(Error::failed(format!(
@@ -201,14 +207,20 @@ impl AgentCertificates {
 }
 
 /// The certificates in the agent that are for people.
-fn user_certificates(agent: &Agent) -> Result<Vec<Certificate>> {
-    let held = agent.list().map_err(|error| left_in(agent.socket(), &error))?;
-    Ok(held.iter().filter_map(Identity::certificate).filter(|one| one.kind() == Kind::User).collect())
+fn user_certificates(held: &[Identity]) -> Vec<Certificate> {
+    held.iter().filter_map(Identity::certificate).filter(|one| one.kind() == Kind::User).collect()
 }
 
 /// What the agent did; a certificate may still be in it.
 fn left_in(socket: &Path, error: &AgentError) -> Error {
-    Error::failed(format!("the agent at {} {error}", socket.display())).next(END)
+    let next = if matches!(error, AgentError::Locked) {
+        format!("{UNLOCK}; then again: warded logout")
+    } else if matches!(error, AgentError::NotASocket) {
+        NAMED.to_owned()
+    } else {
+        END.to_owned()
+    };
+    Error::failed(format!("the agent at {} {error}", socket.display())).next(next)
 }
 
 fn state(removed: &[String]) -> String {

@@ -190,6 +190,21 @@ fn a_locked_agent_is_told_from_one_that_takes_nothing() {
     person.login(Some(&agent.socket), &[]).ends(1).says(&["it is locked", "ssh-add -X", "are in files"]);
     lock("-X");
     person.login(Some(&agent.socket), &[]).ends(0);
+    // A listing that is empty for the lock says nothing of what is in it.
+    lock("-x");
+    for _again in 0..2 {
+        person
+            .warded(Some(&agent.socket), &["logout"])
+            .ends(1)
+            .says(&["it shows nothing of what it holds", "ssh-add -X"]);
+    }
+    lock("-X");
+    assert_eq!(person.listed(&agent.socket).len(), 1);
+    // The file that told whose the certificate is is gone, so the CA is asked.
+    person.warded(Some(&agent.socket), &["logout"]).ends(0).prints(&["1 certificate from the agent"]);
+    person.warded(Some(&agent.socket), &["logout"]).ends(0).prints(&["There is no login"]);
+    assert!(person.listed(&agent.socket).is_empty());
+    person.login(Some(&agent.socket), &[]).ends(0);
     assert!(!person.home(".ssh/warded-root").exists(), "the key in a file is not needed any more");
 }
 

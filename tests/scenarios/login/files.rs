@@ -44,10 +44,26 @@ fn a_key_that_is_not_wardeds_stays() {
     let authority = person.ca.path("user_ca");
     let sign = ["-q", "-s", authority.to_str().unwrap(), "-I", "root", "-n", "root"];
     person.program("ssh-keygen", None, &[&sign[..], &[&format!("{}.pub", key.display())]].concat()).ends(0);
-    let tree = crate::support::machine::tree(&person.home(".ssh"));
     let out = ["--out", key.to_str().unwrap()];
-    person.login(None, &out).ends(5).says(&["`warded login` did not make it", "nothing was changed"]);
-    person.warded(None, &[&["logout"], &out[..]].concat()).ends(0).prints(&["There is no login"]);
-    assert_eq!(crate::support::machine::tree(&person.home(".ssh")), tree);
+    // Then as a smartcard's, whose private half is in no file.
+    for is_there in [true, false] {
+        if !is_there {
+            fs::remove_file(&key).unwrap();
+        }
+        let tree = crate::support::machine::tree(&person.home(".ssh"));
+        person.login(None, &out).ends(5).says(&["`warded login` did not make it", "nothing was changed"]);
+        person.warded(None, &[&["logout"], &out[..]].concat()).ends(0).prints(&["There is no login"]);
+        assert_eq!(crate::support::machine::tree(&person.home(".ssh")), tree);
+    }
+    assert_eq!(person.asked(), 0);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_uses_up_no_certificate() {
+    let Some(person) = Person::new() else { return };
+    person.write("file", "");
+    let key = person.home("file/key");
+    let out = ["--out", key.to_str().unwrap()];
+    person.login(None, &out).ends(1).says(&["Not a directory", "no certificate was asked for"]);
     assert_eq!(person.asked(), 0);
 }

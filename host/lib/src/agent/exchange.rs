@@ -8,9 +8,10 @@ use rustix::{
     process::geteuid,
 };
 use std::{
+    ffi::OsStr,
     fs,
     io::{self, Read as _, Write as _},
-    os::unix::net::UnixStream,
+    os::unix::{fs::FileTypeExt as _, net::UnixStream},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -42,10 +43,14 @@ impl Peer {
         self.program.as_deref() == Some("gpg-agent") || self.socket.file_name().is_some_and(|name| name == GPG_SOCKET)
     }
 
-    /// Whether it is OpenSSH's own agent.
+    /// Whether it is OpenSSH's own agent. Without -D it forks once it listens (`main` in ssh-agent.c), and the process that
+    /// began to listen is gone; then it is known by the name that it gives its socket.
     #[must_use]
     pub fn is_ssh_agent(&self) -> bool {
-        self.program.as_deref() == Some("ssh-agent")
+        match self.program.as_deref() {
+            Some(program) => program == "ssh-agent",
+            None => self.socket.file_name().and_then(OsStr::to_str).is_some_and(is_of_ssh_agent),
+        }
     }
 }
 
@@ -56,6 +61,16 @@ pub(super) enum PeerOwner {
     Own,
     /// Any user's.
     Any,
+}
+
+/// Whether OpenSSH's agent names a socket so: `agent.PID`, and from 10.1 on `s.RANDOM.agent.RANDOM` (a forwarded one has
+/// `sshd` there).
+fn is_of_ssh_agent(name: &str) -> bool {
+    match *name.split('.').collect::<Vec<_>>().as_slice() {
+        ["agent", number] => !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()),
+        ["s", _, "agent", _] => true,
+        _ => false,
+    }
 }
 
 /// Sends one message, with its length before it, and reads one answer, without its length. Another process may listen
@@ -120,6 +135,10 @@ fn dial(socket: &Path, deadline: Instant) -> Result<UnixStream, AgentError> {
             Ok(()) => break tried,
             // Its queue is full: it accepts no connection.
             Err(Errno::AGAIN) => thread::sleep(TICK.min(left(deadline)?)),
+            // So is a connection to any other file answered.
+            Err(Errno::CONNREFUSED) if socket.metadata().is_ok_and(|there| !there.file_type().is_socket()) => {
+                return Err(AgentError::NotASocket);
+            }
             Err(error) => return Err(io::Error::from(error).into()),
         }
     };
@@ -151,4 +170,26 @@ fn again<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 /// The time that is left, which is not zero.
 fn left(deadline: Instant) -> Result<Duration, AgentError> {
     Some(deadline.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()).ok_or(AgentError::Silent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openssh_s_agent_is_known_after_the_fork() {
+        for (program, socket, expected) in [
+            (Some("ssh-agent"), "/home/ann/socket", true),
+            (None, "/tmp/ssh-XXXXXXkV3TtM/agent.4711", true),
+            (None, "/home/ann/.ssh/agent/s.TQf6lJ1mSl.agent.4ixlx8kVcP", true),
+            (Some("sshd-session"), "/tmp/ssh-XXXXXXkV3TtM/agent.4711", false),
+            (None, "/home/ann/.ssh/agent/s.TQf6lJ1mSl.sshd.4ixlx8kVcP", false),
+            (None, "/run/user/1000/keyring/ssh", false),
+            (None, "/home/ann/agent.sock", false),
+            (None, "/home/ann/agent.", false),
+        ] {
+            let peer = Peer { program: program.map(str::to_owned), socket: socket.into() };
+            assert_eq!(peer.is_ssh_agent(), expected, "{program:?} {socket}");
+        }
+    }
 }

@@ -12,6 +12,12 @@ pub enum AgentError {
     /// Nobody listens there.
     #[error("has ended: nothing listens at its socket")]
     NotListening,
+    /// There is something else of that name.
+    #[error("is none: there is a file of that name, and no socket")]
+    NotASocket,
+    /// It is locked: it shows nothing and does nothing until it is unlocked.
+    #[error("is locked: it shows nothing of what it holds")]
+    Locked,
     /// This user may not connect.
     #[error("does not let this user connect")]
     Denied,

@@ -72,6 +72,9 @@ fn an_agent_that_is_not_there_is_told_from_one_that_is_silent() {
     let scratch = tempfile::tempdir().unwrap();
     let socket = scratch.path().join("agent");
     assert!(matches!(Agent::open(&socket), Err(AgentError::NotThere)));
+    let file = scratch.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(Agent::open(&file), Err(AgentError::NotASocket)));
     let listener = UnixListener::bind(&socket).unwrap();
     let begun = Instant::now();
     let agent = Agent::open(&socket).unwrap();

@@ -167,6 +167,14 @@ pub fn new_directory(path: &Path, files: &[(&str, &[u8], u32)]) -> io::Result<()
     sync_directory(above)
 }
 
+/// Checks that files can be written into a directory: one is made there, and removed again.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn writable(directory: &Path) -> io::Result<()> {
+    temporary(directory)?.close()
+}
+
 /// Removes a file, and waits until that is on disk.
 ///
 /// # Errors
@@ -241,6 +249,17 @@ mod tests {
         replace(&path, b"two", 0o644).unwrap();
         assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"two".to_vec(), 0o644));
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_is_tried_and_nothing_is_left_in_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        writable(scratch.path()).unwrap();
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+        fs::write(scratch.path().join("file"), "").unwrap();
+        for missing in ["gone", "file"] {
+            assert!(writable(&scratch.path().join(missing)).is_err(), "{missing}");
+        }
     }
 
     #[test]

@@ -4,19 +4,24 @@ use super::place::{PREFIX, Place, home};
 use ssh_key::{LineEnding, PrivateKey, PublicKey};
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf, absolute},
 };
 use warded_lib::{
     ca::{self, Certificate, Kind, certificate},
     error::{Error, Result},
-    machine::durable,
-    text::{neutral, shell_word},
+    machine::{durable, named_file},
+    text::{neutral, neutral_path, shell_word},
 };
+use zeroize::Zeroizing;
 
 /// How the comment of a key ends that Warded made for a login: no other key is ever replaced or removed.
 const MARK: &str = " (warded login)";
 const CERTIFICATE: &str = "-cert.pub";
+const PUBLIC: &str = ".pub";
+/// Far above the size of a key or a certificate.
+const MAX_BYTES: u64 = 256 * 1024;
 
 /// The comment of a login's key.
 pub(super) fn comment(user: &str) -> String {
@@ -61,7 +66,7 @@ impl Files {
 
     /// The certificate.
     pub(crate) fn certificate(&self) -> Option<Certificate> {
-        let found = certificate::parse(&fs::read(self.beside(CERTIFICATE)).ok()?).ok()?;
+        let found = certificate::parse(&read(&self.beside(CERTIFICATE))?).ok()?;
         (found.kind() == Kind::User).then_some(found)
     }
 
@@ -71,17 +76,30 @@ impl Files {
         self.certificate().filter(|found| found.key().key_data() == key.public_key().key_data())
     }
 
-    /// Refuses to replace a key that Warded did not make.
+    /// Refuses to replace what Warded did not make: a key, a public half, which may be that of a smartcard's key, and what is
+    /// no regular file.
     pub(super) fn refuse_others(&self) -> Result<()> {
+        let all = [self.key.clone(), self.beside(PUBLIC), self.beside(CERTIFICATE)];
+        all.iter().try_for_each(|path| named_file::refuse_other(path))?;
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
         // A certificate of ours in `~/.ssh` may be alone: its key is in an agent.
         let there = is_there(&self.key) || (self.is_named && is_there(&self.beside(CERTIFICATE)));
-        if !there || self.private().is_some() {
+        let others = if there && self.private().is_none() {
+            self.key.clone()
+        } else if is_there(&self.beside(PUBLIC)) && !self.public_is_ours() {
+            self.beside(PUBLIC)
+        } else {
             return Ok(());
-        }
-        Err(Error::refused(format!("{} is there, and `warded login` did not make it", self.key.display()))
+        };
+        Err(Error::refused(format!("{} is there, and `warded login` did not make it", neutral_path(&others)))
             .unchanged()
             .next("name another file with --out"))
+    }
+
+    /// Checks that the files can be written; before the CA is asked for what is to go into them.
+    pub(super) fn ready(&self) -> Result<()> {
+        self.refuse_others()?;
+        self.directory().and_then(durable::writable).map_err(|error| self.failed("write", &self.key, &error))
     }
 
     /// Writes the private key and its certificate.
@@ -90,7 +108,7 @@ impl Files {
         let text = key.to_openssh(LineEnding::LF).map_err(|error| self.failed("write", &self.key, &error))?;
         let public = key.public_key().to_openssh().map_err(|error| self.failed("write", &self.key, &error))?;
         self.put(&self.key, text.as_bytes(), 0o600)?;
-        self.put(&self.beside(".pub"), format!("{public}\n").as_bytes(), 0o644)?;
+        self.put(&self.beside(PUBLIC), format!("{public}\n").as_bytes(), 0o644)?;
         self.put(&self.beside(CERTIFICATE), certificate.to_file().as_bytes(), 0o644)
     }
 
@@ -103,8 +121,10 @@ impl Files {
     /// Removes all of them that are Warded's; those that were there.
     pub(crate) fn remove(&self) -> Result<Vec<PathBuf>> {
         let mut removed = self.forget_key()?;
-        // Beside a key that is not Warded's the certificate is not, either.
-        if self.key.symlink_metadata().is_err() && self.certificate().is_some() {
+        // Beside a key that is not Warded's the certificate is not, either; and in a place that a person named, one without a
+        // key may be a smartcard's.
+        let is_ours = !removed.is_empty() || !self.is_named;
+        if is_ours && self.key.symlink_metadata().is_err() && self.certificate().is_some() {
             removed.extend(self.take(self.beside(CERTIFICATE))?);
         }
         Ok(removed)
@@ -137,7 +157,15 @@ impl Files {
         if self.private().is_none() {
             return Ok(Vec::new());
         }
-        Ok(self.take(self.key.clone())?.into_iter().chain(self.take(self.beside(".pub"))?).collect())
+        let public = self.public_is_ours().then(|| self.beside(PUBLIC));
+        let ours = [Some(self.key.clone()), public];
+        ours.into_iter().flatten().filter_map(|path| self.take(path).transpose()).collect()
+    }
+
+    /// Whether Warded made the public half that lies there.
+    fn public_is_ours(&self) -> bool {
+        let public = read(&self.beside(PUBLIC)).and_then(|text| String::from_utf8(text).ok());
+        public.and_then(|text| PublicKey::from_openssh(&text).ok()).is_some_and(|key| key.comment().ends_with(MARK))
     }
 
     fn take(&self, path: PathBuf) -> Result<Option<PathBuf>> {
@@ -150,17 +178,22 @@ impl Files {
 
     /// The private key, if Warded made it.
     fn private(&self) -> Option<PrivateKey> {
-        let key = PrivateKey::read_openssh_file(&self.key).ok()?;
+        let key = PrivateKey::from_openssh(Zeroizing::new(read(&self.key)?)).ok()?;
         key.comment().ends_with(MARK).then_some(key)
     }
 
     fn put(&self, path: &Path, contents: &[u8], mode: u32) -> Result<()> {
-        let written = path
-            .parent()
-            .filter(|directory| !directory.exists())
-            .map_or(Ok(()), durable::private_directory)
-            .and_then(|()| durable::replace(path, contents, mode));
+        let written = self.directory().and_then(|_| durable::replace(path, contents, mode));
         written.map_err(|error| self.failed("write", path, &error))
+    }
+
+    /// The directory of the files, which is made where there is none.
+    fn directory(&self) -> io::Result<&Path> {
+        let directory = self.key.parent().unwrap_or(Path::new("/"));
+        if !directory.exists() {
+            durable::private_directory(directory)?;
+        }
+        Ok(directory)
     }
 
     fn failed(&self, verb: &str, path: &Path, error: &dyn std::fmt::Display) -> Error {
@@ -180,7 +213,76 @@ impl Files {
     }
 }
 
+/// What is in a file; nothing else is opened, since a FIFO would wait for its writer.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut contents = Vec::new();
+    fs::File::open(path).ok()?.take(MAX_BYTES).read_to_end(&mut contents).ok()?;
+    Some(contents)
+}
+
 /// The keys that signed the certificates of earlier logins.
 pub(crate) fn known_signers(files: &[Files]) -> Vec<PublicKey> {
     files.iter().filter_map(|files| Some(files.certificate()?.signer().clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use ssh_key::{Algorithm, rand_core::OsRng};
+
+    fn key(comment: &str) -> PrivateKey {
+        let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).unwrap();
+        key.set_comment(comment);
+        key
+    }
+
+    #[test]
+    fn what_another_program_made_is_neither_replaced_nor_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        let public = |key: &PrivateKey| format!("{}\n", key.public_key().to_openssh().unwrap());
+        let (ours, theirs) = (key(&comment("ann")), key("ann@smartcard"));
+        fs::write(at("card.pub"), public(&theirs)).unwrap();
+        fs::write(at("mixed"), ours.to_openssh(LineEnding::LF).unwrap()).unwrap();
+        fs::write(at("mixed.pub"), public(&theirs)).unwrap();
+        for suffix in ["", PUBLIC, CERTIFICATE] {
+            mknodat(CWD, at(&format!("fifo{suffix}{suffix}")), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        }
+        for (name, named) in [
+            ("card", "card.pub is there, and `warded login` did not make it"),
+            ("mixed", "mixed.pub is there, and `warded login` did not make it"),
+            ("fifo", "fifo is a FIFO"),
+            ("fifo.pub", "fifo.pub.pub is a FIFO"),
+            ("fifo-cert.pub", "fifo-cert.pub-cert.pub is a FIFO"),
+        ] {
+            let error = Files::at(&at(name)).unwrap().ready().unwrap_err();
+            assert!(error.message().contains(named), "{name}: {error}");
+        }
+        assert_eq!(Files::at(&at("card")).unwrap().remove().unwrap(), [PathBuf::new(); 0]);
+        assert_eq!(Files::at(&at("fifo")).unwrap().remove().unwrap(), [PathBuf::new(); 0]);
+        assert_eq!(Files::at(&at("mixed")).unwrap().remove().unwrap(), [at("mixed")]);
+        for name in ["card.pub", "mixed.pub"] {
+            assert_eq!(fs::read_to_string(at(name)).unwrap(), public(&theirs), "{name}");
+        }
+        fs::write(at("mine"), ours.to_openssh(LineEnding::LF).unwrap()).unwrap();
+        fs::write(at("mine.pub"), public(&ours)).unwrap();
+        Files::at(&at("mine")).unwrap().ready().unwrap();
+        assert_eq!(Files::at(&at("mine")).unwrap().remove().unwrap(), [at("mine"), at("mine.pub")]);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_found_before_the_ca_is_asked() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("file"), "").unwrap();
+        for bad in [scratch.path().join("file/key"), scratch.path().join("file/deeper/key"), "/proc/x/key".into()] {
+            let error = Files::at(&bad).unwrap().ready().unwrap_err();
+            assert!(error.message().contains("write"), "{error}");
+        }
+        Files::at(&scratch.path().join("new/key")).unwrap().ready().unwrap();
+        assert_eq!(fs::read_dir(scratch.path().join("new")).unwrap().count(), 0);
+    }
 }

@@ -9,6 +9,9 @@ use warded_lib::{
 };
 
 const OUT: &str = "for a key in files: warded login --out FILE";
+/// What names an agent's socket.
+pub(crate) const NAMED: &str = "name the agent's socket: SSH_AUTH_SOCK, or IdentityAgent in ssh_config";
+pub(crate) const UNLOCK: &str = "unlock it: ssh-add -X";
 const START: &str = "start OpenSSH's agent, in this shell: eval \"$(ssh-agent)\"";
 
 /// How an agent took a certificate.
@@ -103,6 +106,8 @@ pub(crate) fn told(socket: &Path, error: &AgentError) -> Error {
     let said = Error::failed(format!("the agent at {} {error}", socket.display()));
     match error {
         AgentError::NotThere | AgentError::NotListening => said.next(format!("{START}; {OUT}")),
+        AgentError::NotASocket => said.next(format!("{NAMED}; {OUT}")),
+        AgentError::Locked => said.next(format!("{UNLOCK}; {OUT}")),
         AgentError::Silent => said.next(format!("see whether it waits for you, or start it again; {OUT}")),
         AgentError::Denied
         | AgentError::OtherUser { .. }
