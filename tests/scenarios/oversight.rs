@@ -99,6 +99,8 @@ fn the_page_says_what_the_object_says_and_runs_nothing() {
     fs::write(&page, "a diary").unwrap();
     machine.warded(["audit", "unix", "--html", path]).ends(5).says(&["no report of this command", "--overwrite"]);
     assert_eq!(fs::read_to_string(&page).unwrap(), "a diary");
+    // One object, the error, where the page cannot be written.
+    machine.warded(["audit", "unix", "--json", "--html", path]).ends(5).object("warded.error/1");
     machine.warded(["audit", "unix", "--html", path, "--overwrite"]).ends(0);
 
     // A guest that puts markup into every text that it controls.
@@ -134,8 +136,23 @@ fn the_log_is_filtered_and_exported() {
     assert_eq!((count(&["--denied"]), count(&["--since", "2099-01-01"])), (0, 0));
     assert_eq!(count(&["--since", "1h"]), all);
     machine.warded(["audit", "log", "--since", "soon"]).ends(2);
+    let path = machine.path("state/audit/log.jsonl");
     let exported = machine.warded(["audit", "export"]).ends(0).stdout;
-    assert_eq!(exported, fs::read_to_string(machine.path("state/audit/log.jsonl")).unwrap());
+    assert_eq!(exported, fs::read_to_string(&path).unwrap());
+    // What somebody changed or removed is not left out without a word.
+    let broken = |name: &str, filter: &[&str]| {
+        let words = [&["audit", name], filter].concat();
+        Run::of(machine.warded_command([]).args(words)).ends(1).says(&["the audit log is not intact: record"])
+    };
+    fs::write(&path, exported.replacen("certify-host", "certify-h0st", 1)).unwrap();
+    let left = broken("export", &[]).stdout;
+    assert_eq!(left.lines().count() + 1, exported.lines().count());
+    broken("export", &["--denied"]);
+    broken("log", &["--denied"]);
+    assert_eq!(broken("log", &["--json"]).object("warded.audit-log/1")["intact"], false);
+    fs::write(&path, "").unwrap();
+    broken("export", &[]);
+    broken("log", &[]);
 }
 
 /// A log of several files, of which commands read what they show.

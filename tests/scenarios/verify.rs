@@ -125,6 +125,11 @@ fn a_thousand_machines_are_judged_to_the_last_one() {
     );
     assert_eq!((&gone["state"], cause(gone).contains("refused")), (&"unknown".into(), true), "{gone}");
 
+    // One object, the error, where that file cannot be written.
+    let nowhere = machine.path("hosts/none.prom");
+    let words = ["verify", "--json", "--hosts", file.to_str().unwrap(), "--prometheus", nowhere.to_str().unwrap()];
+    machine.warded(words).ends(1).object("warded.error/1");
+
     let text = fs::read_to_string(&prometheus).unwrap();
     let shown = liars.iter().filter(|liar| liar.lie.shows_an_end()).count();
     assert_eq!(text.matches("warded_verify_not_after_seconds{").count(), 1001 + shown);

@@ -1,7 +1,14 @@
-//! Times as a person reads them: in UTC, to the minute, with the distance from now in words.
+//! Times as a person reads them: in UTC, to the minute, with the distance from now in words; and as a person writes them.
 
-use jiff::{Timestamp, tz::TimeZone};
-use std::time::Duration;
+use jiff::{
+    SignedDuration, Span, SpanRelativeTo, Timestamp,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
+use std::{ops::RangeInclusive, time::Duration};
+
+/// How a time without a zone is written, beside a day alone.
+const WITHOUT_ZONE: [&str; 4] = ["%FT%H:%M", "%FT%T", "%F %H:%M", "%F %T"];
 
 /// `12 s`, `4 min`, `5 h`, `29 days`: as exact as a person needs it. Never more than there is.
 #[must_use]
@@ -43,9 +50,111 @@ pub fn left(end: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// Reads how long something takes: `90s`, `10m`, `1h 30m`, `7d`. A day has 24 hours.
+///
+/// # Errors
+/// It is written otherwise, or negative.
+pub fn duration(text: &str) -> Result<SignedDuration, String> {
+    let span = text.trim().parse::<Span>().ok();
+    let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    let duration = duration.filter(|duration| !duration.is_negative());
+    duration.ok_or_else(|| "not a number with its unit, such as 90s, 10m, 12h or 7d".to_owned())
+}
+
+/// The same within bounds, whose words are `bounds`.
+///
+/// # Errors
+/// As [`duration`]; or it is shorter or longer.
+pub fn duration_within(
+    text: &str,
+    range: &RangeInclusive<SignedDuration>,
+    bounds: &str,
+) -> Result<SignedDuration, String> {
+    let found = duration(text).map_err(|why| format!("{why}; {bounds}"))?;
+    if range.contains(&found) { Ok(found) } else { Err(bounds.to_owned()) }
+}
+
+/// Reads a moment that has its zone, or else is UTC, as every time is that Warded shows; a day, from its beginning; or so long
+/// before `now`.
+///
+/// # Errors
+/// It is none of these.
+pub fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let text = text.trim();
+    let utc = |time: DateTime| time.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).ok();
+    let moment = || text.parse::<Timestamp>().ok();
+    let day = || Date::strptime("%F", text).ok().and_then(|day| utc(day.into()));
+    let time = || WITHOUT_ZONE.iter().find_map(|format| DateTime::strptime(format, text).ok()).and_then(utc);
+    let ago = || duration(text).ok().and_then(|ago| now.checked_sub(ago).ok());
+    moment().or_else(day).or_else(time).or_else(ago).ok_or_else(|| {
+        "neither a moment (2026-11-28, 2026-11-28T14:00, 2026-11-28T14:00:00+01:00; UTC unless it has a zone) nor how long ago \
+         (12h, 7d)"
+            .to_owned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_is_read_as_people_write_it() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("10m", 600),
+            ("1h 30m", 5_400),
+            ("1d", 86_400),
+            ("7d", 604_800),
+            ("2w", 1_209_600),
+            (" 12h\n", 43_200),
+            ("PT5M", 300),
+        ] {
+            assert_eq!(duration(text), Ok(SignedDuration::from_secs(seconds)), "{text}");
+        }
+        for bad in ["", "d", "10", "-1h", "1y", "1mo", "soon", "99999999999999d"] {
+            let why = duration(bad).unwrap_err();
+            assert!(why.contains("such as 90s") && !why.contains("jiff"), "{bad}: {why}");
+        }
+        let range = SignedDuration::from_secs(5)..=SignedDuration::from_hours(24);
+        let within = |text| duration_within(text, &range, "from 5s to 24h");
+        assert_eq!(within("1d"), Ok(SignedDuration::from_hours(24)));
+        assert_eq!(within("2d"), Err("from 5s to 24h".to_owned()));
+        let why = within("10").unwrap_err();
+        assert!(why.contains("such as 90s") && why.ends_with("; from 5s to 24h"), "{why}");
+    }
+
+    #[test]
+    fn a_moment_without_a_zone_is_in_utc_and_its_time_counts() {
+        let now: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2026-11-28", "2026-11-28T00:00:00Z"),
+            ("2026-11-28T23:59", "2026-11-28T23:59:00Z"),
+            ("2026-11-28T23:59:58", "2026-11-28T23:59:58Z"),
+            ("2026-11-28 23:59", "2026-11-28T23:59:00Z"),
+            ("2026-11-28 23:59:58", "2026-11-28T23:59:58Z"),
+            ("2026-11-28T23:59:00Z", "2026-11-28T23:59:00Z"),
+            ("2026-11-28T01:00:00+01:00", "2026-11-28T00:00:00Z"),
+            ("2026-11-28T01:00+01:00", "2026-11-28T00:00:00Z"),
+            ("7d", "2026-11-23T12:00:00Z"),
+            ("90m", "2026-11-30T10:30:00Z"),
+        ] {
+            assert_eq!(since(text, now).map(|found| found.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+        for bad in [
+            "",
+            "d",
+            "-1h",
+            "yesterday",
+            "2026-13-01",
+            "2026-11-28T25:00",
+            "2026-11-28T23",
+            "2026-11-28T23:59[Europe/Berlin]",
+            "2026-11-28+01:00",
+            "99999999999999d",
+        ] {
+            assert!(since(bad, now).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn the_distance_and_the_time_are_told() {

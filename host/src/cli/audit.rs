@@ -10,7 +10,7 @@ use super::output::Output;
 use crate::context::{Context, Options};
 use clap::{Args, Subcommand};
 use warded_lib::{
-    audit,
+    audit::{self, ChainBreak},
     error::{Error, Exit, Result},
 };
 
@@ -39,7 +39,7 @@ impl Audit {
             None => self.report.run(context, options, output),
             Some(LogCommand::Log(log)) => log.run(&context?, output),
             Some(LogCommand::Verify(signing)) => verify(&context?, signing, output),
-            Some(LogCommand::Export(filter)) => filter.export(&context?),
+            Some(LogCommand::Export(filter)) => filter.export(&context?, output),
         }
     }
 }
@@ -60,14 +60,18 @@ fn verify(context: &Context, signing: &signed::Signing, output: Output) -> Resul
             output.object(&serde_json::json!({
                 "schema": "warded.audit-verify/1", "intact": false, "record": broken.record, "what": broken.what,
             }))?;
-            let error =
-                Error::failed(format!("the audit log is not intact: record {}: {}", broken.record, broken.what))
-                    .next("keep the directory as evidence; everything before that record is as it was written");
-            if output.json {
-                output.note(error.to_string());
-                return Err(Error::quiet(error.exit()));
-            }
-            Err(error)
+            Err(told(&broken, output))
         }
     }
+}
+
+/// A log that is not whole. Where JSON is asked for, the object before it is the one on stdout.
+fn told(broken: &ChainBreak, output: Output) -> Error {
+    let error = Error::failed(format!("the audit log is not intact: record {}: {}", broken.record, broken.what))
+        .next("keep the directory as evidence; everything before that record is as it was written");
+    if output.json {
+        output.note(error.to_string());
+        return Error::quiet(error.exit());
+    }
+    error
 }

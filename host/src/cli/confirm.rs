@@ -11,6 +11,7 @@ use warded_lib::{
     audit::{Ending, Kind},
     error::{Error, Exit, Result, UNCHANGED},
     machine::{control_group, facts::Init, login, private::StateDir, services},
+    moment,
     text::{count, neutral},
     transaction::{self, Journal, State},
 };
@@ -87,12 +88,7 @@ impl ConfirmWithin {
 
 /// A run that changes sshd takes seconds by itself; and a day later nobody remembers.
 fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    if (SignedDuration::from_secs(5)..=SignedDuration::from_hours(24)).contains(&duration) {
-        Ok(duration)
-    } else {
-        Err("from 5s to 24h".to_owned())
-    }
+    moment::duration_within(text, &(SignedDuration::from_secs(5)..=SignedDuration::from_hours(24)), "from 5s to 24h")
 }
 
 impl Confirm {

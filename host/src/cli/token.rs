@@ -25,6 +25,7 @@ use warded_lib::{
         },
     },
     error::{Error, Exit, Result},
+    moment,
 };
 
 /// So many host keys a stock sshd has.
@@ -67,12 +68,7 @@ struct Tokens<'a> {
 
 /// The bounds that `step` has.
 pub(super) fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    if (SignedDuration::from_secs(10)..=SignedDuration::from_hours(1)).contains(&duration) {
-        Ok(duration)
-    } else {
-        Err("from 10s to 1h".to_owned())
-    }
+    moment::duration_within(text, &(SignedDuration::from_secs(10)..=SignedDuration::from_hours(1)), "from 10s to 1h")
 }
 
 /// The step-ca, for which tokens are made here.

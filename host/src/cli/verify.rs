@@ -8,7 +8,6 @@ mod report;
 use super::output::Output;
 use crate::context::Context;
 use clap::Args;
-use jiff::{Span, SpanRelativeTo};
 use report::VerifyObject;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use ssh_key::PublicKey;
@@ -21,6 +20,7 @@ use warded_lib::{
     ca::{self, Kind},
     error::{Error, Exit, Result},
     guard::known_hosts::KnownAuthority,
+    moment,
     probe::{self, Judge, Place, Presentation, ProbeOptions},
     text::neutral,
 };
@@ -59,10 +59,9 @@ pub(super) struct Verify {
     login_as: Option<String>,
 }
 
-/// A time, whose days have 24 hours.
+/// At least a second.
 fn seconds(text: &str) -> Result<u64, String> {
-    let span: Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    let duration = moment::duration(text)?;
     u64::try_from(duration.as_secs()).ok().filter(|seconds| *seconds > 0).ok_or_else(|| "at least a second".to_owned())
 }
 
@@ -95,10 +94,11 @@ impl Verify {
         let object = VerifyObject::of(&answers, &self.known(&roots), begun.elapsed());
         report::show(output, &object, self.hosts.is_none())?;
         client::tell(output, &object);
-        output.object(&object)?;
+        // Before the object: where the file fails, the error is the one object on stdout.
         if let Some(file) = &self.prometheus {
             prometheus::metrics(&answers, judge.now).write(file)?;
         }
+        output.object(&object)?;
         Ok(if object.healthy { Exit::Done } else { Exit::Degraded })
     }
 

@@ -1,12 +1,14 @@
 //! `warded audit log` and `warded audit export`: the records, or some of them.
 
+use super::told;
 use crate::{cli::output::Output, context::Context};
 use clap::Args;
-use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use jiff::Timestamp;
 use std::io::{self, Write as _};
 use warded_lib::{
     audit::{self, Kind, Record, UnreadableLine},
     error::{Error, Exit, Result},
+    moment,
 };
 
 /// With so many older records in a row, all before them count as older, too. Fewer may come from a time at which the
@@ -37,8 +39,8 @@ pub(in crate::cli) struct Filter {
     /// Only calls of this function, or of all of an interface: files.write, files
     #[arg(long, value_name = "FUNCTION")]
     capability: Option<String>,
-    /// Only since this moment (2026-11-28, 2026-11-28T14:00:00Z), or this long ago (12h, 7d)
-    #[arg(long, value_name = "WHEN", value_parser = since)]
+    /// Only since this moment (2026-11-28, 2026-11-28T14:00; UTC unless it has a zone), or this long ago (12h, 7d)
+    #[arg(long, value_name = "WHEN", value_parser = |text: &str| moment::since(text, Timestamp::now()))]
     since: Option<Timestamp>,
     /// Only what was denied
     #[arg(long)]
@@ -84,19 +86,23 @@ impl Filter {
         Ok(records.filter(move |line| takes(line.as_ref().ok())).take(last.unwrap_or(usize::MAX)))
     }
 
-    /// Prints them as they are in the log.
-    pub(super) fn export(&self, context: &Context) -> Result<Exit> {
+    /// Prints them as they are in the log. A line that is no record is none to print: where it is not what a crash left, the
+    /// chain is broken there, and it is told.
+    pub(super) fn export(&self, context: &Context, output: Output) -> Result<Exit> {
         let failed = |error: io::Error| Error::failed("cannot write to stdout").cause(error);
-        let mut output = io::stdout().lock();
+        let mut stdout = io::stdout().lock();
         for record in self.read(context, None)?.flatten() {
             let line = serde_json::to_string(&record).map_err(|error| failed(error.into()))?;
-            match writeln!(output, "{line}") {
+            match writeln!(stdout, "{line}") {
                 // A reader that went away is no error.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
                 written => written.map_err(failed)?,
             }
         }
-        Ok(Exit::Done)
+        match audit::verify(context.log.directory())? {
+            Ok(_) => Ok(Exit::Done),
+            Err(broken) => Err(told(&broken, output)),
+        }
     }
 }
 
@@ -107,7 +113,7 @@ impl Log {
         for line in self.filter.read(context, self.last)? {
             match &line {
                 Ok(record) => output.line(record.told(now))?,
-                // What a crash left does not keep the rest from being read; `verify` judges it.
+                // It does not keep the rest from being read; whether a crash left it is told at the end.
                 Err(unreadable) => output.line(format!("    !  {unreadable}"))?,
             }
             if output.json {
@@ -117,46 +123,14 @@ impl Log {
                 }
             }
         }
+        let verified = audit::verify(context.log.directory())?;
         output.object(&serde_json::json!({
             "schema": "warded.audit-log/1", "records": records, "unreadable_lines": unreadable_lines,
+            "intact": verified.is_ok(),
         }))?;
-        Ok(Exit::Done)
-    }
-}
-
-/// A moment, a day (from its beginning, UTC), or so long ago.
-fn since(text: &str) -> std::result::Result<Timestamp, String> {
-    if let Ok(moment) = text.parse() {
-        return Ok(moment);
-    }
-    if let Ok(day) = text.parse::<Date>() {
-        return day.to_zoned(TimeZone::UTC).map(|day| day.timestamp()).map_err(|error| error.to_string());
-    }
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok());
-    let ago = match days.and_then(|days| days.checked_mul(24)) {
-        Some(hours) => SignedDuration::try_from_hours(hours),
-        None => text.parse().ok(),
-    };
-    ago.filter(|ago| !ago.is_negative()).and_then(|ago| Timestamp::now().checked_sub(ago).ok()).ok_or_else(|| {
-        "neither a moment (2026-11-28, 2026-11-28T14:00:00Z) nor a time that has passed (12h, 7d)".to_owned()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_written_in_three_ways() {
-        let at = |text: &str| since(text).unwrap();
-        assert_eq!(at("2026-11-28"), at("2026-11-28T00:00:00Z"));
-        assert_eq!(at("2026-11-28T01:00:00+01:00"), at("2026-11-28"));
-        for (text, minutes) in [("7d", 7 * 24 * 60), ("90m", 90)] {
-            let ago = Timestamp::now().duration_since(at(text));
-            assert!((0..5).contains(&(ago.as_secs() - minutes * 60).abs()), "{text}: {ago}");
-        }
-        for bad in ["", "d", "-1h", "yesterday", "2026-13-01", "99999999999999d"] {
-            assert!(since(bad).is_err(), "{bad}");
+        match verified {
+            Ok(_) => Ok(Exit::Done),
+            Err(broken) => Err(told(&broken, output)),
         }
     }
 }

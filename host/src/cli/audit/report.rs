@@ -109,11 +109,12 @@ impl Report {
             }
             None => print(&subject, &assessed, &findings, output)?,
         }
-        output.object(&object(&subject, &assessed, &findings, usages, suggestion.as_ref()))?;
+        // The page before the object: where it fails, the error is the one object on stdout.
         if let Some(path) = &self.html {
             let machine = Facts::read(Path::new("/")).hostname;
             html::write(path, &html::page(&subject, &machine, &assessed, &findings, subject.runs()), self.overwrite)?;
         }
+        output.object(&object(&subject, &assessed, &findings, usages, suggestion.as_ref()))?;
         let failed = findings.iter().any(|finding| self.fail_on.contains(&finding.severity));
         Ok(if failed { Exit::Degraded } else { Exit::Done })
     }
