@@ -101,7 +101,8 @@ impl CurrentConfig {
             return Err(error.unchanged());
         }
         let proxy = before.as_ref().and_then(|before| before.proxy.as_deref());
-        let root = bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error, proxy))?;
+        let root =
+            bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error, proxy, asked))?;
         let directory = file.parent().unwrap_or(Path::new("/"));
         // Another root gets another file: the configuration alone says which one counts.
         let root_file = match &before {
@@ -323,7 +324,12 @@ impl<'a> FingerprintConflict<'a> {
     }
 }
 
-fn not_fetched(url: &CaUrl, error: &FetchError, proxy: Option<&str>) -> Error {
+const FINGERPRINT: &str = "get the fingerprint on the CA: warded root-fingerprint root_ca.crt";
+/// A code has the fingerprint that the admin's machine knew.
+const CODE: &str = "ask whoever runs the CA whether it has a new root; then on the admin's machine: warded bootstrap with its \
+                    fingerprint and --force, and warded invite NAME";
+
+fn not_fetched(url: &CaUrl, error: &FetchError, proxy: Option<&str>, asked: TrustRequest) -> Error {
     let message = format!("the CA {url} cannot be trusted");
     match error {
         FetchError::Other(_) | FetchError::Unreadable(_) => Error::refused(message)
@@ -345,7 +351,10 @@ fn not_fetched(url: &CaUrl, error: &FetchError, proxy: Option<&str>) -> Error {
                 }
                 Ok(_) | Err(_) => error,
             };
-            error.next("get the fingerprint on the CA: warded root-fingerprint root_ca.crt")
+            error.next(match asked {
+                TrustRequest::Bootstrap { .. } => FINGERPRINT,
+                TrustRequest::Enrol => CODE,
+            })
         }
         FetchError::Failure(failure @ (api::Failure::NotStepCa { .. } | api::Failure::Status { .. })) => {
             Error::failed(message).cause(failure).next(ADDRESS)

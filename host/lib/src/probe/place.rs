@@ -70,6 +70,15 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((address, zone)) = text.trim_matches(['[', ']']).split_once('%')
+            && address.parse::<Ipv6Addr>().is_ok()
+        {
+            return Err(format!(
+                "{:?} has a zone (%{}), which only this machine knows: name the machine, such as web1.example.org",
+                neutral(text),
+                neutral(zone.split(']').next().unwrap_or_default())
+            ));
+        }
         let port = |port: &str| {
             let number =
                 port.parse().ok().filter(|number| *number != 0 && port.bytes().all(|byte| byte.is_ascii_digit()));
@@ -145,6 +154,10 @@ mod tests {
             ":22",
         ] {
             assert!(Place::of_line(line).is_err(), "{line:?}");
+        }
+        for line in ["fe80::1%lo", "[fe80::1%lo]", "[fe80::1%lo]:2222", "web1 fe80::1%eth0"] {
+            let why = Place::of_line(line).unwrap_err();
+            assert!(why.contains("has a zone"), "{line:?}: {why}");
         }
     }
 }

@@ -94,7 +94,7 @@ impl StepAuthority {
         let Some((provisioner, oidc)) = list.iter().find_map(is_its) else {
             return Err(credential::unusable(
                 format!("the ID token is for the client {}, which no provisioner of the CA has", identity.clients()),
-                "on the admin's machine: warded token NAME --host --provisioner NAME",
+                "on the admin's machine: warded token NAME --provisioner NAME, with --host, or for a person --user",
             ));
         };
         if let Some(finding) = identity.problem(&oidc, &provisioner, self.ca_time()) {

@@ -211,7 +211,7 @@ pub(super) fn tokens(path: &Path) -> Result<VecDeque<Token>, CaError> {
     let tokens: VecDeque<Token> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Token::given).collect();
     if tokens.is_empty() {
-        let next = "on the admin's machine: warded token NAME --host > FILE";
+        let next = "on the admin's machine: warded token NAME > FILE, with --host, or for a person --user";
         return Err(unusable(format!("there is no token in {}", path.display()), next));
     }
     Ok(tokens)
