@@ -47,6 +47,7 @@ use warded_lib::{
     name::Name,
     policy::{condition, pattern::Places},
     text::by_sudo,
+    transaction,
 };
 
 /// Tells of a host call that does not come back, ends what it started, and ends the process.
@@ -301,6 +302,15 @@ impl Context {
         Err(Error::usage(format!("{what} needs root: {} and the keys beside it are root's", file.display()))
             .unchanged()
             .next(by_sudo()))
+    }
+
+    /// Refuses a user who asks about runs and has made none: those that changed this sshd's files are root's. A user's
+    /// own, of `trust-host-ca`, are in the user's own state, which root's commands do not look at.
+    ///
+    /// # Errors
+    /// As [`Context::may_change`], or the journals cannot be read.
+    pub fn has_runs(&self, what: &str) -> Result<()> {
+        if transaction::newest(&self.state)?.is_some() { Ok(()) } else { self.may_change(what) }
     }
 }
 

@@ -145,6 +145,20 @@ fn no_sshd_need_be_there() {
     client.user(&["apply", "certify-host", "--set", "principal=web1", "--yes"]).ends(2).says(&["needs root"]);
 }
 
+/// The runs of a user are the user's to confirm and to list, without root.
+#[test]
+fn a_user_confirms_what_the_user_has_changed() {
+    let Some(client) = Client::start("bookworm") else { return };
+    for command in ["confirm", "history"] {
+        client.user(&[command]).ends(2).says(&["needs root"]);
+    }
+    let set = format!("domain={DOMAIN}");
+    client.user(&["apply", "trust-host-ca", "--set", &set, "--yes", "--confirm-within", "10m"]).ends(0);
+    client.user(&["history"]).ends(0).prints(&["waits to be confirmed"]);
+    client.user(&["confirm", "--same-login"]).ends(0).prints(&["Confirmed run 1"]);
+    client.user(&["history"]).ends(0).prints(&["kept", "warded undo 1"]);
+}
+
 #[test]
 fn whose_file_it_is_says_ssh() {
     let Some(client) = Client::start("bookworm") else { return };
@@ -160,7 +174,14 @@ fn whose_file_it_is_says_ssh() {
     client.sh("mkdir -m 700 /home/ann/.ssh; touch /home/ann/.ssh/known_hosts; chown 1500 /home/ann/.ssh");
     client.trusts().ends(5).says(&["belongs to another user (uid 0)", "sudo chown 1500 /home/ann/.ssh/known_hosts"]);
     client.sh("chmod 600 /home/ann/.ssh/known_hosts");
-    client.trusts().ends(1).says(&["Permission denied"]);
+    client.trusts().ends(1).says(&["Permission denied", "sudo chown 1500 /home/ann/.ssh/known_hosts"]);
+    client.sh("chown 1500 /home/ann/.ssh/known_hosts; chmod 0 /home/ann/.ssh/known_hosts");
+    client.trusts().ends(1).says(&["Permission denied", "chmod u+rw /home/ann/.ssh/known_hosts"]);
+    client.sh("truncate -s 5M /home/ann/.ssh/known_hosts; chmod 600 /home/ann/.ssh/known_hosts");
+    client.trusts().ends(1).says(&["more than 4 MiB", "take out of it what is not needed"]);
+    client.sh("rm /home/ann/.ssh/known_hosts; chmod 500 /home/ann/.ssh");
+    client.trusts().ends(5).says(&["cannot be written by this user", "chmod u+rwx /home/ann/.ssh"]);
+    client.sh("chmod 700 /home/ann/.ssh; touch /home/ann/.ssh/known_hosts");
     // Through a link, never in its place.
     client.sh("cd /home/ann; rm .ssh/known_hosts; mkdir dots; chown 1500 dots");
     symlink("../dots/hosts", client.known_hosts()).unwrap();

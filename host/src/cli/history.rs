@@ -46,7 +46,7 @@ struct RunObject {
 
 impl History {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
-        context.may_change("history")?;
+        context.has_runs("history")?;
         let history = transaction::history(&context.state)?;
         if history.runs.is_empty() && history.fault.is_none() {
             output.line("No run has changed anything yet.")?;

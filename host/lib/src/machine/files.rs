@@ -105,10 +105,6 @@ impl FileError {
     fn not_a_file(path: impl AsRef<Path>, why: impl fmt::Display) -> Self {
         Self::new(FileErrorKind::NotAFile, path, why)
     }
-
-    fn io(path: impl AsRef<Path>, error: impl Into<io::Error>) -> Self {
-        Self::new(FileErrorKind::Io, path, error.into())
-    }
 }
 
 impl From<FileError> for Error {

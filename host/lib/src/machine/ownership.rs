@@ -1,7 +1,12 @@
 //! Whose files Warded relies on, and the command that gives a path the owner or the mode that it asks for.
 
-use crate::text::shell_word;
-use std::path::Path;
+use crate::text::{by_sudo, shell_word};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 /// The `chown` command to suggest for a file. Never for a directory: a home that becomes root's locks its user out.
 #[must_use]
@@ -31,6 +36,41 @@ fn chown_to(user: u32, path: &Path) -> String {
     if user == 0 { format!("chown root {path}") } else { format!("sudo chown {user} {path}") }
 }
 
+/// What lets this user use a path that the system denies: about the first on the way there that is in the way.
+#[must_use]
+pub fn admission(path: &Path, wanted: Access) -> Option<String> {
+    let mut way: Vec<&Path> = path.ancestors().collect();
+    way.reverse();
+    let mut above: Option<Metadata> = None;
+    for at in way {
+        let found = fs::metadata(at).ok()?;
+        let needed = match (at == path, found.is_dir()) {
+            (false, _) => Access::EXEC_OK,
+            (true, true) => wanted | Access::EXEC_OK,
+            (true, false) => wanted,
+        };
+        if accessat(CWD, at, needed, AtFlags::EACCESS).is_err() {
+            let user = rustix::process::geteuid().as_raw();
+            let is_in_own = above.is_some_and(|above| above.uid() == user);
+            return Some(admission_to(user, (found.uid(), found.is_dir()), is_in_own, at));
+        }
+        above = Some(found);
+    }
+    None
+}
+
+/// `is_in_own`: whether it lies in a directory of the user's; what lies elsewhere may be another user's for a reason.
+fn admission_to(user: u32, (owner, is_directory): (u32, bool), is_in_own: bool, path: &Path) -> String {
+    if owner == user {
+        let mode = if is_directory { "u+rwx" } else { "u+rw" };
+        format!("chmod {mode} {}", shell_word(&path.to_string_lossy()))
+    } else if is_in_own {
+        chown_to(user, path)
+    } else {
+        by_sudo()
+    }
+}
+
 /// Takes the permission to write from the group, and from others where they have it.
 #[must_use]
 pub fn chmod_unwritable(path: &Path, mode: u32) -> String {
@@ -47,6 +87,22 @@ pub fn is_ours(uid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_denied_is_given_to_whom_it_belongs() {
+        let path = Path::new("/home/a/.ssh");
+        for (user, found, is_in_own, expected) in [
+            (1000, (1000, true), true, "chmod u+rwx /home/a/.ssh"),
+            (1000, (1000, false), true, "chmod u+rw /home/a/.ssh"),
+            (1000, (0, true), true, "sudo chown 1000 /home/a/.ssh"),
+            (1000, (0, false), true, "sudo chown 1000 /home/a/.ssh"),
+        ] {
+            assert_eq!(admission_to(user, found, is_in_own, path), expected);
+        }
+        let elsewhere = admission_to(1000, (0, true), false, Path::new("/etc/ssh"));
+        assert!(elsewhere.contains("sudo") && !elsewhere.contains("/etc/ssh"), "{elsewhere}");
+        assert_eq!(admission(Path::new("/no/such/file"), Access::READ_OK), None);
+    }
 
     #[test]
     fn a_command_names_the_path_and_nothing_else() {

@@ -1,11 +1,12 @@
 //! What stands in the way of a change to a file, as far as that can be seen beforehand.
 
-use super::{FileError, Place};
+use super::{FileError, FileErrorKind, Place};
+use crate::machine::ownership::admission;
 use rustix::{
     fs::{Access, AtFlags, StatVfs, StatVfsMountFlags, StatxAttributes, StatxFlags, accessat, fstatvfs, statx},
     io::Errno,
 };
-use std::fmt;
+use std::{fmt, io, path::Path};
 
 /// Why a file cannot be made, replaced or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,15 @@ pub(crate) enum Obstacle {
     DirectoryNotWritable,
     /// Fewer blocks or inodes are free than the new files of its directory need.
     NoRoom,
+}
+
+impl FileError {
+    /// What the system says; with the command that lets this user read the file, where the system denies that.
+    pub(super) fn io(path: impl AsRef<Path>, error: impl Into<io::Error>) -> Self {
+        let (path, error) = (path.as_ref(), error.into());
+        let next = (Errno::from_io_error(&error) == Some(Errno::ACCESS)).then(|| admission(path, Access::READ_OK));
+        Self { next: next.flatten(), ..Self::new(FileErrorKind::Io, path, error) }
+    }
 }
 
 impl Place {
@@ -86,7 +96,8 @@ impl Obstacle {
                     "take the mount away (findmnt {path} shows it), or mount the whole directory; then run this again"
                 )
             }
-            Self::DirectoryNotWritable => "run it as a user who may write there".to_owned(),
+            Self::DirectoryNotWritable => admission(Path::new(directory), Access::WRITE_OK)
+                .unwrap_or_else(|| "run it as a user who may write there".to_owned()),
             Self::NoRoom => "make room on that file system, then run this again".to_owned(),
         }
     }

@@ -52,7 +52,8 @@ impl Place {
         contents.reserve_exact(room + 1);
         (&mut file).take(MAX_BYTES + 1).read_to_end(&mut contents).map_err(failed)?;
         if u64::try_from(contents.len()).is_ok_and(|length| length > MAX_BYTES) {
-            return Err(FileError::new(FileErrorKind::TooLarge, self.resolved(), "more than 4 MiB"));
+            return Err(FileError::new(FileErrorKind::TooLarge, self.resolved(), "more than 4 MiB")
+                .with_next("take out of it what is not needed: Warded reads up to 4 MiB of a file".to_owned()));
         }
         let found = fstat(&file).map_err(|error| failed(error.into()))?;
         Ok(Some(Snapshot {
