@@ -208,6 +208,13 @@ impl Error {
         self.state(format!("{earlier}; {rest}"))
     }
 
+    /// The same failure with other words in its causes and in what was seen.
+    #[must_use]
+    pub fn reworded(mut self, words: impl Fn(&str) -> String) -> Self {
+        self.found.iter_mut().for_each(|(_, text)| *text = words(text));
+        self
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn next(mut self, text: impl fmt::Display) -> Self {
@@ -312,6 +319,13 @@ mod tests {
     fn what_to_do_comes_last() {
         let error = Error::failed("no").next("again").or_unchanged().seen("that").cause("why").or_next("or not");
         assert_eq!(error.to_string(), "error: no\nseen:  that\ncause: why\nstate: nothing was changed\nnext:  again");
+    }
+
+    #[test]
+    fn causes_and_what_was_seen_are_reworded() {
+        let error = Error::refused("no").cause("/tmp/copy/0002-key: no").seen("/tmp/copy/0002-key").next("again");
+        let told = error.reworded(|text| text.replace("/tmp/copy/0002-", "/etc/ssh/")).to_string();
+        assert_eq!(told, "refused: no\ncause: /etc/ssh/key: no\nseen:  /etc/ssh/key\nnext:  again");
     }
 
     #[test]

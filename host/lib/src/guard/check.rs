@@ -25,10 +25,16 @@ use crate::{
     },
 };
 use ssh_key::HashAlg;
-use std::{collections::BTreeSet, net::SocketAddr, path::Path};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// What sshd says of a certificate that it then ignores (OpenSSH: sshd.c).
 const NO_KEY_FOR: &str = "No matching private key for certificate: ";
+/// The keywords that name files which sshd uses without a word when they are wrong.
+const NAMED_FILES: [&str; 3] = ["hostcertificate", "trustedusercakeys", "revokedkeys"];
 
 impl Candidate {
     /// Checks the candidate against what is so now: sshd accepts it without a new word; only
@@ -174,9 +180,13 @@ impl Candidate {
         }
         match new.first() {
             None => Ok(()),
-            Some(problem) => Err(Error::refused(problem.clone())
-                .cause("sshd itself says nothing about it")
-                .next("put that file right, or take its line out of sshd's configuration; then run this again")),
+            Some(problem) => {
+                let named = NAMED_FILES.iter().flat_map(|keyword| baseline.view.effective.values(keyword));
+                let named = named.map(|path| Path::new(path.as_str()));
+                Err(Error::refused(problem.clone())
+                    .cause("sshd accepts such a file without a word: it shows only when somebody connects")
+                    .next(remedy(problem, self.staged.keys().map(PathBuf::as_path), named)))
+            }
         }
     }
 }
@@ -204,6 +214,22 @@ pub(super) fn login(user: &str) -> Vec<(String, String)> {
     let fields =
         [("user", user), ("host", "localhost"), ("addr", "127.0.0.1"), ("laddr", "127.0.0.1"), ("lport", "22")];
     fields.map(|(field, value)| (field.to_owned(), value.to_owned())).into()
+}
+
+/// What mends a file that sshd would newly use. `staged`: what this run writes; `named`: what sshd uses now.
+fn remedy<'a>(
+    problem: &str,
+    staged: impl IntoIterator<Item = &'a Path>,
+    named: impl IntoIterator<Item = &'a Path>,
+) -> &'static str {
+    let is_about = |path: &Path| problem.split(' ').any(|word| Path::new(word) == path);
+    if staged.into_iter().any(is_about) {
+        "this run would write that file: that is for the policy's author"
+    } else if named.into_iter().any(is_about) {
+        "put that file right, or take its line out of sshd's configuration; then run this again"
+    } else {
+        "put that file right, or move it away; then run this again. A certificate is replaced with --force"
+    }
 }
 
 /// What `RevokedKeys` lines name, those within a `Match` too, and sshd's arguments.
@@ -245,4 +271,24 @@ pub fn keeps_addresses(sshd: &Sshd, effective: &Effective) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_mends_a_file_depends_on_who_names_it() {
+        let problem = "the host certificate /etc/ssh/a-cert.pub never expires, and so it is not checked any further";
+        let path = Path::new("/etc/ssh/a-cert.pub");
+        for (staged, named, expected) in [
+            (vec![], vec![], "--force"),
+            (vec![Path::new("/etc/ssh/a")], vec![Path::new("/etc/ssh/a-cert")], "--force"),
+            (vec![], vec![path], "take its line out"),
+            (vec![path], vec![path], "the policy's author"),
+        ] {
+            let told = remedy(problem, staged, named);
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+    }
 }

@@ -55,6 +55,10 @@ impl Candidate {
     /// # Errors
     /// With the first of these that does not hold, and why.
     pub fn prove(&self, baseline: &Baseline, expect: &[Certificate], authorities: &[PublicKey]) -> Result<Proof> {
+        self.proved(baseline, expect, authorities).map_err(|error| error.reworded(|text| self.real_names(text)))
+    }
+
+    fn proved(&self, baseline: &Baseline, expect: &[Certificate], authorities: &[PublicKey]) -> Result<Proof> {
         let _held = self.original.hold()?;
         let effective = &self.view()?.effective;
         let stage = Stage::new(self, baseline, effective)?;
@@ -227,7 +231,7 @@ impl<'a> Stage<'a> {
                 }
             }
         };
-        Err(error)
+        Err(error.or_next(AGAIN))
     }
 
     /// The last of the certificates that sshd reads for the same key.
@@ -290,7 +294,8 @@ impl<'a> Stage<'a> {
                     "the `ssh` program of this machine could not connect by the {} host key",
                     question.key_type
                 ))
-                .cause(seen.said()));
+                .cause(seen.said())
+                .next(AGAIN));
             }
             let (what, said) = (if question.certificate { "certificate" } else { "host key" }, seen.said());
             let key_type = question.key_type;
@@ -318,6 +323,9 @@ impl Winner {
     }
 }
 
+/// What to do where nothing better is known: sshd was as it should be when the run looked first.
+const AGAIN: &str = "run this again: somebody may have changed a host key or sshd's configuration meanwhile; if it stays \
+                     so, see which keys sshd has (sshd -T)";
 /// The release whose names of algorithms are used.
 const MODERN: (u32, u32) = (8, 8);
 
