@@ -117,10 +117,11 @@ fn principals_that_cannot_be_are_refused() {
     }
     server.maps(&["ann=ops", "none"], &[]).ends(1).says(&["invalid-principals", "none stands alone"]);
     // Nobody would get in by it.
-    server
-        .maps(&["nobody-here=ops"], &[])
-        .ends(5)
-        .says(&["nobody in by a certificate", "ann: /etc/ssh/warded-principals/ann"]);
+    server.maps(&["nobody-here=ops"], &[]).ends(5).says(&[
+        "no user nobody-here",
+        "nobody in by a certificate",
+        "ann: /etc/ssh/warded-principals/ann",
+    ]);
     let theirs = server.file("/etc/ssh/sshd_config.d/10-theirs.conf");
     for (line, says) in [
         ("AuthorizedPrincipalsFile /etc/ssh/auth_principals/%u\n", "/etc/ssh/auth_principals/%u"),

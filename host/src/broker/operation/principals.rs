@@ -1,10 +1,10 @@
 //! Warded's files of the principals that log in as a user: they hold what the operator named, and nothing else.
 
 use super::Failure;
-use crate::broker::session::Session;
+use crate::broker::session::{Level, Session};
 use sshd_config::principals::{DIRECTORY, Mapping};
 use std::path::Path;
-use warded_lib::machine::{files::Place, path::AbsolutePath};
+use warded_lib::machine::{files::Place, path::AbsolutePath, users};
 
 /// sshd reads such a file as the user who logs in.
 const MODE: u32 = 0o644;
@@ -43,11 +43,42 @@ pub(super) fn only_the_named(
         None if wanted.is_none() => Ok(()),
         None => foreign("the operator named principals for this user, so it is not removed"),
         Some((_, Some(mode))) if mode != MODE => foreign("it has the mode 0644"),
-        Some((contents, _)) if wanted.as_deref() == Some(contents) => Ok(()),
+        Some((contents, _)) if wanted.as_deref() == Some(contents) => {
+            let login = place.name().to_owned();
+            if !session.is_described()
+                && let Some(note) = unknown(
+                    &login,
+                    &users::all().into_iter().map(|user| user.name).collect::<Vec<_>>(),
+                    &users::other_sources(),
+                )
+            {
+                session.tell(Level::Warn, note);
+            }
+            Ok(())
+        }
         Some(_) => foreign("it holds the principals that the operator named for this user, and nothing else"),
     }
 }
 
+/// What to say of a login that no user of this machine has. Other sources of users are not asked.
+fn unknown(login: &str, users: &[String], others: &[String]) -> Option<String> {
+    let is_known = !others.is_empty() || users.iter().any(|user| user == login);
+    (!is_known).then(|| format!("This machine has no user {login}: nobody logs in by its principals. Is it misspelt?"))
+}
+
 fn is_in_directory(path: &Path) -> bool {
     path.parent().and_then(Path::file_name).is_some_and(|name| name == DIRECTORY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_no_user_has_is_told() {
+        let (users, sssd) = (["ann".to_owned()], ["sss".to_owned()]);
+        for (login, others, is_told) in [("ann", &[][..], false), ("nosuch", &[], true), ("nosuch", &sssd, false)] {
+            assert_eq!(unknown(login, &users, others).is_some(), is_told, "{login} {others:?}");
+        }
+    }
 }

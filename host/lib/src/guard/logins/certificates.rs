@@ -202,8 +202,24 @@ impl Candidate {
         }
         Err(Error::refused("if the CA were lost, nobody could log in")
             .cause("no user has a key that sshd takes, or a password where it takes passwords")
-            .next("give an administrator a key (authorized_keys) for that case")
+            .next(another_way(effective))
             .next("if you want to depend on the CA alone, run it again with --accept-risk=lose-ssh"))
+    }
+}
+
+/// How an administrator gets in without the CA; a key is of no use where sshd takes none.
+fn another_way(effective: &Effective) -> String {
+    let says = |(keyword, value): &(&str, &str)| effective.values(&keyword.to_ascii_lowercase()) == [*value];
+    let closed: Vec<String> = [("PubkeyAuthentication", "no"), ("AuthorizedKeysFile", "none")]
+        .iter()
+        .filter(|line| says(line))
+        .map(|(keyword, value)| format!("`{keyword} {value}`"))
+        .collect();
+    let key = "give an administrator a key (authorized_keys) for that case";
+    if closed.is_empty() {
+        key.to_owned()
+    } else {
+        format!("take {} out of sshd's configuration, by which it takes no such key; then {key}", closed.join(" and "))
     }
 }
 
@@ -274,4 +290,22 @@ fn keys(files: &[PathBuf], overlay: Overlay<'_>) -> Vec<PublicKey> {
 
 fn has(keys: &[PublicKey], key: &KeyData) -> bool {
     keys.iter().any(|one| one.key_data() == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_no_way_in_where_sshd_takes_none() {
+        for (lines, expected) in [
+            ("", "give an administrator a key"),
+            ("pubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys\n", "give an administrator a key"),
+            ("pubkeyauthentication no\n", "take `PubkeyAuthentication no` out of sshd's configuration"),
+            ("authorizedkeysfile none\n", "take `AuthorizedKeysFile none` out of sshd's configuration"),
+        ] {
+            let told = another_way(&Effective::parse(lines));
+            assert!(told.starts_with(expected), "{lines}: {told}");
+        }
+    }
 }
