@@ -23,7 +23,7 @@ fn enrolments() {
             "two that would do",
             setup([admin(), Provisioner::jwk("web")]),
             &[],
-            1,
+            2,
             &["several of its provisioners", "admin (JWK), web (JWK)", "--provisioner \"admin\""],
         ),
         ("two, one named", setup([admin(), Provisioner::jwk("web")]), &["--provisioner", "web"], 0, &[]),

@@ -302,7 +302,14 @@ fn listed<'a>(
 
 /// Why no provisioner could be chosen, and what to do.
 pub(super) fn not_chosen(ca: &str, why: &ChoiceError, purpose: Purpose) -> CaError {
-    CaError::Refused { ca: ca.to_owned(), cause: why.cause(purpose), next: remedy(why, purpose) }
+    let (cause, next) = (why.cause(purpose), remedy(why, purpose));
+    match why {
+        // The CA would give a certificate: whoever asks has to say by which.
+        ChoiceError::Several(_) => CaError::Credential { cause: format!("{ca}: {cause}"), next },
+        ChoiceError::Unknown(..) | ChoiceError::Unfit(..) | ChoiceError::None(_) => {
+            CaError::Refused { ca: ca.to_owned(), cause, next }
+        }
+    }
 }
 
 /// What to do where no provisioner could be chosen.

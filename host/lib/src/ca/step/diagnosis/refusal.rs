@@ -29,11 +29,9 @@ pub(super) fn finding(status: u16, text: &str, doing: Task<'_>, known: &Evidence
         404 | 405 => Finding::certain(format!("HTTP {status}: {}", said(text)), "make sure that this is a step-ca"),
         401 => unauthorized(text, doing, known),
         // Here the CA says what it dislikes: a policy, a duration, a name.
-        403 => Finding::certain(
-            format!("it does not allow this: {}", said(text)),
-            "ask for something else, or change the CA's policy or the provisioner's claims",
-        ),
-        400 => Finding::certain(format!("it does not understand the request: {}", said(text)), LOG),
+        403 => forbidden(text),
+        // So it answers, too, where a template of the provisioner says no in its own words.
+        400 => Finding::certain(format!("it does not accept the request: {}", said(text)), LOG),
         501 => Finding::certain(format!("it cannot do this: {}", said(text)), ENABLE_SSH),
         // What a policy for the other kind alone gives, among others (`authority/ssh.go`).
         500 if text.contains("error creating ssh certificate") => Finding::unknown(
@@ -43,6 +41,21 @@ pub(super) fn finding(status: u16, text: &str, doing: Task<'_>, known: &Evidence
         500 => Finding::unknown(format!("it failed itself: {}", said(text)), LOG),
         status => Finding::unknown(format!("HTTP {status}: {}", said(text)), LOG),
     }
+}
+
+/// A webhook that was not reached is told like one that says no, in Go's words for a request that failed
+/// (`net/url`, `Error`): `Post "https://…": …`.
+fn forbidden(text: &str) -> Finding {
+    if text.contains("Post \"http") {
+        return Finding::unknown(
+            format!("it got no answer from a webhook of its provisioner: {text}"),
+            "see that what the webhook asks runs and that the CA reaches it, then run this again",
+        );
+    }
+    Finding::certain(
+        format!("it does not allow this: {}", said(text)),
+        "ask for something else, or change the CA's policy or the provisioner's claims",
+    )
 }
 
 fn said(text: &str) -> &str {
@@ -197,4 +210,27 @@ pub(in crate::ca::step) fn sshpop(name: &str, claims: &str) -> String {
 /// A claim of a provisioner that is there.
 pub(in crate::ca::step) fn claim(provisioner: &Provisioner, claim: &str) -> String {
     format!("on the CA, put this into \"claims\" of the provisioner {provisioner} in ca.json and restart it: {claim}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_that_is_not_reached_is_no_refusal() {
+        let prefix = "The request was forbidden by the certificate authority: ";
+        for (text, cause, certain) in [
+            ("dns name \"web1.lab.test\" not allowed", "it does not allow this: ", true),
+            ("webhook server did not allow request", "it does not allow this: ", true),
+            (
+                "Post \"https://127.0.0.1:9/\": dial tcp 127.0.0.1:9: connect: connection refused",
+                "it got no answer from a webhook of its provisioner: ",
+                false,
+            ),
+        ] {
+            let found = forbidden(&format!("{prefix}{text}"));
+            assert_eq!((found.cause, found.certain), (format!("{cause}{prefix}{text}"), certain));
+        }
+        assert_eq!(forbidden("").cause, "it does not allow this: (no text)");
+    }
 }

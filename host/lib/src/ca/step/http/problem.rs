@@ -53,13 +53,15 @@ impl Problem {
         if error.is_timeout() && !error.is_connect() {
             return Self::TimedOut;
         }
-        let has_ended = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
-        // The library says it with an address of its documentation.
-        let cause = match find::<io::Error>(error) {
-            Some(error) if has_ended(error) => "the server closed it".to_owned(),
-            _ => innermost(error),
-        };
-        if error.is_connect() { Self::NoConnection(cause) } else { Self::Broken(cause) }
+        // The library says it with an address of its documentation, or by the name of a function.
+        match (error.is_connect(), has_ended(error)) {
+            (true, true) => {
+                Self::NoConnection("the server closed the connection before it had shown itself by TLS".to_owned())
+            }
+            (true, false) => Self::NoConnection(innermost(error)),
+            (false, true) => Self::Broken("the server closed it".to_owned()),
+            (false, false) => Self::Broken(innermost(error)),
+        }
     }
 
     fn of_tls(error: &rustls::Error) -> Self {
@@ -170,15 +172,24 @@ fn words(text: &str) -> String {
     crate::text::neutral(&out)
 }
 
+/// Whether the other side ended the connection, however deep that is told.
+fn has_ended(error: &(dyn Error + 'static)) -> bool {
+    find_where(error, &|error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof).is_some()
+}
+
 /// The first error of a type among an error and its causes, those inside I/O errors included.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    find_where(error, &|_| true)
+}
+
+fn find_where<'a, T: Error + 'static>(error: &'a (dyn Error + 'static), is_it: &dyn Fn(&T) -> bool) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
+        if let Some(found) = error.downcast_ref::<T>().filter(|found| is_it(found)) {
             return Some(found);
         }
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|inner| find::<T>(inner)) {
+        if let Some(found) = wrapped.and_then(|inner| find_where(inner, is_it)) {
             return Some(found);
         }
         next = error.source();
@@ -200,6 +211,21 @@ mod tests {
     use super::*;
     use rustls::{CertificateError, OtherError, pki_types::alg_id};
     use std::sync::Arc;
+
+    #[test]
+    fn an_end_is_found_however_deep_it_is() {
+        let end = || io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof");
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        for (error, expected) in [
+            (end(), true),
+            (io::Error::other(end()), true),
+            (io::Error::new(io::ErrorKind::ConnectionReset, io::Error::other(end())), true),
+            (refused(), false),
+            (io::Error::other(refused()), false),
+        ] {
+            assert_eq!(has_ended(&error), expected, "{error:?}");
+        }
+    }
 
     #[test]
     fn a_fault_in_a_certificate_is_told_in_words() {
