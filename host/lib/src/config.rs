@@ -8,12 +8,16 @@ use crate::{
     machine::{files, path::AbsolutePath},
     name::Name,
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Unexpected, Visitor},
+};
 use ssh_key::Fingerprint;
 use std::{
     collections::BTreeMap,
     env,
-    fmt::Display,
+    fmt::{self, Display},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -37,9 +41,12 @@ pub struct Config {
     pub offered_policies: Option<AbsolutePath>,
     /// State, journal and audit.
     pub state: Option<AbsolutePath>,
-    /// Percent of a certificate's life after which it is renewed: 10 to 70.
+    /// Percent of a certificate's life after which it is renewed: 10 to 70. What is due later may lapse before it has been
+    /// renewed.
+    #[serde(default, deserialize_with = "renew_after")]
     pub renew_after: Option<u8>,
     /// Hours between two runs of `warded renew`: 1 to 168.
+    #[serde(default, deserialize_with = "renew_every")]
     pub renew_every: Option<u8>,
     /// The fingerprints (`SHA256:…`) of the CA's host keys that clients know.
     #[serde(default)]
@@ -87,13 +94,6 @@ impl Config {
             Error::usage(format!("{}:{line}:{column}: {}", file.display(), crate::text::neutral(error.message())))
                 .next("docs/USAGE.md describes the configuration")
         })?;
-        if config.renew_after.is_some_and(|percent| !(10..=70).contains(&percent)) {
-            return Err(Error::usage(format!("{}: renew-after is a percentage from 10 to 70", file.display()))
-                .cause("what is due later than that may lapse before it has been renewed"));
-        }
-        if config.renew_every.is_some_and(|hours| !(1..=168).contains(&hours)) {
-            return Err(Error::usage(format!("{}: renew-every is a number of hours from 1 to 168", file.display())));
-        }
         if let Some(wrong) = config.known_ca_keys.iter().find(|print| !is_fingerprint(print)) {
             let wrong = crate::text::neutral(wrong);
             return Err(Error::usage(format!("{}: known-ca-keys: {wrong} is not a key's fingerprint", file.display()))
@@ -104,6 +104,33 @@ impl Config {
                 .next("take one of them out"));
         }
         Ok(config)
+    }
+}
+
+fn renew_after<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u8>, D::Error> {
+    value.deserialize_any(Whole { range: 10..=70, what: "a whole percentage" }).map(Some)
+}
+
+fn renew_every<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u8>, D::Error> {
+    value.deserialize_any(Whole { range: 1..=168, what: "a whole number of hours" }).map(Some)
+}
+
+/// A whole number within bounds, which an error names.
+struct Whole {
+    range: RangeInclusive<u8>,
+    what: &'static str,
+}
+
+impl Visitor<'_> for Whole {
+    type Value = u8;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {} to {}", self.what, self.range.start(), self.range.end())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<u8, E> {
+        let within = u8::try_from(number).ok().filter(|number| self.range.contains(number));
+        within.ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
     }
 }
 
@@ -152,9 +179,16 @@ mod tests {
             ("ca = 'x'", "c.toml:1:6"),
             ("\ncolour = 1", "c.toml:2:1"),
             ("renew-after = 300", "c.toml:1:15"),
-            ("renew-after = 99", "c.toml: "),
-            ("renew-every = 0", "c.toml: "),
-            ("renew-every = 169", "c.toml: "),
+            ("renew-after = 99", "c.toml:1:15: invalid value: integer `99`, expected a whole percentage from 10 to 70"),
+            ("renew-after = 9", "c.toml:1:15: invalid value: integer `9`, expected a whole percentage from 10 to 70"),
+            ("renew-after = -1", "c.toml:1:15: "),
+            (
+                "renew-after = \"50\"",
+                "c.toml:1:15: invalid type: string \"50\", expected a whole percentage from 10 to 70",
+            ),
+            ("renew-every = 0", "c.toml:1:15: "),
+            ("renew-every = 169", "c.toml:1:15: "),
+            ("renew-every = 1.5", "c.toml:1:15: invalid type: floating point `1.5`, expected a whole number of hours"),
             ("known-ca-keys = ['SHA256:short']", "c.toml: "),
             ("known-ca-keys = 'SHA256:short'", "c.toml:1:17"),
             ("[named-ca.work]\ncolour = 1", "c.toml:2:1"),
