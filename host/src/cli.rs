@@ -62,7 +62,7 @@ use std::{
 use warded_lib::{
     ca::step,
     error::{Error, Exit},
-    machine::{core_dump, exec, memory, signals},
+    machine::{core_dump, exec, memory, signals, umask},
 };
 
 /// SSH certificates on every machine, by sandboxed procedures that are planned, proved and undone.
@@ -233,6 +233,7 @@ impl Command {
 #[must_use]
 pub fn main() -> ExitCode {
     core_dump::forbid();
+    umask::spare_owner();
     drop(signals::outlive_file_sizes());
     completions::answer();
     let parsed = definition().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));

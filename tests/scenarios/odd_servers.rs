@@ -242,12 +242,14 @@ fn a_strict_umask_hides_no_certificate() {
     let Some(peer) = Peer::start("trixie", "") else { return };
     for line in ["apply certify-host --yes --set", "renew --force"] {
         let principal = if line.ends_with("--set") { SET } else { "" };
-        let script = format!("umask 077; exec warded {line} {principal}");
+        let script = format!("umask 777; exec warded {line} {principal}");
         Run::of(peer.command("sh").env("WARDED_CA", "/root/ca").args(["-c", &script])).ends(0);
         for file in ["ssh_host_rsa_key-cert.pub", "ssh_host_ed25519_key-cert.pub", "sshd_config.d/50-warded.conf"] {
             let mode = fs::metadata(peer.file("/etc/ssh").join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, 0o644, "{line}: {file} of {NAME}");
         }
+        let mode = fs::metadata(peer.file("/var/lib/warded/enrolment.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600, "{line}");
     }
 }
 

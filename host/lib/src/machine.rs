@@ -29,5 +29,6 @@ pub mod ssh;
 pub mod sshd;
 pub mod terminal;
 pub mod trust_store;
+pub mod umask;
 pub mod users;
 pub mod waiting;
