@@ -262,8 +262,8 @@ mod tests {
             let error = Files::at(&at(name)).unwrap().ready().unwrap_err();
             assert!(error.message().contains(named), "{name}: {error}");
         }
-        assert_eq!(Files::at(&at("card")).unwrap().remove().unwrap(), [PathBuf::new(); 0]);
-        assert_eq!(Files::at(&at("fifo")).unwrap().remove().unwrap(), [PathBuf::new(); 0]);
+        assert!(Files::at(&at("card")).unwrap().remove().unwrap().is_empty());
+        assert!(Files::at(&at("fifo")).unwrap().remove().unwrap().is_empty());
         assert_eq!(Files::at(&at("mixed")).unwrap().remove().unwrap(), [at("mixed")]);
         for name in ["card.pub", "mixed.pub"] {
             assert_eq!(fs::read_to_string(at(name)).unwrap(), public(&theirs), "{name}");
