@@ -367,3 +367,23 @@ fn not_fetched(url: &CaUrl, error: &FetchError, proxy: Option<&str>, asked: Trus
     }
     .unchanged()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helps_against_an_unknown_root_is_for_the_command() {
+        // Nothing answers there when it is asked what its roots are.
+        let url: CaUrl = "127.0.0.1:1".parse().unwrap();
+        let failure = api::Failure::Status { status: 404, text: "not found".to_owned(), retry_after: None };
+        let error = FetchError::Failure(failure);
+        for (asked, next) in [
+            (TrustRequest::Bootstrap { force: false }, "warded root-fingerprint"),
+            (TrustRequest::Enrol, "warded invite NAME"),
+        ] {
+            let told = not_fetched(&url, &error, None, asked).to_string();
+            assert!(told.contains(next), "{told}");
+        }
+    }
+}

@@ -361,6 +361,10 @@ mod tests {
         let found: Vec<String> = tokens(&file).unwrap().iter().map(|token| token.as_str().to_owned()).collect();
         assert_eq!(found, ["a.b.c", "d.e.f"], "as an editor of another system saves it");
         fs::write(&file, "\n").unwrap();
-        assert!(tokens(&file).unwrap_err().to_string().contains("no token"));
+        let error = tokens(&file).unwrap_err();
+        assert!(error.to_string().contains("no token"));
+        assert!(
+            matches!(&error, CaError::Credential { next, .. } if next.contains("--host") && next.contains("--user"))
+        );
     }
 }
