@@ -16,6 +16,22 @@ const PORT: &str = "2222";
 const DEFAULT_PORT: u16 = 22;
 /// A name of somebody else's.
 const ELSEWHERE: &str = "github.com";
+/// Names that nobody can buy domains below: reserved (RFC 2606, 6761, 6762; `internal` by ICANN in 2024), or never to be
+/// delegated since networks use them (RFC 6762, appendix G).
+const PRIVATE: [&str; 12] = [
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "private",
+    "test",
+];
 /// The longest name that DNS has, in bytes of text, and the longest label (RFC 1035).
 const LONGEST: usize = 253;
 const LONGEST_LABEL: usize = 63;
@@ -81,12 +97,14 @@ impl Pattern {
         })
     }
 
-    /// Whether a wildcard stands elsewhere than before a dot and a name of two labels: then the pattern is not for
-    /// names of one domain alone. Which domains sell their names (`co.uk`) is not known here.
+    /// Whether a wildcard stands elsewhere than before a dot and a name of two labels or a private one: then the pattern is
+    /// not for names of one domain alone. Which domains sell their names (`co.uk`) is not known here.
     pub(super) fn is_wide(&self) -> bool {
         let Some(last) = self.host.rfind(['*', '?']) else { return false };
         let behind = self.host.get(last + 1..).and_then(|behind| behind.split_once('.'));
-        is_address(&self.host) || !behind.is_some_and(|(_, domain)| domain.contains('.'))
+        is_address(&self.host)
+            || !behind
+                .is_some_and(|(label, domain)| domain.contains('.') || label.is_empty() && PRIVATE.contains(&domain))
     }
 
     /// A host that nobody would think of who wrote the pattern, and for which it holds.
