@@ -15,7 +15,7 @@ fn the_log_is_read_past_what_a_crash_left() {
     let mut log = OpenOptions::new().append(true).open(machine.path("state/audit/log.jsonl")).unwrap();
     log.write_all(b"{\"n\":1,\"ti").unwrap();
     drop(log);
-    let shown = machine.warded(["audit", "log"]).ends(1).says(&["the audit log is not intact"]).stdout;
+    let shown = machine.warded(["audit", "log"]).ends(0).stdout;
     assert!(shown.contains("10 unfinished bytes"), "{shown}");
     // The next record accounts for it, and both are shown.
     let path = machine.path("ssh/x");

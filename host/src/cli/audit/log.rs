@@ -113,7 +113,7 @@ impl Log {
         for line in self.filter.read(context, self.last)? {
             match &line {
                 Ok(record) => output.line(record.told(now))?,
-                // It does not keep the rest from being read; whether a crash left it is told at the end.
+                // What a crash left does not keep the rest from being read; `verify` judges it.
                 Err(unreadable) => output.line(format!("    !  {unreadable}"))?,
             }
             if output.json {
@@ -123,14 +123,9 @@ impl Log {
                 }
             }
         }
-        let verified = audit::verify(context.log.directory())?;
         output.object(&serde_json::json!({
             "schema": "warded.audit-log/1", "records": records, "unreadable_lines": unreadable_lines,
-            "intact": verified.is_ok(),
         }))?;
-        match verified {
-            Ok(_) => Ok(Exit::Done),
-            Err(broken) => Err(told(&broken, output)),
-        }
+        Ok(Exit::Done)
     }
 }
