@@ -69,12 +69,11 @@ fn strict_penalties_on_another_address_are_no_obstacle() {
     through(&peer);
 }
 
-/// Where all of 127/8 counts as one address, the guard goes blind after a few probes: that is not
-/// taken for a change, and a blind guard changes nothing unless the operator names that risk.
+/// Where all of 127/8 counts as one address, which may have one connection at a time, the guard goes blind after a few
+/// probes: that is not taken for a change, and a blind guard changes nothing unless the operator names that risk.
 #[test]
 fn a_probe_that_is_turned_away_says_nothing() {
-    let blind = "PerSourcePenalties noauth:60s min:1s max:600s\nPerSourceNetBlockSize 8:64\n";
-    let Some(peer) = Peer::start("trixie", blind) else { return };
+    let Some(peer) = Peer::start("trixie", BLIND) else { return };
     let files = || crate::support::machine::tree(&peer.file("/etc/ssh"));
     let is_reloaded = || fs::read_to_string(peer.file("/run/sshd.log")).unwrap().contains("SIGHUP");
     let before = files();
@@ -109,8 +108,7 @@ fn a_probe_that_is_turned_away_says_nothing() {
 /// A host key that the administrator retired: once that is accepted, it keeps no renewal from going on.
 #[test]
 fn a_host_key_that_was_retired_where_nobody_can_ask() {
-    let blind = "PerSourcePenalties noauth:60s min:1s max:600s\nPerSourceNetBlockSize 8:64\n";
-    let Some(peer) = Peer::start("trixie", blind) else { return };
+    let Some(peer) = Peer::start("trixie", BLIND) else { return };
     peer.warded(&["apply", "certify-host", "--set", SET, "--yes", RISK]).ends(4);
     for file in ["ssh_host_rsa_key", "ssh_host_rsa_key.pub", "ssh_host_rsa_key-cert.pub"] {
         fs::remove_file(peer.file("/etc/ssh").join(file)).unwrap();
@@ -131,6 +129,8 @@ fn a_host_key_that_was_retired_where_nobody_can_ask() {
     renew(&[]).ends(4).prints(&["Not seen live: sshd at"]);
 }
 
+const BLIND: &str =
+    "PerSourcePenalties noauth:60s min:1s max:600s\nPerSourceNetBlockSize 8:64\nPerSourceMaxStartups 1\n";
 const UNSEEN: &str = "cannot be asked which host keys it offers";
 const RISK: &str = "--accept-risk=not-seen-live";
 
