@@ -306,7 +306,7 @@ fn agents(context: &Context) -> Vec<Finding> {
 /// What `status` sees.
 fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
     let status = status::look(context)?;
-    for problem in status.problems.iter().filter(|problem| !problem.is_of_ca) {
+    for problem in status.warnings.iter().chain(&status.problems).filter(|problem| !problem.is_of_ca) {
         let next = problem.next.clone().unwrap_or_else(|| "warded status".to_owned());
         findings.push(Finding::wrong("machine", problem.seen.clone(), next));
     }

@@ -213,8 +213,16 @@ fn in_words(seconds: u64) -> String {
 }
 
 /// What is wrong with the lists of keys that sshd reads at each login.
-/// `tree` has those that sshd reads for some connections alone.
-pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> Vec<Problem> {
+#[derive(Default)]
+pub(super) struct ListFaults {
+    /// With it no renewal goes through, because it is no file, and sshd would wait for it; or others decide by it.
+    pub(super) problems: Vec<Problem>,
+    /// It decides about logins alone, and is neither of Warded's making nor in its way.
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// Looks at those lists. `tree` has those that sshd reads for some connections alone.
+pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> ListFaults {
     let keywords = ["revokedkeys", "trustedusercakeys"];
     let everywhere =
         keywords.iter().flat_map(|keyword| effective.values(keyword).iter().map(move |path| (*keyword, path.clone())));
@@ -226,17 +234,23 @@ pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> Vec<Problem> 
             .flat_map(|keyword| line.directive.arguments.iter().map(move |one| (keyword, one.text.clone())))
     });
     let named: BTreeSet<(&str, String)> = everywhere.chain(within).collect();
-    let lists: String = named
-        .iter()
-        // Warded's own is looked at by itself.
-        .filter(|(_, path)| !status::is_own_list(path))
-        .map(|(keyword, path)| format!("{keyword} {path}\n"))
-        .collect();
-    let nothing = StagedFiles::new();
-    let problems = files::problems(&Effective::parse(&lists), Overlay(&nothing), &[], ca::now());
-    let next = "restore the file, or take its line out of sshd's configuration and reload sshd";
+    // Warded's own is looked at by itself.
+    let others = named.iter().filter(|(_, path)| !status::is_own_list(path));
+    let (endless, lists): (Vec<_>, Vec<_>) = others.partition(|(_, path)| is_endless(Path::new(path)));
+    let faults = |lists: Vec<&(&str, String)>| {
+        let lines: String = lists.into_iter().map(|(keyword, path)| format!("{keyword} {path}\n")).collect();
+        let nothing = StagedFiles::new();
+        let found = files::problems(&Effective::parse(&lines), Overlay(&nothing), &[], ca::now());
+        let next = "restore the file, or take its line out of sshd's configuration and reload sshd";
+        found.into_iter().map(move |fault| Problem::with(fault, next))
+    };
     let open = named.iter().filter_map(|(_, path)| open_to_others(Path::new(path)));
-    problems.into_iter().map(|problem| Problem::with(problem, next)).chain(open).collect()
+    ListFaults { problems: faults(endless).chain(open).collect(), warnings: faults(lists).collect() }
+}
+
+/// A FIFO or a device, which a program that reads it may wait for.
+fn is_endless(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// A list that others than root can write, so that these decide whom sshd lets in.

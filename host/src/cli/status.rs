@@ -84,6 +84,8 @@ pub(super) struct StatusObject {
     /// A run that is rolled back unless it is confirmed in time.
     unconfirmed: Option<u64>,
     pub(super) problems: Vec<Problem>,
+    /// What is wrong with sshd's logins, and neither of Warded's making nor in its way.
+    pub(super) warnings: Vec<Problem>,
     /// Whether the CA answered; none: it was not asked.
     ca_reachable: Option<bool>,
     /// How the last `warded renew` ended.
@@ -135,6 +137,8 @@ impl StatusObject {
         let named = |problem: &Problem| Problem { seen: format!("{config}: {}", problem.seen), ..problem.clone() };
         let new: Vec<_> = other.problems.iter().filter(|problem| !self.problems.contains(problem)).map(named).collect();
         self.problems.extend(new);
+        let new: Vec<_> = other.warnings.iter().filter(|problem| !self.warnings.contains(problem)).map(named).collect();
+        self.warnings.extend(new);
         let new: Vec<_> = other.notes.iter().filter(|note| !self.notes.contains(note)).cloned().collect();
         self.notes.extend(new);
         self.others.push(other);
@@ -242,7 +246,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         None => None,
     };
     let configured = sshd.as_ref().map(|sshd| configured::look(context, sshd, enrolled)).transpose()?;
-    let ConfigFindings { keys, named, user_cas, problems: wrong, notes: user_notes, is_broken } =
+    let ConfigFindings { keys, named, user_cas, problems: wrong, warnings, notes: user_notes, is_broken } =
         configured.unwrap_or_default();
     problems.extend(wrong);
     let on_disk = |key: &sshd::HostKey| Some((key.path.clone(), key.public.as_ref()?.key()?));
@@ -301,6 +305,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         interrupted: interrupted.map(|journal| journal.run.run),
         unconfirmed: unconfirmed.map(|journal| journal.run.run),
         problems,
+        warnings,
         ca_reachable,
         last_renewal: around.last_renewal,
         due,

@@ -26,6 +26,7 @@ pub(super) struct ConfigFindings {
     pub(super) named: Vec<String>,
     pub(super) user_cas: Vec<UserCa>,
     pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
     pub(super) notes: Vec<String>,
     /// sshd does not accept it, so that nobody knows which keys sshd would have.
     pub(super) is_broken: bool,
@@ -52,8 +53,10 @@ pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>)
     {
         found.problems.push(Problem::of_error("renew would be refused", &error));
     }
-    found.problems.extend(outlook::lists(&effective, tree));
-    found.problems.extend(strict_modes::look(&effective));
+    let lists = outlook::lists(&effective, tree);
+    found.problems.extend(lists.problems);
+    found.warnings.extend(lists.warnings);
+    found.warnings.extend(strict_modes::look(&effective));
     found
         .problems
         .extend(tree.filter(|_| enrolled.is_none()).map(|tree| unenrolled::look(context, tree)).transpose()?.flatten());

@@ -19,6 +19,9 @@ pub(super) fn show(status: &StatusObject, output: Output) -> Result<()> {
         let next = status.next_run.map(|next| format!(", next {}", time(next))).unwrap_or_default();
         output.line(format!("schedule     {}{next}", status.schedule))?;
     }
+    for warning in &status.warnings {
+        output.line(format!("warning      {}", output.paint(Style::Red, &warning.to_string())))?;
+    }
     for note in &status.notes {
         output.line(format!("note         {note}"))?;
     }
