@@ -80,8 +80,9 @@ fn scenarios_pass_with_the_suggested_grants() {
     nethserver trust-user-ca: services.ssh reload
     nethserver trust-user-ca: actions expand-sshd-config
     truenas certify-host: certificates {home}/warded-*-cert.pub -> {home}/warded-ssh_host_ed25519_key-cert.pub, {home}/warded-ssh_host_rsa_key-cert.pub
-    truenas certify-host: actions renewal-job
     truenas remove: actions renewal-job
+    truenas-core certify-host: certificates {home}/warded-*-cert.pub -> {home}/warded-ssh_host_ed25519_key-cert.pub
+    truenas-core remove: actions renewal-job
     bsd remove: files.read /etc/platform
     bsd remove: files.write /etc/sshd_extra
     bsd remove: files.write {sshd}/*-cert.pub

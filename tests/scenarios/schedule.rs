@@ -24,7 +24,7 @@ pub(super) fn below(machine: &Booted, directory: &str) -> BTreeMap<PathBuf, Foun
     tree(&directory).into_iter().map(|(path, found)| (name(path), found)).collect()
 }
 
-/// systemd takes the units without a word, and the timer that is installed means every hour.
+/// systemd takes the units without a word, and the timer means every hour.
 fn systemd_takes_the_units(machine: &Booted) {
     let units = UNITS.join(" ");
     let said = machine.shell(&format!("systemd-analyze verify {units} 2>&1")).stdout;
@@ -97,7 +97,6 @@ fn a_machine_with_systemd_renews_itself() {
         machine.warded(CERTIFY).ends(0);
         is_scheduled(&machine);
         systemd_takes_the_units(&machine);
-        // It is there and equal: nothing is staged again.
         machine.warded(CERTIFY).ends(0).prints(&["Nothing to do."]);
         // Somebody disabled it: it stays so, and that is said.
         machine.shell("systemctl disable --now warded-renew.timer").ends(0);
@@ -340,7 +339,6 @@ fn a_machine_with_cron_renews_itself() {
     fs::create_dir_all(machine.file("/etc/cron.d")).unwrap();
     fs::write(machine.file("/etc/cron.d/other"), "7 * * * * root warded --state /srv/other renew\n").unwrap();
     let table = machine.file("/etc/cron.d/warded-renew");
-    // No daemon runs yet.
     machine
         .warded(&["plan", "certify-host", "--set", "principal=web1.example.org"])
         .ends(3)

@@ -237,23 +237,19 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let mut problems = Vec::new();
     // Whoever connects has the running sshd read these files, too.
     let has_end = |sshd: &&Sshd| sshd::tree::refuse_endless(sshd.config.as_path()).is_ok();
-    let offered = match sshd.as_ref().filter(has_end).map(live::served) {
-        Some(Ok(offered)) => offered,
-        Some(Err(error)) => {
-            problems.push(Problem::of(error.message()));
-            None
-        }
-        None => None,
-    };
+    let offered = sshd.as_ref().filter(has_end).map_or(Ok(None), live::served);
+    let offered = offered.unwrap_or_else(|error| {
+        problems.push(Problem::of(error.message()));
+        None
+    });
     let configured = sshd.as_ref().map(|sshd| configured::look(context, sshd, enrolled)).transpose()?;
     let ConfigFindings { keys, named, user_cas, problems: wrong, warnings, notes: user_notes, is_broken } =
         configured.unwrap_or_default();
     problems.extend(wrong);
     let on_disk = |key: &sshd::HostKey| Some((key.path.clone(), key.public.as_ref()?.key()?));
     let on_disk: Vec<_> = keys.iter().filter_map(on_disk).collect();
-    let listener = sshd.as_ref().and_then(|sshd| sshd.listener.as_ref());
-    let former = offered.as_ref().zip(listener).map(|(offered, listener)| former(offered, &on_disk, listener));
-    let former = former.unwrap_or_default();
+    let asked = offered.as_ref().zip(sshd.as_ref().and_then(|sshd| sshd.listener.as_ref()));
+    let former = asked.map(|(offered, listener)| former(offered, &on_disk, listener)).unwrap_or_default();
     problems.extend(former.iter().map(|former| Problem::with(former.to_string(), former.next())));
     let advice = if former.is_empty() { advice::UNSERVED } else { advice::UNSERVED_FOR_A_FORMER_KEY };
     let look = |key| host_key(context, (key, &named), offered.as_ref(), enrolled.is_some(), advice);

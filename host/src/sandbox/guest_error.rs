@@ -2,6 +2,7 @@
 
 use super::{bindings::warded::host::types, limits};
 use crate::broker::{limits::exceeded, operation::Failure};
+use std::io;
 use warded_lib::{
     ca::CaError,
     error::Error,
@@ -73,8 +74,13 @@ pub(super) fn not_linked(error: &wasmtime::Error) -> Error {
     refused.state("nothing of it was run").next("update Warded, or use the component that was made for this version")
 }
 
-/// A component that offers something else than this version calls.
+/// A component that offers something else than this version calls, or that the system has no room for.
 pub(super) fn broken(error: &wasmtime::Error) -> Error {
+    if error.chain().any(|cause| cause.is::<io::Error>() || cause.is::<rustix::io::Errno>()) {
+        return Error::failed("the component cannot be loaded")
+            .cause(short(&format!("{error:#}")))
+            .next("raise what limits this process: ulimit -a shows it");
+    }
     Error::refused("the component does not fit this version of Warded").cause(short(&format!("{error:#}")))
 }
 

@@ -317,7 +317,7 @@ fn every_refusal_of_a_line_says_what_to_do() {
     for (keywords, lines, says) in [
         (r#"["HostCertificate"]"#, vec!["DenyUsers *"], "make that change yourself where you want it"),
         (r#"["HostCertificate"]"#, vec!["HostCertificate /none"], "put right what it complains of"),
-        (r#"["TrustedUserCAKeys"]"#, vec!["TrustedUserCAKeys /none"], "put that file right, or take its line out"),
+        (r#"["TrustedUserCAKeys"]"#, vec!["TrustedUserCAKeys /none"], "put that file right, or have no line name it"),
         (r#"["HostKey"]"#, vec!["HostKey /none"], "next:  "),
     ] {
         refused(&machine, keywords, &lines, &[says, "next:  "]);

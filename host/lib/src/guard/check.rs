@@ -228,7 +228,7 @@ fn remedy<'a>(
     } else if named.into_iter().any(is_about) {
         "put that file right, or take its line out of sshd's configuration; then run this again"
     } else {
-        "put that file right, or move it away; then run this again. A certificate is replaced with --force"
+        "put that file right, or have no line name it; then run this again. A certificate is replaced with --force"
     }
 }
 

@@ -10,7 +10,7 @@ const HARMLESS: &str = "accept accept4 access arch_prctl bind brk clock_nanoslee
     mprotect mremap munmap nanosleep newfstatat open pipe2 poll ppoll prctl pread64 prlimit64 read \
     readlink recvfrom restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity \
     sched_yield sendto set_robust_list set_tid_address setsid setsockopt sigaltstack socket statx \
-    sysinfo uname wait4 waitid";
+    sysinfo umask uname wait4 waitid";
 
 /// Those of them that are harmless without these words only.
 const UNLESS: [(&str, &[&str]); 4] = [
