@@ -173,7 +173,7 @@ fn the_keys_of_a_ca_are_printed_with_what_they_are_for() {
     assert_eq!((&object["host_keys"][0], &object["user_keys"][0]), (&key("host").into(), &key("user").into()));
     let line = member.warded(&["ca", "roots", "--known-hosts", "*.example.org,web1"]).ends(0).stdout;
     assert_eq!(line, format!("@cert-authority *.example.org,web1 {}\n", key("host")));
-    member.warded(&["ca", "roots", "--known-hosts", "a b"]).ends(2).says(&["patterns of host names"]);
+    member.warded(&["ca", "roots", "--known-hosts", "a b"]).ends(2).says(&["list of host name patterns"]);
 }
 
 #[test]

@@ -94,7 +94,8 @@ fn an_upgrade_replaces_what_lies_elsewhere() {
     // What sshd serves lasts. What renews is told that it cannot, and so is who looks at the jobs.
     machine.lets_everybody_in(true);
     machine.is_as_generated();
-    machine.warded(&["status"]).ends(0).prints(&["enrolled     no: warded apply certify-host"]);
+    let lost = ["enrolled     no: warded apply certify-host", "this machine is not enrolled: nothing renews it"];
+    machine.warded(&["status"]).ends(4).prints(&lost);
     let words = ["this machine is not enrolled", "warded apply certify-host --set principal=NAME", "exited with 2"];
     machine.calls(&["cronjob.run", "1", "true"]).ends(1).says(&words);
     // Accepted and applied again, all is as it was, with the one job that is there.

@@ -21,7 +21,10 @@ pub(super) fn look(context: &Context, tree: &Tree) -> Result<Option<Problem>> {
     let us = rustix::process::geteuid().as_raw();
     let is_ours = std::fs::metadata(context.places.sshd_config.as_path()).is_ok_and(|found| found.uid() == us);
     let Some((file, certificate)) = own_line(tree).filter(|_| is_ours) else { return Ok(None) };
-    if Enrolments::are_recorded(&context.state)? {
+    // A run enrols once it is kept.
+    let is_open =
+        transaction::unconfirmed(&context.state)?.is_some() || transaction::interrupted(&context.state)?.is_some();
+    if is_open || Enrolments::are_recorded(&context.state)? {
         return Ok(None);
     }
     let history = transaction::history(&context.state)?;
