@@ -136,6 +136,9 @@ fn a_person_gets_in_by_a_certificate_and_not_after_logout() {
     let (socket, agent) = (agent.socket.as_path(), Some(agent.socket.as_path()));
     assert_ne!(person.ssh(agent, &[]).code, Some(0));
 
+    let planned = person.warded(agent, &["login", "root", "--plan"]).ends(3);
+    planned.prints(&["root would get a new certificate", "into        the agent at ", "no certificate was asked for"]);
+    assert_eq!((person.asked(), person.listed(socket).len(), person.home(".ssh").exists()), (0, 0, false));
     let run = person.login(agent, &[]).ends(0).prints(&[
         "root has a certificate",
         "\"root\"",
@@ -155,6 +158,10 @@ fn a_person_gets_in_by_a_certificate_and_not_after_logout() {
     let again = person.warded(agent, &["login", "root", "--json"]).ends(0).object("warded.login/1");
     assert_eq!((&again["status"], &again["principals"]), (&"unchanged".into(), &serde_json::json!(["root"])));
     assert_eq!((person.asked(), person.listed(socket)), (asked, listed.clone()));
+    let planned = person.warded(agent, &["login", "root", "--force", "--plan", "--json"]).ends(3);
+    let planned = planned.object("warded.login/1");
+    assert_eq!((&planned["status"], &planned["replaced"]), (&"planned".into(), &1.into()));
+    assert_eq!((person.asked(), person.listed(socket)), (asked, listed.clone()));
     // Another one, in the place of the first.
     let forced = person.login(agent, &["--force", "--json"]).ends(0).object("warded.login/1");
     assert_eq!((&forced["status"], &forced["forgets"]), (&"new".into(), &true.into()));
@@ -164,12 +171,17 @@ fn a_person_gets_in_by_a_certificate_and_not_after_logout() {
     // Without the CA.
     let mut person = person;
     person.ca.stop();
+    let planned = person.warded(agent, &["logout", "--plan", "--json"]).ends(3).object("warded.logout/1");
+    assert_eq!((&planned["planned"], person.listed(socket)), (&true.into(), renewed));
     let out = person.warded(agent, &["logout", "--json"]).ends(0).object("warded.logout/1");
-    assert_eq!(out["identities"], 1);
+    assert_eq!((&out["identities"], &out["planned"]), (&1.into(), &false.into()));
+    assert_eq!((&planned["identities"], &planned["files"]), (&out["identities"], &out["files"]));
     assert!(person.listed(socket).is_empty() && !person.home(".ssh/warded-root-cert.pub").exists());
     assert_ne!(person.ssh(agent, &[]).code, Some(0));
     person.ca.serve();
-    person.warded(agent, &["logout"]).ends(0).prints(&["There is no login"]);
+    for arguments in [&["logout"][..], &["logout", "--plan"]] {
+        person.warded(agent, arguments).ends(0).prints(&["There is no login"]);
+    }
 }
 
 #[test]

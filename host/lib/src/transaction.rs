@@ -43,7 +43,7 @@ pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
 pub use recover::{
     RecoveredRun, await_roll_back, being_rolled_back, confirm, interrupted, look, newest, prepare_watch, recover,
-    refuse_unconfirmed, roll_back_run, tidy_ended, unconfirmed, watch,
+    refuse_unconfirmed, roll_back_run, tidy_ended, to_confirm, unconfirmed, watch,
 };
 pub use roll_back::restore_again;
 pub use run_directory::RUNS;

@@ -38,12 +38,32 @@ fn state(runs: &StateDir) -> String {
     )
 }
 
+/// There is no run that waits.
+fn nothing(context: &Context, output: Output) -> Result<Exit> {
+    if let Some(late) = late(context).map_err(Error::or_unchanged)? {
+        return Err(Error::refused(late)
+            .state("this command changed nothing")
+            .next("apply it again, and confirm it in time"));
+    }
+    output.line("There is nothing to confirm.")?;
+    output.object(&serde_json::json!({ "schema": "warded.confirm/1", "run": null, "files": [] }))?;
+    Ok(Exit::Done)
+}
+
+/// The files that a run changed.
+fn files(journal: &Journal) -> Vec<String> {
+    journal.entries.iter().map(|entry| entry.path.to_string()).collect()
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Confirm {
     /// Confirm it from anywhere: from a login that is older than the change, or from none by SSH,
     /// which proves nothing
     #[arg(long)]
     same_login: bool,
+    /// Show what would stay as changed, and confirm nothing
+    #[arg(long)]
+    plan: bool,
 }
 
 /// For the commands whose changes can be confirmed.
@@ -93,6 +113,9 @@ fn parse_duration(text: &str) -> Result<SignedDuration, String> {
 
 impl Confirm {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        if self.plan {
+            return self.show(context, output);
+        }
         context.has_runs("confirm")?;
         let confirmed = transaction::confirm(&context.state, &context.root, |journal, is_watched| {
             self.check(journal, is_watched)?;
@@ -100,18 +123,9 @@ impl Confirm {
             context.log.append_synced(&event(&journal.run, Kind::Intent).detail("confirm"))
         });
         let confirmed = confirmed.map_err(|error| error.or_state(state(&context.state)))?;
-        let Some((journal, left)) = confirmed else {
-            if let Some(late) = late(context).map_err(Error::or_unchanged)? {
-                return Err(Error::refused(late)
-                    .state("this command changed nothing")
-                    .next("apply it again, and confirm it in time"));
-            }
-            output.line("There is nothing to confirm.")?;
-            output.object(&serde_json::json!({ "schema": "warded.confirm/1", "run": null, "files": [] }))?;
-            return Ok(Exit::Done);
-        };
+        let Some((journal, left)) = confirmed else { return nothing(context, output) };
         // It holds by now, so there is nothing to fail any more.
-        let files: Vec<String> = journal.entries.iter().map(|entry| entry.path.to_string()).collect();
+        let files = files(&journal);
         let ended = event(&journal.run, Kind::Ended).detail("confirmed, kept");
         let told = format!("confirmed, {} stay as changed", count(files.len(), "file"));
         drop(context.log.conclude(&ended, Ending::Confirmed, &told));
@@ -130,6 +144,25 @@ impl Confirm {
             output.object(&serde_json::json!({ "schema": "warded.confirm/1", "run": journal.run.run, "files": files })),
         );
         Ok(Exit::Done)
+    }
+
+    /// What would stay as changed, and whether this login could confirm it.
+    fn show(&self, context: &Context, output: Output) -> Result<Exit> {
+        let Some((journal, is_watched)) = transaction::to_confirm(&context.state)? else {
+            return nothing(context, output);
+        };
+        self.check(&journal, is_watched).map_err(|error| error.or_state(state(&context.state)))?;
+        output.line(format!("{} would be confirmed; these files would stay as changed:", journal.run))?;
+        let files = files(&journal);
+        files.iter().try_for_each(|path| output.line(format!("~ {}", neutral(path))))?;
+        output.line(format!(
+            "Nothing has been confirmed. It is rolled back unless that is done ({}).",
+            journal.until()
+        ))?;
+        output.object(&serde_json::json!({
+            "schema": "warded.confirm/1", "run": null, "would_confirm": journal.run.run, "files": files,
+        }))?;
+        Ok(Exit::Pending)
     }
 
     fn check(&self, journal: &Journal, is_watched: bool) -> Result<()> {

@@ -126,8 +126,21 @@ fn below(command: Command, words: &str) -> Command {
         let words = if words.is_empty() { name.clone() } else { format!("{words} {name}") };
         command.mut_subcommand(name, |inner| below(inner, &words))
     });
-    let Some((_, examples)) = EXAMPLES.iter().find(|(of, _)| *of == words) else { return command };
-    command.after_help(format!("Examples:\n  {}", examples.join("\n  ")))
+    let examples = of(&command, words);
+    if examples.is_empty() { command } else { command.after_help(format!("Examples:\n  {}", examples.join("\n  "))) }
+}
+
+/// The examples of a command; of a group of commands, the first one of each of its first two.
+fn of(command: &Command, words: &str) -> Vec<&'static str> {
+    if let Some((_, examples)) = EXAMPLES.iter().find(|(of, _)| *of == words) {
+        return examples.to_vec();
+    }
+    let inner = command.get_subcommands().filter(|inner| !inner.is_hide_set()).map(Command::get_name);
+    let of_inner = |name: &str| {
+        let words = format!("{words} {name}");
+        EXAMPLES.iter().find(|(of, _)| *of == words.trim_start())?.1.first().copied()
+    };
+    inner.filter_map(of_inner).take(2).collect()
 }
 
 #[cfg(test)]
@@ -158,6 +171,12 @@ mod tests {
         for (words, examples) in EXAMPLES {
             assert_eq!(examples.len(), 2, "{words}");
             assert!(examples.iter().all(|example| example.contains(words)), "{words}");
+        }
+        for (group, example) in
+            [("ca", "warded ca show"), ("policy", "warded policy list"), ("config", "warded config check")]
+        {
+            let help = definition().find_subcommand_mut(group).unwrap().render_help().to_string();
+            assert!(help.contains(&format!("Examples:\n  {example}\n")), "{help}");
         }
         let help = definition().find_subcommand_mut("audit").unwrap().render_help().to_string();
         assert!(help.contains("Examples:\n  warded audit unix\n"), "{help}");

@@ -4,6 +4,7 @@ mod files;
 mod into_agent;
 mod on_demand;
 mod place;
+mod plan;
 mod report;
 #[cfg(feature = "sso")]
 mod sso;
@@ -18,6 +19,7 @@ pub(super) use sso::{admins_token, end_session};
 use super::{identification::Identification, output::Output};
 use crate::context::Context;
 use clap::Args;
+use plan::PlannedLogin;
 use report::{LoginObject, Outcome};
 use ssh_key::{Algorithm, PrivateKey, PublicKey, rand_core::OsRng};
 use std::{path::PathBuf, time::Instant};
@@ -61,8 +63,11 @@ pub(super) struct Login {
     /// Get a new certificate although the present one still holds
     #[arg(long)]
     force: bool,
+    /// Show which certificate would be asked for and where it would go, and ask for none
+    #[arg(long)]
+    plan: bool,
     /// For `Match exec` in ssh_config (`warded ssh-config`): log in only where it is needed, and end with 0 whatever happens
-    #[arg(long, conflicts_with_all = ["out", "confirm", "force", "principals", "host"])]
+    #[arg(long, conflicts_with_all = ["out", "confirm", "force", "plan", "principals", "host"])]
     pub(super) on_demand: bool,
     #[cfg(feature = "sso")]
     #[command(flatten)]
@@ -123,6 +128,20 @@ impl Login {
             if let Some(there) = there {
                 return self.report(context, output, &Outcome::unchanged(&there, agent.as_ref(), &files, &held), &user);
             }
+        }
+        if self.plan {
+            // With a single sign-on the CA makes the names, but for those that an admin asks for.
+            let names = match &sign_in {
+                None => principals.iter().map(ToString::to_string).collect(),
+                Some(_) => self.asked().cloned().collect(),
+            };
+            let last = files.certificate();
+            let is_replaced = |one: &Certificate| {
+                one.valid_before() <= ca::now() || one.key_id() == user || last.as_ref().is_some_and(|last| last == one)
+            };
+            let replaced = into_agent::of_earlier_logins(&held, &roots, is_replaced).len();
+            let planned = PlannedLogin::of(context.authority.name(), &user, names, agent.as_ref(), replaced);
+            return planned.show(&authority.describe(), files.paths(self.out.is_some()), output);
         }
         if self.out.is_some() {
             files.ready().map_err(|error| error.or_state(NOT_ASKED))?;

@@ -29,6 +29,9 @@ pub(super) struct Logout {
     /// Also remove the files that `warded login --out FILE` wrote
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    plan: bool,
     /// Whether only CAs count with which a login on this machine left a certificate.
     #[arg(skip)]
     is_local: bool,
@@ -40,13 +43,23 @@ pub(super) struct LogoutObject {
     /// How many certificates the agent gave up.
     pub(super) identities: usize,
     pub(super) files: Vec<String>,
+    /// Whether this is what would be removed.
+    planned: bool,
     /// The CAs that could not be asked for their keys: a certificate of theirs may still be in the agent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_asked: Vec<String>,
 }
 
 impl LogoutObject {
+    fn of(identities: usize, files: Vec<String>, signers: Signers) -> Self {
+        let not_asked = signers.not_asked.into_iter().map(|(ca, _)| ca).collect();
+        Self { schema: "warded.logout/1", identities, files, planned: false, not_asked }
+    }
+
     fn exit(&self) -> Exit {
+        if self.planned && (self.identities > 0 || !self.files.is_empty()) {
+            return Exit::Pending;
+        }
         if self.not_asked.is_empty() { Exit::Done } else { Exit::Degraded }
     }
 }
@@ -58,11 +71,22 @@ struct Signers {
     not_asked: Vec<(String, Error)>,
 }
 
+impl Signers {
+    fn note(&self, output: Output) {
+        for (ca, why) in &self.not_asked {
+            output.note(format!(
+                "note: {ca} could not be asked for its keys ({}): a certificate of it may still be in the agent",
+                why.message()
+            ));
+        }
+    }
+}
+
 impl Logout {
     /// Of the logins that the caller made on this machine. The agent may be a forwarded one, whose other certificates are
     /// for other machines: no CA is asked what its keys are.
     pub(super) fn of_caller() -> Self {
-        Self { host: None, out: None, is_local: true }
+        Self { host: None, out: None, plan: false, is_local: true }
     }
 
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
@@ -90,6 +114,9 @@ impl Logout {
             Ok(held) if !self.is_local => completed(context, known, held.as_ref())?,
             Ok(_) | Err(_) => Signers { keys: known, not_asked: Vec::new() },
         };
+        if self.plan {
+            return planned(&files, held, signers, output);
+        }
         let mut removed = Vec::new();
         for files in &files {
             removed.extend(files.remove()?.into_iter().map(|path| path.display().to_string()));
@@ -108,15 +135,28 @@ impl Logout {
             #[cfg(not(feature = "sso"))]
             drop(place.leave(""));
         }
-        for (ca, why) in &signers.not_asked {
-            output.note(format!(
-                "note: {ca} could not be asked for its keys ({}): a certificate of it may still be in the agent",
-                why.message()
-            ));
-        }
-        let not_asked = signers.not_asked.into_iter().map(|(ca, _)| ca).collect();
-        Ok(LogoutObject { schema: "warded.logout/1", identities, files: removed, not_asked })
+        signers.note(output);
+        Ok(LogoutObject::of(identities, removed, signers))
     }
+}
+
+/// What would be removed.
+fn planned(
+    files: &[Files],
+    held: Result<Option<AgentCertificates>>,
+    signers: Signers,
+    output: Output,
+) -> Result<LogoutObject> {
+    let identities = held?.map_or(0, |held| held.ours(&signers.keys).len());
+    let paths = files.iter().flat_map(Files::removable).map(|path| path.display().to_string());
+    signers.note(output);
+    let object = LogoutObject { planned: true, ..LogoutObject::of(identities, paths.collect(), signers) };
+    if object.identities > 0 || !object.files.is_empty() {
+        let from = format!("{} from the agent", count(identities, "certificate"));
+        output.line(format!("Would remove: {}", [vec![from], object.files.clone()].concat().join(", ")))?;
+        output.line("Nothing has been changed.")?;
+    }
+    Ok(object)
 }
 
 /// These keys, and those of the CAs of which no login left a certificate, where the agent has a certificate of another
@@ -179,10 +219,16 @@ impl Logout {
 }
 
 impl AgentCertificates {
+    /// Those of these CAs.
+    fn ours(&self, signers: &[PublicKey]) -> Vec<Certificate> {
+        let is_ours = |one: &&Certificate| verify::signed_by(one, signers).is_ok();
+        self.certificates.iter().filter(is_ours).cloned().collect()
+    }
+
     /// Removes the certificates of these CAs from the agent; how many. What it answers proves nothing: it is listed.
     fn emptied(self, signers: &[PublicKey]) -> Result<usize> {
         let is_ours = |one: &Certificate| verify::signed_by(one, signers).is_ok();
-        let ours: Vec<Certificate> = self.certificates.into_iter().filter(is_ours).collect();
+        let ours = self.ours(signers);
         let mut has_refused = false;
         for certificate in &ours {
             match self.agent.remove(certificate) {

@@ -122,6 +122,14 @@ fn what_is_confirmed_from_a_new_login_stays() {
         "is rolled back unless it is confirmed",
         "--same-login",
     ]);
+    machine.warded(["confirm", "--plan"]).ends(5).says(&["refused: run 1", "no sshd"]);
+    let planned = machine.warded(["confirm", "--same-login", "--plan", "--json"]).ends(3).object("warded.confirm/1");
+    assert_eq!((&planned["run"], &planned["would_confirm"]), (&Value::Null, &1.into()), "{planned}");
+    machine.warded(["confirm", "--same-login", "--plan"]).ends(3).prints(&[
+        "run 1",
+        "would be confirmed",
+        "~ /etc/ssh/",
+    ]);
     assert_eq!(state(&machine), "unconfirmed");
     let said = confirm(&machine).ends(0).stdout;
     assert!(said.contains("Confirmed run 1") && said.contains("4 files stay"), "{said}");

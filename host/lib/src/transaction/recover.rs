@@ -236,14 +236,7 @@ pub fn confirm(
     root: &Root,
     may: impl FnOnce(&Journal, bool) -> Result<()>,
 ) -> Result<Option<(Journal, Vec<UntouchedFile>)>> {
-    let mut found = None;
-    for number in numbers(state)? {
-        if damaged::look(state, number)?.is_some_and(|run| run.journal().state == State::Unconfirmed) {
-            found = Some(number);
-            break;
-        }
-    }
-    let Some(number) = found else { return Ok(None) };
+    let Some((number, _)) = newest_unconfirmed(state)? else { return Ok(None) };
     let open = Run::open(state, number)?;
     let Some(mut run) = open.filter(|run| run.journal().state == State::Unconfirmed) else { return Ok(None) };
     may(run.journal(), run.is_watched()?)?;
@@ -252,6 +245,27 @@ pub fn confirm(
     let mut left = tidy::tidy(root, &run);
     left.extend(retain::prune_if_possible(state));
     Ok(Some((run.into_journal(), left)))
+}
+
+/// What [`confirm`] would confirm, and whether a process rolls it back when the time is over. Nothing is changed.
+///
+/// # Errors
+/// When a journal cannot be read.
+pub fn to_confirm(state: &StateDir) -> Result<Option<(Journal, bool)>> {
+    let Some((_, run)) = newest_unconfirmed(state)? else { return Ok(None) };
+    let is_watched = run.is_watched()?;
+    Ok(Some((run.into_journal(), is_watched)))
+}
+
+fn newest_unconfirmed(state: &StateDir) -> Result<Option<(u64, Run)>> {
+    for number in numbers(state)? {
+        if let Some(run) = damaged::look(state, number)?
+            && run.journal().state == State::Unconfirmed
+        {
+            return Ok(Some((number, run)));
+        }
+    }
+    Ok(None)
 }
 
 /// One run at a time that has not ended: a second one on top of it could not be told apart.

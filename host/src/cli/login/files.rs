@@ -120,14 +120,19 @@ impl Files {
 
     /// Removes all of them that are Warded's; those that were there.
     pub(crate) fn remove(&self) -> Result<Vec<PathBuf>> {
-        let mut removed = self.forget_key()?;
+        self.removable().into_iter().filter_map(|path| self.take(path).transpose()).collect()
+    }
+
+    /// Those of them that are Warded's.
+    pub(crate) fn removable(&self) -> Vec<PathBuf> {
+        let mut ours = self.key_and_public();
         // Beside a key that is not Warded's the certificate is not, either; and in a place that a person named, one without a
         // key may be a smartcard's.
-        let is_ours = !removed.is_empty() || !self.is_named;
-        if is_ours && self.key.symlink_metadata().is_err() && self.certificate().is_some() {
-            removed.extend(self.take(self.beside(CERTIFICATE))?);
+        let goes_with_key = ours.contains(&self.key) || (!self.is_named && self.key.symlink_metadata().is_err());
+        if goes_with_key && self.certificate().is_some() {
+            ours.push(self.beside(CERTIFICATE));
         }
-        Ok(removed)
+        ours
     }
 
     /// The argument of `IdentityFile` in ssh_config(5).
@@ -153,13 +158,17 @@ impl Files {
         key.into_iter().chain([self.beside(CERTIFICATE).display().to_string()]).collect()
     }
 
-    fn forget_key(&self) -> Result<Vec<PathBuf>> {
+    fn forget_key(&self) -> Result<()> {
+        self.key_and_public().into_iter().try_for_each(|path| self.take(path).map(drop))
+    }
+
+    /// The private key and its public half, where Warded made them.
+    fn key_and_public(&self) -> Vec<PathBuf> {
         if self.private().is_none() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let public = self.public_is_ours().then(|| self.beside(PUBLIC));
-        let ours = [Some(self.key.clone()), public];
-        ours.into_iter().flatten().filter_map(|path| self.take(path).transpose()).collect()
+        [Some(self.key.clone()), public].into_iter().flatten().collect()
     }
 
     /// Whether Warded made the public half that lies there.

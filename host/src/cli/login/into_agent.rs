@@ -87,10 +87,8 @@ pub(super) fn remove(
     is_needless: impl Fn(&Certificate) -> bool,
 ) -> Result<Vec<Identity>> {
     let told = |error: AgentError| told(agent.socket(), &error);
-    let is_old =
-        |one: &Certificate| one.kind() == Kind::User && verify::signed_by(one, roots).is_ok() && is_needless(one);
     let held = agent.list().map_err(told)?;
-    let old: Vec<Certificate> = held.iter().filter_map(Identity::certificate).filter(is_old).collect();
+    let old = of_earlier_logins(&held, roots, is_needless);
     if old.is_empty() {
         return Ok(held);
     }
@@ -99,6 +97,17 @@ pub(super) fn remove(
         drop(agent.remove(certificate));
     }
     agent.list().map_err(told)
+}
+
+/// The certificates of this CA among these identities that are needless.
+pub(super) fn of_earlier_logins(
+    held: &[Identity],
+    roots: &[PublicKey],
+    is_needless: impl Fn(&Certificate) -> bool,
+) -> Vec<Certificate> {
+    let is_old =
+        |one: &Certificate| one.kind() == Kind::User && verify::signed_by(one, roots).is_ok() && is_needless(one);
+    held.iter().filter_map(Identity::certificate).filter(is_old).collect()
 }
 
 /// The error for what an agent did.
