@@ -175,7 +175,7 @@ fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<End
     if run.code.is_some() {
         return Err(format!("it was not killed: {run:?}"));
     }
-    if watchdogs != usize::from(stage.has_watchdog()) {
+    if watchdogs != usize::from(stage.has_watchdog(task)) {
         return Err(format!("watchdogs that were there, and killed if so wanted: {watchdogs}"));
     }
     caught::quiet(subject)?;
@@ -251,8 +251,8 @@ fn judge(subject: &Subject, task: Task, left: EndState) -> Result<(), String> {
         Task::Undo | Task::Remove => is_old,
     };
     // Who has a certificate of the CA's gets in from then on, and not before. Of a block that is left to whoever edited the
-    // main file beside it, nothing is promised: the file with the keys is gone.
-    let is_promised = is_old || is_new || !left_alone;
+    // main file beside it, nothing is promised: whether sshd has read it depends on when it was edited.
+    let is_promised = is_old || !left_alone;
     if task == Task::TrustUsers && is_promised && subject.by_certificate().is_ok() == is_old {
         return Err("the person with a certificate gets in where nothing changed, or not where it did".to_owned());
     }
@@ -273,10 +273,12 @@ fn is_new(subject: &Subject, task: Task, now: &Files) -> bool {
     let plain = |files: &Files| without_what_is_made_anew(files, keys);
     let like = plain(now) == plain(&subject.certified.files);
     let base = &subject.base_of(task).files;
-    // All certificates are new ones, and all keys that sshd offers where these are made anew, not some.
+    // All certificates are new ones, and all keys that sshd offers where these are made anew, not some. The RSA key of an old
+    // release has no certificate, so it stays.
     let is_offered = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();
-        subject.shape.keys().iter().any(|kind| name.contains(kind))
+        let mut kinds = subject.shape.keys().iter().filter(|kind| !(subject.is_old && **kind == "rsa"));
+        kinds.any(|kind| name.contains(kind))
     };
     let is_new = |(path, file): &(&PathBuf, &FileAttributes)| {
         (is_certificate(path) || (keys && is_host_key(path) && is_offered(path))) && !file.is_link()

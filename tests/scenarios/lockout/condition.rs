@@ -1,5 +1,7 @@
 //! What goes wrong, and when.
 
+use super::subject::Task;
+
 /// A moment of a run, which the program in sshd's place can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
@@ -35,9 +37,10 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// Whether the run has a watchdog there, which may not watch yet: it is started before the CA is asked.
-    pub(super) fn has_watchdog(self) -> bool {
-        self.is_watched() || self == Self::At(Moment::Proof)
+    /// Whether the run has a watchdog there, which may not watch yet: it is started before the proof, but
+    /// by a run that asks the CA for nothing but its keys.
+    pub(super) fn has_watchdog(self, task: Task) -> bool {
+        self.is_watched() || (self == Self::At(Moment::Proof) && task != Task::TrustUsers)
     }
 
     /// Whether the run is watched there: since the journal and all new files are written, and nothing has

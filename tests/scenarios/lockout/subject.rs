@@ -85,7 +85,7 @@ pub(super) struct Subject {
     ports: Vec<u16>,
     pub(super) shape: Shape,
     /// Whether its client compares a certificate's names with the host's name only.
-    is_old: bool,
+    pub(super) is_old: bool,
 }
 
 impl Subject {
