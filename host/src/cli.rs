@@ -36,6 +36,7 @@ mod report;
 mod revoke;
 mod risk;
 mod root_fingerprint;
+mod settings_file;
 mod ssh_config;
 mod status;
 mod token;

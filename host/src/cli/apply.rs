@@ -11,6 +11,7 @@ use super::{
     recover,
     report::{self, DoneObject},
     risk::AcceptRisk,
+    settings_file::{self, SettingsFile},
     trust::StagedFile,
 };
 use crate::{
@@ -66,6 +67,9 @@ pub(super) struct ProcedureArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_setting,
           add = ArgValueCandidates::new(completions::settings))]
     pub(super) set: Vec<Setting>,
+    /// A file with settings as a JSON object, {"NAME": VALUE or list of values, ...}; `-` reads standard input
+    #[arg(long, value_name = "FILE", value_parser = settings_file::read)]
+    pub(super) settings_file: Option<SettingsFile>,
     /// The policy, where more than one has the procedure
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::policies))]
     pub(super) policy: Option<Name>,
@@ -110,6 +114,12 @@ impl Apply {
         output: Output,
         first_day: Option<&FirstDay<'_>>,
     ) -> Result<Exit> {
+        if self.procedure.settings_file.as_ref().is_some_and(|file| file.is_stdin) && self.identification.reads_stdin()
+        {
+            return Err(Error::usage("standard input has either the settings or a secret")
+                .unchanged()
+                .next("write the settings into a file, and name that with --settings-file"));
+        }
         let files = first_day.map_or(&[][..], |first_day| &first_day.files);
         let procedure = &self.procedure.procedure;
         let policies = context.policies()?;
@@ -245,13 +255,27 @@ impl Apply {
 impl ProcedureArgs {
     /// A procedure by its name, without settings.
     pub(super) fn named(name: &str) -> Result<Self, String> {
-        Ok(Self { procedure: name.parse()?, set: Vec::new(), policy: None, force: false, record: None })
+        Ok(Self {
+            procedure: name.parse()?,
+            set: Vec::new(),
+            settings_file: None,
+            policy: None,
+            force: false,
+            record: None,
+        })
+    }
+
+    /// Those of the command line, and those of the file.
+    fn settings(&self) -> Vec<Setting> {
+        let file = self.settings_file.iter().flat_map(|file| &file.settings);
+        self.set.iter().chain(file).cloned().collect()
     }
 
     /// The command that plans it.
     fn plan_line(&self) -> String {
         let policy = self.policy.iter().map(|policy| format!(" --policy {policy}"));
-        let set = self.set.iter().map(|set| format!(" --set {}", shell_word(&format!("{}={}", set.name, set.value))));
+        let settings = self.settings();
+        let set = settings.iter().map(|set| format!(" --set {}", shell_word(&format!("{}={}", set.name, set.value))));
         format!("warded plan {}{}", self.procedure, policy.chain(set).collect::<String>())
     }
 
@@ -272,7 +296,7 @@ impl ProcedureArgs {
         run: Option<u64>,
     ) -> Result<PlannedRun<'a>> {
         let granting = components::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
-        let mut settings = self.set.clone();
+        let mut settings = self.settings();
         let (mut confirmed, mut accepted) = (BTreeSet::new(), None);
         let enrolments = Enrolments::load(&context.state)?;
         if let Some(enrolment) = enrolments.of(&context.places.sshd_config)

@@ -94,6 +94,7 @@ impl Enrol {
         let procedure = ProcedureArgs {
             procedure: PROCEDURE.parse().map_err(invalid)?,
             set: set.map_err(invalid)?,
+            settings_file: None,
             policy: self.policy.clone(),
             force: false,
             record: None,

@@ -47,6 +47,13 @@ impl Identification {
         [provisioner_password_file, provisioner_key_file, token_file, x5c_cert].into_iter().any(Option::is_some)
     }
 
+    /// Whether standard input has a password, a key or tokens.
+    pub(super) fn reads_stdin(&self) -> bool {
+        let Self { provisioner_password_file, provisioner_key_file, token_file, .. } = self;
+        let files = [provisioner_password_file, provisioner_key_file, token_file];
+        files.into_iter().flatten().any(|file| file.as_os_str() == "-")
+    }
+
     /// These options, with a way to ask for a password where a person can answer.
     pub(super) fn for_ca(&self) -> step::Identification {
         let is_interactive = io::stdin().is_terminal() && io::stderr().is_terminal();

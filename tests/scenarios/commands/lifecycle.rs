@@ -229,3 +229,26 @@ fn blames(machine: &Machine, name: &str, words: &str) -> String {
     assert_eq!(said.matches(" · served\n").count(), KEYS.len() - 1, "{said}");
     told.to_owned()
 }
+
+/// Settings as data give the same plan as settings as words.
+#[test]
+fn settings_come_from_a_file_too() {
+    let machine = Machine::start();
+    let file = machine.path("settings.json");
+    let run = |words: &[&str]| Run::of(machine.warded_command(["plan", "certify-host", "--json"]).args(words));
+    let planned = |words: &[&str]| run(words).ends(3).object("warded.plan/1")["files"].clone();
+    let by_words = planned(&["--set", &format!("principal={NAME}"), "--set", "principal=www.example.org"]);
+    fs::write(&file, format!("{{\"principal\": [\"{NAME}\", \"www.example.org\"]}}")).unwrap();
+    let given = ["--settings-file", file.to_str().unwrap()];
+    assert_eq!(planned(&given), by_words);
+    let line = machine.warded_line(&format!("plan certify-host --settings-file - --json < {}", file.display()));
+    let piped = Run::of(machine.command("sh").args(["-c", &line])).ends(3).object("warded.plan/1");
+    assert_eq!(piped["files"], by_words);
+    let both = format!("apply certify-host --yes --settings-file - --token-file - < {}", file.display());
+    let refused = Run::of(machine.command("sh").args(["-c", &machine.warded_line(&both)])).ends(2);
+    refused.says(&["standard input has either the settings or a secret", "nothing was changed", "--settings-file"]);
+    fs::write(&file, "{\"principal\": {}}").unwrap();
+    run(&given).ends(2);
+    fs::remove_file(&file).unwrap();
+    run(&given).ends(2);
+}
