@@ -63,6 +63,9 @@ fn stopped(subject: &Subject, task: Task, act: impl FnOnce()) -> Result<Run, Str
     Ok(Run::ended(run))
 }
 
+/// How it is told that a run went on before anything could be done to it.
+pub(super) const LATE: &str = "the moment was over";
+
 /// As soon as sshd has been told. Nothing makes the run wait there, so it is seen that it has not ended
 /// when that is done.
 fn told(subject: &Subject, task: Task, act: impl FnOnce()) -> Result<Run, String> {
@@ -75,7 +78,7 @@ fn told(subject: &Subject, task: Task, act: impl FnOnce()) -> Result<Run, String
     // Killed is how it may have ended: that is what was done.
     let ended_by_itself = run.try_wait().unwrap().is_some_and(|status| status.code().is_some());
     let run = Run::ended(run);
-    if is_open && !ended_by_itself { Ok(run) } else { Err(format!("the moment was over: {run:?}")) }
+    if is_open && !ended_by_itself { Ok(run) } else { Err(format!("{LATE}: {run:?}")) }
 }
 
 /// Starts a run, and waits until it has come that far.

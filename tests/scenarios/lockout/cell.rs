@@ -20,6 +20,9 @@ const EDITS: [&str; 2] = ["# an edit\n", "MaxAuthTries 5 # an edit\n"];
 const SEEN: [&str; 3] =
     ["changed since it was read", "was changed since the plan was made", "was changed while this ran"];
 
+/// Nothing makes a run wait in the moment after sshd was told, so on a loaded machine that can be over.
+const ATTEMPTS: usize = 5;
+
 /// How a cell may leave the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EndState {
@@ -48,7 +51,17 @@ pub(super) fn exists(shape: Shape, task: Task, condition: Condition) -> bool {
 
 /// Does it, judges it, and brings the machine back.
 pub(super) fn cell(subject: &Subject, task: Task, condition: Condition, dead: bool) -> Result<(), String> {
-    let done = go_wrong(subject, task, condition, dead)
+    let gone_wrong = (0..ATTEMPTS).map(|attempt| {
+        if attempt > 0 {
+            subject.restore(subject.base_of(task));
+        }
+        go_wrong(subject, task, condition, dead)
+    });
+    let is_late = |done: &Result<EndState, String>| done.as_ref().is_err_and(|why| why.starts_with(caught::LATE));
+    let mut gone_wrong = gone_wrong.skip_while(|done| is_late(done));
+    let done = gone_wrong
+        .next()
+        .unwrap_or_else(|| Err(format!("{} in each of {ATTEMPTS} attempts", caught::LATE)))
         .and_then(|left| judge(subject, task, left))
         .and_then(|()| probes::agree(subject))
         .map_err(|why| format!("{why}\nthe journal is {}", subject.state()));

@@ -386,9 +386,11 @@ pub(super) fn without_what_is_made_anew(files: &Files, keys: bool) -> Files {
     files
 }
 
+/// Also where a link leads ([`Shape::Links`]).
 pub(super) fn is_host_key(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_str().unwrap();
-    name.starts_with("ssh_host_") && (name.ends_with("_key") || name.ends_with("_key.pub"))
+    let name = name.strip_suffix(".pub").unwrap_or(name);
+    (name.starts_with("ssh_host_") && name.ends_with("_key")) || name.ends_with(" key")
 }
 
 pub(super) fn is_certificate(path: &Path) -> bool {
