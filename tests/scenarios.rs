@@ -49,6 +49,7 @@ mod revoke;
 mod room;
 mod schedule;
 mod screens;
+mod second_opinion;
 mod second_sshd;
 mod secrets;
 mod somebody_elses_sshd;
