@@ -11,6 +11,9 @@ use std::{collections::BTreeSet, fs};
 /// As many renewals can be told apart.
 const RUNS_KEPT: usize = 20;
 
+/// What makes a machine another one before sshd starts.
+type Prepare = fn(&Peer);
+
 #[test]
 fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
     let machine = Machine::start();
@@ -127,24 +130,51 @@ fn a_hardened_machine_is_counted() {
 }
 
 /// A certificate that is seen live stands for its plain key: 3 for the survey, 1 for the proof, 3 to look afterwards.
-/// Three at a time are made, each by a thread of its own.
+/// Three at a time are made, each by a thread of its own, and never more than half of what sshd bears.
 #[test]
 fn a_renewal_makes_few_connections() {
-    let machine = Machine::start();
-    machine.certify();
-    let mut live = 0;
-    for _ in 0..3 {
-        let renewal = machine.warded_command(["renew", "--force"]);
-        let (run, connections) = counts::connections(&renewal, &machine.path("trace"));
-        run.ends(0);
-        println!("connections to sshd, and to the private copy: {connections:?}");
-        assert!(connections.len() <= 7, "{connections:?}");
-        let threads = |of: &[String]| of.iter().collect::<BTreeSet<_>>().len();
-        assert_eq!(threads(&connections[..3]), 3, "{connections:?}");
-        live = live.max(threads(&connections[4..]));
+    for (lines, at_once) in [("", 3), ("MaxStartups 4:30:100\n", 2), ("MaxStartups 2:30:100\n", 1)] {
+        let machine = Machine::with(&Setup { lines: lines.to_owned(), ..Setup::default() });
+        machine.certify();
+        let mut live = 0;
+        for _ in 0..3 {
+            let renewal = machine.warded_command(["renew", "--force"]);
+            let (run, connections) = counts::connections(&renewal, &machine.path("trace"));
+            run.ends(0);
+            println!("connections to sshd, and to the private copy: {connections:?}");
+            assert!(connections.len() <= 7, "{connections:?}");
+            let threads = |of: &[String]| of.iter().collect::<BTreeSet<_>>().len();
+            assert_eq!(threads(&connections[..3]), at_once, "{lines}{connections:?}");
+            live = live.max(threads(&connections[4..]));
+        }
+        // A thread that comes late finds its question answered.
+        assert_eq!(live, at_once, "{lines}");
     }
-    // A thread that comes late finds its question answered.
-    assert_eq!(live, 3);
+}
+
+/// Where no fresh address is to be had, or none gets in, sshd counts the connections: they are made one after the other.
+#[test]
+fn where_sshd_counts_connections_they_are_made_one_after_the_other() {
+    if missing::strace() {
+        return;
+    }
+    let ipv6: Prepare = |peer| {
+        let config = peer.file("/etc/ssh/sshd_config");
+        let stock = fs::read_to_string(&config).unwrap();
+        fs::write(config, format!("AddressFamily inet6\nListenAddress ::1\n{stock}")).unwrap();
+    };
+    let wrappers: Prepare = |peer| {
+        fs::write(peer.file("/etc/hosts.deny"), "ALL: ALL\n").unwrap();
+        fs::write(peer.file("/etc/hosts.allow"), "sshd: 127.0.0.1\n").unwrap();
+    };
+    for (suite, prepare) in [("trixie", ipv6), ("bookworm", wrappers)] {
+        let Some(peer) = Peer::prepared(suite, prepare) else { return };
+        peer.warded(&["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"]).ends(0);
+        let renewal = peer.warded_command(&["renew", "--force"]);
+        let (run, most) = counts::at_once(&renewal, &peer.shared().join("trace"));
+        run.ends(0);
+        assert_eq!(most, 1, "{suite}");
+    }
 }
 
 /// Its start takes no time of its own.

@@ -1,7 +1,12 @@
 //! How many programs Warded starts, and how often it waits for the disk, from a trace of strace.
 
 use super::{Machine, Peer, Run};
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 const OWN: &str = env!("CARGO_BIN_EXE_warded");
 
@@ -55,8 +60,38 @@ fn traced(mut command: Command, file: &Path, words: &[&str]) -> (Run, String) {
 /// Runs a command: which of its threads made each of its connections by TCP, those that were refused too. `file` is for
 /// the trace.
 pub(crate) fn connections(command: &Command, file: &Path) -> (Run, Vec<String>) {
+    let (run, trace) = calls(command, "connect", file);
+    // A name is looked up at port 53; an address is tried for its route by a socket without connection, at port 0.
+    let is_tcp = |line: &&str| line.contains("connect(") && line.contains("sin");
+    let is_other = |line: &&str| ["htons(53)", "htons(0)"].iter().any(|port| line.contains(port));
+    let thread = |line: &str| line.split(char::is_whitespace).next().unwrap_or_default().to_owned();
+    (run, trace.lines().filter(is_tcp).filter(|line| !is_other(line)).map(thread).collect())
+}
+
+/// Runs a command: how many connections to port 22 were open at once, at most, of those from an address that the command
+/// did not choose. `file` is for the trace.
+pub(crate) fn at_once(command: &Command, file: &Path) -> (Run, usize) {
+    let (run, trace) = calls(command, "bind,connect,close", file);
+    let (mut bound, mut open, mut most) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for line in trace.lines() {
+        // `7 close(9<TCP:[4711]>) = 0`
+        let Some((call, rest)) = line.split_once('(') else { continue };
+        let Some(socket) = rest.split_once(":[").and_then(|(_, rest)| Some(rest.split_once("]>")?.0)) else { continue };
+        if call.ends_with(" bind") {
+            bound.insert(socket);
+        } else if call.ends_with(" connect") && rest.contains("htons(22)") && !bound.contains(socket) {
+            open.insert(socket);
+        } else if call.ends_with(" close") {
+            open.remove(socket);
+        }
+        most = most.max(open.len());
+    }
+    (run, most)
+}
+
+fn calls(command: &Command, names: &str, file: &Path) -> (Run, String) {
     let mut traced = Command::new("strace");
-    traced.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=connect", "-o"]).arg(file);
+    traced.args(["-f", "-qq", "-y", "-e", "signal=none", "-e", &format!("trace={names}"), "-o"]).arg(file);
     traced.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
@@ -65,12 +100,7 @@ pub(crate) fn connections(command: &Command, file: &Path) -> (Run, Vec<String>) 
         };
     }
     let run = Run::of(&mut traced);
-    let trace = fs::read_to_string(file).unwrap();
-    // A name is looked up at port 53; an address is tried for its route by a socket without connection, at port 0.
-    let is_tcp = |line: &&str| line.contains("connect(") && line.contains("sin");
-    let is_other = |line: &&str| ["htons(53)", "htons(0)"].iter().any(|port| line.contains(port));
-    let thread = |line: &str| line.split(char::is_whitespace).next().unwrap_or_default().to_owned();
-    (run, trace.lines().filter(is_tcp).filter(|line| !is_other(line)).map(thread).collect())
+    (run, fs::read_to_string(file).unwrap())
 }
 
 fn count(trace: &str, own: &str) -> Counts {

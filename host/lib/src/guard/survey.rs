@@ -19,7 +19,7 @@ use first::First;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -64,6 +64,8 @@ pub struct ListenerOffer {
     pub certificates: Vec<OfferedCertificate>,
     /// Host key algorithms that it offers and that no exchange can be made with here.
     pub others: Vec<String>,
+    /// Whether some of it could be asked by the `ssh` program alone.
+    pub by_program: bool,
 }
 
 /// Where a connection comes from.
@@ -94,6 +96,8 @@ pub struct Prober<'a> {
     ways: Vec<ListenerRoute>,
     /// The one that is gone, by its index.
     way: AtomicUsize,
+    /// Held by who asks by a way on which sshd counts connections.
+    counted: Mutex<()>,
 }
 
 impl<'a> Prober<'a> {
@@ -132,6 +136,7 @@ impl<'a> Prober<'a> {
             pace: OnceLock::new(),
             ways,
             way: AtomicUsize::new(0),
+            counted: Mutex::new(()),
         }))
     }
 
@@ -147,22 +152,18 @@ impl<'a> Prober<'a> {
     /// # Errors
     /// When the `ssh` program has to ask and cannot be run.
     pub fn ask_all(&self, questions: &[Question<'_>]) -> Result<Vec<Transcript>> {
-        // Of the ways that sshd counts, the one that works is found with the first.
-        let counted = self.in_turn().next().is_none_or(|(_, way)| way.from == SourceAddress::Usual);
-        let (first, rest) = questions.split_at(usize::from(counted).min(questions.len()));
-        let mut answers = first.iter().map(|question| self.ask(question)).collect::<Result<Vec<_>>>()?;
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
             while let Some((index, question)) =
-                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, rest.get(index)?)))
+                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, questions.get(index)?)))
             {
                 done.push((index, self.ask(question)));
             }
             done
         };
         let mut all: Vec<_> = thread::scope(|scope| {
-            let more: Vec<_> = (1..self.at_once().min(rest.len()))
+            let more: Vec<_> = (1..self.at_once().min(questions.len()))
                 // Where there can be no more threads, those that there are do the work.
                 .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
                 .collect();
@@ -173,10 +174,7 @@ impl<'a> Prober<'a> {
             all
         });
         all.sort_by_key(|(index, _)| *index);
-        for (_, answer) in all {
-            answers.push(answer?);
-        }
-        Ok(answers)
+        all.into_iter().map(|(_, answer)| answer).collect()
     }
 
     /// Asks by the way that worked last; where that stays shut, by the others.
@@ -214,6 +212,9 @@ impl<'a> Prober<'a> {
     }
 
     fn ask_by(&self, way: ListenerRoute, question: &Question<'_>) -> Result<Transcript> {
+        // Those who found the fresh way shut come here together.
+        let is_counted = way.from == SourceAddress::Usual;
+        let _turn = is_counted.then(|| self.counted.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(from) = self.source(way) else {
             return Ok(Transcript { words: vec![EXHAUSTED.to_owned()], ..Transcript::default() });
         };
@@ -267,16 +268,20 @@ impl<'a> Prober<'a> {
             }
             pending = left;
             match last {
-                None => return Ok(offered.in_order()),
+                None => {
+                    offered.by_program = self.client.needed_program();
+                    return Ok(offered.in_order());
+                }
                 Some(seen) if Instant::now() >= deadline => return Err(self.unanswered(&seen)),
                 Some(_) => thread::sleep(Duration::from_millis(100)),
             }
         }
     }
 
-    /// How many connections at once the listener bears.
+    /// How many connections at once the listener bears; one by a way on which sshd counts them.
     fn at_once(&self) -> usize {
-        pace::at_once(self.effective.as_ref())
+        let is_fresh = self.in_turn().next().is_some_and(|(_, way)| way.from == SourceAddress::Fresh);
+        if is_fresh { pace::at_once(self.effective.as_ref()) } else { 1 }
     }
 
     fn unanswered(&self, seen: &Transcript) -> Error {
