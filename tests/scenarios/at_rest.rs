@@ -2,10 +2,10 @@
 //! is not as it was.
 
 use crate::support::{
-    Machine, Run, clock, missing,
+    Machine, Peer, Run, clock, missing,
     wait::{LONG, wait},
 };
-use std::{fs, os::unix::fs::MetadataExt as _, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 /// The longest tick of the kernel's clock.
 const TICK: Duration = Duration::from_millis(10);
@@ -13,17 +13,16 @@ const TICK: Duration = Duration::from_millis(10);
 type Change = fn(&Machine);
 
 /// What is remembered, as one file or another.
-fn remembered(machine: &Machine) -> (u64, i64, i64) {
-    let found = machine.path("state/at-rest.json").metadata().unwrap();
+fn remembered(file: &Path) -> (u64, i64, i64) {
+    let found = file.metadata().unwrap();
     (found.ino(), found.ctime(), found.ctime_nsec())
 }
 
 /// Waits until what changed until now lies before the last tick of the clock that times of changes come from: what changed
 /// in the same tick as a renewal began may have changed while it looked, and is not remembered.
-fn lets_the_clock_tick(machine: &Machine) {
-    let ticker = machine.path("tick");
+fn lets_the_clock_tick(ticker: &Path) {
     let time = || {
-        fs::write(&ticker, "").unwrap();
+        fs::write(ticker, "").unwrap();
         let found = ticker.metadata().unwrap();
         Duration::new(found.ctime().unsigned_abs(), u32::try_from(found.ctime_nsec()).unwrap())
     };
@@ -33,7 +32,7 @@ fn lets_the_clock_tick(machine: &Machine) {
 
 #[track_caller]
 fn renews(machine: &Machine, seconds: i64) {
-    lets_the_clock_tick(machine);
+    lets_the_clock_tick(&machine.path("tick"));
     let mut command = machine.warded_command(["renew"]);
     if seconds != 0 {
         clock::shift(&mut command, seconds);
@@ -43,9 +42,10 @@ fn renews(machine: &Machine, seconds: i64) {
 
 /// Whether the next renewal looks, as root's timer would start it.
 fn looks(machine: &Machine, seconds: i64) -> bool {
-    let before = remembered(machine);
+    let record = machine.path("state/at-rest.json");
+    let before = remembered(&record);
     renews(machine, seconds);
-    remembered(machine) != before
+    remembered(&record) != before
 }
 
 fn append(machine: &Machine, name: &str, text: &str) {
@@ -89,7 +89,7 @@ fn a_renewal_looks_again_where_something_changed() {
     assert!(looks(&machine, 0), "sshd was started anew");
 
     // A run has ended since.
-    lets_the_clock_tick(&machine);
+    lets_the_clock_tick(&machine.path("tick"));
     machine.warded(["renew", "--force"]).ends(0);
     assert!(!looks(&machine, 0), "it saw live what it had renewed");
     assert!(!looks(&machine, 3600), "an hour later");
@@ -99,4 +99,31 @@ fn a_renewal_looks_again_where_something_changed() {
     // What somebody else wrote is not what this machine was.
     fs::write(machine.path("state/at-rest.json"), "{}").unwrap();
     assert!(looks(&machine, 0));
+}
+
+/// Since 9.8 sshd starts other programs for each connection, which a package may replace while the listener goes on.
+#[test]
+fn a_renewal_looks_again_where_a_program_of_sshd_changed() {
+    let Some(peer) = Peer::start("trixie", "") else { return };
+    let record = peer.file("/var/lib/warded/at-rest.json");
+    let renews = || {
+        lets_the_clock_tick(&peer.file("/tmp/tick"));
+        peer.warded(&["renew"]).ends(0).prints(&["Nothing is due."]);
+        remembered(&record)
+    };
+    peer.warded(&["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"]).ends(0);
+    let mut before = renews();
+    assert_eq!(renews(), before, "nothing has changed");
+    let replaced = "cp -p \"$0\" \"$0.new\" && mv \"$0.new\" \"$0\"";
+    for (program, change) in [
+        ("/usr/sbin/sshd", "touch \"$0\""),
+        ("/usr/lib/openssh/sshd-session", replaced),
+        ("/usr/lib/openssh/sshd-auth", replaced),
+    ] {
+        Run::of(peer.command("sh").args(["-c", change, program])).ends(0);
+        let after = renews();
+        assert_ne!(after, before, "{program}");
+        assert_eq!(renews(), after, "{program}: looked at once");
+        before = after;
+    }
 }

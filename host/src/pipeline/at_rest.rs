@@ -27,6 +27,8 @@ use warded_lib::{
 
 /// After so many seconds everything is looked at, whether something is known to have changed or not.
 const LONGEST: u64 = 24 * 3600;
+/// The programs that sshd runs for each connection, since 9.8 the first and since 10.0 both (sshd_config(5)).
+const PARTS_OF_SSHD: [&str; 2] = ["SshdSessionPath", "SshdAuthPath"];
 /// More than any certificate has.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -70,6 +72,9 @@ impl RestObservation {
         let sshd = session.sshd().ok()?.clone();
         let configuration = session.configuration.clone()?;
         let mut files = BTreeSet::from([sshd.binary.clone()]);
+        for keyword in PARTS_OF_SSHD {
+            files.extend(session.values(&[], keyword).ok()?.into_iter().map(PathBuf::from));
+        }
         for key in session.host_keys().ok()? {
             let path = key.private_path();
             let beside = |end: &str| PathBuf::from(format!("{}{end}", path.display()));
