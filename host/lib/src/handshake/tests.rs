@@ -2,5 +2,6 @@
 
 mod honest;
 mod lies;
+mod rekeyed;
 mod replies;
 mod spoilt;
