@@ -345,12 +345,11 @@ fn runs_programs(tree: &Tree) -> bool {
 }
 
 /// What lets a user with a throw-away key in, and runs nothing: all of it decides about logins only, so nothing
-/// that a host key proves is weaker by it. The name of a peer is not looked up.
+/// that a host key proves is weaker by it.
 fn host_key_options(authorized: &Path) -> Vec<String> {
     let mut options = login_options(authorized);
     for option in [
         "UsePAM=no",
-        "UseDNS=no",
         "PermitRootLogin=yes",
         "AuthenticationMethods=any",
         "PubkeyAuthentication=yes",

@@ -141,10 +141,11 @@ pub(in crate::guard) fn login_options(authorized: &Path) -> Vec<String> {
 }
 
 /// An sshd that serves one connection. What stands first on its command line wins over everything later, so ours
-/// does.
+/// does. It asks no resolver for the name of its peer, which is this machine: `AllowUsers` and `DenyUsers` see the address
+/// alone, both of the sshd as it is and of the one as it would be.
 pub(in crate::guard) fn command(sshd: &Sshd, config: &Path, options: &[String]) -> Vec<String> {
     let mut words: Vec<String> = vec![sshd.binary.display().to_string(), "-i".into(), "-e".into(), "-f".into()];
-    words.push(config.display().to_string());
+    words.extend([config.display().to_string(), "-o".into(), "UseDNS=no".into()]);
     words.extend(options.iter().flat_map(|option| ["-o".to_owned(), option.clone()]));
     words.extend(sshd.arguments.iter().cloned());
     words
