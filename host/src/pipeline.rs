@@ -37,7 +37,7 @@ use crate::{
     context::Context,
     outcomes::{LastProof, Outcome as _},
 };
-use ending::{end_failed, end_kept, end_served};
+use ending::{end_failed, end_kept, end_not_begun, end_served};
 use jiff::Timestamp;
 use overtaken::PlanInputs;
 pub use prove::Forecast;
@@ -89,11 +89,14 @@ impl Run<'_> {
     fn carry_out(&self, mut work: Work) -> Result<RunReport> {
         let Self { context, identity, reporter } = *self;
         let expected = PlanInputs::of(&work);
-        let unchanged = |error: Error| -> Error {
+        let ended = |end: fn(&Context, &Identity, &Error), error: Error| -> Error {
             let error = expected.explained(error, context);
-            end_failed(context, identity, &error);
+            end(context, identity, &error);
             error.or_unchanged()
         };
+        let unchanged = |error| ended(end_failed, error);
+        // The log says already what was to be changed.
+        let not_begun = |error| ended(end_not_begun, error);
 
         reporter.stage(Stage::Baseline);
         let mut guard = Guard::baseline(context, &work).map_err(unchanged)?;
@@ -109,11 +112,11 @@ impl Run<'_> {
         let intent = identity.event(EventKind::Intent).detail(&work.describe());
         context.log.append_synced(&intent).map_err(unchanged)?;
         reporter.stage(Stage::Prove);
-        let known_hosts = known_hosts::prove(&work).map_err(unchanged)?;
-        let proof = guard.prove(&work, &given.certificates).map_err(unchanged)?;
+        let known_hosts = known_hosts::prove(&work).map_err(not_begun)?;
+        let proof = guard.prove(&work, &given.certificates).map_err(not_begun)?;
 
-        let _signals_held = Shield::up().map_err(unchanged)?;
-        let mut transaction = self.prepare(&guard, &work).map_err(unchanged)?;
+        let _signals_held = Shield::up().map_err(not_begun)?;
+        let mut transaction = self.prepare(&guard, &work).map_err(not_begun)?;
         let run = transaction.journal().run.run;
         let started = match idle {
             Some(idle) => Watchdog::start(context, run, idle),

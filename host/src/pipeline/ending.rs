@@ -53,6 +53,12 @@ pub(super) fn end_failed(context: &Context, identity: &Identity, error: &Error) 
     drop(end(context, identity, &detail, Ending::Failed, &in_a_line(error)));
 }
 
+/// The same of a run whose intent to change files is on record, and that failed before it had a journal.
+pub(super) fn end_not_begun(context: &Context, identity: &Identity, error: &Error) {
+    let detail = format!("not begun: {}: {}", error.heading(), error.message());
+    drop(end(context, identity, &detail, Ending::Failed, &in_a_line(error)));
+}
+
 /// A renewal that failed before it became a run: nobody may be there to read its message.
 pub fn renewal_did_not_begin(context: &Context, error: &Error) {
     conclude_renewal(context, EventKind::Failed, Ending::Failed, &in_a_line(error));

@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// Something happens at a moment of the run, and it fails for these reasons.
 #[track_caller]
-fn fails(when: ActionTime, what: &str, says: &[&str]) {
+fn fails(when: ActionTime, what: &str, says: &[&str]) -> String {
     let machine = Machine::start();
     let before = machine.tree();
     let sshd = stand_in(&machine, when, what);
@@ -22,11 +22,13 @@ fn fails(when: ActionTime, what: &str, says: &[&str]) {
     run.ends(5).says(says);
     machine.certify();
     machine.serves_certificates();
+    ended["detail"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn the_candidate() {
-    fails(ActionTime::Candidate, "echo 'fatal: out of luck' >&2; exit 255", &["out of luck"]);
+    let ended = fails(ActionTime::Candidate, "echo 'fatal: out of luck' >&2; exit 255", &["out of luck"]);
+    assert!(ended.starts_with("refused: "), "{ended}");
 }
 
 /// The key is gone, can be read by others, or is none.
@@ -47,11 +49,13 @@ fn the_certificates() {
 
 #[test]
 fn the_proof() {
-    fails(
+    let ended = fails(
         ActionTime::Proof,
         "echo 'fatal: out of luck' >&2; exit 255",
         &["would not serve the certificate", "out of luck"],
     );
+    // What was to be changed is on record by then.
+    assert!(ended.starts_with("not begun: refused: "), "{ended}");
 }
 
 /// What passes every check before, and only the running daemon shows to be wrong: it takes no more
