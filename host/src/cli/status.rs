@@ -50,7 +50,7 @@ use warded_lib::{
         path::AbsolutePath,
         sshd::{
             self, Sshd,
-            host_key::{IgnoredReason, Standing, UncertifiedReason},
+            host_key::{IgnoredReason, UncertifiedReason},
         },
     },
     text::neutral,
@@ -74,6 +74,8 @@ pub(super) struct StatusObject {
     sshd_config: AbsolutePath,
     pub(super) sshd: Option<String>,
     pub(super) listening: bool,
+    /// Whether sshd allows nothing that Warded speaks, so that the `ssh` program asked it.
+    needed_ssh: bool,
     enrolled: Option<Enrolment>,
     host_keys: Vec<HostKey>,
     /// The CA keys that sshd's list trusts, where the list is Warded's own.
@@ -184,9 +186,7 @@ impl Status {
         output.object(&status)?;
         Ok(if status.healthy { Exit::Done } else { Exit::Degraded })
     }
-}
 
-impl Status {
     /// Writes metrics, if they are asked for.
     fn writes(&self, output: Output, metrics: impl FnOnce() -> Metrics) -> Result<bool> {
         match &self.prometheus {
@@ -275,9 +275,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let rolled_back = transaction::being_rolled_back(&context.state)?;
     let unended = recover::unended(interrupted.as_ref(), unconfirmed.as_ref(), rolled_back.as_ref());
     problems.extend(unended.map(Problem::of));
-    let is_hidden = |why: &IgnoredReason| matches!(why, IgnoredReason::Unreadable(_) | IgnoredReason::Missing);
-    let is_hidden = |key: &sshd::HostKey| matches!(&key.standing, Standing::Ignored(why) if is_hidden(why));
-    let unreadable = sshd.as_ref().filter(|_| !is_broken && keys.iter().all(is_hidden));
+    let unreadable = sshd.as_ref().filter(|_| !is_broken && keys.iter().all(advice::is_hidden));
     let keys_are_roots = unreadable.is_some() && !config::is_root();
     if let Some(sshd) = unreadable {
         if config::is_root() {
@@ -293,6 +291,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         os: neutral(&context.facts.os_name),
         sshd_config: context.places.sshd_config.clone(),
         listening: sshd.as_ref().is_some_and(|sshd| sshd.listener.is_some()),
+        needed_ssh: offered.is_some_and(|offered| offered.by_program),
         sshd: sshd.map(|sshd| sshd.version().to_owned()),
         enrolled: enrolled.cloned(),
         host_keys,

@@ -12,7 +12,7 @@ use warded_lib::{
         path::AbsolutePath,
         sshd::{
             HostKey as HostKeyFile,
-            host_key::{self, Standing},
+            host_key::{self, IgnoredReason, Standing},
             tree::{Overlay, StagedFiles},
         },
     },
@@ -29,6 +29,11 @@ pub(super) const NONE: &str = "warded renew gets one, or says that it takes a to
 const REPLACED: &str = "if the key was replaced on purpose: warded renew, which has the new key certified or says that it \
                         takes a token";
 const EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
+
+/// Whether a host key's file is not there, or cannot be read.
+pub(super) fn is_hidden(key: &HostKeyFile) -> bool {
+    matches!(&key.standing, Standing::Ignored(IgnoredReason::Unreadable(_) | IgnoredReason::Missing))
+}
 
 /// The certificate in a file, or what is wrong with that; none: there is no such file.
 pub(super) fn certificate_in(file: &str) -> Option<Result<Certificate, String>> {

@@ -41,6 +41,9 @@ fn described(status: &StatusObject) -> String {
 }
 
 fn show_sshd(status: &StatusObject, output: Output) -> Result<()> {
+    if status.needed_ssh {
+        output.detail("asked by `ssh`: sshd allows no algorithms that Warded knows");
+    }
     for key in &status.host_keys {
         let (style, state) = match (&key.problem, &key.certificate, key.served) {
             (Some(problem), ..) => (Style::Red, problem.clone()),
