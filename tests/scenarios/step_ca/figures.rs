@@ -1,5 +1,5 @@
 //! What commands cost against a real sshd and a real step-ca on the same machine. Nothing is asserted: it prints a table.
-//! With `STEP=PATH`, where that is the `step` program, renewals by both are compared, one pair after the other. With
+//! With `STEP=PATH`, where that is the `step` program, renewals and new certificates by both are compared, pair by pair. With
 //! `WARDED_PROGRAM=PATH`, that build is measured.
 //!
 //! `benches/renewal`
@@ -87,38 +87,55 @@ fn figures() {
         println!("| `{name}` | {wall:.0} | {computing:.0} | {memory} | {programs} | {syncs} | {each} |");
     }
     if let Some(step) = env::var_os("STEP") {
-        against(&member, &ca, step, &program);
+        against(&member, &ca, &step, &program);
     }
 }
 
-/// Renewals by Warded, each followed by one by `step`: three runs of `step ssh renew`, and SIGHUP.
-fn against(member: &Member, ca: &StepCa, step: OsString, program: &str) {
+/// What Warded does, each time followed by the same by `step`, once for each key, and SIGHUP.
+fn against(member: &Member, ca: &StepCa, step: &OsStr, program: &str) {
     let root = member.machine.path("root.crt");
     fs::write(&root, ca.root()).unwrap();
-    let script = "step=$1 url=$2 root=$3 pid=$4; shift 4; for key; do \
-        \"$step\" ssh renew --force --ca-url \"$url\" --root \"$root\" \"$key-cert.pub\" \"$key\" || exit; done; \
-        kill -HUP $(cat \"$pid\")";
-    let mut by_step: Vec<OsString> = ["sh", "-c", script, "sh"].map(OsString::from).into();
-    by_step.extend([step, ca.url().into(), root.into(), member.machine.path("sshd.pid").into()]);
-    by_step.extend(KEYS.map(|name| member.machine.path(&format!("ssh/ssh_host_{name}_key")).into()));
-    let by_warded = [program, "renew", "--force"];
+    let password = ca.password_file();
+    let apply = ["apply", "certify-host", "--yes", "--provisioner-password-file", password.to_str().unwrap(), "--set"];
+    let of_step = "step=$1 url=$2 root=$3 pid=$4 password=$5 name=$6; shift 6; for key; do \"$step\" ssh";
+    let common = "--force --ca-url \"$url\" --root \"$root\"";
+    let told = "|| exit; done; kill -HUP $(cat \"$pid\")";
+    let renew = format!("{of_step} renew {common} \"$key-cert.pub\" \"$key\" {told}");
+    let certificate = format!(
+        "{of_step} certificate --host --sign --issuer admin --provisioner-password-file \"$password\" {common} \"$name\" \
+         \"$key.pub\" {told}"
+    );
     let log = member.machine.path("sshd.log");
-    let mut pairs = Vec::new();
-    for _ in 0..RUNS {
-        let ours = cost(member, &by_warded, &[0]);
-        let before = listens(&log);
-        pairs.push((ours, cost(member, &by_step, &[0])));
-        // What it was told to read anew is read.
-        wait("sshd listens again", LONG, || listens(&log) > before);
+    for (ours, theirs, words, script) in [
+        ("renew --force", "step ssh renew", &["renew", "--force"][..], renew),
+        ("apply certify-host", "step ssh certificate", &apply, certificate),
+    ] {
+        let mut pairs = Vec::new();
+        for run in 0..RUNS {
+            // Another name each time, so that there is something to do.
+            let name = ["web1.example.org", "web2.example.org"][run % 2];
+            let principal = format!("principal={name}");
+            let mut by_warded = [&[program], words].concat();
+            by_warded.extend(words.ends_with(&["--set"]).then_some(principal.as_str()));
+            let mut by_step: Vec<OsString> = ["sh", "-c", script.as_str(), "sh"].map(OsString::from).into();
+            by_step.extend([step.into(), ca.url().into(), root.clone().into()]);
+            by_step.extend([member.machine.path("sshd.pid").into(), password.clone().into(), name.into()]);
+            by_step.extend(KEYS.map(|key| member.machine.path(&format!("ssh/ssh_host_{key}_key")).into()));
+            let cost_of_ours = cost(member, &by_warded, &[0]);
+            let before = listens(&log);
+            pairs.push((cost_of_ours, cost(member, &by_step, &[0])));
+            // What it was told to read anew is read.
+            wait("sshd listens again", LONG, || listens(&log) > before);
+        }
+        let of = |part: fn(&Cost) -> f64| {
+            let ratio = median(pairs.iter().map(|(ours, theirs)| part(ours) / part(theirs)).collect());
+            let theirs = median(pairs.iter().map(|(_, theirs)| part(theirs)).collect());
+            (ratio, theirs * 1000.0)
+        };
+        let ((wall, step_wall), (computing, step_computing)) = (of(|cost| cost.0), of(|cost| cost.1));
+        println!("{theirs}, 3 times, and SIGHUP: {step_wall:.0} ms, {step_computing:.0} ms of CPU");
+        println!("{ours} : step, medians of {RUNS} pairs: wall {wall:.2}, CPU {computing:.2}");
     }
-    let of = |part: fn(&Cost) -> f64| {
-        let ratio = median(pairs.iter().map(|(ours, theirs)| part(ours) / part(theirs)).collect());
-        let theirs = median(pairs.iter().map(|(_, theirs)| part(theirs)).collect());
-        (ratio, theirs * 1000.0)
-    };
-    let ((wall, step_wall), (computing, step_computing)) = (of(|cost| cost.0), of(|cost| cost.1));
-    println!("step ssh renew, 3 times, and SIGHUP: {step_wall:.0} ms, {step_computing:.0} ms of CPU");
-    println!("renew --force : step, medians of {RUNS} pairs: wall {wall:.2}, CPU {computing:.2}");
 }
 
 /// How often sshd has begun to listen.
