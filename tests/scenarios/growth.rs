@@ -1,5 +1,6 @@
-//! How time and memory grow with a machine: longer configurations, more files, a longer audit log, more keys. Only counts
-//! are asserted, since they do not depend on the machine's speed; the rest is printed, with its ratio to the smallest case.
+//! How time and memory grow with a machine: longer configurations, more files, a longer audit log, more keys. What is
+//! asserted does not depend on the machine's speed: counts, and that CPU time grows no faster than twice the size. The rest is
+//! printed, with its ratio to the smallest case.
 //!
 //! `benches/growth`
 
@@ -88,6 +89,9 @@ fn table(what: &str, sizes: &[usize], machines: impl Fn(usize) -> Machine, syncs
                 computing / computing_before.max(0.001)
             );
             assert_eq!(programs, programs_before, "{what} {size}: {name}");
+            let grown = count(*size) / count(sizes[0]);
+            let ratio = computing / computing_before.max(0.001);
+            assert!(ratio <= 2.0 * grown, "{what} {size}: {name}: {ratio:.1} times the CPU time of {}", sizes[0]);
             let more = syncs_each * (size - sizes[0]);
             assert!(*syncs <= syncs_before + more, "{what} {size}: {name}: {syncs} syncs");
             if *name == COMMANDS[0].0 {
@@ -95,6 +99,11 @@ fn table(what: &str, sizes: &[usize], machines: impl Fn(usize) -> Machine, syncs
             }
         }
     }
+}
+
+/// A size to be compared with another one.
+fn count(size: usize) -> f64 {
+    f64::from(u32::try_from(size.max(1)).unwrap())
 }
 
 /// A machine whose sshd is started once this has been done to it.
@@ -126,9 +135,14 @@ fn includes(count: usize) -> Machine {
     })
 }
 
-/// Records as a renewal writes them, and as many runs of 25.
 fn records(count: usize) -> Machine {
     let machine = prepared(String::new(), nothing);
+    record(&machine, count);
+    machine
+}
+
+/// Records as a renewal writes them, and as many runs of 25.
+fn record(machine: &Machine, count: usize) {
     let log = Log::open(&machine.path("state/audit")).unwrap();
     for one in 0..u64::try_from(count).unwrap() {
         let kind = if one % 25 == 0 { Kind::Started } else { Kind::Asked };
@@ -138,7 +152,6 @@ fn records(count: usize) -> Machine {
         log.append(&Event { policy: "unix".to_owned(), procedure: "renew-host".to_owned(), ..event }).unwrap();
     }
     log.seal().unwrap();
-    machine
 }
 
 /// sshd serves one key of each of five types.
@@ -178,6 +191,24 @@ fn authorities(count: usize) -> Machine {
         let config = fs::read_to_string(machine.config()).unwrap();
         fs::write(machine.config(), format!("{config}TrustedUserCAKeys {}\n", file.display())).unwrap();
     })
+}
+
+/// Of a log that has grown for years only the end is read.
+#[test]
+fn the_end_of_a_long_log_is_shown_in_as_little_memory() {
+    let machine = Machine::stopped();
+    machine.certify();
+    let peak = |more: usize| {
+        record(&machine, more);
+        let words = [OWN, "audit", "log", "--last", "5"];
+        let mut shell = machine.command("/bin/bash");
+        machine.environment(&mut shell);
+        let (.., kibibytes) = cost::by(shell, &machine.path("cost"), &words, &[0]);
+        kibibytes
+    };
+    let (short, long) = (peak(1000), peak(99_000));
+    println!("{short} KiB at 1,000 records, {long} KiB at 100,000");
+    assert!(long <= short + 4096, "{short} KiB at 1,000 records, {long} KiB at 100,000");
 }
 
 #[test]
