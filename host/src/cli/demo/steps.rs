@@ -18,7 +18,7 @@ use std::{
 };
 use warded_lib::{
     audit,
-    ca::{Certificate, Kind, certificate},
+    ca::Kind,
     change_set::review::{Action, Review},
     digest::Digest,
     error::{Error, Exit, Label, Result},
@@ -35,6 +35,9 @@ use warded_lib::{
 /// The names that the demonstration's machine is certified for.
 const NAMES: [&str; 2] = ["demo.test", "localhost"];
 const NO_SSHD: &str = "there is no sshd here (apt install openssh-server)";
+/// OpenSSH's release notes of 8.5 name it as new.
+const NO_KEYWORD: &str = "sshd refused a line, and nothing was touched. For one that only the running sshd shows to be wrong \
+    this needs PerSourceMaxStartups, which OpenSSH has since 8.5";
 
 type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 type Step<'a> = fn(&mut Demonstration<'a>) -> Result<Outcome>;
@@ -100,11 +103,7 @@ impl<'a> Demonstration<'a> {
         if self.machine.sshd().is_none() {
             return Ok(Outcome::Skipped(NO_SSHD));
         }
-        let said = self.client(&self.authorities()?)?;
-        let served = said.lines().find_map(|line| line.split_once("Server host certificate: ")).map(|(_, rest)| rest);
-        let served = served.ok_or_else(|| Error::failed("no certificate was served").seen(&said))?;
-        let algorithm = served.split(' ').next().unwrap_or_default();
-        let serial = served.split("serial ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        let (algorithm, serial) = self.served()?;
         Ok(Outcome::Seen(format!("a client that knows only the CA connects: {algorithm}, serial {serial}")))
     }
 
@@ -141,7 +140,7 @@ impl<'a> Demonstration<'a> {
         let enrolments = Enrolments::load(&self.context.state)?;
         let enrolment = enrolments.of(&self.context.places.sshd_config).cloned();
         let enrolment = enrolment.ok_or_else(|| Error::failed("the machine is not enrolled"))?;
-        let old = self.certificate()?.serial();
+        let (_, old) = self.served()?;
         let run = transaction::next_run(&self.context.state)?;
         let granting = self.granting("unix")?;
         let Enrolment { procedure, settings, principals, .. } = enrolment;
@@ -158,13 +157,12 @@ impl<'a> Demonstration<'a> {
         };
         let planned = pipeline::plan(&self.context, request)?;
         let done = self.carry_out(planned, None, Risks::default())?;
-        let new = self.certificate()?.serial();
-        if done.given.certificates.len() != 3 || old == new {
+        if done.given.certificates.len() != 3 {
             return Err(Error::failed("the certificates were not renewed"));
         }
-        let said = self.client(&self.authorities()?)?;
-        if !said.contains(&format!("serial {new}")) {
-            return Err(Error::failed(format!("serial {new} is not served")).seen(said));
+        let (_, new) = self.served()?;
+        if old == new {
+            return Err(Error::failed(format!("serial {old} is still served")));
         }
         Ok(Outcome::Seen(format!("serial {old} → {new}, served")))
     }
@@ -177,6 +175,9 @@ impl<'a> Demonstration<'a> {
         }
         let before = self.machine.tree()?;
         let refused = self.expect_failure("PerSourceMaxStartups many", Exit::Refused)?;
+        if refused.notes_of(Label::Cause).any(|cause| cause.contains("Bad configuration option")) {
+            return Ok(Outcome::Skipped(NO_KEYWORD));
+        }
         let start = Instant::now();
         // No more connections from the network: sshd -t, sshd -T and a handshake over a pipe are content.
         let rolled_back = self.expect_failure("PerSourceMaxStartups 0", Exit::Failed)?;
@@ -321,11 +322,14 @@ impl<'a> Demonstration<'a> {
         lines
     }
 
-    fn certificate(&self) -> Result<Certificate> {
-        let path = self.machine.ssh().join("ssh_host_ed25519_key-cert.pub");
-        let unreadable = |why: String| Error::failed(format!("cannot read {}", path.display())).cause(why);
-        let bytes = fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
-        certificate::parse(&bytes).map_err(|error| unreadable(error.to_string()))
+    /// The certificate that a client gets: its algorithm, which another release of ssh chooses otherwise, and its serial number.
+    fn served(&self) -> Result<(String, String)> {
+        let said = self.client(&self.authorities()?)?;
+        let served = said.lines().find_map(|line| line.split_once("Server host certificate: ")).map(|(_, rest)| rest);
+        let served = served.ok_or_else(|| Error::failed("no certificate was served").seen(&said))?;
+        let algorithm = served.split(' ').next().unwrap_or_default();
+        let serial = served.split("serial ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        Ok((algorithm.to_owned(), serial.to_owned()))
     }
 
     /// The known_hosts line of a client that knows only the CA.
