@@ -128,7 +128,7 @@ fn what_is_confirmed_from_a_new_login_stays() {
     machine.warded(["confirm", "--same-login", "--plan"]).ends(3).prints(&[
         "run 1",
         "would be confirmed",
-        "~ /etc/ssh/",
+        "50-warded.conf",
     ]);
     assert_eq!(state(&machine), "unconfirmed");
     let said = confirm(&machine).ends(0).stdout;
