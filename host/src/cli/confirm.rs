@@ -113,10 +113,10 @@ fn parse_duration(text: &str) -> Result<SignedDuration, String> {
 
 impl Confirm {
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
+        context.has_runs("confirm")?;
         if self.plan {
             return self.show(context, output);
         }
-        context.has_runs("confirm")?;
         let confirmed = transaction::confirm(&context.state, &context.root, |journal, is_watched| {
             self.check(journal, is_watched)?;
             // What cannot be recorded does not happen.

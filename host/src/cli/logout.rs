@@ -115,7 +115,7 @@ impl Logout {
             Ok(_) | Err(_) => Signers { keys: known, not_asked: Vec::new() },
         };
         if self.plan {
-            return planned(&files, held, signers, output);
+            return planned((&places, &files), held, signers, output);
         }
         let mut removed = Vec::new();
         for files in &files {
@@ -142,18 +142,22 @@ impl Logout {
 
 /// What would be removed.
 fn planned(
-    files: &[Files],
+    (places, files): (&[Place], &[Files]),
     held: Result<Option<AgentCertificates>>,
     signers: Signers,
     output: Output,
 ) -> Result<LogoutObject> {
-    let identities = held?.map_or(0, |held| held.ours(&signers.keys).len());
+    let held = held.map_err(Error::or_unchanged)?;
+    let identities = held.map_or(0, |held| of_signers(&held.certificates, &signers.keys).len());
     let paths = files.iter().flat_map(Files::removable).map(|path| path.display().to_string());
     signers.note(output);
     let object = LogoutObject { planned: true, ..LogoutObject::of(identities, paths.collect(), signers) };
     if object.identities > 0 || !object.files.is_empty() {
         let from = format!("{} from the agent", count(identities, "certificate"));
         output.line(format!("Would remove: {}", [vec![from], object.files.clone()].concat().join(", ")))?;
+        if places.iter().any(Place::has_session) {
+            output.line("Would end your session with the single sign-on's provider, in the browser.")?;
+        }
         output.line("Nothing has been changed.")?;
     }
     Ok(object)
@@ -218,17 +222,15 @@ impl Logout {
     }
 }
 
-impl AgentCertificates {
-    /// Those of these CAs.
-    fn ours(&self, signers: &[PublicKey]) -> Vec<Certificate> {
-        let is_ours = |one: &&Certificate| verify::signed_by(one, signers).is_ok();
-        self.certificates.iter().filter(is_ours).cloned().collect()
-    }
+/// Those of these certificates that one of these keys signed.
+fn of_signers<'a>(certificates: &'a [Certificate], signers: &[PublicKey]) -> Vec<&'a Certificate> {
+    certificates.iter().filter(|one| verify::signed_by(one, signers).is_ok()).collect()
+}
 
+impl AgentCertificates {
     /// Removes the certificates of these CAs from the agent; how many. What it answers proves nothing: it is listed.
     fn emptied(self, signers: &[PublicKey]) -> Result<usize> {
-        let is_ours = |one: &Certificate| verify::signed_by(one, signers).is_ok();
-        let ours = self.ours(signers);
+        let ours = of_signers(&self.certificates, signers);
         let mut has_refused = false;
         for certificate in &ours {
             match self.agent.remove(certificate) {
@@ -239,7 +241,7 @@ impl AgentCertificates {
         }
         let listed = || self.agent.list().map_err(|error| left_in(self.agent.socket(), &error));
         let left = if ours.is_empty() { Vec::new() } else { user_certificates(&listed()?) };
-        match left.into_iter().find(is_ours) {
+        match of_signers(&left, signers).first() {
             None => Ok(ours.len()),
             Some(left) => Err(Error::failed(format!(
                 "the agent at {} still has the certificate of {}",

@@ -1,11 +1,16 @@
 //! `--settings-file`: the settings of a procedure as a JSON object, for programs that have them as data.
 
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::Value;
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
 };
-use warded_lib::policy::setting::Setting;
+use warded_lib::{name::Name, policy::setting::Setting};
 
 /// Far above what a procedure takes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -37,27 +42,61 @@ fn bounded(source: impl Read) -> io::Result<String> {
 
 /// A value is a text, a whole number or a boolean; a setting that may be given more than once has a list of them.
 fn parse(text: &str) -> Result<Vec<Setting>, String> {
-    let object: serde_json::Map<String, Value> =
+    let Members(members) =
         serde_json::from_str(text).map_err(|error| format!("it is no JSON object of settings: {error}"))?;
-    let mut settings = Vec::new();
-    for (name, values) in &object {
-        let values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
+    let mut settings: Vec<Setting> = Vec::new();
+    for (name, values) in members {
+        let shown = format!("the setting {name:?}");
+        let name: Name = name.parse().map_err(|error| format!("{shown}: {error}"))?;
+        if settings.iter().any(|setting| setting.name == name) {
+            return Err(format!("{shown} is there twice: give its values as a list"));
+        }
+        let values = if let Value::Array(values) = values { values } else { vec![values] };
         for value in values {
             let value = match value {
-                Value::String(text) => text.clone(),
+                Value::String(text) => text,
                 Value::Bool(_) => value.to_string(),
-                Value::Number(number) if number.is_i64() || number.is_u64() => value.to_string(),
-                Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => {
-                    return Err(format!(
-                        "the setting {name:?} has {value}: expected a text, a whole number, true or false"
-                    ));
-                }
+                Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
+                Value::Number(_) => return Err(unexpected(&shown, "a number that is not whole")),
+                Value::Null => return Err(unexpected(&shown, "null")),
+                Value::Array(_) => return Err(unexpected(&shown, "a list in a list")),
+                Value::Object(_) => return Err(unexpected(&shown, "an object")),
             };
-            let name = name.parse().map_err(|error| format!("the setting {name:?}: {error}"))?;
-            settings.push(Setting { name, value });
+            settings.push(Setting { name: name.clone(), value });
         }
     }
     Ok(settings)
+}
+
+fn unexpected(setting: &str, found: &str) -> String {
+    format!("{setting} has {found}: expected a text, a whole number, true or false, or a list of these")
+}
+
+/// The members of a JSON object in their order, also those of the same name, of which a map would keep the last.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
 }
 
 #[cfg(test)]
@@ -67,23 +106,21 @@ mod tests {
     #[test]
     fn an_object_gives_each_of_its_values() {
         let given =
-            parse(r#"{"principal": ["a.example.org", "b.example.org"], "port": 22, "strict": true, "none": []}"#);
+            parse(r#"{"principal": ["b.example.org", "a.example.org"], "port": 22, "strict": true, "none": []}"#);
         let given: Vec<String> = given.unwrap().iter().map(|one| format!("{}={}", one.name, one.value)).collect();
-        let mut expected = ["port=22", "principal=a.example.org", "principal=b.example.org", "strict=true"];
-        expected.sort_unstable();
-        let mut given: Vec<&str> = given.iter().map(String::as_str).collect();
-        given.sort_unstable();
-        assert_eq!(given, expected);
+        assert_eq!(given, ["principal=b.example.org", "principal=a.example.org", "port=22", "strict=true"]);
     }
 
     #[test]
     fn what_is_no_setting_is_told_with_its_place() {
         for (text, expected) in [
             ("", "it is no JSON object of settings: EOF"),
-            ("[1]", "expected a map at line 1 column 0"),
-            ("{\"a\": \n 1.5}", "the setting \"a\" has 1.5"),
+            ("[1]", "expected an object at line 1 column 0"),
+            (r#"{"a": 1.5}"#, "the setting \"a\" has a number that is not whole"),
             (r#"{"a": null}"#, "the setting \"a\" has null"),
-            (r#"{"a": [["b"]]}"#, "the setting \"a\" has [\"b\"]"),
+            (r#"{"a": [["b"]]}"#, "the setting \"a\" has a list in a list"),
+            (r#"{"a": {"b": 1}}"#, "the setting \"a\" has an object"),
+            (r#"{"a": "b", "a": "c"}"#, "the setting \"a\" is there twice"),
             (r#"{"A b": "c"}"#, "the setting \"A b\": "),
             ("{\"a\": 1,\n}", "line 2 column 1"),
         ] {

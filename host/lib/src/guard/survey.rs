@@ -64,7 +64,7 @@ pub struct ListenerOffer {
     pub certificates: Vec<OfferedCertificate>,
     /// Host key algorithms that it offers and that no exchange can be made with here.
     pub others: Vec<String>,
-    /// Whether some of it could be asked by the `ssh` program alone.
+    /// Whether the `ssh` program asked for some of it, because Warded speaks none of what sshd allows there.
     pub by_program: bool,
 }
 
@@ -96,7 +96,7 @@ pub struct Prober<'a> {
     ways: Vec<ListenerRoute>,
     /// The one that is gone, by its index.
     way: AtomicUsize,
-    /// Held by who asks by a way on which sshd counts connections.
+    /// Held while a question is asked by a way on which sshd counts connections.
     counted: Mutex<()>,
 }
 
@@ -212,7 +212,7 @@ impl<'a> Prober<'a> {
     }
 
     fn ask_by(&self, way: ListenerRoute, question: &Question<'_>) -> Result<Transcript> {
-        // Those who found the fresh way shut come here together.
+        // Threads that find the fresh way shut go on by this one, all at the same time.
         let is_counted = way.from == SourceAddress::Usual;
         let _turn = is_counted.then(|| self.counted.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(from) = self.source(way) else {

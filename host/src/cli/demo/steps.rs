@@ -36,8 +36,8 @@ use warded_lib::{
 const NAMES: [&str; 2] = ["demo.test", "localhost"];
 const NO_SSHD: &str = "there is no sshd here (apt install openssh-server)";
 /// OpenSSH's release notes of 8.5 name it as new.
-const NO_KEYWORD: &str = "sshd refused a line, and nothing was touched. For one that only the running sshd shows to be wrong \
-    this needs PerSourceMaxStartups, which OpenSSH has since 8.5";
+const NO_KEYWORD: &str = "sshd refused the line, and nothing was changed. A roll back needs a line that only a running sshd \
+    shows to be wrong: PerSourceMaxStartups, which OpenSSH has since 8.5";
 
 type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 type Step<'a> = fn(&mut Demonstration<'a>) -> Result<Outcome>;

@@ -10,6 +10,8 @@ use warded_lib::{
 
 /// The directory in `~/.ssh` with what logins know of each other; with `-NAME` behind it, that of a CA with a name.
 const STATE: &str = "warded-login";
+/// The file in it that says where the session with the provider of a single sign-on is ended.
+pub(super) const SESSION: &str = "session";
 /// How the names of keys and certificates begin.
 pub(super) const PREFIX: &str = "warded-";
 
@@ -56,6 +58,11 @@ impl Place {
     /// What logins on demand know of each other, and where the provider's session is ended.
     pub(super) fn state(&self) -> Result<StateDir> {
         StateDir::open(&self.home.join(".ssh").join(self.state_name()))
+    }
+
+    /// Whether a login began a session with the provider of a single sign-on.
+    pub(crate) fn has_session(&self) -> bool {
+        self.home.join(".ssh").join(self.state_name()).join(SESSION).exists()
     }
 
     /// Takes out what logins know of each other; the contents of one of its files.

@@ -1,12 +1,13 @@
 //! The person's session with the provider, which lives in the browser: where `warded logout` ends it.
 
-use super::{super::Place, browser};
+use super::{
+    super::{Place, place::SESSION},
+    browser,
+};
 use url::Url;
 use warded_lib::{ca::step::http::is_safe, text::neutral};
 
-/// The file with the address, and behind it [`ELSEWHERE`].
-const FILE: &str = "session";
-/// That the session is in a browser on another device.
+/// Behind the address in [`SESSION`]: that the session is in a browser on another device.
 const ELSEWHERE: &str = "elsewhere";
 
 /// A session.
@@ -23,16 +24,16 @@ pub(super) fn remember(place: &Place, session: Option<&Session>) {
     drop(place.state().and_then(|place| match session {
         Some(Session { end, is_elsewhere }) => {
             let text = format!("{end}\n{}", if *is_elsewhere { ELSEWHERE } else { "" });
-            place.write(FILE, text.as_bytes(), 0o600)
+            place.write(SESSION, text.as_bytes(), 0o600)
         }
-        None => place.remove(FILE),
+        None => place.remove(SESSION),
     }));
 }
 
 /// Opens the browser where the session is ended, and says so; none where no sign-in is known. Nothing is known of logins
 /// then.
 pub(in crate::cli) fn end(place: &Place) -> Option<String> {
-    let session = place.leave(FILE)?;
+    let session = place.leave(SESSION)?;
     let mut lines = std::str::from_utf8(&session).ok()?.lines();
     let address: Url = lines.next()?.parse().ok()?;
     if !is_safe(&address) {
