@@ -233,7 +233,7 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
 
 /// Looks at one sshd, and asks it what it serves.
 fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObject> {
-    let sshd = context.sshd()?;
+    let sshd = context.settled_sshd(enrolled.is_some())?;
     let mut problems = Vec::new();
     // Whoever connects has the running sshd read these files, too.
     let has_end = |sshd: &&Sshd| sshd::tree::refuse_endless(sshd.config.as_path()).is_ok();

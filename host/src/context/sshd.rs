@@ -2,7 +2,15 @@
 
 use super::Context;
 use crate::outcomes::{LastProof, Outcome as _};
-use warded_lib::{error::Result, machine::sshd::Sshd};
+use std::{thread, time::Duration};
+use warded_lib::{
+    error::Result,
+    machine::sshd::{Listener, Sshd},
+};
+
+/// How often it is looked for a listener again, and how long is waited before that.
+const LOOKS: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Context {
     /// This machine's sshd; none: there is none. Its version is not asked for where the last run knows it.
@@ -15,5 +23,22 @@ impl Context {
             proof.tell_version(sshd);
         }
         Ok(sshd)
+    }
+
+    /// The same; where it is to listen, and does not, what it is a moment later. An sshd that reads its configuration anew has
+    /// no socket for some milliseconds.
+    ///
+    /// # Errors
+    /// As [`Context::sshd`].
+    pub fn settled_sshd(&self, is_to_listen: bool) -> Result<Option<Sshd>> {
+        for _ in 0..LOOKS {
+            let sshd = self.sshd()?;
+            let listens = |listener: &Listener| listener.sockets.as_ref().is_none_or(|sockets| !sockets.is_empty());
+            if !is_to_listen || sshd.as_ref().is_none_or(|sshd| sshd.listener.as_ref().is_some_and(listens)) {
+                return Ok(sshd);
+            }
+            thread::sleep(PAUSE);
+        }
+        self.sshd()
     }
 }
