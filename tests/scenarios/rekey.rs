@@ -1,7 +1,7 @@
 //! Host keys are replaced, and only where the operator gives the old ones up.
 
 use crate::support::{
-    ClientKnowledge, Machine, Run,
+    ClientKnowledge, Machine, Peer, Run,
     machine::{Found, KEYS, NAME, keygen},
     step_ca::StepCa,
     wait::{LONG, wait},
@@ -124,6 +124,21 @@ fn a_key_that_sshd_hides_keeps_no_other_from_being_replaced() {
     assert_eq!(rsa, machine.host_key("rsa"));
     assert_ne!(ed25519, machine.host_key("ed25519"));
     pairs(&machine);
+}
+
+/// A cluster of Proxmox VE knows its machines by their RSA keys; its directory is there also while its service is not running.
+#[test]
+fn the_key_that_a_cluster_pins_stays() {
+    let Some(peer) = Peer::prepared("trixie", |peer| fs::create_dir(peer.file("/etc/pve")).unwrap()) else { return };
+    peer.warded(&["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"]).ends(0);
+    let key = |name: &str| fs::read_to_string(peer.file(&format!("/etc/ssh/ssh_host_{name}_key.pub"))).unwrap();
+    let [rsa, ecdsa, ed25519] = ["rsa", "ecdsa", "ed25519"].map(key);
+    peer.warded(&["rekey", "--yes", ACCEPT])
+        .ends(0)
+        .prints(&["ssh_host_rsa_key is not replaced", "Proxmox VE cluster"]);
+    assert_eq!(rsa, key("rsa"));
+    assert_ne!([ecdsa, ed25519], ["ecdsa", "ed25519"].map(key));
+    peer.client(&ClientKnowledge::Keys(rsa)).connects();
 }
 
 #[test]

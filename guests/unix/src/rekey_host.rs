@@ -1,20 +1,36 @@
 //! `rekey-host`: a new key of the same type in place of every host key that this CA certified, and
 //! a successor to its certificate.
 //!
-//! A key that this CA did not certify stays as it is: whoever knows it would be left with nothing.
+//! A key that this CA did not certify stays as it is: whoever knows it would be left with nothing. So does the RSA key of a
+//! machine with Proxmox VE: the machines of its cluster know each other by that key alone.
 
 use warded_guest::authority::{self, Kind};
 use warded_guest::certificate::{Offer, certificate_path, offer};
 use warded_guest::host_key::{Present, rekeyable};
 use warded_guest::keys::{self, KeyPair};
-use warded_guest::{Error, Settings, log, services, sshd};
+use warded_guest::{Error, Settings, files, log, services, sshd};
+
+/// Where Proxmox VE has its cluster's files; the directory is there also while the cluster's service is not running.
+const PROXMOX: &str = "/etc/pve";
+/// The key that the cluster's `ssh` pins (`PVE/SSHInfo.pm` and `PVE/Cluster/Setup.pm` of pve-cluster).
+const PINNED_BY_PROXMOX: &str = "/etc/ssh/ssh_host_rsa_key";
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let only = settings.all("key");
+    let is_proxmox = files::list(PROXMOX)?.is_some();
+    if is_proxmox && only.contains(&PINNED_BY_PROXMOX) {
+        return Err(Error::new("not-rekeyed", pinned())
+            .about("key", PINNED_BY_PROXMOX)
+            .next("name the other keys alone, or none: without --set key=FILE all keys but this one are replaced"));
+    }
     let roots = authority::roots(Kind::Host)?;
     let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
     let mut replaced = Vec::new();
     for key in keys::host_keys()? {
+        if is_proxmox && key.path() == PINNED_BY_PROXMOX {
+            log::warn(&pinned());
+            continue;
+        }
         // A certificate that sshd does not serve is refused, and with it all others.
         if offer(&algorithms, &key.algorithm()) != Offer::Certified {
             log::warn(&format!(
@@ -35,6 +51,14 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
             .next("warded apply certify-host"));
     }
     services::reload("ssh")
+}
+
+/// Why that key stays on Proxmox VE.
+fn pinned() -> String {
+    format!(
+        "{PINNED_BY_PROXMOX} is not replaced: it is the only host key by which the other machines of a Proxmox VE cluster \
+         ({PROXMOX}) know this one, and migrations would fail."
+    )
 }
 
 /// Stages a new key and its certificate. False: the old one stays.
