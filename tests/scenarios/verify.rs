@@ -138,6 +138,23 @@ fn a_thousand_machines_are_judged_to_the_last_one() {
     assert_eq!(mode & 0o777, 0o644);
 }
 
+/// Where this process may not open a file for each machine, fewer are asked at a time, and that is said.
+#[test]
+fn a_limit_of_open_files_that_cannot_be_raised_is_told() {
+    let machine = Machine::stopped();
+    let hosts = machine.path("hosts");
+    let lines: String = (1..=5).map(|number| format!("host{number}.lab.test 127.9.9.{number}:9\n")).collect();
+    fs::write(&hosts, lines).unwrap();
+    let mut verify = machine.command("sh");
+    machine.environment(&mut verify).args(["-c", "ulimit -n 40; exec \"$0\" verify --json --hosts \"$1\""]);
+    let run = Run::of(verify.arg(env!("CARGO_BIN_EXE_warded")).arg(&hosts)).ends(4);
+    let run =
+        run.says(&["note: Warded asks 1 machine at a time, not 5: this process may open no more files (ulimit -Hn)"]);
+    let object = run.object("warded.verify/1");
+    let hosts = object["hosts"].as_array().unwrap();
+    assert!(hosts.len() == 5 && hosts.iter().all(|host| host["state"] == "unknown"), "{object}");
+}
+
 #[test]
 fn one_connection_asks_a_machine_and_more_only_where_all_keys_are_wanted() {
     let machine = Machine::with(&Setup { lines: "LogLevel VERBOSE\n".to_owned(), ..Setup::default() });

@@ -22,7 +22,7 @@ use warded_lib::{
     guard::known_hosts::KnownAuthority,
     moment,
     probe::{self, Judge, Place, Presentation, ProbeOptions},
-    text::neutral,
+    text::{count, neutral},
 };
 
 /// Descriptors besides those of connections: a lookup of a name needs some, too.
@@ -81,7 +81,8 @@ impl Verify {
         let allowed = file_limit(at_once);
         if allowed < at_once {
             output.note(format!(
-                "note: {allowed} machines are asked at a time, not {at_once}: this process may open no more files (ulimit -Hn)"
+                "note: Warded asks {} at a time, not {at_once}: this process may open no more files (ulimit -Hn)",
+                count(allowed, "machine")
             ));
         }
         let asking =
