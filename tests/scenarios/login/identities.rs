@@ -43,10 +43,12 @@ fn expired_certificates_of_this_ca_go_first() {
 #[test]
 fn six_identities_are_warned_of_and_the_line_helps() {
     let Some(person) = Person::new() else { return };
-    let (few, many) = (Agent::openssh(person.machine(), "few"), Agent::openssh(person.machine(), "many"));
+    let [few, enough, many] = ["few", "enough", "many"].map(|name| Agent::openssh(person.machine(), name));
     person.fill(&few, 4, None);
     let run = person.login(Some(&few.socket), &[]).ends(0);
     assert_eq!(run.stderr, "", "five are few enough");
+    person.fill(&enough, 5, None);
+    person.login(Some(&enough.socket), &[]).ends(0).says(&["the agent has 6 identities", "MaxAuthTries"]);
     person.fill(&many, 7, None);
     let run = person.login(Some(&many.socket), &[]).ends(0).says(&["the agent has 8 identities", "MaxAuthTries"]);
     assert_ne!(person.ssh(Some(&many.socket), &[]).code, Some(0), "sshd ends it before the eighth");
