@@ -22,7 +22,8 @@ use warded_artifact::reach::{self, HostFunction};
 use warded_lib::{
     audit::{self, Kind, Record},
     ca::Certificate,
-    error::{Error, Result},
+    error::{Error, Label, Result},
+    guard::krl,
     name::Name,
     transaction::{self, Followup, Transaction, UndoScope, undo_changes},
 };
@@ -49,7 +50,7 @@ pub fn run(granting: &BoundPolicy, scenario: &Scenario, on_hang: HangHandler) ->
     let outcome = match steps.plan() {
         Err(error) => {
             steps.is_as_before("after a run that ended early")?;
-            refused(&error)
+            steps.refused(&error)
         }
         Ok(planned) => steps.carried_out(planned)?,
     };
@@ -72,10 +73,6 @@ fn unforeseen(calls: &BTreeSet<&str>, reach: &BTreeSet<HostFunction>) -> Vec<Str
         .collect()
 }
 
-fn refused(error: &Error) -> Outcome {
-    Outcome { exit: error.exit().code(), error: Some(error.message().to_owned()), ..Outcome::default() }
-}
-
 struct Steps<'a> {
     tree: &'a Tree,
     granting: &'a BoundPolicy,
@@ -87,6 +84,11 @@ struct Steps<'a> {
 impl<'a> Steps<'a> {
     fn context(&self) -> &'a Context {
         &self.tree.context
+    }
+
+    fn refused(&self, error: &Error) -> Outcome {
+        let next = error.notes_of(Label::Next).map(|text| self.tree.with_words(text)).collect();
+        Outcome { exit: error.exit().code(), error: Some(error.message().to_owned()), next, ..Outcome::default() }
     }
 
     fn plan(&self) -> Result<PlannedRun<'a>> {
@@ -208,8 +210,13 @@ impl<'a> Steps<'a> {
         let changed = after.iter().filter(|(path, found)| self.before.get(*path) != Some(found));
         let text = |(_, bytes): &(u32, Vec<u8>)| self.tree.with_words(&String::from_utf8_lossy(bytes));
         let files = changed.filter(|(path, _)| !certificates.contains_key(*path)).map(|(path, found)| {
-            let is_key = warded_lib::machine::keys::holds_private_key(&found.1);
-            (path.clone(), if is_key { "a private key\n".to_owned() } else { text(found) })
+            // What differs each time.
+            let contents = match &found.1 {
+                bytes if warded_lib::machine::keys::holds_private_key(bytes) => "a private key\n".to_owned(),
+                bytes if krl::is_list(bytes) => "a key revocation list\n".to_owned(),
+                _ => text(found),
+            };
+            (path.clone(), contents)
         });
         Outcome {
             messages,

@@ -128,6 +128,9 @@ pub struct Outcome {
     /// Why it did not come to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What it says to do next, then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
     /// The messages to the operator who applies it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<String>,
