@@ -34,14 +34,14 @@ fn runs_are_listed_with_who_ran_them_and_undone_with_their_renewals() {
     Run::of(machine.warded_command(["apply", "certify-host", "--yes", "--set", &set]).env("SUDO_USER", "alice"))
         .ends(0);
     machine.warded(["renew", "--force"]).ends(0);
-    machine.warded(["apply", "revoke-users", "--yes", "--set", "serial=7"]).ends(0);
-    let revoked = machine.tree();
+    machine.warded(["apply", "certify-host", "--yes", "--set", &set, "--set", "principal=web2.example.org"]).ends(0);
+    let changed = machine.tree();
     machine.warded(["renew", "--force"]).ends(0);
     shows(
         &machine,
         &[
             &["4  ", "renew-host", "kept", "with run 3"],
-            &["3  ", "revoke-users", "kept", "warded undo 3"],
+            &["3  ", "certify-host", "kept", "warded undo 3"],
             &["2  ", "renew-host", "kept", "with run 1"],
             &["1  ", "UTC", operator(), "certify-host", "kept", "warded undo --down-to 1"],
         ],
@@ -49,13 +49,13 @@ fn runs_are_listed_with_who_ran_them_and_undone_with_their_renewals() {
     let says = |number: &str, code: i32, words: &[&str]| {
         machine.warded(["undo", "--yes", number]).ends(code).says(words);
     };
-    says("1", 5, &["later runs stand on it", "run 3 (unix revoke-users", "warded undo --down-to 1"]);
+    says("1", 5, &["later runs stand on it", "run 3 (unix certify-host", "warded undo --down-to 1"]);
     says("2", 2, &["run 2 only renewed certificates", "warded undo 1 "]);
     says("9", 2, &["run 9 cannot be undone", "there is no such run", "warded history"]);
-    assert_ne!(revoked, machine.tree());
+    assert_ne!(changed, machine.tree());
 
     let undone = machine.warded(["undo", "--yes", "3"]).ends(0).stdout;
-    assert!(undone.starts_with("Undoing run 3 (unix revoke-users"), "{undone}");
+    assert!(undone.starts_with("Undoing run 3 (unix certify-host"), "{undone}");
     assert!(undone.lines().next().unwrap().ends_with(", and 1 renewal since"), "{undone}");
     says("3", 2, &["run 3 cannot be undone", "undid it"]);
     says("5", 2, &["run 5 cannot be undone", "it is an undo itself"]);
@@ -64,7 +64,7 @@ fn runs_are_listed_with_who_ran_them_and_undone_with_their_renewals() {
         &[
             &["5  ", "undo of runs 3 to 4", "kept", "-"],
             &["4  ", "renew-host", "undone by run 5", "-"],
-            &["3  ", "revoke-users", "undone by run 5", "-"],
+            &["3  ", "certify-host", "undone by run 5", "-"],
             &["2  ", "renew-host", "kept", "with run 1"],
             &["1  ", "certify-host", "kept", "warded undo 1"],
         ],

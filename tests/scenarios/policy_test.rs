@@ -87,6 +87,10 @@ fn scenarios_pass_with_the_suggested_grants() {
     unix rekey-host: sshd.effective
     unix rekey-host: services.ssh reload
     unix renew-host: authority issue host
+    unix revoke-users: files.read /etc/ssh/sshd_config.d/* -> /etc/ssh/sshd_config.d/50-warded-revoke-users.conf, /etc/ssh/sshd_config.d/50-warded.conf
+    unix revoke-users: files.write {sshd}/warded-revoked.krl
+    unix revoke-users: files.write {sshd}/sshd_config.d/50-warded-revoke-users.conf
+    unix revoke-users: files.write {sshd}/sshd_config.d/50-warded.conf
     unix trust-user-ca: files.read /etc/ssh/sshd_config.d/* -> /etc/ssh/sshd_config.d/50-warded-trust-user-ca.conf
     unix trust-user-ca: files.read {sshd}/*.pub
     unix trust-user-ca: files.read /etc/ssh/*.pub -> /etc/ssh/warded-user-ca.pub

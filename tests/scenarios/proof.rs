@@ -57,7 +57,8 @@ fn nothing_is_touched_but_what_is_granted() {
         proves(&machine, &format!("rekey-host {how}"), &["apply", "rekey-host", "--yes", accept], &pairs);
         proves(&machine, &format!("undo of rekey-host {how}"), &["undo", "--yes", accept], &pairs);
         let revoking = ["apply", "revoke-users", "--set", "serial=7", "--yes"];
-        let list = ["ssh/warded-revoked.krl", configuration];
+        let own = if block { configuration } else { "ssh/sshd_config.d/50-warded-revoke-users.conf" };
+        let list = ["ssh/warded-revoked.krl", own];
         proves(&machine, &format!("revoke-users {how}"), &revoking, &list);
         proves(&machine, &format!("undo of revoke-users {how}"), &["undo", "--yes"], &list);
         proves(&machine, &format!("undo of certify-host {how}"), &["undo", "--yes"], &all);

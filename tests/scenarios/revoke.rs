@@ -1,5 +1,7 @@
 //! User certificates are refused by their serial numbers; and at no moment is anybody else.
 
+mod earlier;
+
 use super::rekey::rolled_back;
 use crate::support::{
     ClientKnowledge, Grants, Machine, Peer, Run, Setup,
@@ -18,7 +20,11 @@ use std::{
 
 /// A machine that trusts the CA's user key, and certificates of that CA's with the serial numbers 7 and 8.
 fn machine() -> (Machine, [PathBuf; 2]) {
-    let mut machine = Machine::stopped();
+    machine_with(&Setup::default())
+}
+
+fn machine_with(setup: &Setup) -> (Machine, [PathBuf; 2]) {
+    let mut machine = Machine::with(&Setup { stopped: true, ..setup.clone() });
     let line = format!("TrustedUserCAKeys {}\n", machine.path("ca/user_ca.pub").display());
     fs::write(machine.config(), fs::read_to_string(machine.config()).unwrap() + &line).unwrap();
     machine.serve();
@@ -46,6 +52,11 @@ fn gets_in(machine: &Machine, key: &Path) -> bool {
     Run::of(&mut command).code == Some(0)
 }
 
+/// Who of these logs in.
+fn get_in(machine: &Machine, users: &[PathBuf; 2]) -> [bool; 2] {
+    users.each_ref().map(|key| gets_in(machine, key))
+}
+
 fn revoke(machine: &Machine, serial: &str) -> Run {
     machine.warded(["apply", "revoke-users", "--yes", "--set", &format!("serial={serial}")])
 }
@@ -55,7 +66,7 @@ fn a_revoked_user_is_refused_and_others_are_not() {
     let (machine, users) = machine();
     machine.certify();
     let first = machine.tree();
-    let get_in = || users.each_ref().map(|key| gets_in(&machine, key));
+    let get_in = || get_in(&machine, &users);
     assert_eq!(get_in(), [true, true]);
     revoke(&machine, "7").ends(0);
     assert_eq!(get_in(), [false, true]);
@@ -117,7 +128,7 @@ fn somebody_elses_list_stays_and_what_to_do_is_said() {
 fn a_list_stands_beside_somebody_elses_where_sshd_takes_both() {
     const THEIRS: &str = "/etc/ssh/theirs.krl";
     const OURS: &str = "/etc/ssh/warded-revoked.krl";
-    const DROP_IN: &str = "/etc/ssh/sshd_config.d/50-warded.conf";
+    const DROP_IN: &str = "/etc/ssh/sshd_config.d/50-warded-revoke-users.conf";
     for (suite, takes_both) in [("trixie", false), ("sid", true)] {
         let lines = format!("TrustedUserCAKeys /root/ca/user_ca.pub\nRevokedKeys {THEIRS}\n");
         let sh = |peer: &Peer, script: &str| Run::of(peer.command("sh").args(["-ec", script]));
@@ -258,7 +269,7 @@ fn no_crash_leaves_a_line_without_its_list() {
     let (machine, [revoked, other]) = machine();
     machine.certify();
     let (first, list) = (machine.tree(), machine.path("ssh/warded-revoked.krl"));
-    let drop_in = machine.path("ssh/sshd_config.d/50-warded.conf");
+    let drop_in = machine.path("ssh/sshd_config.d/50-warded-revoke-users.conf");
     let mut killed = 0;
     for when in 1.. {
         let trace = machine.path("trace");
@@ -267,14 +278,14 @@ fn no_crash_leaves_a_line_without_its_list() {
         command.arg(format!("inject=renameat2:signal=KILL:when={when}")).arg(env!("CARGO_BIN_EXE_warded"));
         Run::of(machine.environment(&mut command).args(["apply", "revoke-users", "--yes", "--set", "serial=7"]));
         let trace = fs::read_to_string(&trace).expect("strace did not run: is it installed?");
-        // The list first: by its name its place is free, and the line's is not.
+        // The list first.
         let order: Vec<bool> = trace
             .lines()
-            .filter(|line| line.contains("warded-revoked.krl\"") || line.contains("50-warded.conf\""))
+            .filter(|line| line.contains("warded-revoked.krl\"") || line.contains("50-warded-revoke-users.conf\""))
             .map(|line| line.contains("warded-revoked.krl\""))
             .collect();
         assert!(order.is_sorted_by(|one, next| one >= next), "exchange {when}: {trace}");
-        let named = fs::read_to_string(&drop_in).unwrap().contains("RevokedKeys");
+        let named = fs::read_to_string(&drop_in).is_ok_and(|text| text.contains("RevokedKeys"));
         assert!(!named || fs::read(&list).unwrap().starts_with(b"SSHKRL"), "exchange {when}");
         if !trace.contains("killed by SIGKILL") {
             break;

@@ -12,7 +12,8 @@ use sshd_config::{
 pub use include::leads_to;
 pub use line::{Directive, directives, values};
 
-/// The name of the drop-in that the earliest procedures share, below a directory of sshd's configuration.
+/// The name of the drop-in of `certify-host`, below a directory of sshd's configuration. Earlier versions of `revoke-users`
+/// have their line in it, too.
 const DROP_IN: &str = "sshd_config.d/50-warded.conf";
 
 /// Warded's own lines in sshd's configuration, and where they are or will be.
@@ -46,7 +47,7 @@ enum Edit {
 }
 
 impl OwnLines {
-    /// Finds the lines that procedures share, or the place for them.
+    /// Finds the lines of `certify-host`, or the place for them.
     ///
     /// # Errors
     /// As [`OwnLines::of`].
@@ -72,7 +73,7 @@ impl OwnLines {
         let directory = fact("sshd.directory")?;
         let main = files::read(&main_path)?.ok_or_else(|| no_sshd(&format!("{main_path} does not exist")))?;
         if marks.find(&main).map_err(|BrokenBlock| broken_block(&main_path, &main))?.is_none() {
-            for directory in included(&main, &directory).filter(|_| has_drop_ins(&main_path)) {
+            for directory in included(&main, &directory, drop_in).filter(|_| has_drop_ins(&main_path)) {
                 if files::list(&format!("{directory}/sshd_config.d"))?.is_some() {
                     let path = format!("{directory}/{drop_in}");
                     let contents = files::read(&path)?;
@@ -80,7 +81,7 @@ impl OwnLines {
                 }
             }
             if is_vendors(&main_path) {
-                return Err(vendors_file(&main_path, included(&main, &directory).next()));
+                return Err(vendors_file(&main_path, included(&main, &directory, drop_in).next()));
             }
         }
         Ok(Self { place: Place::Block, directory, path: main_path, marks, contents: Some(main) })
@@ -216,9 +217,10 @@ pub fn path_line(keyword: &str, path: &str) -> Result<String, Error> {
 }
 
 /// The directories whose drop-in an `Include` of the main file reads, its own before the system's.
-fn included<'a>(main: &'a [u8], own: &'a str) -> impl Iterator<Item = &'a str> {
+fn included<'a>(main: &'a [u8], own: &'a str, drop_in: &'a str) -> impl Iterator<Item = &'a str> {
     let others = Some(include::DIRECTORY).filter(|other| *other != own);
-    [own].into_iter().chain(others).filter(|directory| include::reads_outside_match(main, &drop_in_path(directory)))
+    let is_read = move |directory: &&str| include::reads_outside_match(main, &format!("{directory}/{drop_in}"));
+    [own].into_iter().chain(others).filter(is_read)
 }
 
 /// Whether the files in `sshd_config.d` are meant for the sshd with this main file. One that is called otherwise may
@@ -239,17 +241,13 @@ fn vendors_file(main: &str, included: Option<&str>) -> Error {
             format!("make it: mkdir -m 755 {directory}/sshd_config.d"),
         ),
         None => (
-            format!("it includes no {}", drop_in_path(include::DIRECTORY)),
+            format!("it includes no {}/{DROP_IN}", include::DIRECTORY),
             format!("include {}/sshd_config.d/*.conf in a main file of your own", include::DIRECTORY),
         ),
     };
     Error::new("vendors-file", format!("{main} is the vendor's and stays as it is, and {why}."))
         .about("path", main)
         .next(next)
-}
-
-fn drop_in_path(directory: &str) -> String {
-    format!("{directory}/{DROP_IN}")
 }
 
 fn fact(name: &str) -> Result<String, Error> {
@@ -369,8 +367,11 @@ mod tests {
             ("Match all\nInclude /etc/ssh/sshd_config.d/*.conf\n", "/usr/etc/ssh", &[]),
             ("Port 22\n", "/etc/ssh", &[]),
         ] {
-            assert_eq!(included(main.as_bytes(), own).collect::<Vec<_>>(), expected, "{main} {own}");
+            assert_eq!(included(main.as_bytes(), own, DROP_IN).collect::<Vec<_>>(), expected, "{main} {own}");
         }
+        let one = b"Include /etc/ssh/sshd_config.d/50-warded.conf\n";
+        let read = |drop_in| included(one, "/etc/ssh", drop_in).count();
+        assert_eq!([DROP_IN, "sshd_config.d/50-warded-revoke-users.conf"].map(read), [1, 0], "by its whole name");
         assert!(has_drop_ins("/usr/etc/ssh/sshd_config"));
         assert!(!["/etc/ssh/sshd_config_sftp", "/etc/ssh/sshd_config/x"].into_iter().any(has_drop_ins));
         let vendors = ["/usr/etc/ssh/sshd_config", "/usr/lib/ssh/sshd_config"];

@@ -1,5 +1,5 @@
-//! Warded's marked blocks in sshd's main file: one for each procedure that has lines there, but for those of the
-//! earliest procedures, which share one.
+//! Warded's marked blocks in sshd's main file: one for each procedure that has lines there. That of `certify-host` has no
+//! name; earlier versions of `revoke-users` have their line in it, too.
 //!
 //! A block stands before the first `Match`, where every keyword holds for everybody. A block that opens
 //! with `Match all` could stand anywhere, but it would also change what follows it, which is not
@@ -8,7 +8,7 @@
 use crate::line::{self, Directive};
 use std::ops::Range;
 
-/// The line that opens the shared block, and how those of procedures begin.
+/// The line that opens the block without a name, and how those with one begin.
 pub const BEGIN: &str = "# BEGIN warded";
 /// The line that closes it.
 pub const END: &str = "# END warded";
@@ -25,7 +25,7 @@ pub struct Marks {
 }
 
 impl Default for Marks {
-    /// Those of the shared block.
+    /// Those of the block without a name.
     fn default() -> Self {
         Self { begin: BEGIN.to_owned(), end: END.to_owned() }
     }

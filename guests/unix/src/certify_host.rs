@@ -13,7 +13,7 @@ use warded_guest::sshd_config::OwnLines;
 use warded_guest::{Error, Settings, machine, services, sshd};
 
 /// The comment above our lines.
-const COMMENT: &str = "# Managed by Warded (policy unix, certify-host). `warded undo` takes it out.";
+pub(crate) const COMMENT: &str = "# Managed by Warded (policy unix, certify-host). `warded undo` takes it out.";
 
 /// Where sshd looks for host keys that no `HostKey` line names.
 const DEFAULT_DIRECTORY: &str = "/etc/ssh";
@@ -31,6 +31,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let Certified { paths, mut changed } = host_certificates::certify(&keys, &principals, certificate_path)?;
     let own = OwnLines::find()?;
     let lines = host_certificates::lines(&paths, &own.values(KEYWORD), &sshd::effective(KEYWORD, &[])?)?;
+    // Earlier versions wrote the line of `revoke-users` here, which moves it when it is applied next.
     let lines = [lines, own.others(KEYWORD)].concat();
     changed |= own.set(own.comment().as_deref().unwrap_or(COMMENT), &lines)?;
     if changed {

@@ -3,20 +3,26 @@
 //! A `RevokedKeys` file that sshd cannot read makes it refuse every public key: so the list is
 //! written whole, and the host puts it in place before the line that names it.
 
+use crate::certify_host;
 use crate::revoked_keys::{self, File, KEYWORD, Known, Place, is_none};
 use warded_guest::authority::{self, Kind};
 use warded_guest::krl::{Krl, wire_form};
 use warded_guest::sshd_config::OwnLines;
 use warded_guest::{Error, Settings, files, log, machine, services, sshd};
 
-/// The comment above our lines, where there are none yet.
+/// The comment above our line.
 const COMMENT: &str = "# Managed by Warded (policy unix, revoke-users). `warded undo` takes it out.";
+const PROCEDURE: &str = "revoke-users";
+const FILE_NAME: &str = "warded-revoked.krl";
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let serials: Vec<u64> = settings.all("serial").into_iter().map(serial).collect::<Result<_, _>>()?;
-    let own = OwnLines::find()?;
-    let path = format!("{}/warded-revoked.krl", own.directory());
-    let named = names(&own, &path)?;
+    let (own, earlier) = (OwnLines::of(PROCEDURE)?, OwnLines::find()?);
+    let ours = [own.arguments(KEYWORD), earlier.arguments(KEYWORD)].concat();
+    // The list stays where it is: it has what was revoked until now.
+    let there = ours.iter().find(|name| name.ends_with(&format!("/{FILE_NAME}"))).cloned();
+    let path = there.unwrap_or_else(|| format!("{}/{FILE_NAME}", own.directory()));
+    let named = names(&own, &earlier, &ours, &path)?;
     let mut list = match files::read(&path)? {
         None => Krl::default(),
         Some(bytes) => Krl::parse(&bytes).map_err(|fault| {
@@ -44,14 +50,26 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     } else {
         log::info("These serial numbers are refused already.");
     }
-    let mut lines = own.others(KEYWORD);
+    let mut lines = Vec::new();
     if named.is_empty() {
         log::info(&format!("Somebody else's RevokedKeys line names {path}, so that none of ours is needed."));
     } else {
         lines.push(revoked_keys::line(&named)?);
     }
+    // What is staged first is in place first: at no moment is there neither line.
+    let mut changed = own.set(COMMENT, &lines)?;
+    changed |= take_out_earlier()?;
     // The list itself is read at each login.
-    if own.set(own.comment().as_deref().unwrap_or(COMMENT), &lines)? { services::reload("ssh") } else { Ok(()) }
+    if changed { services::reload("ssh") } else { Ok(()) }
+}
+
+/// Takes our line out from among those of `certify-host`, where earlier versions wrote it. True: there was one.
+fn take_out_earlier() -> Result<bool, Error> {
+    let earlier = OwnLines::find()?;
+    if earlier.values(KEYWORD).is_empty() {
+        return Ok(false);
+    }
+    earlier.set(certify_host::COMMENT, &earlier.others(KEYWORD))
 }
 
 fn serial(text: &str) -> Result<u64, Error> {
@@ -63,7 +81,7 @@ fn serial(text: &str) -> Result<u64, Error> {
 }
 
 /// What our line has to name: our list, and theirs where both can stand in it.
-fn names(own: &OwnLines, list: &str) -> Result<Vec<String>, Error> {
+fn names(own: &OwnLines, earlier: &OwnLines, ours: &[String], list: &str) -> Result<Vec<String>, Error> {
     // Where nothing is named, sshd says `none`, or nothing.
     let mut effective = sshd::effective(KEYWORD, &[])?;
     effective.retain(|name| !is_none(name));
@@ -77,18 +95,10 @@ fn names(own: &OwnLines, list: &str) -> Result<Vec<String>, Error> {
     }
     let read = |(path, place): (String, Place)| {
         let text = files::read(&path)?.unwrap_or_default();
-        Ok(File { text: own.foreign(&path, text)?, path, place })
+        Ok(File { text: earlier.foreign(&path, own.foreign(&path, text)?)?, path, place })
     };
     let files = files.into_iter().map(read).collect::<Result<Vec<_>, Error>>()?;
     let version = machine::fact("sshd.version");
-    let ours = own.arguments(KEYWORD);
-    Known {
-        version: version.as_deref(),
-        own: list,
-        own_file: own.path(),
-        ours: &ours,
-        effective: &effective,
-        files: &files,
-    }
-    .names()
+    Known { version: version.as_deref(), own: list, own_file: own.path(), ours, effective: &effective, files: &files }
+        .names()
 }

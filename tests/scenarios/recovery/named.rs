@@ -43,13 +43,13 @@ fn a_list_stays_where_sshd_cannot_be_told_or_somebodys_file_names_it() {
 
     let machine = Machine::start();
     let list = unconfirmed(&machine);
-    let edited = machine.path("ssh/sshd_config.d/50-warded.conf");
+    let edited = machine.path("ssh/sshd_config.d/50-warded-revoke-users.conf");
     let text = fs::read_to_string(&edited).unwrap();
     fs::write(&edited, format!("{text}MaxAuthTries 5\n")).unwrap();
     let recovered = recover(&machine, 4);
     assert!(list.exists(), "{recovered}");
     let left = recovered["runs"][0]["left_alone"].to_string();
-    assert!(left.contains("50-warded.conf") && left.contains("may name it"), "{recovered}");
+    assert!(left.contains("50-warded-revoke-users.conf") && left.contains("may name it"), "{recovered}");
     serves(&machine);
 }
 
@@ -80,7 +80,7 @@ fn a_list_stays_where_somebody_else_let_sshd_read_it() {
     let options = ["-o", "/dev/null", "-P", untold.to_str().unwrap(), "-e", "trace=unlink,unlinkat", "-e", slowly];
     let mut run = reported::traced(&machine, &apply, &options).spawn().unwrap();
     wait("sshd is about to be told", LONG, || {
-        list.exists() && machine.path("ssh/sshd_config.d/50-warded.conf").exists()
+        list.exists() && machine.path("ssh/sshd_config.d/50-warded-revoke-users.conf").exists()
     });
     reported::kill_with_watchdog(&machine);
     run.wait().unwrap();

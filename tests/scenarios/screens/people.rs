@@ -85,7 +85,7 @@ fn of_trust() {
     $ warded apply revoke-users --yes --set serial=7
     OS · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)
     + /etc/ssh/warded-revoked.krl
-    + /etc/ssh/sshd_config.d/50-warded.conf
+    + /etc/ssh/sshd_config.d/50-warded-revoke-users.conf
         +# Managed by Warded (policy unix, revoke-users). `warded undo` takes it out.
         +RevokedKeys /etc/ssh/warded-revoked.krl
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
@@ -162,7 +162,7 @@ fn of_trust() {
     - /etc/ssh/ssh_known_hosts
         -@cert-authority *.example.org ssh-ed25519 AAAA… warded trust-host-ca /root/ca
     - /etc/ssh/warded-revoked.krl
-    - /etc/ssh/sshd_config.d/50-warded.conf
+    - /etc/ssh/sshd_config.d/50-warded-revoke-users.conf
         -# Managed by Warded (policy unix, revoke-users). `warded undo` takes it out.
         -RevokedKeys /etc/ssh/warded-revoked.krl
     - /etc/ssh/warded-user-ca.pub

@@ -50,6 +50,7 @@ fn of_policies_and_the_audit() {
 
     rekey-host: Replace the host keys that this CA certified, and have the new ones certified
       --set key=…  the path of a host key, to replace only that one, may be repeated
+      may  read files: /etc/pve/nodes
       may  use keys, never see them: whatever host keys sshd uses
       may  write certificates: beside those keys
       may  ask the CA, for names that you confirm: roots host, rekey host
@@ -70,7 +71,7 @@ fn of_policies_and_the_audit() {
       --set serial=…  the serial number of a user certificate, needed, may be repeated
       may  know facts: sshd.config, sshd.directory, sshd.version
       may  read files: {sshd}/sshd_config.d/*, /etc/ssh/sshd_config.d/*
-      may  write files: {sshd}/warded-revoked.krl, {sshd}/sshd_config.d/50-warded.conf, {sshd-config}, /etc/ssh/warded-revoked.krl, /etc/ssh/sshd_config.d/50-warded.conf
+      may  write files: {sshd}/warded-revoked.krl, {sshd}/sshd_config.d/50-warded-revoke-users.conf, {sshd-config}, /etc/ssh/warded-revoked.krl, /etc/ssh/sshd_config.d/50-warded-revoke-users.conf, {sshd}/sshd_config.d/50-warded.conf, /etc/ssh/sshd_config.d/50-warded.conf
       may  ask the CA, for names that you confirm: roots user
       may  read sshd's effective configuration
       may  change these keywords of sshd: revokedkeys
@@ -142,12 +143,13 @@ fn of_policies_and_the_audit() {
           ●         ●        ●          2  log warn
       asked for something in 2 runs: the first 0 s ago, at 00:00 UTC; the last 0 s ago, at 00:00 UTC
 
-    rekey-host: can call 17 of the 28 functions that the component imports
+    rekey-host: can call 18 of the 28 functions that the component imports
       reachable requested granted    calls  grant
           ●         ●        ●          -  authority roots host
           ●         ●        ●          -  authority rekey host
           ●         ●        ●          -  keys sshd-host-keys
           ●         ●        ●          -  certificates beside-key
+          ●         ●        ●          -  files.read /etc/pve/nodes
           ●         ●        ●          -  sshd.effective
           ●         ●        ●          -  services.ssh reload
           ●         ●        ●          -  log warn
@@ -172,9 +174,11 @@ fn of_policies_and_the_audit() {
           ●         ●        ●          -  files.read {sshd}/sshd_config.d/*
           ●         ●        ●          -  files.read /etc/ssh/sshd_config.d/*
           ●         ●        ●          -  files.write {sshd}/warded-revoked.krl
-          ●         ●        ●          -  files.write {sshd}/sshd_config.d/50-warded.conf
+          ●         ●        ●          -  files.write {sshd}/sshd_config.d/50-warded-revoke-users.conf
           ●         ●        ●          -  files.write {sshd-config}
           ●         ●        ●          -  files.write /etc/ssh/warded-revoked.krl
+          ●         ●        ●          -  files.write /etc/ssh/sshd_config.d/50-warded-revoke-users.conf
+          ●         ●        ●          -  files.write {sshd}/sshd_config.d/50-warded.conf
           ●         ●        ●          -  files.write /etc/ssh/sshd_config.d/50-warded.conf
           ●         ●        ●          -  sshd.effective
           ●         ●        ●          -  sshd.keywords revokedkeys
