@@ -109,7 +109,7 @@ impl Documents {
             let query = &seen.query.name;
             let taken = self.taken.get(query).cloned();
             let now = self.printed.get(query).map(String::as_str).unwrap_or_default();
-            let (next, took) = becomes(now, &seen, &to, taken).ok_or_else(|| {
+            let (next, took) = becomes(now, &seen, &to, (taken, given(call))).ok_or_else(|| {
                 let why = format!("{} cannot change what {query} prints in this scenario", call.name);
                 Fault::new(Code::UnexpectedOutput, why)
             })?;
@@ -127,7 +127,12 @@ fn ended(status: i32, printed: &str) -> RawOutput {
 }
 
 /// What a query prints after a change, and what that took out of a list. None: it printed nothing in which such a state can be.
-fn becomes(now: &str, seen: &StateChange, to: &StateValue, taken: Option<Value>) -> Option<(String, Option<Value>)> {
+fn becomes(
+    now: &str,
+    seen: &StateChange,
+    to: &StateValue,
+    (taken, given): (Option<Value>, Map<String, Value>),
+) -> Option<(String, Option<Value>)> {
     let document = || serde_json::from_str::<Value>(now).ok();
     let is_text = !matches!(&seen.query.action.output, Some(Output::Json(_)));
     Some(match (to, &seen.state.member) {
@@ -141,15 +146,27 @@ fn becomes(now: &str, seen: &StateChange, to: &StateValue, taken: Option<Value>)
         (StateValue::Absent, _) if is_text => (String::new(), None),
         (StateValue::Present, _) if is_text => ("present\n".to_owned(), None),
         (StateValue::Absent, _) => ("[]".to_owned(), document()?.as_array()?.first().cloned()),
-        (StateValue::Present, _) => (Value::Array(vec![taken.unwrap_or_else(|| made(&seen.query))]).to_string(), None),
+        (StateValue::Present, _) => (Value::Array(vec![made(&seen.query, taken, given)]).to_string(), None),
     })
 }
 
-/// What an appliance makes: each member that the query shows is 1.
-fn made(query: &Invocation) -> Value {
+/// The members of every object that a change is given as JSON.
+fn given(call: &Call) -> Map<String, Value> {
+    let stdin = call.stdin.as_ref().map(|input| input.as_slice());
+    let words = call.argv.iter().map(String::as_bytes).chain(stdin);
+    words.filter_map(|word| serde_json::from_slice::<Map<_, _>>(word).ok()).flatten().collect()
+}
+
+/// What an appliance makes: what was taken out, or each member that the query shows as 1; with what it is given for these.
+fn made(query: &Invocation, taken: Option<Value>, given: Map<String, Value>) -> Value {
     let members = match &query.action.output {
         Some(Output::Json(members)) => members.as_slice(),
         Some(Output::Text(_) | Output::File(_)) | None => &[],
     };
-    Value::Object(members.iter().map(|member| (member.clone(), 1.into())).collect::<Map<_, _>>())
+    let mut made = match taken {
+        Some(Value::Object(taken)) => taken,
+        Some(_) | None => members.iter().map(|member| (member.clone(), 1.into())).collect(),
+    };
+    made.extend(given.into_iter().filter(|(member, _)| members.contains(member)));
+    Value::Object(made)
 }

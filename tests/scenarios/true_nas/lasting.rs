@@ -4,7 +4,7 @@
 use super::USER;
 use crate::support::{
     Run,
-    true_nas::{CERTIFY, Settings, TrueNas},
+    true_nas::{CERTIFY, REMOVE, Settings, TrueNas},
     wait::{LONG, wait},
 };
 use std::fs;
@@ -137,9 +137,17 @@ fn a_job_that_somebody_disabled_is_told_and_not_doubled() {
     machine.calls(&["cronjob.update", "1", "{\"enabled\": true}"]).ends(0);
     machine.warded(&["status"]).ends(0).prints(&[JOB, "problems     none"]);
     assert_eq!(machine.state(), certified);
-    // One that is disabled goes like any other.
+    // One that is disabled goes like any other, and comes back disabled.
     machine.calls(&["cronjob.update", "1", "{\"enabled\": false}"]).ends(0);
+    machine.warded(&REMOVE).ends(0);
+    assert_eq!(machine.state(), before);
     machine.warded(&["undo", "--yes"]).ends(0);
+    assert_eq!(machine.state(), disabled);
+    machine.mode("cronjob.delete:fails-after");
+    machine.warded(&REMOVE).ends(1).says(&["renewal-job-delete"]);
+    machine.mode("none");
+    assert_eq!(machine.state(), disabled);
+    machine.warded(&REMOVE).ends(0);
     assert_eq!(machine.state(), before);
 }
 
