@@ -138,6 +138,12 @@ impl<'a> Steps<'a> {
         }
         if self.undo(&identity)? {
             self.is_as_before("after it was undone")?;
+            let again = queue::again(work.steps.iter().rev(), |step| queue::rolls_back(self, step));
+            self.broken.extend(again);
+            if self.undo(&identity)? {
+                self.broken.push("after it was undone, another undo undid something".to_owned());
+            }
+            self.is_as_before("after it was undone twice")?;
         }
         let outcome = self.outcome(&after, (messages, queue), certificates);
         let was = |(name, printed): &(Name, String)| self.scenario.machine.queries.get(name) != Some(printed);

@@ -7,7 +7,7 @@ use crate::{
 };
 use warded_lib::{
     error::Result,
-    machine::action::StepRollback,
+    machine::action::{Fault as ActionFault, Step, StepRollback},
     transaction::{StillNamed, Transaction},
 };
 
@@ -43,10 +43,9 @@ pub(super) fn fails(steps: &Steps<'_>, identity: &Identity, work: &Work, fault: 
     run(steps, &transaction, work, Some(fault))?;
     let mut left = Vec::new();
     transaction.roll_back(|journal, done| {
-        for step in done.steps.iter().rev().filter_map(|index| journal.steps.get(*index)) {
-            let expected = steps.tree.programs.expects(step, true, None);
-            let ended = expected.and_then(|()| step.roll_back(steps.context().runner.as_ref(), &mut || {}));
-            let why = match ended {
+        let ran: Vec<&Step> = done.steps.iter().rev().filter_map(|index| journal.steps.get(*index)).collect();
+        for step in &ran {
+            let why = match rolls_back(steps, step) {
                 // What nothing undoes stays, as on a machine.
                 Ok(StepRollback::LeftAlone(why)) if step.seen.is_some() => why,
                 Ok(StepRollback::AsBefore | StepRollback::RolledBack | StepRollback::LeftAlone(_)) => continue,
@@ -54,9 +53,27 @@ pub(super) fn fails(steps: &Steps<'_>, identity: &Identity, work: &Work, fault: 
             };
             left.push(format!("`run {}` was not rolled back: {why}", step.change.name));
         }
+        left.extend(again(ran.iter().copied(), |step| rolls_back(steps, step)));
         StillNamed::nothing()
     })?;
     Ok(left)
+}
+
+/// Rolls a program back, if it ran.
+pub(super) fn rolls_back(steps: &Steps<'_>, step: &Step) -> Result<StepRollback, ActionFault> {
+    steps.tree.programs.expects(step, true, None)?;
+    step.roll_back(steps.context().runner.as_ref(), &mut || {})
+}
+
+/// Rolls programs back that were rolled back already, as where Warded was killed before it noted that. What that changed, a
+/// sentence each.
+pub(super) fn again<'a>(
+    ran: impl Iterator<Item = &'a Step>,
+    mut roll_back: impl FnMut(&Step) -> Result<StepRollback, ActionFault>,
+) -> Vec<String> {
+    let told = |step: &Step| format!("`run {}` was rolled back, and once more the next time", step.change.name);
+    // Why one was left, or failed, the first time has told.
+    ran.filter(|step| matches!(roll_back(step), Ok(StepRollback::RolledBack))).map(told).collect()
 }
 
 /// Runs the programs of the queue, up to what fails.
@@ -79,4 +96,21 @@ pub(super) fn run(steps: &Steps<'_>, transaction: &Transaction, work: &Work, fau
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_rolled_back_twice_is_told() {
+        let step = r#"{ "after_reloads": 0, "change": { "name": "set", "warded": "",
+            "action": { "kind": "change", "argv": ["/t"], "irreversible": true } } }"#;
+        let step: Step = serde_json::from_str(step).unwrap();
+        let left = StepRollback::LeftAlone(String::new());
+        for (ended, expected) in [(StepRollback::AsBefore, 0), (left, 0), (StepRollback::RolledBack, 1)] {
+            let told = again([&step].into_iter(), |_| Ok(ended.clone()));
+            assert_eq!(told.len(), expected, "{ended:?}: {told:?}");
+        }
+    }
 }
