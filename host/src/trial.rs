@@ -1,12 +1,15 @@
 //! A policy is tried on a machine that a scenario describes: the guest, the broker, the change set and the transaction
-//! are the real ones, on a directory that stands for `/`. No sshd is asked, no service is reloaded, and no program is run.
+//! are the real ones, on a directory that stands for `/`. No service is reloaded and no program is run; of sshd the scenario has
+//! the answers. A real one judges the result, where there is one.
 
+mod judge;
 mod programs;
 mod queue;
 mod replay;
 mod scenario;
 mod tree;
 
+pub use judge::Verdict;
 pub use replay::{ReplayResult, replay};
 pub use scenario::{Outcome, Scenario};
 
@@ -16,7 +19,10 @@ use crate::{
     pipeline::{self, PlannedRun, Request, Terms, Work, certify, work::QueueItem},
     sandbox::granting::BoundPolicy,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 use tree::{Contents, Tree};
 use warded_artifact::reach::{self, HostFunction};
 use warded_lib::{
@@ -35,18 +41,20 @@ pub struct Trial {
     pub outcome: Outcome,
     /// What does not hold for every run, and did not for this one: a sentence each.
     pub broken: Vec<String>,
+    /// What the sshd of this machine says of it; none: there was nothing to ask.
+    pub verdict: Option<Verdict>,
     /// What its runs, one after another, asked the host for.
     pub records: Vec<Record>,
 }
 
-/// Runs a scenario.
+/// Runs a scenario. `sshd` is the program that judges it, if it is not the one that is installed.
 ///
 /// # Errors
 /// The machine cannot be made, or what is no part of the policy fails.
-pub fn run(granting: &BoundPolicy, scenario: &Scenario, on_hang: HangHandler) -> Result<Trial> {
+pub fn run(granting: &BoundPolicy, scenario: &Scenario, sshd: Option<&Path>, on_hang: HangHandler) -> Result<Trial> {
     let tree = Tree::make(&scenario.machine, on_hang)?;
     let before = tree.contents()?;
-    let mut steps = Steps { tree: &tree, granting, scenario, before: &before, broken: Vec::new() };
+    let mut steps = Steps { tree: &tree, granting, scenario, sshd, before: &before, broken: Vec::new(), verdict: None };
     let outcome = match steps.plan() {
         Err(error) => {
             steps.is_as_before("after a run that ended early")?;
@@ -54,10 +62,10 @@ pub fn run(granting: &BoundPolicy, scenario: &Scenario, on_hang: HangHandler) ->
         }
         Ok(planned) => steps.carried_out(planned)?,
     };
-    let Steps { mut broken, .. } = steps;
+    let Steps { mut broken, verdict, .. } = steps;
     let records: Vec<Record> = audit::read(tree.context.log.directory())?.flatten().collect();
     broken.extend(unforeseen(&calls(&records), reach::reached(&granting.component)?.of(scenario.procedure.as_str())));
-    Ok(Trial { outcome, broken, records })
+    Ok(Trial { outcome, broken, verdict, records })
 }
 
 fn calls(records: &[Record]) -> BTreeSet<&str> {
@@ -77,8 +85,10 @@ struct Steps<'a> {
     tree: &'a Tree,
     granting: &'a BoundPolicy,
     scenario: &'a Scenario,
+    sshd: Option<&'a Path>,
     before: &'a Contents,
     broken: Vec<String>,
+    verdict: Option<Verdict>,
 }
 
 impl<'a> Steps<'a> {
@@ -129,6 +139,7 @@ impl<'a> Steps<'a> {
         }
         self.keep(&identity, &work)?;
         let (after, documents) = (self.tree.contents()?, self.tree.programs.documents());
+        self.verdict = judge::judge(&self.scenario.machine, self.sshd, self.before, &after)?;
         let again = self.plan()?.session.changes;
         // What cannot be undone is done each time that it is asked for.
         let programs = again.steps().iter().filter(|step| step.seen.is_some()).map(|step| step.change.name.as_str());

@@ -172,7 +172,7 @@ impl PolicyCommand {
             Self::Show(show) => show.run(&PolicyContext::of(open(), options)?, output),
             Self::Build(build) => build.run(output),
             Self::Check(check) => check.run(options.on_hang, output),
-            Self::Test(test) => test.run(options.on_hang, output),
+            Self::Test(test) => test.run(options, output),
             Self::Replay(replay) => replay.run(options.on_hang, output),
             Self::New(new) => new.run(output),
             Self::Wit(wit) => wit.run(output),

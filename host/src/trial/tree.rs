@@ -9,12 +9,13 @@ use crate::{
     broker::answers::SshdAnswers,
     context::{Context, HangHandler, Options},
 };
+use rustix::fs::FileType;
 use ssh_key::PublicKey;
 use std::{
     collections::BTreeMap,
     fs, io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     rc::Rc,
     sync::Arc,
 };
@@ -218,6 +219,40 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
+}
+
+/// A copy of what is in a tree. Each file goes through `rewritten`, which gets the directory that stands for `/` there.
+pub(super) fn copy(contents: &Contents, rewritten: impl Fn(&str, &[u8]) -> Vec<u8>) -> Result<Scratch> {
+    let scratch = Scratch::private()?;
+    let root = scratch.path().display().to_string();
+    let cannot = |error: io::Error| Error::failed("cannot copy the machine of a scenario").cause(error);
+    for (path, (mode, bytes)) in contents {
+        let at = PathBuf::from(format!("{root}{path}"));
+        let kind = FileType::from_raw_mode(*mode);
+        let made = if kind.is_dir() {
+            directory(&at)
+        } else if kind.is_symlink() {
+            let target = Path::new(path).parent().unwrap_or(Path::new("/")).join(&*String::from_utf8_lossy(bytes));
+            symlink(below(&root, &target), &at)
+        } else {
+            put(&at, &rewritten(&root, bytes), mode & 0o7777)
+        };
+        made.map_err(cannot)?;
+    }
+    Ok(scratch)
+}
+
+/// Where a path leads that stays below a directory, whatever `..` it has.
+pub(super) fn below(root: &str, path: &Path) -> String {
+    let mut inside = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => inside.push(name),
+            Component::ParentDir => drop(inside.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
+        }
+    }
+    format!("{root}{}", inside.display())
 }
 
 fn walk(root: &Path, directory: &Path, found: &mut Contents) -> io::Result<()> {

@@ -141,6 +141,23 @@ impl Sshd {
         Ok(Some(sshd))
     }
 
+    /// The sshd that is named, or installed, to be asked about a configuration that none runs with. None: there is none.
+    ///
+    /// # Errors
+    /// Usage: the one that is named is not there. Refused: others could have changed the program.
+    pub fn apart(config: &AbsolutePath, binary: Option<&Path>) -> Result<Option<Self>> {
+        Self::named(binary)?;
+        let Some(path) = binary.map(Path::to_owned).or_else(|| exec::find("sshd")) else { return Ok(None) };
+        Ok(Some(Self {
+            binary: trusted(&path)?,
+            config: config.clone(),
+            arguments: Vec::new(),
+            listener: None,
+            named: binary.map(Path::to_owned),
+            learnt: Arc::default(),
+        }))
+    }
+
     /// Checks the program that the operator named: it is there, and no other user can have put it there.
     ///
     /// # Errors

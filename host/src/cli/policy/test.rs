@@ -1,12 +1,13 @@
-//! `warded policy test`: a component on the machines that its author described. Needs neither root, sshd nor a CA.
+//! `warded policy test`: a component on the machines that its author described. Needs neither root nor a CA; the sshd of this
+//! machine judges the results, where there is one.
 
 use crate::{
     assessment::{self, Suggestion, Usages},
     cli::output::{Output, Style},
     components,
-    context::HangHandler,
+    context::Options,
     sandbox::granting::BoundPolicy,
-    trial::{self, Outcome, Scenario, Trial},
+    trial::{self, Outcome, Scenario, Trial, Verdict},
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use warded_lib::{
     audit::Record,
     change_set::review,
     error::{Error, Exit, Result},
-    machine::{files, named_file},
+    machine::{files, named_file, sshd::Sshd},
     text::{count, neutral, neutral_path},
 };
 
@@ -49,27 +50,41 @@ pub(in crate::cli) struct Test {
     suggest: bool,
 }
 
+/// What came of a scenario.
+struct Tried {
+    /// For `--json`.
+    result: Value,
+    passed: bool,
+    not_judged: bool,
+    /// What it asked the host for.
+    records: Vec<Record>,
+}
+
 impl Test {
-    pub(super) fn run(&self, on_hang: HangHandler, output: Output) -> Result<Exit> {
+    pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
+        Sshd::named(options.sshd.as_deref())?;
         let (granting, text) = self.granting()?;
-        let (mut results, mut records, mut failed) = (Vec::new(), Vec::new(), 0);
+        let (mut results, mut records, mut failed, mut not_judged) = (Vec::new(), Vec::new(), 0, 0);
         for path in self.scenarios()? {
-            let (result, passed, of_scenario) = self.one(&granting, &path, on_hang, output)?;
-            results.push(result);
-            records.extend(of_scenario);
-            failed += usize::from(!passed);
+            let tried = self.one(&granting, &path, options, output)?;
+            results.push(tried.result);
+            records.extend(tried.records);
+            failed += usize::from(!tried.passed);
+            not_judged += usize::from(tried.not_judged);
         }
         let all = count(results.len(), "scenario");
         // What a scenario that goes wrong needed is not known.
         let suggestion = if self.suggest && failed == 0 { Some(suggestion(&granting, &text, &records)?) } else { None };
+        let unjudged = if not_judged > 0 { format!("; {not_judged} not judged by sshd") } else { String::new() };
         match &suggestion {
             Some(suggestion) => output.line(suggestion.told(&title(&granting), &format!("by {all}")))?,
-            None if failed == 0 => output.line(format!("{all}, all as expected."))?,
-            None => output.line(format!("{all}, {failed} not as expected."))?,
+            None if failed == 0 => output.line(format!("{all}, all as expected{unjudged}."))?,
+            None => output.line(format!("{all}, {failed} not as expected{unjudged}."))?,
         }
         output.object(&json!({
             "schema": "warded.policy-test/1", "policy": granting.policy.name.as_str(),
             "component": granting.digest.to_string(), "scenarios": results, "suggestion": suggestion,
+            "not_judged": not_judged,
         }))?;
         Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
     }
@@ -114,18 +129,18 @@ impl Test {
         Ok(found)
     }
 
-    /// What is told of a scenario, whether it went as expected, and what it asked the host for.
-    fn one(
-        &self,
-        granting: &BoundPolicy,
-        path: &Path,
-        on_hang: HangHandler,
-        output: Output,
-    ) -> Result<(Value, bool, Vec<Record>)> {
+    fn one(&self, granting: &BoundPolicy, path: &Path, options: &Options, output: Output) -> Result<Tried> {
         let name = path.file_stem().map(|stem| neutral(&stem.to_string_lossy())).unwrap_or_default();
         let text = text_of(path)?;
         let scenario = Scenario::parse(&text, &neutral_path(path))?;
-        let Trial { outcome, broken, records } = trial::run(granting, &scenario, on_hang)?;
+        let trial = trial::run(granting, &scenario, options.sshd.as_deref(), options.on_hang)?;
+        let Trial { outcome, broken, verdict, records } = trial;
+        let (judged, cause, wrong) = match verdict {
+            None => (false, None, Vec::new()),
+            Some(Verdict::Judged(wrong)) => (true, None, wrong),
+            Some(Verdict::NotJudged(cause)) => (false, Some(neutral(&cause)), Vec::new()),
+        };
+        let broken = [broken, wrong].concat();
         let differs = if self.bless { Vec::new() } else { difference(&scenario.expect, &outcome)? };
         if self.bless && outcome != scenario.expect {
             bless(path, &text, &outcome)?;
@@ -145,10 +160,16 @@ impl Test {
         for what in &broken {
             output.line(format!("       {}", neutral(what)))?;
         }
+        if let Some(cause) = &cause
+            && !(passed && self.suggest)
+        {
+            output.line(format!("       not judged by sshd: {cause}"))?;
+        }
         let result = json!({
             "scenario": name, "passed": passed, "got": outcome, "difference": differs, "broken": broken,
+            "judged": judged, "not_judged": cause,
         });
-        Ok((result, passed, records))
+        Ok(Tried { result, passed, not_judged: cause.is_some(), records })
     }
 }
 
