@@ -47,6 +47,14 @@ fn each_policy_does_what_its_scenarios_say() {
     }
 }
 
+/// The page has the scenario that `policy new` writes, which the stage `author` runs.
+#[test]
+fn the_page_shows_the_scenario_of_a_new_policy() {
+    const PAGE: &str = include_str!("../../docs/TESTING-A-POLICY.md");
+    const SCENARIO: &str = include_str!("../../host/src/cli/policy/template/two-lines.toml");
+    assert!(PAGE.contains(&format!("```toml\n{SCENARIO}```\n")), "docs/TESTING-A-POLICY.md lacks {SCENARIO}");
+}
+
 /// What no described machine needed of the policies that are shipped, and that each of them goes as before without it.
 #[test]
 fn scenarios_pass_with_the_suggested_grants() {
