@@ -19,6 +19,7 @@ use crate::{
     pipeline::{self, PlannedRun, Request, Terms, Work, certify, work::QueueItem},
     sandbox::granting::BoundPolicy,
 };
+use scenario::Mode;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -235,9 +236,14 @@ impl<'a> Steps<'a> {
             };
             (path.clone(), contents)
         });
+        let modes = after.iter().filter(|(path, (mode, _))| {
+            let was = self.before.get(*path).map_or(Mode::OF_NEW, |(mode, _)| Mode::of(*mode));
+            rustix::fs::FileType::from_raw_mode(*mode).is_file() && Mode::of(*mode) != was
+        });
         Outcome {
             messages,
             queue,
+            modes: modes.map(|(path, (mode, _))| (path.clone(), Mode::of(*mode))).collect(),
             removed: self.before.keys().filter(|path| !after.contains_key(*path)).cloned().collect(),
             files: files.collect(),
             certificates: certificates.into_iter().map(|(path, one)| (path, one.principals().to_vec())).collect(),

@@ -194,6 +194,43 @@ fn a_difference_is_shown_and_blessed() {
     assert_eq!(object["scenarios"][0]["got"]["files"]["/etc/motd"], "new\n", "{object}");
 }
 
+/// A file keeps its mode; a new one in sshd_config.d is as closed to others as sshd's main file.
+#[test]
+fn modes_are_given_and_expected() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut script = Script::new("");
+    let paths = ["/etc/motd", "/etc/issue", "/etc/ssh/sshd_config.d/a.conf", "/etc/ssh/sshd_config.d/b.conf"];
+    for path in paths {
+        script.writes(path, "# new\n");
+    }
+    let write = format!("files.write = {paths:?}");
+    Grants::of(&[&write]).write(scratch.path(), "mine", "go", &script.component());
+    fs::create_dir(scratch.path().join("scenarios")).unwrap();
+    let file = scratch.path().join("scenarios/first.toml");
+    let scenario = |main: &str, more: &str| {
+        let files =
+            "[machine.files]\n'/etc/motd' = 'old'\n'/etc/ssh/sshd_config' = ''\n'/etc/ssh/sshd_config.d/b.conf' = ''\n";
+        let text = format!(
+            "summary = 'x'\nprocedure = 'go'\n\n{files}[machine.modes]\n'/etc/ssh/sshd_config' = '{main}'\n\
+             '/etc/motd' = '0600'\n{more}"
+        );
+        fs::write(&file, text).unwrap();
+    };
+    for (main, new) in [("0600", Some("0600")), ("0640", Some("0640")), ("0664", None), ("0400", Some("0600"))] {
+        scenario(main, "");
+        let object = tried(scratch.path(), &["--json"]).ends(1).object("warded.policy-test/1");
+        let got = &object["scenarios"][0]["got"];
+        let modes = new.map(|new| json!({ "/etc/ssh/sshd_config.d/a.conf": new }));
+        assert_eq!(got["modes"], json!(modes), "{main}: {object}");
+        tried(scratch.path(), &["--bless"]).ends(0);
+        tried(scratch.path(), &[]).ends(0);
+    }
+    scenario("0600", "'/etc/issue' = '0600'\n");
+    tried(scratch.path(), &[]).ends(2).says(&["cannot give /etc/issue the mode 0600", "machine.files"]);
+    scenario("600", "");
+    tried(scratch.path(), &[]).ends(2).says(&["first.toml:9:", "a mode is four octal digits", "not \"600\""]);
+}
+
 const CHANGES: &str = "summary = 'a setting of an appliance'\nprocedure = 'go'\n\n[machine.queries]\nshow = '{\"options\": \"old\"}'\n\
                        [expect]\nqueue = ['run set']\n[expect.documents]\nshow = '{\"options\":\"mine\"}'\n";
 

@@ -2,11 +2,12 @@
 
 use crate::support::{
     ClientKnowledge, Machine, Peer, Run,
+    attributes::{FileAttributes, adorn, whole},
     machine::{Found, KEYS, NAME, keygen},
     step_ca::StepCa,
     wait::{LONG, wait},
 };
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, os::unix::fs::chown, path::PathBuf, process::Command};
 
 const REKEY: [&str; 4] = ["apply", "rekey-host", "--yes", "--json"];
 const ACCEPT: &str = "--accept-risk=replace-host-keys";
@@ -88,6 +89,26 @@ fn keys_are_replaced_and_brought_back() {
         record["detail"].as_str().is_some_and(|detail| detail.ends_with("accepted: replace-host-keys"))
     };
     assert_eq!(machine.audit().iter().filter(|record| accepted(record)).count(), 2);
+}
+
+/// As on RHEL, whose keys others than root may read, and have a label. Stock sshd reads such a key only where another user
+/// than sshd's own has it (`sshkey_perm_ok` in OpenSSH's authfile.c).
+#[test]
+fn a_replaced_key_keeps_owner_group_mode_and_attributes() {
+    let machine = Machine::start();
+    let key = machine.path("ssh/ssh_host_ed25519_key");
+    chown(&key, Some(7), None).unwrap();
+    adorn(&key, 0o640, 8);
+    machine.certify();
+    let before = whole(&key);
+    let but_its_bytes = |bytes: Vec<u8>| FileAttributes { bytes, ..before.clone() };
+    Run::of(machine.warded_command(REKEY).arg(ACCEPT)).ends(0);
+    let after = whole(&key);
+    assert_ne!(after.bytes, before.bytes);
+    assert_eq!(after, but_its_bytes(after.bytes.clone()));
+    drop(machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects());
+    machine.warded(["undo", "--yes", ACCEPT]).ends(0);
+    assert_eq!(whole(&key), before);
 }
 
 /// The type is kept, also where it is none of the usual ones; and only what was asked for goes.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use warded_lib::{
+    change_set::staged::DEFAULT_MODE,
     error::{Error, Result},
     machine::{facts::Init, path::AbsolutePath},
     name::Name,
@@ -59,6 +60,8 @@ pub struct Machine {
     pub links: BTreeMap<AbsolutePath, String>,
     /// Directories with nothing in them.
     pub directories: Vec<AbsolutePath>,
+    /// The modes of files, keys and directories that have not the usual one.
+    pub modes: BTreeMap<AbsolutePath, Mode>,
     /// Private keys, by their types; each with its public half beside it.
     pub keys: BTreeMap<AbsolutePath, String>,
     /// Certificates of the CA beside some of these keys, for these names.
@@ -85,6 +88,7 @@ impl Default for Machine {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
             directories: Vec::new(),
+            modes: BTreeMap::new(),
             keys: BTreeMap::new(),
             certificates: BTreeMap::new(),
             sshd: None,
@@ -146,9 +150,48 @@ pub struct Outcome {
     /// Certificates that are new, with the names in them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, Vec<String>>,
+    /// The modes of files where they are not what they were; of new files, where they are not 0644.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub modes: BTreeMap<String, Mode>,
     /// Text files that are new or differ, with all of their text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
+}
+
+/// Permission bits: `"0640"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mode(u32);
+
+impl Mode {
+    /// Those of a file that a run makes and that says no other.
+    pub(super) const OF_NEW: Self = Self(DEFAULT_MODE);
+
+    /// Those of what `stat` says.
+    pub(super) fn of(mode: u32) -> Self {
+        Self(mode & 0o7777)
+    }
+
+    pub(super) fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Mode {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.strip_prefix('0').filter(|digits| digits.len() == 3);
+        let bits = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
+        bits.map(Self).ok_or_else(|| {
+            format!("a mode is four octal digits, the first of them 0, such as \"0640\", and not {text:?}")
+        })
+    }
+}
+
+impl From<Mode> for String {
+    fn from(mode: Mode) -> Self {
+        format!("{:04o}", mode.0)
+    }
 }
 
 impl Scenario {

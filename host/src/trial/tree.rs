@@ -91,6 +91,13 @@ impl Tree {
             let certificate = authority.issue(&request(key, names)?)?;
             put(&with_ending(&inside(path), "-cert.pub"), certificate.to_file().as_bytes(), 0o644).map_err(cannot)?;
         }
+        for (path, mode) in &machine.modes {
+            set_mode(&inside(path), mode.bits()).map_err(|error| {
+                Error::usage(format!("cannot give {path} the mode {}", String::from(*mode)))
+                    .cause(error)
+                    .next("name only what is among machine.files, keys, certificates and directories")
+            })?;
+        }
         // Last: what is written through a link would land on the real machine.
         for (path, target) in &machine.links {
             let made = directory(inside(path).parent().unwrap_or(&root)).and_then(|()| symlink(target, inside(path)));
@@ -206,12 +213,16 @@ fn directory(path: &Path) -> io::Result<()> {
     // With the mode that it needs, whatever the umask is: Warded trusts none that others can write.
     let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
     fs::create_dir_all(path)?;
-    missing.into_iter().try_for_each(|made| fs::set_permissions(made, fs::Permissions::from_mode(0o755)))
+    missing.into_iter().try_for_each(|made| set_mode(made, 0o755))
 }
 
 fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     directory(path.parent().unwrap_or(path))?;
     fs::write(path, bytes)?;
+    set_mode(path, mode)
+}
+
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 

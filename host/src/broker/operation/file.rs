@@ -10,7 +10,7 @@ use sshd_config::block::{BEGIN, END, outside};
 use std::collections::BTreeSet;
 use warded_artifact::recording::bytes;
 use warded_lib::{
-    change_set::staged::After,
+    change_set::staged::{After, DEFAULT_MODE},
     machine::{files::Place, keys::holds_private_key, path::AbsolutePath},
     policy::{need::Need, pattern::Pattern},
 };
@@ -136,9 +136,26 @@ impl Operation for Write {
         refuse_managed(session, path, &place, contents)?;
         only_the_authoritys(session, path, &place, contents)?;
         only_the_named(session, path, &place, Some((contents, *mode)))?;
-        let after = After::Bytes { contents: contents.clone(), mode: *mode };
+        let mode = match mode {
+            None => mode_of_new(session, path, &place)?,
+            chosen => *chosen,
+        };
+        let after = After::Bytes { contents: contents.clone(), mode };
         Ok(session.changes.stage(path.clone(), place, after, granted.grant().to_owned())?)
     }
+}
+
+/// The mode of a new file of which the procedure says none, if it is not [`DEFAULT_MODE`]: one that sshd's configuration includes
+/// is as closed to others as the main file.
+fn mode_of_new(session: &mut Session, path: &AbsolutePath, place: &Place) -> Result<Option<u32>, Failure> {
+    let is_included = path.as_path().parent().is_some_and(|directory| directory.ends_with("sshd_config.d"));
+    if !is_included || session.changes.look(place)?.is_some() {
+        return Ok(None);
+    }
+    let main = &session.circumstances.places.sshd_config;
+    let main = session.root.place(main, main.segments().count())?;
+    let main = main.and_then(|main| main.snapshot().ok().flatten());
+    Ok(main.map(|main| main.mode & DEFAULT_MODE | 0o600))
 }
 
 /// Neither contents nor name have what the grant forbids: the program that reads the file may take that for code. A
