@@ -8,7 +8,7 @@ mod tests;
 
 pub use choice::{Choice, ca_name, step_ca};
 use renewal::in_seconds;
-pub use renewal::{installation, rhythm, rhythm_of_machine};
+pub use renewal::{Scheduling, installation, rhythm, rhythm_of_machine};
 
 use crate::{
     broker::answers::SshdAnswers,
@@ -136,6 +136,7 @@ pub struct Context {
     pub on_hang: HangHandler,
     /// What sshd answers, where none is to be asked.
     pub answers: Option<SshdAnswers>,
+    pub scheduling: Scheduling,
     /// What was asked for: a watchdog looks at the same machine.
     pub options: Options,
 }
@@ -228,6 +229,7 @@ impl Context {
             protected,
             on_hang: options.on_hang,
             answers: None,
+            scheduling: Scheduling::default(),
             options: options.clone(),
         })
     }
@@ -270,6 +272,7 @@ impl Context {
             protected: self.protected.clone(),
             on_hang: self.on_hang,
             answers: self.answers.clone(),
+            scheduling: self.scheduling.clone(),
             options: self.options.clone(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Context, Options, RENEW_EVERY};
 use crate::{
-    broker::operation::schedule::Terms,
+    broker::operation::schedule::{DESCRIBED, Terms},
     public_status::{ROOTS_CONFIG, directory_of, state_of_machine},
 };
 use jiff::Timestamp;
@@ -86,9 +86,14 @@ impl Context {
     }
 
     /// The terms of a schedule: this program, with the options that lead it to the same files where these are not
-    /// the default ones. It is led to no sshd: `renew` is for all that are enrolled.
+    /// the default ones. It is led to no sshd: `renew` is for all that are enrolled. None: nothing can be scheduled.
     #[must_use]
-    pub fn schedule(&self, schedulers: Option<Schedulers>, sshds: Vec<AbsolutePath>) -> Terms {
+    pub fn schedule(&self, schedulers: Option<Schedulers>, sshds: Vec<AbsolutePath>) -> Option<Terms> {
+        let root = match &self.scheduling {
+            Scheduling::Real => PathBuf::from("/"),
+            Scheduling::Described(root) => return Some(described(root.clone(), schedulers)),
+            Scheduling::Unknown => return None,
+        };
         let options = &self.options;
         let given = [
             ("--config", &options.config, config::default_file()),
@@ -103,8 +108,35 @@ impl Context {
         let state = self.state.path().to_owned();
         let status = directory_of(&state);
         let installation = self.installation.clone();
-        Terms { schedulers, program: program(), options: options.collect(), state, status, sshds, installation }
+        let (program, options) = (program(), options.collect());
+        Some(Terms { root, schedulers, program, options, state, status, sshds, installation })
     }
+}
+
+/// The terms on a machine that is only described, in a directory that stands for its `/`: nothing of it is elsewhere than by
+/// default.
+fn described(root: PathBuf, schedulers: Option<Schedulers>) -> Terms {
+    let (state, config) = (PathBuf::from("/var/lib/warded"), PathBuf::from("/etc/warded/config.toml"));
+    let installation = Installation {
+        state: state.clone(),
+        config: config.clone(),
+        default_state: state.clone(),
+        default_config: config,
+    };
+    let (program, status) = (PathBuf::from(DESCRIBED), directory_of(&state));
+    Terms { root, schedulers, program, options: Vec::new(), state, status, sshds: Vec::new(), installation }
+}
+
+/// Where what starts programs by the clock is looked for.
+#[derive(Clone, Debug, Default)]
+pub enum Scheduling {
+    /// On this machine.
+    #[default]
+    Real,
+    /// Below a directory that stands for `/` of a machine that is only described.
+    Described(PathBuf),
+    /// It is not known of such a machine, and nothing can be scheduled there.
+    Unknown,
 }
 
 /// This program by its path: Linux says `(deleted)` behind it where an upgrade has put another one in its place.

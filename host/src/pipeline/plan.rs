@@ -183,9 +183,9 @@ fn run_guest(
     session.runner = Arc::clone(&context.runner);
     session.issued = super::issued::keys(context)?;
     let enrolled = Enrolments::load(&context.state)?.iter().map(|enrolled| enrolled.sshd_config.clone()).collect();
-    match context.answers.clone() {
-        None => session.schedule = Some(context.schedule(granting.policy.schedule.clone(), enrolled)),
-        Some(answers) => session.answer(answers),
+    session.schedule = context.schedule(granting.policy.schedule.clone(), enrolled);
+    if let Some(answers) = context.answers.clone() {
+        session.answer(answers);
     }
     let overdue = overdue(context, identity);
     sandbox::run(&component, &identity.procedure, settings, broker, session, overdue)

@@ -72,6 +72,8 @@ pub struct Machine {
     pub queries: BTreeMap<Name, String>,
     /// Queries that give no answer.
     pub failing: BTreeMap<Name, QueryFailure>,
+    /// What starts programs by the clock; none: that is not known, and nothing can be scheduled.
+    pub scheduler: Option<Scheduler>,
     /// Whether there is a CA.
     pub ca: bool,
 }
@@ -94,6 +96,7 @@ impl Default for Machine {
             sshd: None,
             queries: BTreeMap::new(),
             failing: BTreeMap::new(),
+            scheduler: None,
             ca: true,
         }
     }
@@ -107,6 +110,20 @@ pub enum QueryFailure {
     Hangs,
     /// Its program ends with status 1, and says this.
     Fails(String),
+}
+
+/// What starts programs by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheduler {
+    Systemd,
+    /// A cron daemon that reads `/etc/cron.d`.
+    #[serde(rename = "cron.d")]
+    CronD,
+    /// BusyBox's crond, whose table runs the scripts of `/etc/periodic/hourly`.
+    Periodic,
+    /// Nothing does.
+    None,
 }
 
 /// The answers of the scenario's sshd.

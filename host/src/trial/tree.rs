@@ -3,11 +3,11 @@
 
 use super::{
     programs::ScriptedPrograms,
-    scenario::{Machine, Sshd},
+    scenario::{Machine, Scheduler, Sshd},
 };
 use crate::{
     broker::answers::SshdAnswers,
-    context::{Context, HangHandler, Options},
+    context::{Context, HangHandler, Options, Scheduling},
 };
 use rustix::fs::FileType;
 use ssh_key::PublicKey;
@@ -24,7 +24,7 @@ use warded_lib::{
     error::{Error, Result},
     guard::client::known_hosts::line_of,
     machine::{
-        facts::Facts,
+        facts::{Facts, Init},
         files::Root,
         keys::{self, public::RawPublicKey},
         path::AbsolutePath,
@@ -102,6 +102,9 @@ impl Tree {
         for (path, target) in &machine.links {
             let made = directory(inside(path).parent().unwrap_or(&root)).and_then(|()| symlink(target, inside(path)));
             made.map_err(cannot)?;
+        }
+        if let Some(scheduler) = machine.scheduler {
+            schedules(&root, machine.init, scheduler).map_err(cannot)?;
         }
         let programs = Arc::new(ScriptedPrograms::new(machine.queries.clone(), machine.failing.clone()));
         let mut context = context(&scratch, machine, &public, on_hang)?;
@@ -182,6 +185,7 @@ fn context(
         machine_id: "scenario".to_owned(),
     };
     context.places = Places { sshd_config, home: Some(home) };
+    context.scheduling = machine.scheduler.map_or(Scheduling::Unknown, |_| Scheduling::Described(root));
     context.answers = Some(match &machine.sshd {
         Some(sshd) => answers(sshd, keys)?,
         None => SshdAnswers::none(),
@@ -207,6 +211,31 @@ fn answers(sshd: &Sshd, keys: &BTreeMap<AbsolutePath, PublicKey>) -> Result<Sshd
     };
     let host_keys = sshd.host_keys.iter().map(host_key).collect::<Result<Vec<_>>>()?;
     Ok(SshdAnswers::of(sshd.version.clone(), Effective::parse(&printed), host_keys))
+}
+
+/// What a machine has by which Warded knows what starts programs by the clock there.
+fn schedules(root: &Path, init: Init, scheduler: Scheduler) -> io::Result<()> {
+    let process = |number: &str, name: &str, program: &str| {
+        let process = root.join("proc").join(number);
+        put(&process.join("comm"), name.as_bytes(), 0o444)?;
+        put(&process.join("cmdline"), program.as_bytes(), 0o444)?;
+        symlink(program, process.join("exe"))?;
+        symlink(root, process.join("root"))
+    };
+    process("1", init.as_str(), "/sbin/init")?;
+    match scheduler {
+        Scheduler::Systemd => directory(&root.join("etc/systemd/system")),
+        Scheduler::CronD => {
+            process("2", "cron", "/usr/sbin/cron")?;
+            directory(&root.join("etc/cron.d"))
+        }
+        Scheduler::Periodic => {
+            process("2", "crond", "/bin/busybox")?;
+            directory(&root.join("etc/periodic/hourly"))?;
+            put(&root.join("etc/crontabs/root"), b"0 * * * * run-parts /etc/periodic/hourly\n", 0o600)
+        }
+        Scheduler::None => Ok(()),
+    }
 }
 
 fn directory(path: &Path) -> io::Result<()> {

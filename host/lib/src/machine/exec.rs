@@ -368,10 +368,17 @@ pub fn signal(pid: i32, signal: Signal) -> io::Result<()> {
 /// The program of this name in the system's own directories.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
+    find_below(Path::new("/"), program)
+}
+
+/// The same where another directory stands for `/`.
+#[must_use]
+pub fn find_below(root: &Path, program: &str) -> Option<PathBuf> {
     if program.is_empty() || program.contains('/') {
         return None;
     }
-    PATH.split(':').chain([LIBEXEC]).map(|directory| Path::new(directory).join(program)).find(|path| {
+    let directories = PATH.split(':').chain([LIBEXEC]).map(|directory| root.join(directory.trim_start_matches('/')));
+    directories.map(|directory| directory.join(program)).find(|path| {
         path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
     })
 }

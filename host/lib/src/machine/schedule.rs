@@ -84,11 +84,11 @@ impl Schedule {
         }
     }
 
-    /// Whether Warded wrote its file.
+    /// Whether Warded wrote its file. `root` stands for `/`.
     #[must_use]
-    pub fn is_ours(&self) -> bool {
+    pub fn is_ours(&self, root: &Path) -> bool {
         let path = match self {
-            Self::Timer(timer) => Path::new(UNITS).join(&timer.name),
+            Self::Timer(timer) => root.join(UNITS.trim_start_matches('/')).join(&timer.name),
             Self::Cron(cron) => cron.file.clone(),
             // Made by the policy's own words.
             Self::Job(_) => return true,

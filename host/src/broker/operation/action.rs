@@ -14,9 +14,6 @@ use warded_lib::{
     text::{count, shell_word},
 };
 
-/// This binary on a machine of a scenario.
-const DESCRIBED: &str = "/usr/bin/warded";
-
 /// Inputs that a guest gives, by name.
 type Input = Vec<(String, String)>;
 
@@ -107,11 +104,13 @@ fn filled(session: &Session, name: &str, input: &Input) -> Result<Invocation, Fa
 
 /// This binary with the options that lead it to the same files, as words for a shell.
 fn own_words(session: &Session) -> Result<String, Failure> {
+    // Nothing runs it on a machine that is only described.
+    if session.is_described() {
+        return Ok(schedule::DESCRIBED.to_owned());
+    }
     let untrusted = |why: String| Failure::new("untrusted-program", why);
     let Some(terms) = &session.schedule else {
-        // Nothing runs it on a machine that is only described.
-        let unknown = || untrusted("it is not known where this program is".to_owned());
-        return if session.is_described() { Ok(DESCRIBED.to_owned()) } else { Err(unknown()) };
+        return Err(untrusted("it is not known where this program is".to_owned()));
     };
     if let Some(why) = schedule::unsafe_program(&terms.program) {
         return Err(untrusted(why));

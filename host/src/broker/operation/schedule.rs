@@ -1,5 +1,7 @@
 //! `schedule.*`: staged like any other file; the init takes up what it starts after the files are in place.
 
+mod program;
+
 use super::{Failure, Operation, managed::Maker};
 use crate::broker::{
     granted::Granted,
@@ -7,7 +9,6 @@ use crate::broker::{
 };
 use std::{
     collections::BTreeSet,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 use warded_lib::{
@@ -27,9 +28,17 @@ use warded_lib::{
     text::neutral,
 };
 
+pub(super) use program::unsafe_program;
+use program::{concern, is_unsafe};
+
+/// This binary on a machine that is only described.
+pub const DESCRIBED: &str = "/usr/bin/warded";
+
 /// What the schedule of a run depends on, besides the machine.
 #[derive(Clone, Debug)]
 pub struct Terms {
+    /// What stands for `/`.
+    pub root: PathBuf,
     /// The names that the policy gives; none: it has no schedule.
     pub schedulers: Option<Schedulers>,
     pub program: PathBuf,
@@ -42,6 +51,15 @@ pub struct Terms {
     pub sshds: Vec<AbsolutePath>,
     /// The files that a schedule has to lead `warded renew` to.
     pub installation: Installation,
+}
+
+impl Terms {
+    /// Where a path leads.
+    fn real(&self, path: &Path) -> Option<PathBuf> {
+        let root = self.root.canonicalize().ok()?;
+        let real = root.join(path.strip_prefix("/").ok()?).canonicalize().ok()?;
+        real.strip_prefix(root).ok().map(|below| Path::new("/").join(below))
+    }
 }
 
 /// That `warded renew` runs by the clock, or that it does not.
@@ -63,9 +81,10 @@ impl Operation for Schedule {
         let missing = || no_scheduler("the policy names no scheduler");
         let schedulers = terms.schedulers.clone().ok_or_else(missing)?;
         let renews = granted.operation().renews;
-        let found =
-            renews.then(|| Found::find(Path::new("/"), session.facts.init == Init::Systemd, &terms.installation));
-        if let Some(other) = found.as_ref().filter(|found| found.is_there() == Some(true) && !found.is_ours()) {
+        let found = renews.then(|| Found::find(&terms.root, session.facts.init == Init::Systemd, &terms.installation));
+        if let Some(other) =
+            found.as_ref().filter(|found| found.is_there() == Some(true) && !found.is_ours(&terms.root))
+        {
             let other = neutral(&other.to_string());
             let text =
                 format!("{other} runs `warded renew` already, and Warded did not write that: it stays as it is.");
@@ -74,19 +93,16 @@ impl Operation for Schedule {
         }
         check(session, &terms)?;
         let init = session.facts.init;
-        let scheduler = schedulers.running(Path::new("/"), init).filter(|_| renews);
-        let starter = Starter::of(Path::new("/"), init).filter(|_| renews);
-        let mut staging = Staging {
-            session,
-            grant: granted.grant(),
-            installation: &terms.installation,
-            started: Vec::new(),
-            differs: false,
-        };
+        let scheduler = schedulers.running(&terms.root, init).filter(|_| renews);
+        let starter = Starter::of(&terms.root, init).filter(|_| renews);
+        let mut staging =
+            Staging { session, grant: granted.grant(), terms: &terms, started: Vec::new(), differs: false };
         let mut wanted = Vec::new();
         if scheduler.is_some() || starter.is_some() {
-            if is_unsafe(&terms.program) {
-                let why = concern(&terms.program).unwrap_or_default();
+            // Nothing runs it on a machine that is only described.
+            let concern = if staging.session.is_described() { None } else { concern(&terms.program) };
+            if concern.is_some() && is_unsafe(&terms.program) {
+                let why = concern.unwrap_or_default();
                 return Err(no_scheduler(why.trim_end_matches('.')));
             }
             let command = command(staging.session, &terms)?;
@@ -97,7 +113,7 @@ impl Operation for Schedule {
             if let Some(starter) = starter {
                 wanted.push(starter.file(&command).map_err(refused)?);
             }
-            if let Some(concern) = concern(&terms.program) {
+            if let Some(concern) = concern {
                 staging.session.tell(Level::Warn, concern);
             }
         }
@@ -137,7 +153,7 @@ impl Operation for Schedule {
 /// enrolled beside it.
 fn check(session: &Session, terms: &Terms) -> Result<(), Failure> {
     let config_file = &session.circumstances.places.sshd_config;
-    if !config::is_root() {
+    if !session.is_described() && !config::is_root() {
         return Err(no_scheduler("Warded schedules renewals only as root"));
     }
     if !terms.sshds.iter().chain([config_file]).any(|config| schedule::is_of_machine(config.as_path())) {
@@ -177,7 +193,7 @@ fn command(session: &mut Session, terms: &Terms) -> Result<Command, Failure> {
     }
     for key in keys {
         let file = key.private_path();
-        written.extend(file.canonicalize());
+        written.extend(terms.real(&file));
         written.push(file);
     }
     let mut writes: Vec<&Path> =
@@ -204,53 +220,11 @@ fn is_guarded(directory: &Path) -> bool {
     GUARDED.iter().any(|guarded| directory.starts_with(guarded))
 }
 
-/// Whether others than root decide what this program is, or the schedule's service does not see it.
-fn is_unsafe(program: &Path) -> bool {
-    const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
-    TEMPORARY.iter().any(|directory| program.starts_with(directory)) || changed_by_others(program).is_some()
-}
-
-/// Why nothing that root runs later may name this program, if that is so.
-pub(super) fn unsafe_program(program: &Path) -> Option<String> {
-    is_unsafe(program).then(|| concern(program).unwrap_or_default())
-}
-
-/// Why this program should not be what root runs every hour, if it should not.
-fn concern(program: &Path) -> Option<String> {
-    let is_below = |directories: &[&str]| directories.iter().any(|directory| program.starts_with(directory));
-    let is_built = program.parent().is_some_and(|directory| {
-        let is_profile = directory.file_name().is_some_and(|name| name == "release" || name == "debug");
-        is_profile && directory.ancestors().any(|above| above.join("CACHEDIR.TAG").exists())
-    });
-    let why = if is_built {
-        "lies where a compiler put it".to_owned()
-    } else if is_below(&["/tmp", "/var/tmp", "/dev/shm"]) {
-        "lies among temporary files, which the schedule's service does not see".to_owned()
-    } else if is_below(&["/home", "/root"]) {
-        "lies in a home directory".to_owned()
-    } else {
-        format!("can be changed by others than root ({})", changed_by_others(program)?.display())
-    };
-    let program = neutral(&program.to_string_lossy());
-    Some(format!(
-        "{program} {why}, and the schedule runs it as root every hour. Install Warded where only root writes, such as \
-         /usr/local/bin, and run this again with that."
-    ))
-}
-
-/// The program, or a directory on the way to it, that others than root can change.
-fn changed_by_others(program: &Path) -> Option<&Path> {
-    program.ancestors().find(|path| {
-        let is_sticky = |mode: u32| mode & 0o1000 != 0;
-        path.metadata().is_ok_and(|found| found.uid() != 0 || (found.mode() & 0o022 != 0 && !is_sticky(found.mode())))
-    })
-}
-
 /// The files of a schedule on their way into the change set.
 struct Staging<'a> {
     session: &'a mut Session,
     grant: &'a str,
-    installation: &'a Installation,
+    terms: &'a Terms,
     /// What the init takes up, if anything differs.
     started: Vec<Started>,
     differs: bool,
@@ -288,7 +262,8 @@ impl Staging<'_> {
         // Of what is not there the init has nothing to take up, unless somebody deleted only the file.
         let is_gone = matches!(self.session.changes.look(&place), Ok(None));
         let systemd = self.session.facts.init == Init::Systemd;
-        let is_left = || self.started(&path).is_some_and(|started| services::is_linked(&started, systemd));
+        let is_left =
+            || self.started(&path).is_some_and(|started| services::is_linked(&self.terms.root, &started, systemd));
         if is_gone && !is_left() {
             return Ok(());
         }
@@ -316,13 +291,14 @@ impl Staging<'_> {
 
     /// Whether a file or unit of that name is there, and is not Warded's, or is of another installation.
     fn is_foreign(&mut self, path: &AbsolutePath) -> Result<bool, Failure> {
-        if path.as_path().starts_with(schedule::UNITS) && schedule::is_in_a_package(Path::new("/"), path.name()) {
+        if path.as_path().starts_with(schedule::UNITS) && schedule::is_in_a_package(&self.terms.root, path.name()) {
             return Ok(true);
         }
         let Some(place) = self.session.place(path, path.segments().count())? else { return Ok(false) };
         match self.session.changes.look(&place) {
             Ok(found) => Ok(found.is_some_and(|found| {
-                !is_ours(&found.contents) || self.installation.is_anothers(&String::from_utf8_lossy(&found.contents))
+                !is_ours(&found.contents)
+                    || self.terms.installation.is_anothers(&String::from_utf8_lossy(&found.contents))
             })),
             // A link, a directory: what Warded writes is a file.
             Err(_) => Ok(true),
@@ -349,30 +325,6 @@ fn foreign(path: &AbsolutePath) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::PermissionsExt as _};
-
-    #[test]
-    fn a_program_that_others_can_change_is_told() {
-        let scratch = tempfile::tempdir().unwrap();
-        let at = |path: &str| {
-            let path = scratch.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, "").unwrap();
-            path
-        };
-        at("target/CACHEDIR.TAG");
-        let says = |program: &Path, words: &str| concern(program).is_some_and(|concern| concern.contains(words));
-        assert!(says(&at("target/release/warded"), "lies where a compiler put it"));
-        assert!(says(Path::new("/tmp/warded"), "lies among temporary files"));
-        assert!(says(Path::new("/home/jane/bin/warded"), "lies in a home directory"));
-        assert!(says(Path::new("/root/warded"), "lies in a home directory"));
-        assert_eq!(concern(Path::new("/usr/bin/env")), None);
-        let open = at("bin/warded");
-        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(changed_by_others(&open), Some(&*open));
-        assert_eq!(changed_by_others(Path::new("/usr/bin/env")), None);
-        assert!(is_unsafe(&open) && is_unsafe(Path::new("/var/tmp/warded")) && !is_unsafe(Path::new("/usr/bin/env")));
-    }
 
     #[test]
     fn only_what_the_service_could_not_write_is_named() {

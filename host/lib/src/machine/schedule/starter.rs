@@ -56,7 +56,8 @@ impl Starter {
     /// That of this machine's init; none: Warded knows none for it. `root` stands for `/`.
     #[must_use]
     pub fn of(root: &Path, init: Init) -> Option<Self> {
-        let scripts = |init: ScriptInit| root.join("etc/init.d").is_dir() && exec::find(init.program()).is_some();
+        let scripts =
+            |init: ScriptInit| root.join("etc/init.d").is_dir() && exec::find_below(root, init.program()).is_some();
         let starter = match init {
             Init::Systemd => Some(Self::Unit),
             Init::Sysv => Some(Self::Script(ScriptInit::Sysvinit)).filter(|_| scripts(ScriptInit::Sysvinit)),

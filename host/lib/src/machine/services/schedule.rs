@@ -70,12 +70,12 @@ pub fn forget_recovery(init: Init) -> Option<Result<ReloadResult, ReloadFault>> 
     left.map(|left| reconcile(&[left], init == Init::Systemd))
 }
 
-/// Whether the init starts one of a schedule with the machine, wherever that leads.
+/// Whether the init starts one of a schedule with the machine, wherever that leads. `root` stands for `/`.
 #[must_use]
-pub fn is_linked(started: &Started, systemd: bool) -> bool {
+pub fn is_linked(root: &Path, started: &Started, systemd: bool) -> bool {
     match started {
-        Started::Unit(unit) => systemd && is_wanted(unit.as_str()),
-        Started::Script(init) => scripts::is_linked(*init),
+        Started::Unit(unit) => systemd && is_wanted_below(root, unit.as_str()),
+        Started::Script(init) => scripts::is_linked(root, *init),
     }
 }
 
@@ -196,7 +196,11 @@ fn is_timer(unit: &str) -> bool {
 
 /// Whether there is a link by which systemd starts a unit of a schedule with the machine, wherever it leads.
 fn is_wanted(unit: &str) -> bool {
-    links(unit).any(|link| link.symlink_metadata().is_ok())
+    is_wanted_below(Path::new("/"), unit)
+}
+
+fn is_wanted_below(root: &Path, unit: &str) -> bool {
+    links(unit).any(|link| root.join(link.strip_prefix("/").unwrap_or(&link)).symlink_metadata().is_ok())
 }
 
 /// Where the links are by which systemd starts a unit of a schedule with the machine.

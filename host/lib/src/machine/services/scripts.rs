@@ -34,14 +34,15 @@ pub(super) fn reconcile(init: ScriptInit, moment: Moment) -> Result<ReloadResult
     let by = init.program();
     let name = || vec![SCRIPT_NAME.to_owned()];
     if Path::new(SCRIPT).is_file() {
-        if !is_linked(init) {
+        if !is_linked(Path::new("/"), init) {
             enable(init, moment)?;
         }
         return Ok(ReloadResult::Scheduled { by, enabled: name(), disabled: Vec::new() });
     }
     // insserv gives the links of other scripts other numbers. rc reads them one number after another where it starts one
     // script after another, and would pass over a script whose number has become a lower one: sshd, for one.
-    if init == ScriptInit::Sysvinit && moment == Moment::Running && is_linked(init) && starts_scripts(Path::new("/")) {
+    let root = Path::new("/");
+    if init == ScriptInit::Sysvinit && moment == Moment::Running && is_linked(root, init) && starts_scripts(root) {
         return Ok(ReloadResult::DisabledLater { name: SCRIPT_NAME.to_owned() });
     }
     disable(init, moment)?;
@@ -49,8 +50,8 @@ pub(super) fn reconcile(init: ScriptInit, moment: Moment) -> Result<ReloadResult
 }
 
 /// Whether the init starts it with the machine, wherever that leads.
-pub(super) fn is_linked(init: ScriptInit) -> bool {
-    !links(Path::new("/"), init).is_empty()
+pub(super) fn is_linked(root: &Path, init: ScriptInit) -> bool {
+    !links(root, init).is_empty()
 }
 
 /// Whether there is a link to it, and it is gone.
