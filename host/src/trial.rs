@@ -2,6 +2,7 @@
 //! are the real ones, on a directory that stands for `/`. No service is reloaded and no program is run; of sshd the scenario has
 //! the answers. A real one judges the result, where there is one.
 
+mod authority;
 mod judge;
 mod programs;
 mod queue;
@@ -128,7 +129,23 @@ impl<'a> Steps<'a> {
         if work.is_empty() {
             return Ok(Outcome { messages, queue, ..Outcome::default() });
         }
-        let certificates = self.fill(&mut work)?;
+        let certificates = match self.fill(&mut work) {
+            Ok(certificates) => certificates,
+            Err(error) => {
+                self.is_as_before("after the CA gave no certificate")?;
+                return Ok(Outcome { messages, ..refused(&error) });
+            }
+        };
+        let failing = &self.scenario.machine.failing;
+        let fails = |item: &QueueItem<'_>| matches!(item, QueueItem::Program(_, step) if failing.contains_key(&step.change.name));
+        if let Some(item) = work.queue().into_iter().find(fails) {
+            let (ended, left) = queue::fails_as_described(self, &identity, &work)?;
+            self.broken.extend(left);
+            self.is_as_before(&format!("after the run was rolled back, because `{}` failed", named(item)))?;
+            let succeeds = || Error::usage(format!("`{}` succeeds in spite of machine.failing", named(item)));
+            let error = ended.err().ok_or_else(succeeds)?;
+            return Ok(Outcome { messages, ..refused(&error) });
+        }
         for fault in queue::faults(&work) {
             let left = queue::fails(self, &identity, &work, fault)?;
             self.broken.extend(left);
@@ -176,7 +193,9 @@ impl<'a> Steps<'a> {
         let mut given = BTreeMap::new();
         let files: Vec<_> = work.certificate_files().map(|(path, request)| (path, request.clone())).collect();
         for (id, request) in work.requests() {
-            let certificate = self.context().authority.open()?.issue(&certify::wanted(&request))?;
+            let authority = self.context().authority.open()?;
+            let certificate = authority.issue(&certify::wanted(&request));
+            let certificate = certificate.map_err(|error| certify::told(error, &request))?;
             let lies = files.iter().filter(|(_, other)| other.public == request.public);
             given.extend(lies.map(|(path, _)| (path.display().to_string(), certificate.clone())));
             work.fill(id, certificate);

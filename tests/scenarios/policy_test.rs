@@ -266,6 +266,46 @@ fn a_program_that_fails_is_rolled_back() {
     tries(&tables, &[]).ends(1).prints(&["neither an object nor a list of objects as JSON"]);
 }
 
+/// A change that fails as the scenario says does nothing, and what was done before it is rolled back.
+#[test]
+fn a_change_fails_as_the_scenario_says() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut script = Script::new("");
+    script.writes("/etc/motd", "new\n");
+    script.does("actions.change", &[Text(b"set"), Settings(&[(b"options", b"mine")])]);
+    let tables = appliance::tables().replace("{dir}", "/usr/lib/appliance");
+    let grants = Grants::of(&["actions = [\"show\", \"set\"]", "files.write = [\"/etc/motd\"]"]);
+    grants.with_actions(&tables).write(scratch.path(), "mine", "go", &script.component());
+    fs::create_dir(scratch.path().join("scenarios")).unwrap();
+    let (machine, _) = CHANGES.split_once("[expect]").unwrap();
+    let write = |failing: &str| {
+        let text = format!("{machine}[machine.files]\n'/etc/motd' = 'old'\n[machine.failing]\n{failing}\n");
+        fs::write(scratch.path().join("scenarios/first.toml"), text).unwrap();
+    };
+    for (failing, words) in [
+        ("set = 'hangs'", "did not end within"),
+        ("set = { status = 3, says = 'the disk is full' }", "the disk is full"),
+        ("set = { fails = 'somebody has it locked' }", "somebody has it locked"),
+    ] {
+        write(failing);
+        let object = tried(scratch.path(), &["--json"]).ends(1).object("warded.policy-test/1");
+        let scenario = &object["scenarios"][0];
+        assert_eq!((&scenario["got"]["exit"], &scenario["broken"]), (&json!(1), &json!([])), "{object}");
+        assert!(scenario["got"]["error"].as_str().unwrap().contains(words), "{object}");
+        tried(scratch.path(), &["--bless"]).ends(0);
+        tried(scratch.path(), &[]).ends(0);
+    }
+    write("set = { status = 0 }");
+    tried(scratch.path(), &[]).ends(1).prints(&["set succeeded, and show does not show that"]);
+    for (wrong, words) in [
+        ("set = { ends = 3 }", "a program fails by \"hangs\""),
+        ("set = { status = 3, words = 'x' }", "a program fails by \"hangs\""),
+    ] {
+        write(wrong);
+        tried(scratch.path(), &[]).ends(2).says(&[words]);
+    }
+}
+
 /// What is not granted ends the run, and a scenario that is none is told with its place.
 #[test]
 fn a_denial_and_a_wrong_file_are_told() {

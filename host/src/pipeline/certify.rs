@@ -363,7 +363,8 @@ fn action(request: &Request) -> &'static str {
 }
 
 /// The failure, with the key that it is about.
-fn told(error: CaError, request: &Request) -> Error {
+#[must_use]
+pub fn told(error: CaError, request: &Request) -> Error {
     let CaError::Refused { ca, cause, next } = error else { return error.into() };
     let what = match &request.current {
         None => "certify",

@@ -1,7 +1,7 @@
 //! No program is run in a trial: the scenario says what queries print, and a change has a query print what the policy says
 //! that its state becomes.
 
-use super::scenario::QueryFailure;
+use super::scenario::ProgramFailure;
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) struct ScriptedPrograms {
     documents: Mutex<Documents>,
-    failing: BTreeMap<Name, QueryFailure>,
+    failing: BTreeMap<Name, ProgramFailure>,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ struct Next {
 }
 
 impl ScriptedPrograms {
-    pub(super) fn new(printed: BTreeMap<Name, String>, failing: BTreeMap<Name, QueryFailure>) -> Self {
+    pub(super) fn new(printed: BTreeMap<Name, String>, failing: BTreeMap<Name, ProgramFailure>) -> Self {
         Self { documents: Mutex::new(Documents { printed, ..Documents::default() }), failing }
     }
 
@@ -82,18 +82,15 @@ impl ScriptedPrograms {
 impl Runner for ScriptedPrograms {
     fn run(&self, call: &Call) -> Result<RawOutput, Fault> {
         let mut documents = self.lock();
+        if let Some(failure) = self.failing.get(&call.name) {
+            return Ok(failed(failure));
+        }
         if call.is_change {
             return documents.change(call);
         }
-        match (self.failing.get(&call.name), documents.printed.get(&call.name)) {
-            (Some(QueryFailure::Hangs), _) => Ok(RawOutput { timed_out: true, ..RawOutput::default() }),
-            (Some(QueryFailure::Fails(words)), _) => {
-                Ok(RawOutput { stderr: words.clone().into_bytes().into(), ..ended(1, "") })
-            }
-            (None, Some(printed)) => Ok(ended(0, printed)),
-            (None, None) => {
-                Err(Fault::new(Code::NoProgram, format!("the scenario does not say what {} prints", call.name)))
-            }
+        match documents.printed.get(&call.name) {
+            Some(printed) => Ok(ended(0, printed)),
+            None => Err(Fault::new(Code::NoProgram, format!("the scenario does not say what {} prints", call.name))),
         }
     }
 }
@@ -120,6 +117,15 @@ impl Documents {
         }
         Ok(ended(status.wrapping_add(i32::from(failure.is_some())), &printed))
     }
+}
+
+fn failed(failure: &ProgramFailure) -> RawOutput {
+    let (status, words) = match failure {
+        ProgramFailure::Hangs(_) => return RawOutput { timed_out: true, ..RawOutput::default() },
+        ProgramFailure::Fails { fails } => (1, fails),
+        ProgramFailure::Ends { status, says } => (*status, says),
+    };
+    RawOutput { stderr: words.clone().into_bytes().into(), ..ended(status, "") }
 }
 
 fn ended(status: i32, printed: &str) -> RawOutput {

@@ -41,6 +41,22 @@ pub(super) fn told(work: &Work, (at, failure): Fault) -> String {
 pub(super) fn fails(steps: &Steps<'_>, identity: &Identity, work: &Work, fault: Fault) -> Result<Vec<String>> {
     let mut transaction = steps.begin(identity, work)?;
     run(steps, &transaction, work, Some(fault))?;
+    roll_back(steps, &mut transaction)
+}
+
+/// Carries a run out in which a program fails as the scenario says, and rolls it back: how it failed, and what could not be
+/// rolled back, a sentence each.
+pub(super) fn fails_as_described(
+    steps: &Steps<'_>,
+    identity: &Identity,
+    work: &Work,
+) -> Result<(Result<()>, Vec<String>)> {
+    let mut transaction = steps.begin(identity, work)?;
+    let ended = run(steps, &transaction, work, None);
+    Ok((ended, roll_back(steps, &mut transaction)?))
+}
+
+fn roll_back(steps: &Steps<'_>, transaction: &mut Transaction) -> Result<Vec<String>> {
     let mut left = Vec::new();
     transaction.roll_back(|journal, done| {
         let ran: Vec<&Step> = done.steps.iter().rev().filter_map(|index| journal.steps.get(*index)).collect();

@@ -70,12 +70,12 @@ pub struct Machine {
     pub sshd: Option<Sshd>,
     /// What queries of the policy's actions print, by the actions' names, before any change.
     pub queries: BTreeMap<Name, String>,
-    /// Queries that give no answer.
-    pub failing: BTreeMap<Name, QueryFailure>,
+    /// Programs that fail: a query gives no answer, a change does nothing.
+    pub failing: BTreeMap<Name, ProgramFailure>,
     /// What starts programs by the clock; none: that is not known, and nothing can be scheduled.
     pub scheduler: Option<Scheduler>,
-    /// Whether there is a CA.
-    pub ca: bool,
+    /// Whether there is a CA, or what it does.
+    pub ca: Ca,
 }
 
 impl Default for Machine {
@@ -97,19 +97,55 @@ impl Default for Machine {
             queries: BTreeMap::new(),
             failing: BTreeMap::new(),
             scheduler: None,
-            ca: true,
+            ca: Ca::IsThere(true),
         }
     }
 }
 
-/// How a query of the scenario gives no answer.
-#[derive(Clone, Debug, Deserialize)]
+/// The CA of the scenario.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged, expecting = "`ca` is true, false, \"refuses\" or \"away\"")]
+pub enum Ca {
+    /// One that gives what it is asked for, or none.
+    IsThere(bool),
+    Behaves(CaBehaviour),
+}
+
+/// How a CA gives no certificate.
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum QueryFailure {
-    /// Its program does not end.
+pub enum CaBehaviour {
+    /// It answers, and refuses every certificate.
+    Refuses,
+    /// It does not answer.
+    Away,
+}
+
+/// How a program of the scenario fails.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a program fails by \"hangs\", { fails = \"WORDS\" } or { status = NUMBER, says = \"WORDS\" }"
+)]
+pub enum ProgramFailure {
+    /// It does not end.
+    Hangs(Hangs),
+    /// It ends with status 1, and says this.
+    Fails { fails: String },
+    /// It ends with this status, and says this.
+    Ends {
+        status: i32,
+        #[serde(default)]
+        says: String,
+    },
+}
+
+/// The word for it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hangs {
     Hangs,
-    /// Its program ends with status 1, and says this.
-    Fails(String),
 }
 
 /// What starts programs by the clock.

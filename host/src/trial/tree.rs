@@ -2,8 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "a machine of its own, in a private directory")]
 
 use super::{
+    authority::UnwillingAuthority,
     programs::ScriptedPrograms,
-    scenario::{Machine, Scheduler, Sshd},
+    scenario::{Ca, Machine, Scheduler, Sshd},
 };
 use crate::{
     broker::answers::SshdAnswers,
@@ -190,8 +191,13 @@ fn context(
         Some(sshd) => answers(sshd, keys)?,
         None => SshdAnswers::none(),
     });
-    if !machine.ca {
-        context.authority = Rc::new(Authority::none());
+    match machine.ca {
+        Ca::IsThere(true) => {}
+        Ca::IsThere(false) => context.authority = Rc::new(Authority::none()),
+        Ca::Behaves(behaviour) => {
+            let keys = LocalAuthority::open(&scratch.path().join("ca"))?;
+            context.authority = Rc::new(Authority::of(Box::new(UnwillingAuthority::new(keys, behaviour))));
+        }
     }
     Ok(context)
 }
