@@ -1,6 +1,7 @@
 //! `warded verify`: many machines as a strict client sees them, real sshds and liars.
 
 mod liars;
+mod penalties;
 
 use crate::support::{
     Machine, Run, Setup,
