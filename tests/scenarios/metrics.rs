@@ -44,3 +44,25 @@ fn an_end_that_is_past_stays_and_what_is_unknown_is_absent() {
     assert!(text.contains("\nwarded_healthy 0\n"), "{text}");
     assert!(!text.contains("warded_certificate_due_seconds{"), "{text}");
 }
+
+#[test]
+fn enrolment_drift_and_problems_are_counted() {
+    let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
+    let counted = |exit: i32, expected: [(&str, u32); 3]| {
+        let text = machine.warded(["status", "--prometheus"]).ends(exit).stdout;
+        for (name, value) in expected {
+            assert!(text.contains(&format!("\nwarded_{name} {value}\n")), "{name} is not {value}: {text}");
+        }
+    };
+    counted(0, [("enrolled", 0), ("drift", 0), ("problems", 0)]);
+    machine.certify();
+    counted(0, [("enrolled", 1), ("drift", 0), ("problems", 0)]);
+    let drop_in = machine.path("ssh/sshd_config.d/50-warded.conf");
+    let lines = fs::read_to_string(&drop_in).unwrap();
+    fs::write(&drop_in, "").unwrap();
+    counted(4, [("enrolled", 1), ("drift", 2), ("problems", 2)]);
+    fs::write(&drop_in, lines).unwrap();
+    // What is wrong with a file is no drift.
+    fs::write(machine.path("ssh/ssh_host_ecdsa_key-cert.pub"), "no certificate\n").unwrap();
+    counted(4, [("enrolled", 1), ("drift", 0), ("problems", 1)]);
+}

@@ -224,6 +224,9 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
         "problems     none",
     ]);
     assert!(!status.stdout.contains("warded apply"), "{}", status.stdout);
+    let metrics = nobody(&["status", "--prometheus"]).ends(0).stdout;
+    assert!(metrics.contains("\nwarded_enrolled 1\n") && metrics.contains("\nwarded_problems 0\n"), "{metrics}");
+    assert!(!metrics.contains("warded_drift"), "{metrics}");
     let object = nobody(&["status", "--json"]).ends(0).object("warded.status-without-root/1");
     assert_eq!((&object["healthy"], object["certificates"].as_array().unwrap().len()), (&true.into(), 3), "{object}");
 

@@ -2,6 +2,7 @@
 
 use super::{
     confirm::RECOVER,
+    outlook::ProblemKind,
     output::{Output, Style},
     status::{self, StatusObject},
 };
@@ -306,7 +307,7 @@ fn agents(context: &Context) -> Vec<Finding> {
 /// What `status` sees.
 fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
     let status = status::look(context)?;
-    for problem in status.warnings.iter().chain(&status.problems).filter(|problem| !problem.is_of_ca) {
+    for problem in status.warnings.iter().chain(&status.problems).filter(|problem| problem.kind != ProblemKind::Ca) {
         let next = problem.next.clone().unwrap_or_else(|| "warded status".to_owned());
         findings.push(Finding::wrong("machine", problem.seen.clone(), next));
     }

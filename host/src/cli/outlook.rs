@@ -32,21 +32,35 @@ use warded_lib::{
 pub(super) struct Problem {
     pub(super) seen: String,
     pub(super) next: Option<String>,
-    /// Whether it is the CA's: `doctor` looks at the CA by itself.
-    pub(super) is_of_ca: bool,
+    pub(super) kind: ProblemKind,
+}
+
+/// What a problem is about, where something depends on that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ProblemKind {
+    #[default]
+    Other,
+    /// The CA: `doctor` looks at it by itself.
+    Ca,
+    /// Something that Warded set, and that is not so any more.
+    Drift,
 }
 
 impl Problem {
     pub(super) fn of(seen: impl Into<String>) -> Self {
-        Self { seen: seen.into(), next: None, is_of_ca: false }
+        Self { seen: seen.into(), next: None, kind: ProblemKind::Other }
     }
 
     pub(super) fn with(seen: impl Into<String>, next: impl Into<String>) -> Self {
         Self { next: Some(next.into()), ..Self::of(seen) }
     }
 
+    pub(super) fn of_drift(seen: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { kind: ProblemKind::Drift, ..Self::with(seen, next) }
+    }
+
     fn of_ca(error: CaError) -> Self {
-        Self { is_of_ca: true, ..Self::of_error("renew would fail", &error.into()) }
+        Self { kind: ProblemKind::Ca, ..Self::of_error("renew would fail", &error.into()) }
     }
 
     pub(super) fn of_error(what: &str, error: &Error) -> Self {
@@ -165,7 +179,7 @@ fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, 
             outlook.notes.push(concern.seen());
         } else {
             let problem = Problem::with(concern.seen(), concern.next(step.http().base()));
-            outlook.problems.push(Problem { is_of_ca: true, ..problem });
+            outlook.problems.push(Problem { kind: ProblemKind::Ca, ..problem });
         }
     }
 }

@@ -19,7 +19,7 @@ use user_ca::UserCa;
 pub(super) use user_ca::is_own as is_own_list;
 
 use super::{
-    outlook::{self, Outlook, Problem},
+    outlook::{self, Outlook, Problem, ProblemKind},
     output::Output,
     prometheus::Metrics,
     recover, renew,
@@ -159,6 +159,8 @@ struct HostKey {
     left_alone: Option<String>,
     problem: Option<String>,
     #[serde(skip)]
+    problem_kind: ProblemKind,
+    #[serde(skip)]
     next: Option<String>,
     #[serde(skip)]
     until: String,
@@ -256,7 +258,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let host_keys: Vec<HostKey> = keys.iter().filter_map(look).collect();
     problems.extend(host_keys.iter().filter_map(|key| {
         let seen = format!("{}: {}", key.path, key.problem.as_ref()?);
-        Some(Problem { next: key.next.clone(), ..Problem::of(seen) })
+        Some(Problem { next: key.next.clone(), kind: key.problem_kind, ..Problem::of(seen) })
     }));
     problems.extend(enrolled.iter().flat_map(|_| advice::without_key(&named, &host_keys, &on_disk)));
     let certificates: Vec<_> =
@@ -335,6 +337,7 @@ fn host_key(
         served: None,
         left_alone: None,
         problem: None,
+        problem_kind: ProblemKind::Other,
         next: None,
         parsed: None,
         certificate_file,
@@ -365,7 +368,8 @@ fn host_key(
         Some(Err(error)) => key.problem = Some(error),
         Some(Ok(certificate)) => {
             key.until = report::until(&certificate);
-            key.due = due_at(context, &certificate);
+            let due = due::due_at(&certificate, context.renew_after, &context.facts.machine_id);
+            key.due = due.and_then(report::time);
             key.served =
                 offered.map(|offered| offered.certificates.iter().any(|seen| seen.seen.serial == certificate.serial()));
             let wrong = verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now());
@@ -377,7 +381,7 @@ fn host_key(
                 let (seen, next) = advice::on(&wrong, &key.until, enrolled);
                 (key.problem, key.next) = (Some(seen), next);
             } else if enrolled && is_offered && !named.contains(&key.certificate_file) {
-                (key.problem, key.next) = advice::unnamed(key.served);
+                (key.problem, key.next, key.problem_kind) = advice::unnamed(key.served);
             } else if key.served == Some(false) && is_offered {
                 key.problem = Some(format!("serial {} is on disk, and not served", certificate.serial()));
                 key.next = Some(unserved.to_owned());
@@ -386,14 +390,10 @@ fn host_key(
         }
     }
     if let Some(lost) = lost {
-        (key.problem, key.next) = (Some(lost.because()), Some(lost.next()));
+        (key.problem, key.next, key.problem_kind) = (Some(lost.because()), Some(lost.next()), ProblemKind::Other);
     } else if enrolled && let Some(error) = advice::unusable(context, found, &path, key.parsed.is_some()) {
         let unusable = Problem::of_error("renew would not use it", &error);
-        (key.problem, key.next) = (Some(unusable.seen), unusable.next);
+        (key.problem, key.next, key.problem_kind) = (Some(unusable.seen), unusable.next, unusable.kind);
     }
     Some(key)
-}
-
-fn due_at(context: &Context, certificate: &Certificate) -> Option<Timestamp> {
-    report::time(due::due_at(certificate, context.renew_after, &context.facts.machine_id)?)
 }

@@ -83,6 +83,7 @@ fn settings_without_our_block_are_drift() {
     machine.sets(Settings { options: "LogLevel INFO\n", ..Settings::of("25.10") });
     let seen = "somebody changed what ssh-update had set: ssh-config shows something else";
     machine.warded(&["status"]).ends(4).prints(&[seen]);
+    machine.warded(&["status", "--prometheus"]).ends(4).prints(&["warded_drift 1"]);
     machine.mode("ssh.config:is-down");
     machine.warded(&["status"]).ends(4).prints(&["cannot check whether the setting made by ssh-update is still there"]);
     machine.mode("none");

@@ -1,7 +1,10 @@
 //! What `status` says of a certificate that clients do not accept, and what a person does about it.
 
 use super::HostKey;
-use crate::{cli::outlook::Problem, context::Context};
+use crate::{
+    cli::outlook::{Problem, ProblemKind},
+    context::Context,
+};
 use ssh_key::PublicKey;
 use std::{io, path::Path};
 use warded_lib::{
@@ -58,14 +61,15 @@ pub(super) fn unusable(context: &Context, key: &HostKeyFile, path: &AbsolutePath
 
 /// A certificate that no line of sshd's configuration names: what is wrong, and what to do. `served`: sshd has not read
 /// its configuration again since; none: nobody could ask it.
-pub(super) fn unnamed(served: Option<bool>) -> (Option<String>, Option<String>) {
+pub(super) fn unnamed(served: Option<bool>) -> (Option<String>, Option<String>, ProblemKind) {
     let seen = "no HostCertificate line of sshd's configuration names its certificate";
     let until = match served {
         Some(true) => ": sshd serves it until its next reload or start",
         Some(false) => ", and sshd does not serve it",
         None => "",
     };
-    (Some(format!("{seen}{until}")), Some("warded apply certify-host puts its line back".to_owned()))
+    let next = "warded apply certify-host puts its line back".to_owned();
+    (Some(format!("{seen}{until}")), Some(next), ProblemKind::Drift)
 }
 
 /// The certificates that sshd's configuration names, and for which sshd has no host key. `keys` are those that it has.

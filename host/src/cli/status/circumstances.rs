@@ -188,7 +188,7 @@ fn job_gone(context: &Context) -> Result<Option<Problem>> {
     };
     Ok(match seen.now(context.runner.as_ref()) {
         Ok((now, _)) if now == seen.after => None,
-        Ok(_) => Some(Problem::with(
+        Ok(_) => Some(Problem::of_drift(
             format!("nothing renews automatically: the job that {name} made is gone"),
             "warded apply certify-host makes it again",
         )),

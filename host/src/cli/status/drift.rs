@@ -13,7 +13,7 @@ pub(super) fn look(context: &Context) -> Result<Vec<Problem>> {
         let (name, Some(seen)) = (&step.change.name, &step.seen) else { continue };
         match seen.now(context.runner.as_ref()) {
             Ok((now, _)) if transaction::is_left(&seen.after, &now) => {}
-            Ok(_) => problems.push(Problem::with(
+            Ok(_) => problems.push(Problem::of_drift(
                 format!("somebody changed what {name} had set: {} shows something else", seen.query.name),
                 "run the procedure again that set it: `warded history` names it",
             )),

@@ -1,7 +1,10 @@
 //! What `status` found, as metrics.
 
 use super::StatusObject;
-use crate::{cli::prometheus::Metrics, public_status::PublicStatus};
+use crate::{
+    cli::{outlook::ProblemKind, prometheus::Metrics},
+    public_status::PublicStatus,
+};
 use jiff::Timestamp;
 
 /// One host key's certificate.
@@ -20,6 +23,9 @@ struct CommonMetrics {
     scheduled: Option<bool>,
     waits: bool,
     ca_reachable: Option<bool>,
+    enrolled: Option<bool>,
+    drift: Option<usize>,
+    problems: usize,
 }
 
 /// Of the status that root sees.
@@ -44,12 +50,15 @@ pub(super) fn of(status: &StatusObject) -> Metrics {
         scheduled: status.scheduled,
         waits: status.unconfirmed.is_some(),
         ca_reachable: status.ca_reachable,
+        enrolled: Some(sshds().any(StatusObject::is_enrolled)),
+        drift: Some(status.problems.iter().filter(|problem| problem.kind == ProblemKind::Drift).count()),
+        problems: status.problems.len(),
     };
-    metrics(&known, status.healthy)
+    metrics(&known)
 }
 
-/// Of what root recorded for every user; `healthy`: what this user sees.
-pub(super) fn of_public(status: Option<&PublicStatus>, healthy: bool) -> Metrics {
+/// Of what root recorded for every user; `problems`: how many this user sees.
+pub(super) fn of_public(status: Option<&PublicStatus>, problems: usize) -> Metrics {
     let certificates = status.iter().flat_map(|status| &status.keys).map(|key| CertificateMetric {
         labels: vec![("algorithm", key.algorithm.clone())],
         not_after: key.until.map(Timestamp::as_second),
@@ -63,11 +72,14 @@ pub(super) fn of_public(status: Option<&PublicStatus>, healthy: bool) -> Metrics
         scheduled: status.and_then(|status| status.scheduled),
         waits: status.is_some_and(|status| status.change_waits),
         ca_reachable: None,
+        enrolled: status.map(|status| status.ca.is_some()),
+        drift: None,
+        problems,
     };
-    metrics(&known, healthy)
+    metrics(&known)
 }
 
-fn metrics(known: &CommonMetrics, healthy: bool) -> Metrics {
+fn metrics(known: &CommonMetrics) -> Metrics {
     let mut metrics = Metrics::default();
     let certificates = &known.certificates;
     metrics.gauge(
@@ -111,7 +123,18 @@ fn metrics(known: &CommonMetrics, healthy: bool) -> Metrics {
         Some(u8::from(known.waits)),
     );
     metrics.value("warded_ca_reachable", "Whether the CA answered.", known.ca_reachable.map(u8::from));
-    metrics.value("warded_healthy", "Whether warded status has no problem to tell.", Some(u8::from(healthy)));
+    metrics.value(
+        "warded_healthy",
+        "Whether warded status has no problem to tell.",
+        Some(u8::from(known.problems == 0)),
+    );
+    metrics.value("warded_problems", "How many problems warded status tells.", Some(known.problems));
+    metrics.value(
+        "warded_drift",
+        "How many of these are that something which Warded set is not so any more.",
+        known.drift,
+    );
+    metrics.value("warded_enrolled", "Whether warded renew renews certificates here.", known.enrolled.map(u8::from));
     metrics.value(
         "warded_status_seconds",
         "When this was found, in seconds since 1970.",

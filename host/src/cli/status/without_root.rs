@@ -140,7 +140,7 @@ pub(super) fn run(file: &Path, options: &Options, output: Output, asked: &Status
         problems,
         notes,
     };
-    if !asked.writes(output, || prometheus::of_public(status.recorded.as_ref(), status.healthy))? {
+    if !asked.writes(output, || prometheus::of_public(status.recorded.as_ref(), status.problems.len()))? {
         show(&status, file, output)?;
     }
     output.object(&status)?;
