@@ -147,13 +147,23 @@ impl Bsd {
         tree
     }
 
+    fn pin(&self, kind: &str) -> ClientKnowledge {
+        let path = format!("{}/ssh_host_{kind}_key.pub", self.system.keys());
+        ClientKnowledge::Keys(fs::read_to_string(self.peer.file(&path)).unwrap())
+    }
+
+    /// Who has no key here, but a certificate of the CA's for root, gets in; or not.
+    #[track_caller]
+    fn lets_in_by_certificate(&self, works: bool) {
+        let run = self.peer.client_with_certificate(&self.pin("ed25519")).tries();
+        assert_eq!(run.stdout == "in\n", works, "{run:?}");
+    }
+
     /// Who has pinned a host key gets in; who knows only the CA, where it is certified.
     #[track_caller]
     fn lets_in(&self, is_certified: bool) {
         for kind in ["rsa", "ed25519"] {
-            let path = format!("{}/ssh_host_{kind}_key.pub", self.system.keys());
-            let key = fs::read_to_string(self.peer.file(&path)).unwrap();
-            self.peer.client(&ClientKnowledge::Keys(key)).connects();
+            self.peer.client(&self.pin(kind)).connects();
         }
         let authority = fs::read_to_string(self.peer.file("/root/ca/host_ca.pub")).unwrap();
         let run = self.peer.client(&ClientKnowledge::Authority(authority)).tries();
@@ -183,13 +193,16 @@ fn through(system: System, extra: Option<&str>) {
     let certified = machine.tree();
     machine.warded(&["renew", "--force"]).ends(0);
     machine.lets_in(true);
+    machine.lets_in_by_certificate(false);
     machine.warded(&TRUST).ends(0);
+    machine.lets_in_by_certificate(true);
     let list = PathBuf::from(system.config()).with_file_name("warded-user-ca.pub");
     assert!(machine.peer.file(list.to_str().unwrap()).exists());
     machine.is_as_generated();
     machine.lets_in(true);
     machine.warded(&REMOVE).ends(0);
     assert_eq!(machine.tree(), before, "remove");
+    machine.lets_in_by_certificate(false);
     machine.is_as_generated();
     machine.lets_in(false);
 

@@ -57,9 +57,11 @@ fn everything_comes_and_goes() {
     machine.lets_everybody_in(true);
     assert_eq!(machine.stored("options"), stored);
 
+    machine.lets_in_by_certificate(false);
     machine.warded(&TRUST).ends(0);
     machine.is_as_generated();
     machine.lets_everybody_in(true);
+    machine.lets_in_by_certificate(true);
     assert!(machine.stored("options").contains("TrustedUserCAKeys /root/warded-user-ca.pub\n"));
     machine.warded(&TRUST).ends(0).prints(&["Nothing to do"]);
     let log = fs::read_to_string(machine.file("/var/lib/warded/audit/log.jsonl")).unwrap();
@@ -74,6 +76,7 @@ fn everything_comes_and_goes() {
     machine.warded(&REMOVE).ends(0);
     assert_eq!(machine.state(), before);
     machine.lets_everybody_in(false);
+    machine.lets_in_by_certificate(false);
     machine.is_as_generated();
     machine.warded(&["status"]).ends(4).prints(&["nothing renews automatically"]);
     machine.warded(&REMOVE).ends(0).prints(&["Nothing to do"]);

@@ -28,13 +28,13 @@ pub(crate) enum ClientKnowledge {
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
     enclosure: Option<&'a Enclosure>,
-    directory: PathBuf,
     known_hosts: PathBuf,
     port: u16,
     accepts: bool,
     algorithms: Option<&'a str>,
     server: &'static str,
     user: Option<&'static str>,
+    key: PathBuf,
     beside: bool,
     attended: bool,
 }
@@ -55,13 +55,13 @@ impl<'a> Client<'a> {
         let accepts = matches!(knows, ClientKnowledge::Nothing);
         Self {
             enclosure,
-            directory: directory.to_owned(),
             known_hosts,
             port,
             accepts,
             algorithms: None,
             server: "127.0.0.1",
             user: None,
+            key: directory.join("client/key"),
             beside: false,
             attended: false,
         }
@@ -81,6 +81,11 @@ impl<'a> Client<'a> {
     /// The same client, who logs in as this user.
     pub(crate) fn logs_in_as(self, user: &'static str) -> Self {
         Self { user: Some(user), ..self }
+    }
+
+    /// The same client, with another key, and with the certificate that lies beside it.
+    pub(crate) fn with_key(self, key: PathBuf) -> Self {
+        Self { key, ..self }
     }
 
     /// The same client, by this machine's own OpenSSH, in the same network.
@@ -121,7 +126,7 @@ impl<'a> Client<'a> {
             .args(["-o", "GlobalKnownHostsFile=/dev/null", "-o", &format!("HostKeyAlias={NAME}")])
             .args(["-o", &format!("StrictHostKeyChecking={}", if self.accepts { "accept-new" } else { "yes" })])
             .args(["-b", &format!("127.77.{high}.{}", low.max(1)), "-p", &self.port.to_string(), "-i"])
-            .arg(self.directory.join("client/key"));
+            .arg(&self.key);
         command.args(["-o", if self.attended { "PasswordAuthentication=no" } else { "BatchMode=yes" }]);
         if let Some(algorithms) = self.algorithms {
             command.args(["-o", &format!("HostKeyAlgorithms={algorithms}")]);

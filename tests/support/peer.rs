@@ -210,6 +210,17 @@ impl Peer {
         Client::new(Some(&self.enclosure), self.shared.path(), port, knows)
     }
 
+    /// A client whom nothing but a certificate of the user CA's lets in, as root.
+    pub(crate) fn client_with_certificate(&self, knows: &ClientKnowledge) -> Client<'_> {
+        let key = self.shared.path().join("client/certified");
+        if !key.exists() {
+            let make = "ssh-keygen -q -t ed25519 -N '' -f $0 && \
+                        ssh-keygen -q -s /root/ca/user_ca -I somebody -n root $0.pub";
+            Run::of(self.command("sh").args(["-ec", make]).arg(&key)).ends(0);
+        }
+        self.client(knows).with_key(key)
+    }
+
     /// Starts another sshd with this main file, and waits until it listens.
     pub(crate) fn serve(&self, config: &str) {
         let name = config.replace('/', "-");

@@ -3,6 +3,7 @@
 
 use super::{
     ClientKnowledge, Peer, Run,
+    client::Client,
     files::Found,
     machine::{KEYS, tree},
     wait::{LONG, wait},
@@ -75,24 +76,22 @@ impl Deref for TrueNas {
 }
 
 impl TrueNas {
-    /// A machine whose sshd runs, with the policy accepted. None: this is not root, and the test is skipped.
+    /// A machine whose sshd runs, with the policy accepted, and with the paths that the release has. None: this is not
+    /// root, and the test is skipped.
     pub(crate) fn start(settings: Settings<'_>) -> Option<Self> {
+        // CORE and FreeNAS.
+        let layout = if settings.version.starts_with('1') { &CORE } else { &SCALE };
         let suite = if settings.version == "26" { "trixie" } else { "bookworm" };
-        let machine = Self { peer: Self::prepared(suite, settings, &SCALE)?, layout: &SCALE };
-        machine.adds_policy(SCALE.policy);
-        Some(machine)
-    }
-
-    /// The same with the paths of CORE and FreeNAS.
-    pub(crate) fn core(settings: Settings<'_>) -> Option<Self> {
-        let machine = Self { peer: Self::prepared("bookworm", settings, &CORE)?, layout: &CORE };
-        let pid = fs::read_to_string(machine.file("/run/sshd.pid")).unwrap();
-        Run::of(machine.command("kill").arg(pid.trim())).ends(0);
-        wait("sshd ends", LONG, || !machine.file("/run/sshd.pid").exists());
-        fs::remove_file(machine.file(SCALE.config)).unwrap();
-        Run::of(machine.command(CORE.sshd).args(["-f", CORE.config, "-E", "/run/sshd.log"])).ends(0);
-        wait("sshd listens", LONG, || machine.file("/run/sshd.pid").exists());
-        machine.adds_policy(CORE.policy);
+        let machine = Self { peer: Self::prepared(suite, settings, layout)?, layout };
+        if layout.config != SCALE.config {
+            let pid = fs::read_to_string(machine.file("/run/sshd.pid")).unwrap();
+            Run::of(machine.command("kill").arg(pid.trim())).ends(0);
+            wait("sshd ends", LONG, || !machine.file("/run/sshd.pid").exists());
+            fs::remove_file(machine.file(SCALE.config)).unwrap();
+            Run::of(machine.command(CORE.sshd).args(["-f", CORE.config, "-E", "/run/sshd.log"])).ends(0);
+            wait("sshd listens", LONG, || machine.file("/run/sshd.pid").exists());
+        }
+        machine.adds_policy(layout.policy);
         Some(machine)
     }
 
@@ -190,13 +189,31 @@ impl TrueNas {
 
     /// Who has pinned a host key, and who knows only the CA: whether they get in.
     pub(crate) fn gets_in(&self, key: Option<&str>) -> bool {
+        self.logs_in(key).is_ok()
+    }
+
+    /// The same, with what the client says.
+    pub(crate) fn logs_in(&self, key: Option<&str>) -> Result<(), String> {
+        is_in(&self.client(&self.knowledge(key)))
+    }
+
+    /// Who has no key here, but a certificate of the CA's for root: whether it lets them in.
+    pub(crate) fn logs_in_by_certificate(&self) -> Result<(), String> {
+        is_in(&self.client_with_certificate(&self.knowledge(Some("ed25519"))))
+    }
+
+    #[track_caller]
+    pub(crate) fn lets_in_by_certificate(&self, expected: bool) {
+        let found = self.logs_in_by_certificate();
+        assert_eq!(found.is_ok(), expected, "who has only a certificate: {found:?}");
+    }
+
+    fn knowledge(&self, key: Option<&str>) -> ClientKnowledge {
         let read = |path: String| fs::read_to_string(self.file(&path)).unwrap();
-        let knows = match key {
+        match key {
             Some(key) => ClientKnowledge::Keys(read(format!("/data/store/keys/ssh_host_{key}_key.pub"))),
             None => ClientKnowledge::Authority(read("/root/ca/host_ca.pub".to_owned())),
-        };
-        let run = self.client(&knows).tries();
-        run.code == Some(0) && run.stdout == "in\n"
+        }
     }
 
     /// Everybody gets in who should.
@@ -208,6 +225,11 @@ impl TrueNas {
         }
         assert_eq!(self.gets_in(None), is_certified, "who knows only the CA");
     }
+}
+
+fn is_in(client: &Client<'_>) -> Result<(), String> {
+    let run = client.tries();
+    if run.code == Some(0) && run.stdout == "in\n" { Ok(()) } else { Err(run.stderr) }
 }
 
 fn store(peer: &Peer, settings: Settings<'_>) {

@@ -2,7 +2,6 @@
 
 use super::{NEW, SET, certify, pinned_get_in, properties, trusting};
 use crate::support::{
-    Run,
     nethserver::{CUSTOM, NethServer},
     peer::OLD,
 };
@@ -46,11 +45,8 @@ fn certified(machine: &NethServer, kinds: &[&str]) {
 
 /// A certificate of the CA's lets root in, who has no key there.
 fn user_certificate_gets_in(machine: &NethServer, works: bool) {
-    let script = "cd /root && rm -f u u.pub u-cert.pub && ssh-keygen -q -t ed25519 -N '' -f u && \
-                  ssh-keygen -q -s /root/ca/user_ca -I root -n root u.pub && \
-                  ssh -i u -o CertificateFile=u-cert.pub -o IdentitiesOnly=yes -o BatchMode=yes -o \
-                  StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@127.0.0.1 echo in";
-    let run = Run::of(machine.command("sh").args(["-c", script]));
+    // That key is offered everywhere.
+    let run = machine.client_with_certificate(&machine.pins(&["ed25519"])[0]).tries();
     assert_eq!(run.stdout == "in\n", works, "{run:?}");
 }
 

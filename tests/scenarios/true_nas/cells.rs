@@ -87,20 +87,20 @@ fn cell(machine: &TrueNas, settings: Settings<'_>) -> Result<Cell, String> {
         // Text that no sshd takes is the administrator's fault, and none that a procedure mends.
         return refused(machine, &before, &broken);
     }
-    in_order(machine, false, "before")?;
-    for (what, words, is_certified) in [
-        ("certify-host", &CERTIFY[..], true),
-        ("trust-user-ca", &TRUST[..], true),
-        ("renew", &["renew", "--force"][..], true),
-        ("remove", &REMOVE[..], false),
+    in_order(machine, Expected { certified: false, trusted: false }, "before")?;
+    for (what, words, certified, trusted) in [
+        ("certify-host", &CERTIFY[..], true, false),
+        ("trust-user-ca", &TRUST[..], true, true),
+        ("renew", &["renew", "--force"][..], true, true),
+        ("remove", &REMOVE[..], false, false),
     ] {
         does(machine, what, words)?;
-        in_order(machine, is_certified, what)?;
+        in_order(machine, Expected { certified, trusted }, what)?;
     }
     is_same(machine, &before, "remove")?;
     does(machine, "certify-host", &CERTIFY)?;
     does(machine, "undo", &["undo", "--yes"])?;
-    in_order(machine, false, "undo")?;
+    in_order(machine, Expected { certified: false, trusted: false }, "undo")?;
     is_same(machine, &before, "undo")?;
     Ok(Cell::Through)
 }
@@ -122,8 +122,17 @@ fn does(machine: &TrueNas, what: &str, words: &[&str]) -> Result<(), String> {
     if run.code == Some(0) { Ok(()) } else { Err(format!("{what}: {} {}", run.stdout, run.stderr)) }
 }
 
+/// Who gets in, besides those who pinned a host key and have a key there.
+#[derive(Clone, Copy)]
+struct Expected {
+    /// Who knows only the CA.
+    certified: bool,
+    /// Who has no key there, but a certificate of the CA's.
+    trusted: bool,
+}
+
 /// sshd takes it, serves it, and would after the next generation.
-fn in_order(machine: &TrueNas, is_certified: bool, after: &str) -> Result<(), String> {
+fn in_order(machine: &TrueNas, expected: Expected, after: &str) -> Result<(), String> {
     let made = machine.state().sshd_config;
     machine.calls(&["service.reload", "ssh"]);
     if machine.state().sshd_config != made {
@@ -131,14 +140,19 @@ fn in_order(machine: &TrueNas, is_certified: bool, after: &str) -> Result<(), St
     }
     machine.sshd_takes_it().map_err(|said| format!("{after}: {said}"))?;
     for key in ["rsa", "ecdsa", "ed25519"] {
-        if !machine.gets_in(Some(key)) {
-            return Err(format!("{after}: who pinned {key} is locked out"));
+        machine.logs_in(Some(key)).map_err(|said| format!("{after}: who pinned {key} is locked out: {said}"))?;
+    }
+    for (who, login, should) in [
+        ("who knows only the CA", machine.logs_in(None), expected.certified),
+        ("who has only a certificate", machine.logs_in_by_certificate(), expected.trusted),
+    ] {
+        match login {
+            Ok(()) if !should => return Err(format!("{after}: {who} gets in")),
+            Err(said) if should => return Err(format!("{after}: {who} is locked out: {said}")),
+            _ => {}
         }
     }
-    if machine.gets_in(None) == is_certified {
-        return Ok(());
-    }
-    Err(format!("{after}: who knows only the CA {}", if is_certified { "is locked out" } else { "gets in" }))
+    Ok(())
 }
 
 fn is_same(machine: &TrueNas, before: &State, after: &str) -> Result<(), String> {

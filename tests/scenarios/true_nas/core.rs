@@ -10,7 +10,7 @@ fn everything_comes_and_goes_with_the_paths_of_core() {
         [("13.3", "Banner none\n", true), ("11.3", "", false), ("11.2", "Banner none", false)]
     {
         let settings = Settings { password_user: USER, two_factor, options, version };
-        let Some(machine) = TrueNas::core(settings) else { return };
+        let Some(machine) = TrueNas::start(settings) else { return };
         let before = machine.state();
         machine.lets_everybody_in(false);
         let plan = machine.warded(&["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(3);
@@ -26,12 +26,15 @@ fn everything_comes_and_goes_with_the_paths_of_core() {
         machine.warded(&["renew", "--force"]).ends(0);
         machine.calls(&["service.reload", "ssh"]).ends(0).prints(&["True"]);
         machine.lets_everybody_in(true);
+        machine.lets_in_by_certificate(false);
         machine.warded(&TRUST).ends(0);
         machine.is_as_generated();
         machine.lets_everybody_in(true);
+        machine.lets_in_by_certificate(true);
         machine.warded(&REMOVE).ends(0);
         assert_eq!(machine.state(), before, "{version}");
         machine.lets_everybody_in(false);
+        machine.lets_in_by_certificate(false);
 
         machine.warded(&CERTIFY).ends(0);
         machine.is_as_generated();
@@ -44,7 +47,7 @@ fn everything_comes_and_goes_with_the_paths_of_core() {
 /// `$(…)` takes the last line end off there, so the file never has the stored text.
 #[test]
 fn a_line_end_that_freenas_drops_is_told() {
-    let Some(machine) = TrueNas::core(Settings { options: "Banner none\n", ..Settings::of("11.2") }) else { return };
+    let Some(machine) = TrueNas::start(Settings { options: "Banner none\n", ..Settings::of("11.2") }) else { return };
     let before = machine.state();
     machine.warded(&CERTIFY).ends(1).says(&["stale-configuration"]);
     assert_eq!(machine.state(), before);
