@@ -134,20 +134,27 @@ fn a_change_alone_is_something_to_do() {
 }
 
 #[test]
-fn what_cannot_be_rolled_back_says_so() {
+fn what_cannot_be_rolled_back_is_said_first() {
     let machine = Machine::start();
     let appliance = Appliance::on(&machine);
     procedure(&appliance, |script| {
+        asks(script, "show");
+        writes(script);
+        sets(script, NEW);
         script.does("actions.change", &[Text(b"once"), Settings(&[])]);
+        reloads(script);
     });
-    go(&machine, ["plan", "go"]).ends(3).prints(&["> run once", "it cannot be undone"]);
-    machine.warded(["policy", "show", "case"]).ends(0).prints(&[
+    let plan = go(&machine, ["plan", "go"]).ends(3).prints(&["60-case.conf", "> run set", "> run once"]);
+    let second = plan.stdout.lines().find(|line| !line.contains("policy case")).unwrap_or_default();
+    assert_eq!(second, "! once cannot be undone", "{}", plan.stdout);
+    let shown = machine.warded(["policy", "show", "case"]).ends(0).prints(&[
         "CHANGE SOMETHING BY A PROGRAM",
-        "once CANNOT BE UNDONE: runs ",
         "set runs ",
         "undone by set",
         "the procedure gets of it: options",
     ]);
+    let first = shown.stdout.lines().find(|line| line.starts_with("  may  ")).unwrap_or_default();
+    assert!(first.contains("once CANNOT BE UNDONE: runs "), "{}", shown.stdout);
     apply(&machine).ends(0);
     machine.warded(["undo", "--yes"]).ends(0).prints(&["once stays: nothing undoes it"]);
 }

@@ -333,10 +333,12 @@ fn settings(procedure: &Procedure) -> Vec<SettingObject<'_>> {
         .collect()
 }
 
-/// Every grant, in a few words each.
+/// Every grant, in a few words each; first of all, what cannot be undone.
 fn grants(procedure: &Procedure, policy: &Policy) -> Vec<String> {
     let Policy { services, actions, .. } = policy;
-    let mut all = Vec::new();
+    let granted = actions.iter().filter(|(name, _)| procedure.actions.contains(name));
+    let (irreversible, programs): (Vec<_>, Vec<_>) = granted.partition(|(_, action)| action.irreversible);
+    let mut all: Vec<String> = irreversible.into_iter().map(program).collect();
     let mut add = |what: &str, list: Vec<String>| {
         if !list.is_empty() {
             all.push(format!("{what}: {}", list.join(", ")));
@@ -372,17 +374,7 @@ fn grants(procedure: &Procedure, policy: &Policy) -> Vec<String> {
             all.push(format!("have a service {operation}ed: {name} ({service})"));
         }
     }
-    // What cannot be undone is said first.
-    let mut programs: Vec<(&Name, &Action)> =
-        actions.iter().filter(|(name, _)| procedure.actions.contains(name)).collect();
-    programs.sort_by_key(|(_, action)| !action.irreversible);
-    for (name, action) in programs {
-        let what = match action.kind {
-            Kind::Query => "ask by a program, as the user who runs it",
-            Kind::Change => "CHANGE SOMETHING BY A PROGRAM, as the user who runs it",
-        };
-        all.push(format!("{what}: {name} {action}"));
-    }
+    all.extend(programs.into_iter().map(program));
     if !procedure.schedule.is_empty() {
         all.push("have `warded renew` run every hour".to_owned());
     }
@@ -390,4 +382,12 @@ fn grants(procedure: &Procedure, policy: &Policy) -> Vec<String> {
         all.push("tell you something".to_owned());
     }
     all
+}
+
+fn program((name, action): (&Name, &Action)) -> String {
+    let what = match action.kind {
+        Kind::Query => "ask by a program, as the user who runs it",
+        Kind::Change => "CHANGE SOMETHING BY A PROGRAM, as the user who runs it",
+    };
+    format!("{what}: {name} {action}")
 }

@@ -50,8 +50,11 @@ pub(super) fn header(output: Output, context: &Context, planned: &PlannedRun<'_>
     output.line(output.paint(Style::Dim, &line))
 }
 
-/// What would change.
+/// What would change; first of all, what cannot be undone.
 pub(super) fn review(output: Output, review: &Review) -> Result<()> {
+    for program in review.programs.iter().filter(|program| program.irreversible) {
+        output.line(format!("{} {} cannot be undone", output.paint(Style::Red, "!"), program.name))?;
+    }
     let width = review.files.iter().map(|file| file.path.chars().count()).max().unwrap_or_default().min(60);
     for file in &review.files {
         let (sign, style) = match file.action {
@@ -76,9 +79,6 @@ pub(super) fn review(output: Output, review: &Review) -> Result<()> {
     for program in &review.programs {
         let sign = output.paint(if program.irreversible { Style::Red } else { Style::Yellow }, ">");
         output.line(format!("{sign} run {} ({})", program.name, program.program))?;
-        if program.irreversible {
-            output.line(format!("    {} it cannot be undone", output.paint(Style::Red, "!")))?;
-        }
         diff(output, &program.diff)?;
     }
     for service in &review.reloads {
