@@ -16,11 +16,13 @@ const OPTIONS: [(&str, &str); 4] = [
     ("no final newline", "Banner none"),
 ];
 /// The sample: version, password, second factor, options.
-const SAMPLE: [(&str, bool, bool, &str); 7] = [
+const SAMPLE: [(&str, bool, bool, &str); 8] = [
     ("13.3", true, true, "no final newline"),
     ("22.02", false, true, "ends in Match"),
     ("24.10", true, false, "ends in Match"),
     ("25.04.0", true, true, "empty"),
+    // It writes `UsePAM` behind that `Match`.
+    ("25.04.0", false, false, "ends in Match"),
     ("25.04.2", true, false, "ends in Match"),
     ("25.10", false, false, "one line"),
     ("26", true, true, "no final newline"),
