@@ -88,8 +88,7 @@ impl TrueNas {
             Run::of(machine.command("kill").arg(pid.trim())).ends(0);
             wait("sshd ends", LONG, || !machine.file("/run/sshd.pid").exists());
             fs::remove_file(machine.file(SCALE.config)).unwrap();
-            Run::of(machine.command(CORE.sshd).args(["-f", CORE.config, "-E", "/run/sshd.log"])).ends(0);
-            wait("sshd listens", LONG, || machine.file("/run/sshd.pid").exists());
+            machine.serves();
         }
         machine.adds_policy(layout.policy);
         Some(machine)
@@ -136,6 +135,18 @@ impl TrueNas {
     pub(crate) fn sets(&self, settings: Settings<'_>) {
         store(self, settings);
         self.calls(&["service.reload", "ssh"]);
+    }
+
+    /// Whether its sshd runs: the middleware takes the file away when it tells it to reload.
+    pub(crate) fn is_served(&self) -> bool {
+        self.file("/run/sshd.pid").exists()
+    }
+
+    /// Starts its sshd.
+    pub(crate) fn serves(&self) {
+        let mut sshd = self.command(self.layout.sshd);
+        Run::of(sshd.args(["-f", self.layout.config, "-E", "/run/sshd.log"])).ends(0);
+        wait("sshd listens", LONG, || self.is_served());
     }
 
     /// Calls the middleware.

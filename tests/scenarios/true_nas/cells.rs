@@ -89,6 +89,10 @@ fn cell(machine: &TrueNas, settings: Settings<'_>) -> Result<Cell, String> {
         // Text that no sshd takes is the administrator's fault, and none that a procedure mends.
         return refused(machine, &before, &broken);
     }
+    // It ends where the middleware has it read such a text, as in the cell before.
+    if !machine.is_served() {
+        machine.serves();
+    }
     in_order(machine, Expected { certified: false, trusted: false }, "before")?;
     for (what, words, certified, trusted) in [
         ("certify-host", &CERTIFY[..], true, false),
