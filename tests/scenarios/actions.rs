@@ -1,7 +1,7 @@
 //! Programs of an appliance: asked in a plan, queued with reloads, rolled back and undone with the files.
 
 use crate::support::{
-    Appliance, Machine, Run,
+    Appliance, ClientKnowledge, Machine, Run,
     appliance::SECRET,
     script::{
         Argument::{Settings, Text},
@@ -251,6 +251,42 @@ fn a_program_that_edits_another_sshds_configuration_is_told() {
     apply(&machine).ends(1).says(&["second_config was changed while this ran", "no appliance's program", "as before"]);
     assert_eq!(all(&appliance), before);
     assert_eq!(state(&machine), "rolled-back");
+}
+
+/// A program may write what sshd refuses into sshd's own file. The sshd that listens goes on, and none would start.
+#[test]
+fn a_file_that_sshd_refuses_is_not_left_without_a_word() {
+    let machine = Machine::start();
+    let appliance = Appliance::on(&machine);
+    let queues: [fn(&mut Script); 3] = [
+        certifies,
+        |script| {
+            asks(script, "show");
+            writes(script);
+            reloads(script);
+            sets(script, NEW);
+        },
+        // Nothing but the program: no reload asks sshd.
+        |script| {
+            asks(script, "show");
+            sets(script, NEW);
+        },
+    ];
+    let (config, before) = (machine.path("ssh/sshd_config"), all(&appliance));
+    let text = fs::read_to_string(&config).unwrap();
+    for queue in queues {
+        procedure(&appliance, queue);
+        appliance.mode("set:edits-main");
+        let words = ["sshd_config was changed while this ran", "line", "Bad configuration option: Prot", "is silent"];
+        apply(&machine).ends(4).says(&words);
+        assert_eq!(all(&appliance), before);
+        // What somebody else wrote is not ours to take away.
+        assert_ne!(fs::read_to_string(&config).unwrap(), text);
+        machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
+        appliance.mode("none");
+        fs::write(&config, &text).unwrap();
+    }
+    apply(&machine).ends(0);
 }
 
 /// The watchdog gives a run the time of its programs, one after the other, and no more.

@@ -45,6 +45,7 @@ $1:kills-after) echo none >$store/mode; kill -9 $PPID; sleep 1 ;;
 $1:fails-after) echo "no such thing" >&2; exit 3 ;;
 *:again) [ $1 != set ] || grep -q ours $store/settings || echo '# ours' >{dir}/ssh/sshd_config.d/60-case.conf ;;
 $1:edits-second) echo '# of the appliance' >>{dir}/second_config ;;
+$1:edits-main) echo 'Prot 22' >>{dir}/ssh/sshd_config ;;
 $1:edits-file) echo '# of the appliance' >>{dir}/ssh/sshd_config.d/60-case.conf ;;
 esac
 exit $status

@@ -13,7 +13,7 @@ use crate::{
 };
 pub use aftermath::Aftermath;
 use jiff::Timestamp;
-use sshd_state::{ReadState, as_before, has_read, may_reload};
+use sshd_state::{ReadState, as_before, has_read, may_reload, would_start};
 use std::{
     path::Path,
     sync::Arc,
@@ -259,6 +259,10 @@ impl<'a> Recovery<'a> {
             aftermath = once();
         }
         self.start_again(run, before, sshd, &mut aftermath);
+        if let Err(refused) = would_start(sshd, before) {
+            let lost = aftermath.fault.take().map(|lost| format!("{}; {}", lost.message(), refused.message()));
+            aftermath.fault = Some(lost.map_or(refused, Error::failed));
+        }
         let is_told = |listener: &Listener| {
             let outcomes = aftermath.reloads.iter().map(|(_, outcome)| outcome);
             outcomes.into_iter().any(|outcome| match outcome {

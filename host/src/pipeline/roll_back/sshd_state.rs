@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 use warded_lib::{
-    error::{Error, Result},
+    error::{Error, Exit, Result},
     guard::{self, ListenerOffer, config_digest},
     machine::{
         facts,
@@ -70,6 +70,26 @@ pub(super) fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// sshd accepts its configuration, if somebody else changed that during the run. An sshd that listens goes on with what it
+/// has read, so nobody would notice until the next one does not start.
+pub(super) fn would_start(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
+    let now = config_digest::now(before.config.as_path());
+    if now.is_ok_and(|now| config_digest::difference(&before.files, &now).is_none()) {
+        return Ok(());
+    }
+    sshd.test().map(drop).map_err(|error| {
+        if error.exit() != Exit::Refused {
+            return error;
+        }
+        Error::failed(format!(
+            "{}; somebody else changed it, and no sshd would start: correct it until `{} -t -f {}` is silent",
+            error.brief().replace('\n', "; "),
+            sshd.binary.display(),
+            sshd.config
+        ))
+    })
 }
 
 /// The result of one look at sshd.
