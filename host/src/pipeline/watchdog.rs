@@ -213,15 +213,12 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>, when_told
         log.conclude(&roll_back::event(&journal.run, Kind::Ended).detail(&detail), Ending::Kept, &detail)?;
         return Ok(Exit::Done);
     }
-    // What its programs may take to be rolled back, several times over.
-    let programs: Duration = journal.steps.iter().map(Step::limit).sum();
-    give_up_on(&Recovery::new(&state, &root, &log).patient(TRY), number, why, TRY.max(programs * 2)).inspect_err(
-        |error| {
-            let detail = format!("could not be rolled back: {}", error.message());
-            let event = roll_back::event(&journal.run, Kind::Failed).detail(&detail);
-            drop(log.conclude(&event, Ending::Failed, &format!("{detail}; next: warded recover")));
-        },
-    )?;
+    let recovery = Recovery::new(&state, &root, &log).patient(TRY);
+    give_up_on(&recovery, number, why, patience(&journal.steps)).inspect_err(|error| {
+        let detail = format!("could not be rolled back: {}", error.message());
+        let event = roll_back::event(&journal.run, Kind::Failed).detail(&detail);
+        drop(log.conclude(&event, Ending::Failed, &format!("{detail}; next: warded recover")));
+    })?;
     drop(announce(options));
     Ok(Exit::Done)
 }
@@ -305,6 +302,12 @@ fn wait(state: &StateDir, number: u64, journal: &Journal, terminated: &AtomicBoo
     WaitEnd::TimeIsOver
 }
 
+/// How long it tries to roll back a run of these programs: as long as they may take, twice over.
+fn patience(steps: &[Step]) -> Duration {
+    let programs: Duration = steps.iter().map(Step::limit).sum();
+    TRY.max(programs * 2)
+}
+
 /// Rolls the run back. Its process may still be on its way out, or another may be about the same.
 fn give_up_on(recovery: &Recovery<'_>, number: u64, why: RollbackReason, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
@@ -316,5 +319,22 @@ fn give_up_on(recovery: &Recovery<'_>, number: u64, why: RollbackReason, patienc
             Err(_) => thread::sleep(pause),
         }
         pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use warded_lib::{machine::action::Invocation, name::Name};
+
+    #[test]
+    fn a_run_of_many_programs_is_rolled_back_as_long_as_they_may_take() {
+        let name: Name = "once".parse().unwrap();
+        let action = toml::from_str("kind = 'change'\nargv = ['/t']\nirreversible = true\ntimeout = 90").unwrap();
+        let change = Invocation::new(&name, &action, [], "").unwrap();
+        let step = Step { after_reloads: 0, change, seen: None };
+        assert_eq!(step.limit(), Duration::from_secs(90));
+        let seconds = |programs| patience(&vec![step.clone(); programs]).as_secs();
+        assert_eq!([seconds(0), seconds(1), seconds(2), seconds(7)], [300, 300, 360, 1260]);
     }
 }
