@@ -133,7 +133,7 @@ impl<'a> Steps<'a> {
             Ok(certificates) => certificates,
             Err(error) => {
                 self.is_as_before("after the CA gave no certificate")?;
-                return Ok(Outcome { messages, ..refused(&error) });
+                return Ok(Outcome { messages, ..self.refused(&error) });
             }
         };
         let failing = &self.scenario.machine.failing;
@@ -144,7 +144,7 @@ impl<'a> Steps<'a> {
             self.is_as_before(&format!("after the run was rolled back, because `{}` failed", named(item)))?;
             let succeeds = || Error::usage(format!("`{}` succeeds in spite of machine.failing", named(item)));
             let error = ended.err().ok_or_else(succeeds)?;
-            return Ok(Outcome { messages, ..refused(&error) });
+            return Ok(Outcome { messages, ..self.refused(&error) });
         }
         for fault in queue::faults(&work) {
             let left = queue::fails(self, &identity, &work, fault)?;
