@@ -30,15 +30,18 @@ fn only_a_bundled_successor_that_is_granted_no_more_is_covered() {
     let other_component = Enrolment { component: Digest::of(b""), ..record.clone() };
     let same_component = Enrolment { component: bundled.digest, ..other_grants.clone() };
     let accepted = Enrolment { grants: bundled.grants, ..same_component.clone() };
+    let proxmox = || Standing::Wider(vec!["files.read /etc/pve/nodes".to_owned()]);
     let beyond = || Standing::Wider(vec!["files.write /etc/cron.d/*".to_owned()]);
     for (record, granting, procedure, standing) in [
         (&accepted, &bundled, RENEWAL, Standing::Accepted),
         (&record, &bundled, RENEWAL, Standing::Successor),
-        (&record, &bundled, "rekey-host", Standing::Successor),
+        // Since then rekey-host asks whether this is Proxmox VE.
+        (&record, &bundled, "rekey-host", proxmox()),
+        (&record, &bundled, "trust-host-ca", Standing::Successor),
         (&record, &wider(RENEWAL), RENEWAL, beyond()),
         // What another procedure is granted does not matter to the renewal, and the reverse.
         (&record, &wider("rekey-host"), RENEWAL, Standing::Successor),
-        (&record, &wider("rekey-host"), "rekey-host", beyond()),
+        (&record, &wider("trust-host-ca"), "trust-host-ca", beyond()),
         (&record, &from_a_file, RENEWAL, Standing::OtherComponent),
         (&other_grants, &bundled, RENEWAL, Standing::OtherComponent),
         (&other_component, &bundled, RENEWAL, Standing::OtherComponent),
