@@ -186,10 +186,10 @@ impl Shape {
             Self::MatchLocalPort => {
                 format!("{stock}{keys}Match LocalPort 2200\n    X11Forwarding no\n    AllowUsers nobody\n")
             }
-            // No file of this machine lists them.
+            // No file of this machine lists them. Before OpenSSH 8.7 nothing follows the closing quote of a Match.
             Self::DirectoryGroups => format!(
                 "{stock}AllowGroups root \"domain admins\" CORP\\staff\nMatch User CORP\\ann,ann@corp.example\n    \
-                 PasswordAuthentication no\nMatch Group \"domain users\",CORP\\staff\n    X11Forwarding no\n"
+                 PasswordAuthentication no\nMatch Group \"domain users,CORP\\staff\"\n    X11Forwarding no\n"
             ),
             Self::SecondSshd => {
                 let lines = format!("Include /etc/ssh/sshd_config.d/*.conf\nPort {}\nUsePAM no\n", SECOND.1);
