@@ -2,6 +2,7 @@
 //! `./test` has in its stage `boxes`.
 
 mod inits;
+mod releases;
 mod trio;
 
 use std::{fs, path::Path};

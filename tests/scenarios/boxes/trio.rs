@@ -24,12 +24,15 @@ use std::{
     thread,
 };
 
-const CA: &str = "ca.example.org";
-const SERVER: &str = "web1.example.org";
+pub(super) const CA: &str = "ca.example.org";
+pub(super) const SERVER: &str = "web1.example.org";
 /// Who logs in: there is a user of that name on both machines.
 const ANN: (u32, &str) = (1500, "/home/ann");
 /// The timer that `enrol` wrote is for certificates of days.
-const OFTEN: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
+pub(super) const OFTEN: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
+
+/// Where the administrator's password for the CA is.
+pub(super) const PASSWORD_FILE: &str = "/root/password";
 
 type Files = BTreeMap<PathBuf, Found>;
 
@@ -41,6 +44,27 @@ struct Trio {
     _lan: Lan,
 }
 
+/// A step-ca in a network, whose certificates last 160 seconds.
+pub(super) fn step_ca(lan: &Lan) -> Option<StepCa> {
+    // Half of a certificate's life, from a quarter of it on, is time for a renewal.
+    let renewer = Provisioner::sshpop("sshpop").lasting("160s");
+    let mut setup = Setup::of([Provisioner::jwk("admin").lasting("160s"), renewer]);
+    setup.names.insert(0, CA.to_owned());
+    let mut ca = StepCa::with(&lan.network(), &setup)?;
+    ca.reconfigure(|config| {
+        let address = config["address"].as_str().unwrap().replace("127.0.0.1", "");
+        config["address"] = address.into();
+        config["authority"]["backdate"] = "1s".into();
+    });
+    Some(ca)
+}
+
+/// Warded on a machine, by its administrator.
+pub(super) fn root(machine: &Booted, words: &str) -> Run {
+    let password = format!("WARDED_PROVISIONER_PASSWORD_FILE={PASSWORD_FILE}");
+    machine.shell(&format!("unset WARDED_CA; umask 077; {password} warded {words}"))
+}
+
 impl Trio {
     /// Machines that know each other's names, and nothing of the CA.
     fn start() -> Option<Self> {
@@ -50,16 +74,7 @@ impl Trio {
         let (server, laptop) = (Booted::start("trixie", "ssh.service")?, Booted::start("trixie", "ssh.service")?);
         let mut lan = Lan::new();
         let (server_address, _) = (lan.connects(&server), lan.connects(&laptop));
-        // Half of a certificate's life, from a quarter of it on, is time for a renewal.
-        let renewer = Provisioner::sshpop("sshpop").lasting("160s");
-        let mut setup = Setup::of([Provisioner::jwk("admin").lasting("160s"), renewer]);
-        setup.names.insert(0, CA.to_owned());
-        let mut ca = StepCa::with(&lan.network(), &setup)?;
-        ca.reconfigure(|config| {
-            let address = config["address"].as_str().unwrap().replace("127.0.0.1", "");
-            config["address"] = address.into();
-            config["authority"]["backdate"] = "1s".into();
-        });
+        let ca = step_ca(&lan)?;
         for machine in [&server, &laptop] {
             Lan::names(machine, &[(Lan::HUB, CA), (&server_address, SERVER)]);
             let (id, home) = ANN;
@@ -67,18 +82,12 @@ impl Trio {
                 .shell(&format!(
                     "echo 'ann:x:{id}:{id}::{home}:/bin/sh' >>/etc/passwd; echo 'ann:x:{id}:' >>/etc/group; \
                      echo 'ann:*:19000:0:99999:7:::' >>/etc/shadow; mkdir -p {home}; \
-                     echo '{PASSWORD}' | tee /root/password >{home}/password; chmod 600 /root/password {home}/password; \
+                     echo '{PASSWORD}' | tee {PASSWORD_FILE} >{home}/password; chmod 600 {PASSWORD_FILE} {home}/password; \
                      chown -R {id}:{id} {home}; mkdir -p /etc/warded; echo 'renew-after = 25' >/etc/warded/config.toml"
                 ))
                 .ends(0);
         }
         Some(Self { ca, server, laptop, _lan: lan })
-    }
-
-    /// Warded on a machine, by its administrator.
-    fn root(machine: &Booted, words: &str) -> Run {
-        let password = "WARDED_PROVISIONER_PASSWORD_FILE=/root/password";
-        machine.shell(&format!("unset WARDED_CA; umask 077; {password} warded {words}"))
     }
 
     /// A line on the laptop, by the person who logs in, with an agent that runs there.
@@ -117,24 +126,24 @@ impl Trio {
     }
 
     fn trusts_hosts(&self) -> usize {
-        Self::root(&self.laptop, "apply trust-host-ca --yes --set domain='*.example.org'").ends(0);
+        root(&self.laptop, "apply trust-host-ca --yes --set domain='*.example.org'").ends(0);
         fs::read_to_string(self.laptop.file("/etc/ssh/ssh_known_hosts")).unwrap().lines().count()
     }
 
     fn trusts_users(&self) -> usize {
-        Self::root(&self.server, "apply trust-user-ca --yes --accept-risk=root-by-certificate").ends(0);
+        root(&self.server, "apply trust-user-ca --yes --accept-risk=root-by-certificate").ends(0);
         fs::read_to_string(self.server.file("/etc/ssh/warded-user-ca.pub")).unwrap().lines().count()
     }
 
     /// The guide, in its order.
     fn begins(&self) {
         let bootstrap = format!("bootstrap --ca-url {} --fingerprint {}", self.ca.url(), self.ca.fingerprint());
-        Self::root(&self.laptop, &bootstrap).ends(0);
+        root(&self.laptop, &bootstrap).ends(0);
         self.ann(&format!("warded {bootstrap}")).ends(0);
         assert_eq!(self.trusts_hosts(), 1);
-        let code = Self::root(&self.laptop, &format!("invite {SERVER} 2>/dev/null")).ends(0).stdout;
+        let code = root(&self.laptop, &format!("invite {SERVER} 2>/dev/null")).ends(0).stdout;
         fs::write(self.server.file("/root/code"), code).unwrap();
-        Self::root(&self.server, "enrol --yes --code-file - </root/code").ends(0).prints(&["Certified 3 keys"]);
+        root(&self.server, "enrol --yes --code-file - </root/code").ends(0).prints(&["Certified 3 keys"]);
         // The host is known by its certificate, and nobody lets her in yet.
         let out = self.ssh().ends(255).says(&["Permission denied"]);
         assert!(out.stderr.contains("Server host certificate: "), "{}", out.stderr);
@@ -142,7 +151,7 @@ impl Trio {
         self.ssh().ends(255).says(&["Permission denied"]);
         self.logs_in();
         self.gets_in();
-        Self::root(&self.laptop, &format!("verify {SERVER}")).ends(0);
+        root(&self.laptop, &format!("verify {SERVER}")).ends(0);
         self.ann(&format!("warded verify --login-as ann {SERVER}")).ends(0);
         assert!(!self.server.file("/home/ann/.ssh/authorized_keys").exists());
         assert!(!self.laptop.file("/home/ann/.ssh/known_hosts").exists(), "ssh wrote a host key down");
@@ -230,7 +239,7 @@ impl Trio {
         }
         self.lists(&[("host", &former[0]), ("user", &former[1])]);
         self.during("the next ones sign", |trio| {
-            Self::root(&trio.server, "renew --force --accept-risk=new-ca-key").ends(0);
+            root(&trio.server, "renew --force --accept-risk=new-ca-key").ends(0);
             trio.ann("warded login ann --force").ends(0);
             assert_eq!((trio.trusts_hosts(), trio.trusts_users()), (2, 2));
         });
@@ -255,11 +264,11 @@ impl Trio {
 
     fn leaves(&self) {
         self.server.shell("rm -r /etc/systemd/system/*.d; systemctl daemon-reload").ends(0);
-        Self::root(&self.server, "remove --yes").ends(0);
+        root(&self.server, "remove --yes").ends(0);
         self.ssh().ends(255);
         self.ann("warded logout && ssh-add -l").ends(1).prints(&["The agent has no identities."]);
         self.ann("ssh-agent -k >/dev/null; pkill -u ann ssh-agent; rm -f agent; warded remove --yes").ends(0);
-        Self::root(&self.laptop, "remove --yes").ends(0);
+        root(&self.laptop, "remove --yes").ends(0);
     }
 }
 
