@@ -30,11 +30,7 @@ use warded_lib::{
         keys::{self, public::RawPublicKey},
         path::AbsolutePath,
         scratch::Scratch,
-        sshd::{
-            Effective, HostKey,
-            effective::{CERTIFICATES_HAVE_NAMES, major_minor},
-            host_key::Standing,
-        },
+        sshd::{Effective, HostKey, effective::major_minor, host_key::Standing},
     },
     policy::pattern::Places,
 };
@@ -209,11 +205,11 @@ fn answers(sshd: &Sshd, keys: &BTreeMap<AbsolutePath, PublicKey>) -> Result<Sshd
             printed = [&printed, keyword, " ", value, "\n"].concat();
         }
     }
-    let signs_by_sha1 = major_minor(&sshd.version).is_some_and(|release| release < CERTIFICATES_HAVE_NAMES);
+    let release = major_minor(&sshd.version);
     let host_key = |path: &AbsolutePath| {
         let line = of(keys, path)?.to_openssh().map_err(|error| Error::failed("cannot write a key").cause(error))?;
         let public = RawPublicKey::from_line(&line).ok();
-        Ok(HostKey { path: path.as_path().to_owned(), public, standing: Standing::Loaded, signs_by_sha1 })
+        Ok(HostKey { path: path.as_path().to_owned(), public, standing: Standing::Loaded, release })
     };
     let host_keys = sshd.host_keys.iter().map(host_key).collect::<Result<Vec<_>>>()?;
     Ok(SshdAnswers::of(sshd.version.clone(), Effective::parse(&printed), host_keys))

@@ -210,9 +210,15 @@ impl Shape {
                 let pam: String =
                     ["auth", "account", "session"].map(|kind| format!("{kind} required pam_permit.so\n")).concat();
                 fs::write(peer.file("/etc/pam.d/sshd"), pam).unwrap();
-                let lines = "AuthenticationMethods publickey,keyboard-interactive\nKbdInteractiveAuthentication yes\n\
-                             PermitRootLogin yes\n";
-                format!("{lines}{stock}")
+                // OpenSSH 8.7 gave it the other name, and Debian's stock file says no to the old one before.
+                let asks = if suite == "bullseye" {
+                    "ChallengeResponseAuthentication"
+                } else {
+                    "KbdInteractiveAuthentication"
+                };
+                format!(
+                    "AuthenticationMethods publickey,keyboard-interactive\n{asks} yes\nPermitRootLogin yes\n{stock}"
+                )
             }
             Self::AllowGroups => {
                 add_person(peer);

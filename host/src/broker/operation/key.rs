@@ -277,7 +277,7 @@ mod tests {
         let path = scratch.path().join("key");
         let level_of = |ignored: IgnoredReason, has_others| {
             let standing = Standing::Ignored(ignored.clone());
-            let key = HostKey { path: path.clone(), public: None, standing, signs_by_sha1: false };
+            let key = HostKey { path: path.clone(), public: None, standing, release: None };
             level(&key, &UncertifiedReason::Ignored(ignored), has_others)
         };
         assert_eq!(level_of(IgnoredReason::Missing, true), Level::Info);

@@ -24,6 +24,10 @@ use zeroize::Zeroizing;
 pub const DEFAULT_KEYS: [&str; 3] =
     ["/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"];
 
+/// Before this release sshd looked among the private keys that it has loaded for that of a certificate, so that a certificate whose
+/// key is in an agent was refused (`main` in its sshd.c: "No matching private key for certificate").
+const AGENTS_KEYS_HAVE_CERTIFICATES: (u32, u32) = (9, 2);
+
 /// A host key that sshd's configuration names, or that is one of sshd's default host keys and exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostKey {
@@ -33,8 +37,8 @@ pub struct HostKey {
     pub public: Option<RawPublicKey>,
     /// Whether sshd offers it.
     pub standing: Standing,
-    /// Whether this release of sshd signs with SHA-1 for a certificate of an RSA key.
-    pub signs_by_sha1: bool,
+    /// The major and minor number of this sshd's release, if it is known.
+    pub release: Option<(u32, u32)>,
 }
 
 /// What sshd does with a host key.
@@ -64,8 +68,12 @@ impl HostKey {
         let Some(public) = &self.public else { return Err(UncertifiedReason::NoPublicHalf) };
         let unknown = || UncertifiedReason::UnknownType(public.algorithm().to_owned());
         let key = public.key().ok_or_else(unknown)?;
-        if key.algorithm().is_rsa() && self.signs_by_sha1 {
+        let is_before = |first: (u32, u32)| self.release.is_some_and(|release| release < first);
+        if key.algorithm().is_rsa() && is_before(CERTIFICATES_HAVE_NAMES) {
             return Err(UncertifiedReason::SignsBySha1);
+        }
+        if matches!(self.standing, Standing::InAgent { .. }) && is_before(AGENTS_KEYS_HAVE_CERTIFICATES) {
+            return Err(UncertifiedReason::InAgent);
         }
         match keys::public::rsa_bits(&key) {
             Some(bits) if bits < LEAST_RSA_BITS => Err(UncertifiedReason::ShortRsa { bits }),
@@ -103,7 +111,6 @@ pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
     let said = HostKeyReport::read(stdout, stderr);
     let line = stderr.lines().find(|line| line.starts_with("debug1: sshd version ")).unwrap_or_default();
     let release = effective::version(line).and_then(|version| effective::major_minor(&version));
-    let signs_by_sha1 = release.is_some_and(|release| release < CERTIFICATES_HAVE_NAMES);
     let mut found: Vec<HostKey> = Vec::new();
     for (index, path) in said.paths.iter().enumerate() {
         let path = PathBuf::from(path);
@@ -116,7 +123,7 @@ pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
         if found.iter().any(is_known) {
             continue;
         }
-        found.push(HostKey { path, public, standing, signs_by_sha1 });
+        found.push(HostKey { path, public, standing, release });
     }
     mark_second_keys(&mut found);
     found
@@ -131,7 +138,7 @@ pub fn on_disk(tree: &Tree) -> Vec<HostKey> {
     let mut found: Vec<HostKey> = Vec::new();
     for path in paths.into_iter().map(PathBuf::from).filter(|path| path.exists()) {
         if found.iter().all(|known| known.path != path) {
-            found.push(HostKey { public: blob(&path), path, standing: Standing::Loaded, signs_by_sha1: false });
+            found.push(HostKey { public: blob(&path), path, standing: Standing::Loaded, release: None });
         }
     }
     found

@@ -63,6 +63,8 @@ pub enum UncertifiedReason {
     },
     /// sshd offers it, and would sign for its certificate with SHA-1, which OpenSSH has refused as a client since 8.8.
     SignsBySha1,
+    /// sshd offers it by an agent, and this release serves no certificate for such a key.
+    InAgent,
     /// sshd offers it, and its public half cannot be had from its files.
     NoPublicHalf,
     /// sshd offers it; Warded does not use a path like its one.
@@ -85,6 +87,11 @@ impl UncertifiedReason {
             Self::SignsBySha1 => "this release of sshd would sign for its certificate with SHA-1, which clients from \
                                   OpenSSH 8.8 on refuse; sshd goes on offering the key"
                 .to_owned(),
+            Self::InAgent => {
+                "an agent has its private key, and OpenSSH before 9.2 serves no certificate for such a key; \
+                              sshd goes on offering it"
+                    .to_owned()
+            }
             Self::Path(why) => format!("Warded does not use its path: {why}"),
             Self::NoPublicHalf => "its public key cannot be read from it, nor from the .pub beside it".to_owned(),
         }
@@ -96,7 +103,7 @@ impl UncertifiedReason {
         let named = shell_word(&path.to_string_lossy());
         match self {
             Self::Ignored(ignored) => ignored.next(path),
-            Self::UnknownType(_) | Self::SignsBySha1 => None,
+            Self::UnknownType(_) | Self::SignsBySha1 | Self::InAgent => None,
             Self::ShortRsa { .. } => Some(format!(
                 "when no client needs it any more: ssh-keygen -t rsa -b 3072 -f {named} makes a longer one in its place"
             )),

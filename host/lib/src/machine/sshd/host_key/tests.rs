@@ -182,9 +182,32 @@ fn a_type_that_is_not_known_stays_offered() {
         path: "/etc/ssh/ssh_host_mldsa44_ed25519_key".into(),
         public: Some(RawPublicKey::from_blob(&blob).unwrap()),
         standing: Standing::Loaded,
-        signs_by_sha1: false,
+        release: None,
     };
     let why = key.certifiable().unwrap_err();
     assert_eq!(why, UncertifiedReason::UnknownType(name.to_owned()));
     assert!(why.because().contains("goes on offering it") && why.next(&key.path).is_none());
+}
+
+#[test]
+fn what_a_release_cannot_serve_is_not_certified() {
+    let public = |algorithm| {
+        let key = PrivateKey::random(&mut OsRng, algorithm).unwrap();
+        Some(RawPublicKey::from_blob(&key.public_key().to_bytes().unwrap()).unwrap())
+    };
+    let (ed25519, rsa) = (public(Algorithm::Ed25519), public(Algorithm::Rsa { hash: None }));
+    let in_agent = || Standing::InAgent { socket: "/run/agent".into() };
+    for (public, standing, release, expected) in [
+        (&ed25519, in_agent(), Some((8, 4)), Some(UncertifiedReason::InAgent)),
+        (&ed25519, in_agent(), Some((9, 2)), None),
+        (&ed25519, in_agent(), None, None),
+        (&ed25519, Standing::Loaded, Some((7, 5)), None),
+        (&rsa, Standing::Loaded, Some((7, 5)), Some(UncertifiedReason::SignsBySha1)),
+        (&rsa, Standing::Loaded, Some((7, 8)), None),
+    ] {
+        let key = HostKey { path: "/etc/ssh/key".into(), public: public.clone(), standing, release };
+        let why = key.certifiable().err();
+        assert_eq!(why, expected, "{release:?}");
+        assert!(why.is_none_or(|why| why.because().contains("goes on offering") && why.next(&key.path).is_none()));
+    }
 }
