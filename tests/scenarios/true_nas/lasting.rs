@@ -59,19 +59,22 @@ const JOB: &str = "schedule     a job of the appliance's, made by renewal-job-cr
 fn an_upgrade_leaves_what_lies_in_places_that_last() {
     let Some(machine) = start() else { return };
     sh(&machine, "mv /etc/warded/policies /root/warded-policies; echo >/root/warded.toml");
+    // The job's command is for a shell.
+    const STATE: &str = "/root/jane's warded \"state\"";
     let warded = |words: &[&str]| {
         let mut command = machine.warded_command(words);
-        command.env("WARDED_STATE", "/root/warded-state").env("WARDED_POLICIES", "/root/warded-policies");
+        command.env("WARDED_STATE", STATE).env("WARDED_POLICIES", "/root/warded-policies");
         Run::of(command.env("WARDED_CONFIG", "/root/warded.toml"))
     };
     warded(&CERTIFY).ends(0);
     let job = machine.stored("jobs");
-    assert!(job.contains("/root/warded-state") && job.contains("/root/warded-policies"), "{job}");
+    assert!(job.contains(r#"/root/jane'\''s warded "state""#) && job.contains("/root/warded-policies"), "{job}");
     upgrade(&machine);
     machine.lets_everybody_in(true);
     machine.is_as_generated();
     warded(&["status"]).ends(0).prints(&[JOB, "problems     none"]);
     machine.calls(&["cronjob.run", "1", "true"]).ends(0);
+    assert!(!machine.file("/var/lib/warded").exists(), "the job has another state");
     warded(&["renew", "--force"]).ends(0);
     machine.lets_everybody_in(true);
 
