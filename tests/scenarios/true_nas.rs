@@ -102,6 +102,45 @@ fn undo_and_removal_give_back_what_was_there() {
     machine.lets_everybody_in(false);
 }
 
+/// The template leaves a line of its own out where its keyword is anywhere in the stored text, in a comment too. No text of ours
+/// has one of these words.
+#[test]
+fn no_word_of_ours_switches_a_default_of_the_appliances_off() {
+    const DEFAULTS: [&str; 6] = [
+        "Protocol 2",
+        "UseDNS no",
+        "ChallengeResponseAuthentication no",
+        "ClientAliveCountMax 3",
+        "ClientAliveInterval 15",
+        "VersionAddendum none",
+    ];
+    let Some(machine) = TrueNas::start(Settings::of("25.10")) else { return };
+    let missing = || {
+        let text = machine.state().sshd_config;
+        DEFAULTS.into_iter().filter(|line| text.lines().all(|there| there != *line)).collect::<Vec<_>>()
+    };
+    let is_alive = || {
+        let shown = crate::support::Run::of(machine.command("/usr/sbin/sshd").arg("-T")).ends(0).stdout;
+        shown.lines().any(|line| line == "clientaliveinterval 15")
+    };
+    for version in ["22.02", "24.10", "25.10"] {
+        let settings = Settings::of(version);
+        for line in DEFAULTS {
+            let word = line.split(' ').next().unwrap();
+            machine.sets(Settings { options: &format!("# Warded leaves {word} as it is."), ..settings });
+            assert_eq!(missing(), [line], "{version}");
+            assert_eq!(is_alive(), word != "ClientAliveInterval", "{version}");
+        }
+        machine.sets(settings);
+        machine.warded(&CERTIFY).ends(0);
+        machine.warded(&TRUST).ends(0);
+        machine.is_as_generated();
+        assert!(machine.stored("options").contains("# Managed by Warded") && is_alive());
+        assert_eq!(missing(), [""; 0], "{version}");
+        machine.warded(&REMOVE).ends(0);
+    }
+}
+
 /// The document's own steps, each with what it does there; and ours in its place.
 #[test]
 fn the_documents_steps_lock_people_out_and_ours_do_not() {
