@@ -2,6 +2,7 @@
 
 mod cells;
 mod instructions;
+mod lasting;
 mod removal;
 mod stops;
 

@@ -23,14 +23,14 @@ fn expected(suite: &str, strong: bool) -> (&'static [&'static str], &'static [&'
 }
 
 /// Warded's block is in both places, and the next event changes nothing.
-fn agrees(machine: &NethServer) {
+pub(super) fn agrees(machine: &NethServer) {
     let before = machine.configuration();
     assert_eq!(machine.product(), before, "the templates give another file");
     machine.saves();
     assert_eq!(machine.configuration(), before);
 }
 
-fn get_in_by_the_ca(machine: &NethServer) {
+pub(super) fn get_in_by_the_ca(machine: &NethServer) {
     let authority = trusting(machine);
     machine.client(&authority).by_name().connects();
     machine.client(&authority).of_this_machine().connects();
