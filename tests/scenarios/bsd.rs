@@ -256,6 +256,29 @@ fn after_any_order_of_procedures_all_is_as_before() {
     machine.lets_in(false);
 }
 
+/// OPNsense makes all keys anew where a file of one is missing; the former ones' certificates stay.
+#[test]
+fn host_keys_that_are_made_anew_get_new_certificates() {
+    for system in [FreeBsd, OpnSense, PfSense] {
+        let Some(machine) = Bsd::start(system, None) else { return };
+        machine.warded(&CERTIFY).ends(0);
+        let make = format!(
+            "cd {}; for key in ssh_host_*_key; do rm $key $key.pub; kind=${{key#ssh_host_}}
+             ssh-keygen -q -N '' -t ${{kind%_key}} -f $key; done",
+            system.keys()
+        );
+        Run::of(machine.peer.command("sh").args(["-ec", &make])).ends(0);
+        machine.peer.reloads_sshd();
+        machine.lets_in(false);
+        machine.warded(&["status"]).ends(4).prints(&["its certificate is for another key", "warded renew"]);
+        machine.warded(&["renew"]).ends(0);
+        machine.lets_in(true);
+        machine.is_as_generated();
+        let shown = machine.warded(&["status"]).prints(&["served"]).stdout;
+        assert!(!shown.contains("another key") && !shown.contains("no certificate"), "{shown}");
+    }
+}
+
 #[test]
 fn what_stops_it() {
     let Some(machine) = Bsd::start(PfSense, Some("Banner none\n")) else { return };
