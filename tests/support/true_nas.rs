@@ -8,7 +8,9 @@ use super::{
     machine::{KEYS, tree},
     wait::{LONG, wait},
 };
-use std::{collections::BTreeMap, fs, ops::Deref, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap, env, fs, ops::Deref, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command,
+};
 
 const SET: &str = "principal=web1.example.org";
 pub(crate) const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", SET, "--yes"];
@@ -31,6 +33,11 @@ impl Settings<'_> {
     pub(crate) fn of(version: &str) -> Settings<'_> {
         Settings { version, password_user: None, two_factor: false, options: "" }
     }
+}
+
+/// Whether `tests/appliances` tries all.
+pub(crate) fn all() -> bool {
+    env::var("WARDED_APPLIANCES").is_ok_and(|all| all == "all")
 }
 
 /// All that counts: the settings, the jobs, sshd's files, and those that last.

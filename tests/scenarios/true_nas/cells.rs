@@ -3,9 +3,9 @@
 
 use crate::support::{
     missing,
-    true_nas::{CERTIFY, REMOVE, Settings, State, TRUST, TrueNas},
+    true_nas::{CERTIFY, REMOVE, Settings, State, TRUST, TrueNas, all},
 };
-use std::{env, fmt::Write as _, time::Instant};
+use std::{fmt::Write as _, time::Instant};
 
 /// Those with another order, template or OpenSSH.
 const VERSIONS: [&str; 7] = ["13.3", "22.02", "24.10", "25.04.0", "25.04.2", "25.10", "26"];
@@ -33,7 +33,7 @@ fn nobody_is_locked_out_of_an_appliance() {
     if missing::root() {
         return;
     }
-    let all = env::var("WARDED_APPLIANCES").is_ok_and(|all| all == "all");
+    let all = all();
     let (mut table, mut cells, mut failures, begun) = (String::new(), 0, Vec::new(), Instant::now());
     for version in VERSIONS {
         let machine = TrueNas::start(Settings::of(version)).unwrap();

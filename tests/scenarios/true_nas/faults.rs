@@ -3,13 +3,15 @@
 use crate::support::{
     Run,
     appliance::SECRET,
-    true_nas::{CERTIFY, Settings, TrueNas},
+    true_nas::{CERTIFY, REMOVE, Settings, TrueNas, all},
     wait::{LONG, wait},
 };
 use std::fs;
 
+const USER: &str = "jane";
+
 fn start(options: &str) -> Option<TrueNas> {
-    TrueNas::start(Settings { options, password_user: Some("jane"), ..Settings::of("25.10") })
+    TrueNas::start(Settings { options, password_user: Some(USER), ..Settings::of("25.10") })
 }
 
 #[test]
@@ -47,6 +49,26 @@ fn a_middleware_that_fails_changes_nothing() {
     machine.lets_everybody_in(true);
 }
 
+/// `ssh.update` may take a minute and a half, so it hangs only where all is tried.
+#[test]
+fn a_middleware_that_hangs_changes_nothing() {
+    let Some(machine) = start("Banner none\n") else { return };
+    let before = machine.state();
+    let modes = [("ssh.config:hangs", 20), ("cronjob.create:hangs", 20), ("ssh.update:hangs", 90)];
+    for (mode, seconds) in modes.into_iter().filter(|(mode, _)| all() || !mode.starts_with("ssh.update")) {
+        machine.mode(mode);
+        let run = machine.warded(&CERTIFY).ends(1);
+        let told = format!("(/usr/bin/midclt) did not end within {seconds} s");
+        assert!(run.stderr.contains(&told), "{mode}: {run:?}");
+        machine.mode("none");
+        assert_eq!(machine.state(), before, "{mode}: {run:?}");
+        machine.is_as_generated();
+        machine.lets_everybody_in(false);
+    }
+    machine.warded(&CERTIFY).ends(0);
+    machine.lets_everybody_in(true);
+}
+
 #[test]
 fn a_person_at_the_web_interface_is_not_overruled() {
     let Some(machine) = start("Banner none\n") else { return };
@@ -54,7 +76,8 @@ fn a_person_at_the_web_interface_is_not_overruled() {
     // The second question is under the lock, the third right before the change.
     for (asked, code) in [("2", 5), ("3", 4)] {
         fs::write(machine.file("/data/store/calls"), "").unwrap();
-        fs::write(machine.file("/data/store/edit-before"), format!("ssh.config:{asked} LogLevel INFO")).unwrap();
+        fs::write(machine.file("/data/store/edit-before"), format!("ssh.config:{asked} options LogLevel INFO"))
+            .unwrap();
         machine.warded(&CERTIFY).ends(code);
         assert_eq!(machine.stored("options"), "LogLevel INFO\n");
         assert_eq!(machine.state().jobs, before.jobs);
@@ -67,6 +90,68 @@ fn a_person_at_the_web_interface_is_not_overruled() {
     machine.calls(&["service.reload", "ssh"]);
     machine.warded(&CERTIFY).ends(0);
     machine.lets_everybody_in(true);
+}
+
+/// Another setting of the SSH service is saved right before a call, from the first one of the plan to the last one of the run. The
+/// middleware generates with what is stored then: with our lines, or without them.
+#[test]
+fn another_setting_that_somebody_saves_meanwhile_holds_and_locks_nobody_out() {
+    // The sample: version, who may log in by password before, and whether our lines come or go.
+    const SAMPLE: [(&str, &str, bool); 2] = [("25.10", "", true), ("24.10", USER, false)];
+    let mut points = 0;
+    for version in ["24.10", "25.10"] {
+        for (from, to) in [("", USER), (USER, "")] {
+            for comes in [true, false] {
+                if all() || SAMPLE.contains(&(version, from, comes)) {
+                    let settings = Settings { options: "Banner none", ..Settings::of(version) };
+                    let Some(machine) = TrueNas::start(settings) else { return };
+                    points += saved_meanwhile(&machine, settings, (from, to), comes);
+                }
+            }
+        }
+    }
+    println!("{points} moments at which somebody saves another setting");
+}
+
+/// How many such moments a run has.
+fn saved_meanwhile(machine: &TrueNas, settings: Settings<'_>, (from, to): (&str, &str), comes: bool) -> usize {
+    let (words, back) = if comes { (&CERTIFY[..], &REMOVE[..]) } else { (&REMOVE[..], &CERTIFY[..]) };
+    let edit = machine.file("/data/store/edit-before");
+    if !comes {
+        machine.warded(&CERTIFY).ends(0);
+    }
+    for count in 0.. {
+        let options = machine.stored("options");
+        machine.sets(Settings { password_user: Some(from), options: &options, ..settings });
+        let before = machine.state();
+        fs::write(machine.file("/data/store/calls"), "").unwrap();
+        let call = if count == 0 { "ssh.update:1".to_owned() } else { format!("ssh.config:{count}") };
+        fs::write(&edit, format!("{call} password-user {to}")).unwrap();
+        let run = machine.warded(words);
+        if edit.exists() {
+            fs::remove_file(&edit).unwrap();
+            run.ends(0);
+            assert!(count > 4, "{count} calls");
+            return count;
+        }
+        assert!(matches!(run.code, Some(0 | 4 | 5)), "{call}: {run:?}");
+        println!("{}, {}, {call}: {:?} {}", settings.version, words[1], run.code, run.stderr);
+        // Done, or as before; and what was saved is in place.
+        let is_done = run.code == Some(0);
+        let now = machine.state();
+        assert_eq!(now.options != before.options, is_done, "{call}: {run:?}");
+        assert_eq!(now.jobs != before.jobs, is_done, "{call}: {run:?}");
+        assert_eq!(now.sshd_config.contains(USER), to == USER, "{call}: {run:?}");
+        machine.is_as_generated();
+        machine.lets_everybody_in(comes == is_done);
+        // The next command does it, and the way back leads there.
+        machine.warded(words).ends(0);
+        machine.is_as_generated();
+        machine.lets_everybody_in(comes);
+        machine.warded(back).ends(0);
+        assert_eq!(machine.stored("options"), options, "{call}");
+    }
+    unreachable!()
 }
 
 #[test]
