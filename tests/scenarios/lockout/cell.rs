@@ -287,14 +287,15 @@ fn is_new(subject: &Subject, task: Task, now: &Files) -> bool {
     let like = plain(now) == plain(&subject.certified.files);
     let base = &subject.base_of(task).files;
     // All certificates are new ones, and all keys that sshd offers where these are made anew, not some. The RSA key of an old
-    // release has no certificate, so it stays.
+    // release has no certificate, so it stays. A key in an agent cannot be made anew, and keeps its certificate.
     let is_offered = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();
         let mut kinds = subject.shape.keys().iter().filter(|kind| !(subject.is_old && **kind == "rsa"));
         kinds.any(|kind| name.contains(kind))
     };
     let is_new = |(path, file): &(&PathBuf, &FileAttributes)| {
-        (is_certificate(path) || (keys && is_host_key(path) && is_offered(path))) && !file.is_link()
+        let stays = keys && subject.shape.has_in_agent(path);
+        ((is_certificate(path) && !stays) || (keys && is_host_key(path) && is_offered(path))) && !file.is_link()
     };
     like && now.iter().filter(is_new).all(|(path, file)| base.get(path) != Some(file))
 }

@@ -65,8 +65,15 @@ impl Shape {
         match self {
             Self::Stock => true,
             Self::ListOfNethServer => suite == OLD,
+            // OpenSSH before 9.2 serves no certificate for such a key. Who knows only that one would get another's.
+            Self::KeyInAgent => suite != OLD && suite != "bullseye",
             _ => suite != OLD,
         }
+    }
+
+    /// Whether the private key of this file is in an agent.
+    pub(super) fn has_in_agent(self, path: &Path) -> bool {
+        self == Self::KeyInAgent && path.to_string_lossy().contains("ecdsa")
     }
 
     /// What the table calls it.
