@@ -154,7 +154,9 @@ impl Case<()> {
     /// It asks for this, gets an error with this code, and ends with it.
     pub(super) fn gives_up(self, capability: &str, asked: &str, code: &str, why: &str) -> Case {
         let says = [&format!("go gave up ({code}): "), why, "nothing was changed"];
-        self.ends(&[1], &says, failed(capability, asked, code))
+        // What sshd does not accept is refused.
+        let exit = if code == "invalid-configuration" { 5 } else { 1 };
+        self.ends(&[exit], &says, failed(capability, asked, code))
     }
 
     pub(super) fn ends_stopped(self, why: &str) -> Case {

@@ -108,8 +108,8 @@ fn a_drop_in_that_came_into_a_block_that_asks_for_the_version() {
             peer.client(&authority()).connects();
         } else {
             let not_in_force = "50-warded.conf line 2: Directive 'HostCertificate' is not allowed within a Match block";
-            peer.warded(&renew).ends(1).says(&[not_in_force, "state: nothing was changed"]);
-            peer.warded(&apply).ends(1).says(&[not_in_force, "state: nothing was changed"]);
+            peer.warded(&renew).ends(5).says(&[not_in_force, "state: nothing was changed"]);
+            peer.warded(&apply).ends(5).says(&[not_in_force, "state: nothing was changed"]);
         }
         connects(&peer);
     }

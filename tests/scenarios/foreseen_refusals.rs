@@ -76,7 +76,7 @@ fn a_configuration_that_sshd_does_not_accept() {
         machine.certify();
         let drop_in = machine.path("ssh/sshd_config.d/90-theirs.conf");
         fs::write(&drop_in, "# theirs\nNoSuchKeyword 7\n").unwrap();
-        machine.warded(["renew", "--force"]).ends(1).says(&["NoSuchKeyword"]);
+        machine.warded(["renew", "--force"]).ends(5).says(&["NoSuchKeyword"]);
         let place = format!("{} line 2: ", drop_in.display()).replace(" line 2: ", ": line 2: ");
         let words = ["NoSuchKeyword", "sshd -t` is silent", place.as_str()];
         machine.warded(["doctor"]).ends(4).prints(&words);

@@ -13,6 +13,8 @@ pub const KEYWORD: &str = "HostCertificate";
 
 /// What speaks against every renewal. Anything else is about one key, and does not keep the others from theirs.
 const ABOUT_THE_CA: [&str; 2] = ["unreachable", "refused"];
+/// Directories that are empty after each start of a machine.
+const TEMPORARY: [&str; 3] = ["/run/", "/var/run/", "/dev/shm/"];
 /// What a person does about a key that a renewal leaves alone.
 const NEXT: &str = "To certify it: `warded apply certify-host`.";
 
@@ -49,7 +51,7 @@ pub fn certify(
 /// Those of the keys that sshd offers to clients.
 ///
 /// # Errors
-/// `no-host-key` where it offers none of them.
+/// `no-host-key` where it offers none of them, and `unsafe` where one of those does not last.
 pub fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
     let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
     let mut offered = Vec::new();
@@ -67,7 +69,34 @@ pub fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
             .about("HostKeyAlgorithms", algorithms.join(" "))
             .next("add the algorithms of the host keys to HostKeyAlgorithms, or take that line out (sshd -T shows what counts)"));
     }
+    all_last(&offered)?;
     Ok(offered)
+}
+
+/// Refuses host keys that are gone at the next start of the machine, and with them their certificates: whoever makes such
+/// keys makes others then, and certifies them.
+fn all_last(keys: &[KeyPair]) -> Result<(), Error> {
+    let paths: Vec<String> = keys.iter().map(KeyPair::path).filter(|path| is_temporary(path)).collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let message = "sshd's host keys lie in a directory that is empty after each start of the machine, as their certificates would.";
+    let error = paths.iter().fold(Error::new("unsafe", message), |error, path| error.about("path", path));
+    Err(error
+        .next("if another tool makes and certifies these keys, remove it, and its HostKey and HostCertificate lines from sshd's configuration")
+        .next("else have sshd use host keys that last, such as HostKey /etc/ssh/ssh_host_ed25519_key"))
+}
+
+/// Whether a file at this path is gone at the next start of the machine.
+fn is_temporary(path: &str) -> bool {
+    let segments: Vec<&str> = path.split('/').filter(is_segment).collect();
+    let path = format!("/{}", segments.join("/"));
+    TEMPORARY.iter().any(|directory| path.starts_with(directory))
+}
+
+/// Whether this part of a path leads elsewhere: `/etc/ssh//./key` is `/etc/ssh/key`.
+fn is_segment(segment: &&str) -> bool {
+    !matches!(*segment, "" | ".")
 }
 
 /// Our lines: one for each certificate that nobody else's line names already. `own`: the paths in our lines now;
@@ -86,7 +115,6 @@ pub fn lines(certificates: &[String], own: &[String], known: &[String]) -> Resul
 /// Whether both name one file, however they spell it: `/etc/ssh//key` is `/etc/ssh/key`.
 #[must_use]
 pub fn is_same_path(left: &str, right: &str) -> bool {
-    let is_segment = |segment: &&str| !matches!(*segment, "" | ".");
     left.split('/').filter(is_segment).eq(right.split('/').filter(is_segment))
 }
 
@@ -236,6 +264,16 @@ mod tests {
         for (own, known, expected) in cases {
             let lines = lines(&paths(&["/a", "/b"]), &paths(own), &paths(known)).unwrap();
             assert_eq!(lines, *expected, "{own:?} {known:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_a_start_empties_is_known_however_it_is_spelled() {
+        for path in ["/run/a/key", "/var/run/key", "//var/./run//key", "/dev/shm/key"] {
+            assert!(is_temporary(path), "{path}");
+        }
+        for path in ["/etc/ssh/key", "/runs/key", "/srv/run/key", "/var/lib/key"] {
+            assert!(!is_temporary(path), "{path}");
         }
     }
 

@@ -11,6 +11,10 @@ use warded_lib::{
 };
 use wasmtime::{Trap, WasmBacktrace};
 
+/// The codes of failures that say that the machine is in no state to be changed: the command is refused. `unsafe` is for
+/// whatever a procedure itself finds.
+const REFUSALS: [&str; 2] = ["invalid-configuration", "unsafe"];
+
 /// A failure, as a guest gets it.
 impl From<Failure> for types::Error {
     fn from(failure: Failure) -> Self {
@@ -25,7 +29,8 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
     if let Some(failure) = authority.filter(|failure| failure.code() == error.code) {
         return Error::from(failure);
     }
-    let mut ended = Error::failed(format!("{procedure} gave up ({}): {}", short(&error.code), short(&error.message)));
+    let said = format!("{procedure} gave up ({}): {}", short(&error.code), short(&error.message));
+    let mut ended = if REFUSALS.contains(&error.code.as_str()) { Error::refused(said) } else { Error::failed(said) };
     for types::Setting { name, value } in error.details.iter().take(limits::ERROR_DETAILS) {
         // A procedure that knows what to do next says so in a detail of that name.
         ended = if name == "next" {

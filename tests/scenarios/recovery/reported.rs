@@ -163,7 +163,7 @@ fn a_failure_after_a_run_was_rolled_back_says_so() {
     killed(&machine, &certify(&machine, &[]));
     let drop_in = machine.path("ssh/sshd_config.d/60-odd.conf");
     fs::write(&drop_in, "NoSuchKeyword 7\n").unwrap();
-    let said = Run::of(&mut certify(&machine, &[])).ends(1).stderr;
+    let said = Run::of(&mut certify(&machine, &[])).ends(5).stderr;
     assert!(said.contains("state: run 1, which was interrupted, was rolled back; nothing else was changed"), "{said}");
     fs::remove_file(&drop_in).unwrap();
     assert_eq!(seen(&machine), old);

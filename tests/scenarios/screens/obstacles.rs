@@ -66,10 +66,10 @@ fn of_files_that_cannot_be_trusted() {
     [5]
 
     $ warded apply certify-host --yes --set principal=web1.example.org
-    error: certify-host gave up (invalid-configuration): sshd does not accept /tmp/warded-test-dddddd/ssh/sshd_config (/tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf: No such file or directory)
+    refused: certify-host gave up (invalid-configuration): sshd does not accept /tmp/warded-test-dddddd/ssh/sshd_config (/tmp/warded-test-dddddd/ssh/sshd_config.d/50-warded.conf: No such file or directory)
     state: nothing was changed
     next:  correct sshd's configuration: `sshd -t` says nothing once sshd accepts it
-    [1]
+    [5]
 
     $ warded apply certify-host --yes --set principal=web1.example.org
     OS · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)

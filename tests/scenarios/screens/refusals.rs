@@ -199,10 +199,10 @@ fn of_configurations_that_stand_in_the_way() {
     [5]
 
     $ warded apply certify-host --yes --set principal=web1.example.org
-    error: certify-host gave up (invalid-configuration): sshd does not accept /tmp/warded-test-dddddd/ssh/sshd_config (/tmp/warded-test-dddddd/ssh/sshd_config.d/10-theirs.conf line 1: invalid time value.)
+    refused: certify-host gave up (invalid-configuration): sshd does not accept /tmp/warded-test-dddddd/ssh/sshd_config (/tmp/warded-test-dddddd/ssh/sshd_config.d/10-theirs.conf line 1: invalid time value.)
     state: nothing was changed
     next:  correct sshd's configuration: `sshd -t` says nothing once sshd accepts it
-    [1]
+    [5]
 
     $ warded apply certify-host --yes --set principal=web1.example.org
     error: certify-host gave up (untrusted-path): /tmp/warded-test-dddddd/ssh/sshd_config.d: others can write this directory
