@@ -8,16 +8,19 @@ message. A secret goes to the program by standard input alone.
 from __future__ import annotations
 
 import json
+import re
 
-# What an exit code means, as docs/USAGE.md has it. 0 and 3 are no failures; every other code that is not here fails, too.
+# What an exit code means, as docs/USAGE.md has it, and what to do next where the program does not say that itself. 0 and 3
+# are no failures; every other code that is not here fails, too.
 REASONS = {
-    1: "failed",
-    2: "usage",
-    4: "incomplete",
-    5: "refused",
-    6: "ca_unreachable",
-    7: "no_ca",
+    1: ("failed", "the command failed", "warded doctor and warded audit log say more on the machine"),
+    2: ("usage", "warded does not take these options, or needs root", "mend the options of the task: ansible-doc has them; and see that it has become: true"),
+    4: ("incomplete", "something is not as it should be", "warded status and warded doctor say what, on the machine"),
+    5: ("refused", "warded refused, to keep the machine safe", "mend what it names, and run the playbook again"),
+    6: ("ca_unreachable", "the CA cannot be reached, or gives no usable answer", "see that the machine reaches the CA, and run the playbook again"),
+    7: ("no_ca", "no CA is configured", "name one in the configuration file, or by warded.ssh.bootstrap"),
 }
+UNKNOWN = ("unknown", "this collection does not know what that means", "see that the collection is of the same version as warded")
 
 PLACES = ("config", "state", "policies", "sshd_config", "sshd", "ca")
 
@@ -81,6 +84,16 @@ def parsed(text):
     return found if isinstance(found, dict) else None
 
 
+def told(text, cause, following):
+    """A message with its labelled lines: a `cause` and a `next` are added where it has none."""
+    lines = text.splitlines()
+    if not re.search("^cause:", text, re.MULTILINE):
+        lines.insert(1, "cause: " + cause)
+    if not re.search("^next:", text, re.MULTILINE):
+        lines.append("next: " + following)
+    return "\n".join(lines)
+
+
 def message_of(document, stderr):
     """What the terminal shows: the message, then its labelled lines."""
     if document and document.get("schema") == "warded.error/1":
@@ -131,16 +144,16 @@ def outcome(code, document, stderr, planned=False):
         result["diff"] = diff
     if code == 0 or (planned and code == 3):
         if document is None:
-            result.update(failed=True, reason="unknown", msg="warded ended with 0, and printed no JSON object: " + stderr.strip())
+            said = "warded ended with {0}, and printed no JSON object: {1}".format(code, stderr.strip())
+            result.update(failed=True, reason="unknown", msg=told(said.rstrip(": "), *UNKNOWN[1:]))
         return result
     result["failed"] = True
-    result["reason"] = REASONS.get(code, "unknown")
+    reason, cause, following = REASONS.get(code, UNKNOWN)
+    result["reason"] = reason
     if document and document.get("kind") == "rolled back":
         result["reason"] = "rolled_back"
     said = message_of(document, stderr)
-    result["msg"] = said or "warded ended with {0}, and said nothing".format(code)
-    if result["reason"] == "unknown":
-        result["msg"] = "warded ended with {0}, which this collection does not know: {1}".format(code, said)
+    result["msg"] = told(said or "warded ended with {0}, and said nothing".format(code), cause, following)
     return result
 
 
@@ -155,14 +168,19 @@ class Warded:
     def call(self, words, secret=None):
         """Runs one command: its exit code, its JSON object, and its standard error."""
         if self.program is None:
-            message = "the program {0} is not on this machine\nnext: the role warded.ssh.install installs it"
-            self.module.fail_json(reason="not_installed", msg=message.format(self.params["program"]))
+            where = "it is neither in the PATH nor in /usr/local/bin or /usr/local/sbin"
+            self.fail("not_installed", "the program {0} is not on this machine".format(self.params["program"]), where,
+                      "the role warded.ssh.install installs it")
         places = [word for place in PLACES for word in option(place.replace("_", "-"), self.params.get(place))]
         # Neither `~` nor `$` means anything in a setting.
         code, stdout, stderr = self.module.run_command(
             [self.program] + words + places + ["--json"], data=secret, expand_user_and_vars=False
         )
         return code, parsed(stdout), stderr
+
+    def fail(self, reason, text, cause, following):
+        """A failure of which the program does not know."""
+        self.module.fail_json(reason=reason, msg=told(text, cause, following))
 
     def finish(self, result):
         """Tells Ansible, and ends."""

@@ -78,7 +78,8 @@ def main():
         result["changed"] = not (status and status.get("enrolled"))
         warded.finish(result)
     if not params["code"]:
-        module.fail_json(msg="there is no code\nnext: make one with warded.ssh.invite where the provisioner's password is", reason="usage")
+        warded.fail("usage", "the machine cannot be enrolled", "the task has no code",
+                    "make one with warded.ssh.invite where the provisioner's password is")
     words = ["enrol", "--code-file=-", "--yes"] + settings_words(params["settings"]) + option("policy", params["policy"])
     words += risk_words(params) + option("confirm-within", params["confirm_within"])
     warded.finish(outcome(*warded.call(words, params["code"])))

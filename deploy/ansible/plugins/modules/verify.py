@@ -62,6 +62,7 @@ from ansible_collections.warded.ssh.plugins.module_utils.warded import (
     arguments,
     option,
     outcome,
+    told,
 )
 
 
@@ -87,8 +88,9 @@ def main():
     found = result["warded"] or {}
     if result["exit"] == 4 and found.get("hosts"):
         wrong = [host for host in found["hosts"] if host["state"] != "ok"]
-        result["msg"] = "\n".join("{0}: {1}: {2}".format(host["name"], host["state"], host["cause"]) for host in wrong)
-        result["msg"] += "\nnext: docs/VERIFY.md says what each state means"
+        causes = "; ".join("{0}: {1}: {2}".format(host["name"], host["state"], host["cause"]) for host in wrong)
+        said = "clients would not accept {0} of {1} hosts".format(len(wrong), len(found["hosts"]))
+        result["msg"] = told(said, causes, "docs/VERIFY.md says what each state means")
     warded.finish(result)
 
 

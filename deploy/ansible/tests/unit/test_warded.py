@@ -1,7 +1,8 @@
-"""What the modules tell Ansible of what the program said. Plain unittest; the program itself is tried by deploy/ansible/check."""
+"""What the modules tell Ansible of what the program said. Plain unittest, with ansible-core's PyYAML; deploy/ansible/check tries the program itself."""
 
 import importlib.util
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -9,7 +10,10 @@ import tempfile
 import unittest
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[2] / "plugins/module_utils/warded.py"
+import yaml
+
+COLLECTION = Path(__file__).resolve().parents[2]
+SOURCE = COLLECTION / "plugins/module_utils/warded.py"
 spec = importlib.util.spec_from_file_location("warded", SOURCE)
 warded = importlib.util.module_from_spec(spec)
 sys.dont_write_bytecode = True
@@ -59,12 +63,62 @@ class ExitCodes(unittest.TestCase):
     def test_a_failure_has_the_words_of_the_terminal(self):
         said = warded.outcome(5, REFUSED, "")["msg"]
         self.assertEqual("sshd would not accept the configuration\ncause: line 1\nnext: mend it", said)
-        self.assertEqual("error: no", warded.outcome(2, None, "error: no\n")["msg"])
+        said = warded.outcome(2, None, "error: no\n")["msg"]
+        self.assertTrue(said.startswith("error: no\ncause: "), said)
 
     def test_a_renewal_of_one_of_two_sshds_is_a_change(self):
         both = {"schema": "warded.renewals/1", "exit": 4, "sshds": [{"result": REFUSED}, {"result": {"run": 3}}]}
         result = warded.outcome(4, both, "")
         self.assertEqual((True, True), (result["failed"], result["changed"]))
+
+
+class Messages(unittest.TestCase):
+    """Each message of a failed task names the cause, and what to do next."""
+
+    def labelled(self, message):
+        for label in ("cause", "next"):
+            self.assertEqual(1, len(re.findall("^%s: " % label, message, re.MULTILINE)), message)
+
+    def test_of_each_exit_code(self):
+        bare = {"schema": "warded.error/1", "kind": "error", "message": "no", "notes": []}
+        for code in (-9, 0, 1, 2, 3, 4, 5, 6, 7, 8):
+            for document in (None, bare, REFUSED, dict(bare, notes=REFUSED["notes"][:1]), dict(bare, notes=REFUSED["notes"][1:])):
+                for stderr in ("", "error: no\n", "refused: no\ncause: it is so\nstate: nothing was changed\nnext:  mend it\n"):
+                    with self.subTest(code=code, document=document, stderr=stderr):
+                        result = warded.outcome(code, document, stderr)
+                        if result["failed"]:
+                            self.labelled(result["msg"])
+
+    def test_of_a_program_that_is_not_there(self):
+        module = Recorded({"program": "/no/such"})
+        module.get_bin_path = lambda name, opt_dirs=(): None
+        with self.assertRaises(Failed) as failure:
+            warded.Warded(module).call(["status"])
+        self.assertEqual("not_installed", failure.exception.result["reason"])
+        self.labelled(failure.exception.result["msg"])
+
+    def test_no_module_has_another_way_to_fail(self):
+        for path in sorted(COLLECTION.glob("plugins/modules/*.py")):
+            with self.subTest(path.name):
+                self.assertNotIn("fail_json", path.read_text())
+
+    def test_of_the_roles(self):
+        found = 0
+        for path in sorted(COLLECTION.glob("roles/*/tasks/*.yml")):
+            for task in tasks_of(yaml.safe_load(path.read_text())):
+                for module, key in (("ansible.builtin.fail", "msg"), ("ansible.builtin.assert", "fail_msg")):
+                    # What a module said is labelled already.
+                    if module in task and not task[module][key].startswith("{{ warded_invitation.msg }}"):
+                        with self.subTest(task["name"]):
+                            self.labelled(task[module][key])
+                        found += 1
+        self.assertEqual(2, found)
+
+
+def tasks_of(tasks):
+    for task in tasks:
+        yield task
+        yield from tasks_of(task.get("block", []))
 
 
 class Words(unittest.TestCase):
@@ -81,6 +135,12 @@ class Words(unittest.TestCase):
         self.assertIsNone(warded.diff_of({"run": None}))
 
 
+class Failed(Exception):
+    def __init__(self, result):
+        super().__init__(result)
+        self.result = result
+
+
 class Recorded:
     """AnsibleModule as far as the program is concerned: it starts it for real."""
 
@@ -88,6 +148,9 @@ class Recorded:
 
     def __init__(self, params):
         self.params = params
+
+    def fail_json(self, **result):
+        raise Failed(result)
 
     def get_bin_path(self, name, opt_dirs=()):
         return name
