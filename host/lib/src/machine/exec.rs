@@ -4,6 +4,7 @@
 
 mod attended;
 mod companion;
+mod find;
 mod input;
 mod isolated;
 mod output;
@@ -12,6 +13,7 @@ mod running;
 mod service;
 
 pub use companion::{Companion, StartingCompanion};
+pub use find::{find, find_below};
 pub use isolated::{IsolatedOutput, run_self_apart};
 pub use output::{Output, RawOutput};
 pub use room::caused;
@@ -29,7 +31,7 @@ use std::{
     ffi::{OsStr, OsString},
     io::{self, Read},
     mem,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
@@ -363,24 +365,6 @@ pub fn signal(pid: i32, signal: Signal) -> io::Result<()> {
         Signal::Terminate => rustix::process::Signal::TERM,
     };
     Ok(rustix::process::kill_process(pid, signal)?)
-}
-
-/// The program of this name in the system's own directories.
-#[must_use]
-pub fn find(program: &str) -> Option<PathBuf> {
-    find_below(Path::new("/"), program)
-}
-
-/// The same where another directory stands for `/`.
-#[must_use]
-pub fn find_below(root: &Path, program: &str) -> Option<PathBuf> {
-    if program.is_empty() || program.contains('/') {
-        return None;
-    }
-    let directories = PATH.split(':').chain([LIBEXEC]).map(|directory| root.join(directory.trim_start_matches('/')));
-    directories.map(|directory| directory.join(program)).find(|path| {
-        path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    })
 }
 
 type SharedBuffer = Arc<Mutex<Vec<u8>>>;
