@@ -14,7 +14,7 @@ use std::{
 use warded_lib::{
     ca::{CaError, Certificate, Kind, configured::Authority, due},
     change_set::ChangeSet,
-    error::Error,
+    error::{Error, Exit},
     guard::config_digest::{self, Digests},
     machine::{
         action::{self, Action, Programs, Runner},
@@ -388,7 +388,9 @@ fn absent(path: &AbsolutePath) -> Failure {
 }
 
 fn invalid(error: &Error) -> Failure {
-    let failure = Failure::because("invalid-configuration", error);
+    // What only root may read is not wrong.
+    let code = if error.exit() == Exit::Usage { "io" } else { "invalid-configuration" };
+    let failure = Failure::because(code, error);
     if failure.details.iter().any(|(name, _)| name == "next") {
         return failure;
     }
