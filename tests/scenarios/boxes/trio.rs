@@ -208,8 +208,18 @@ impl Trio {
         let out = out.into_inner().unwrap();
         println!("{what}: {} logins", tried.into_inner());
         let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        assert!(out.is_empty(), "{what}: {out:#?}");
+        assert!(out.is_empty(), "{what}: {}", self.told(&out));
         done
+    }
+
+    /// What explains that she did not get in: the first time in full, the CA's keys, and what each machine has done.
+    fn told(&self, out: &[String]) -> String {
+        let keys = ["host_ca.pub", "former_host_ca.pub"]
+            .map(|name| fs::read_to_string(self.ca.path(name)).unwrap_or_default());
+        let known = fs::read_to_string(self.laptop.file("/etc/ssh/ssh_known_hosts")).unwrap_or_default();
+        let log = |machine: &Booted| root(machine, "audit log --last 12").stdout;
+        let (server, laptop, status) = (log(&self.server), log(&self.laptop), root(&self.server, "status").stdout);
+        format!("{} times: {}\n{keys:#?}\n{known}\n{server}\n{status}\n{laptop}", out.len(), out[0])
     }
 
     /// The CA lists keys beside those that it signs with.
