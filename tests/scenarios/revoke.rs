@@ -263,6 +263,16 @@ fn write_files(machine: &Machine, files: &[(&Path, &[u8])], reloads: bool) -> Ru
     machine.warded(["apply", "go", "--policy", "case", "--yes"])
 }
 
+/// Runs Warded, and kills it before the exchange of files with this number, if there are so many: strace's words.
+fn killed_at_exchange(machine: &Machine, when: u32, words: &[&str]) -> String {
+    let trace = machine.path("trace");
+    let mut command = machine.command("strace");
+    command.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e"]);
+    command.arg(format!("inject=renameat2:signal=KILL:when={when}")).arg(env!("CARGO_BIN_EXE_warded"));
+    Run::of(machine.environment(&mut command).args(words));
+    fs::read_to_string(&trace).expect("strace did not run: is it installed?")
+}
+
 /// Killed before any exchange: whatever sshd's files name by then, sshd can read.
 #[test]
 fn no_crash_leaves_a_line_without_its_list() {
@@ -272,12 +282,7 @@ fn no_crash_leaves_a_line_without_its_list() {
     let drop_in = machine.path("ssh/sshd_config.d/50-warded-revoke-users.conf");
     let mut killed = 0;
     for when in 1.. {
-        let trace = machine.path("trace");
-        let mut command = machine.command("strace");
-        command.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e"]);
-        command.arg(format!("inject=renameat2:signal=KILL:when={when}")).arg(env!("CARGO_BIN_EXE_warded"));
-        Run::of(machine.environment(&mut command).args(["apply", "revoke-users", "--yes", "--set", "serial=7"]));
-        let trace = fs::read_to_string(&trace).expect("strace did not run: is it installed?");
+        let trace = killed_at_exchange(&machine, when, &["apply", "revoke-users", "--yes", "--set", "serial=7"]);
         // The list first.
         let order: Vec<bool> = trace
             .lines()

@@ -1,6 +1,6 @@
 //! Earlier versions wrote the line of `revoke-users` among those of `certify-host`: their own component does it here.
 
-use super::{get_in, machine_with, rolled_back};
+use super::{get_in, killed_at_exchange, machine_with, rolled_back};
 use crate::support::{Machine, Run, Setup, machine::NAME};
 use std::{fs, path::Path};
 
@@ -108,15 +108,11 @@ fn no_crash_loses_the_line() {
     let before = machine.tree();
     let mut killed = 0;
     for when in 1.. {
-        let trace = machine.path("trace");
-        let mut command = machine.command("strace");
-        command.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e"]);
-        command.arg(format!("inject=renameat2:signal=KILL:when={when}")).arg(env!("CARGO_BIN_EXE_warded"));
-        command.args(["apply", "revoke-users", "--policy", "unix", "--yes", "--set", "serial=8"]);
-        Run::of(machine.environment(&mut command));
+        let words = ["apply", "revoke-users", "--policy", "unix", "--yes", "--set", "serial=8"];
+        let trace = killed_at_exchange(&machine, when, &words);
         assert!(named(&machine, SHARED) || named(&machine, OWN), "exchange {when}");
         assert!(!get_in(&machine, &users)[0], "exchange {when}");
-        if !fs::read_to_string(&trace).unwrap().contains("killed by SIGKILL") {
+        if !trace.contains("killed by SIGKILL") {
             break;
         }
         killed += 1;

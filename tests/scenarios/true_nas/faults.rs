@@ -3,7 +3,7 @@
 use crate::support::{
     Run,
     appliance::SECRET,
-    true_nas::{CERTIFY, REMOVE, Settings, TrueNas, all},
+    true_nas::{CERTIFY, REMOVE, Settings, State, TrueNas, all},
     wait::{LONG, wait},
 };
 use std::fs;
@@ -40,13 +40,19 @@ fn a_middleware_that_fails_changes_nothing() {
         assert!(!matches!(run.code, Some(0) | None), "{mode}: {run:?}");
         let said = format!("{}{}", run.stdout, run.stderr);
         assert!(said.contains(says) && !said.contains(SECRET), "{mode}: {run:?}");
-        machine.mode("none");
-        assert_eq!(machine.state(), before, "{mode}: {run:?}");
-        machine.is_as_generated();
+        is_untouched(&machine, &before, &format!("{mode}: {run:?}"));
     }
     machine.lets_everybody_in(false);
     machine.warded(&CERTIFY).ends(0);
     machine.lets_everybody_in(true);
+}
+
+/// The middleware works again, and has what it had.
+#[track_caller]
+fn is_untouched(machine: &TrueNas, before: &State, what: &str) {
+    machine.mode("none");
+    assert_eq!(machine.state(), *before, "{what}");
+    machine.is_as_generated();
 }
 
 /// `ssh.update` may take a minute and a half, so it hangs only where all is tried.
@@ -60,9 +66,7 @@ fn a_middleware_that_hangs_changes_nothing() {
         let run = machine.warded(&CERTIFY).ends(1);
         let told = format!("(/usr/bin/midclt) did not end within {seconds} s");
         assert!(run.stderr.contains(&told), "{mode}: {run:?}");
-        machine.mode("none");
-        assert_eq!(machine.state(), before, "{mode}: {run:?}");
-        machine.is_as_generated();
+        is_untouched(&machine, &before, &format!("{mode}: {run:?}"));
         machine.lets_everybody_in(false);
     }
     machine.warded(&CERTIFY).ends(0);
@@ -120,7 +124,8 @@ fn saved_meanwhile(machine: &TrueNas, settings: Settings<'_>, (from, to): (&str,
     if !comes {
         machine.warded(&CERTIFY).ends(0);
     }
-    for count in 0.. {
+    let mut count = 0;
+    loop {
         let options = machine.stored("options");
         machine.sets(Settings { password_user: Some(from), options: &options, ..settings });
         let before = machine.state();
@@ -150,8 +155,8 @@ fn saved_meanwhile(machine: &TrueNas, settings: Settings<'_>, (from, to): (&str,
         machine.lets_everybody_in(comes);
         machine.warded(back).ends(0);
         assert_eq!(machine.stored("options"), options, "{call}");
+        count += 1;
     }
-    unreachable!()
 }
 
 #[test]
