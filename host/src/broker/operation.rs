@@ -20,7 +20,7 @@ use crate::broker::{granted::Granted, recording::Answer, session::Session};
 use serde_json::Value;
 use std::{borrow::Cow, fmt};
 use warded_lib::{
-    error::{Error, Label},
+    error::{Error, Exit, Label},
     machine::files::FileError,
     policy::need::Need,
 };
@@ -80,6 +80,13 @@ impl Failure {
             if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ").replace('\n', "; ")) };
         let failure = Self::new(code, format!("{}{cause}", error.message()));
         error.notes_of(Label::Next).fold(failure, |failure, text| failure.about(Label::Next.as_str(), text))
+    }
+
+    /// Why a program did not say what its configuration comes to. Only one that refuses the configuration calls it wrong: one
+    /// that does not end in time, or whose files only root may read, says nothing about it.
+    #[must_use]
+    pub fn of_configuration(error: &Error) -> Self {
+        Self::because(if error.exit() == Exit::Refused { "invalid-configuration" } else { "io" }, error)
     }
 
     /// Adds what it is about.

@@ -388,10 +388,8 @@ fn absent(path: &AbsolutePath) -> Failure {
 }
 
 fn invalid(error: &Error) -> Failure {
-    // What only root may read is not wrong.
-    let code = if error.exit() == Exit::Usage { "io" } else { "invalid-configuration" };
-    let failure = Failure::because(code, error);
-    if failure.details.iter().any(|(name, _)| name == "next") {
+    let failure = Failure::of_configuration(error);
+    if error.exit() != Exit::Refused || failure.details.iter().any(|(name, _)| name == "next") {
         return failure;
     }
     failure.about("next", "correct sshd's configuration: `sshd -t` says nothing once sshd accepts it")

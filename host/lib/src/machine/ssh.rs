@@ -128,13 +128,13 @@ pub fn without_dns(name: &str) -> &'static str {
 /// The error where `ssh -G` failed.
 fn unusable(output: &Output, what: &'static str, host: &str) -> Error {
     let said = neutral_lines(without_private_key(&output.stderr).trim());
-    let (error, next) = (Error::failed(what), format!("see what is wrong with it: ssh -G {host}"));
+    let next = format!("see what is wrong with it: ssh -G {host}");
     if output.timed_out {
-        return error
+        return Error::failed(what)
             .cause("`ssh -G` did not end in time; it runs the commands of `Match exec`, each to its end")
             .next(next);
     }
-    error.cause(if said.is_empty() { output.ending() } else { said }).next(next)
+    Error::refused(what).cause(if said.is_empty() { output.ending() } else { said }).next(next)
 }
 
 impl Settings {

@@ -39,7 +39,7 @@ impl Operation for EffectiveValues {
             Failure::new("no-ssh", "there is no `ssh` program on this machine")
                 .about("next", "install OpenSSH's client")
         })?;
-        let settings = ssh.settings(&host).map_err(|error| Failure::because("invalid-configuration", &error))?;
+        let settings = ssh.settings(&host).map_err(|error| Failure::of_configuration(&error))?;
         Ok(settings.values(keyword))
     }
 }

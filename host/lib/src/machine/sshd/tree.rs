@@ -250,7 +250,7 @@ impl Tree {
                 }
             }
             if tree.files.len() > MAX_FILES {
-                return Err(Error::failed(format!("{} includes more than {MAX_FILES} files", main.display())));
+                return Err(Error::refused(format!("{} includes more than {MAX_FILES} files", main.display())));
             }
             if let Some(file) = tree.files.get_mut(next) {
                 file.includes = includes;
