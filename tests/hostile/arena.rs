@@ -21,7 +21,7 @@ use warded_lib::digest::Digest;
 
 /// No guest may take longer than one host call and its own time together, with room for a slow
 /// machine; nor more memory than its own, the compiler's, and what one run may stage.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(120);
 const MOST_KIB: u64 = 700 * 1024;
 /// The most that a run may add to the audit log.
 const MOST_RECORDED: usize = 8_000_000;

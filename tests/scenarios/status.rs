@@ -88,7 +88,7 @@ fn a_certificate_or_a_key_that_has_no_end_is_told_at_once() {
         }
         let began = Instant::now();
         both_say(&machine, &[&format!("{keyword} names {}, which sshd cannot read to its end", path.display())]);
-        assert!(began.elapsed().as_secs() < 40, "{name}: {:?}", began.elapsed());
+        assert!(began.elapsed().as_secs() < 120, "{name}: {:?}", began.elapsed());
         fs::remove_file(&path).unwrap();
         kept.iter().for_each(|kept| fs::write(&path, kept).unwrap());
         drop(fs::set_permissions(&path, fs::Permissions::from_mode(0o600)));

@@ -302,16 +302,17 @@ impl Issuer {
         let code = "device-secret-1".to_owned();
         state.issued.push(code.clone());
         state.logins.insert(code.clone(), [asked.value("code_challenge"), String::new(), String::new()]);
-        let life = if matches!(state.wrong, ProviderFault::NeverOnDevice | ProviderFault::SilentAboutTokens) {
-            2
-        } else {
-            120
+        let (life, interval) = match state.wrong {
+            ProviderFault::NeverOnDevice => (2, 120),
+            ProviderFault::SilentAboutTokens => (2, 1),
+            _ => (120, 1),
         };
         Answer::json(
             200,
             &json!({
                 "device_code": code, "user_code": "WDJB-MJHT", "verification_uri": format!("{name}/activate"),
-                "verification_uri_complete": format!("{name}/activate?user_code=WDJB-MJHT"), "expires_in": life, "interval": 1,
+                "verification_uri_complete": format!("{name}/activate?user_code=WDJB-MJHT"), "expires_in": life,
+                "interval": interval,
             }),
         )
     }

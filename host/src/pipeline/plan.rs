@@ -264,7 +264,7 @@ impl PlannedRun<'_> {
 mod tests {
     use super::*;
     use rustix::fs::{FlockOperation, flock};
-    use std::{fs::File, time::Instant};
+    use std::fs::File;
 
     #[test]
     fn a_log_that_hangs_does_not_keep_the_process() {
@@ -276,9 +276,8 @@ mod tests {
 
         let held = File::open(&file).unwrap();
         flock(&held, FlockOperation::LockExclusive).unwrap();
-        let start = Instant::now();
+        // It would wait for ever: the lock is held until the end of this test.
         record_in_time(&log, Event::new(2, EventKind::Ended), Duration::from_millis(50));
-        assert!(start.elapsed() < Duration::from_secs(30));
         assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1);
     }
 }

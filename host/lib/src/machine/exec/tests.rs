@@ -26,17 +26,16 @@ fn the_environment_is_ours() {
 
 #[test]
 fn a_time_limit_ends_the_whole_group() {
-    let started = Instant::now();
-    let output = shell("sleep 20 & echo $!; wait").timeout(Duration::from_millis(200)).run().unwrap();
+    let output = shell("sleep 1000 & echo $!; wait").timeout(Duration::from_millis(200)).run().unwrap();
     assert!(output.timed_out && output.status.is_none());
-    assert!(started.elapsed() < Duration::from_secs(5));
     let grandchild: i32 = output.stdout.trim().parse().unwrap();
     let lives = || {
         let state = std::fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
         !state.is_empty() && !state.contains(") Z ")
     };
+    let deadline = Instant::now() + Duration::from_secs(60);
     while lives() {
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(Instant::now() < deadline, "{grandchild} lives on");
         thread::sleep(TICK);
     }
 }
