@@ -1,4 +1,4 @@
-//! The whole mechanism on real directories, on a disk and in memory.
+//! Tests the whole mechanism on real directories, on a disk and in memory.
 
 mod crash;
 mod directories;
@@ -27,19 +27,21 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
-/// A file as a person would compare it.
+/// Everything about a file that a person would compare.
 type FileState = (Vec<u8>, u32, u32, u32, Option<Vec<u8>>);
 type Tree = BTreeMap<String, FileState>;
 
-/// Where to try it: on a disk and in memory, or where `WARDED_TEST_BASES` says (`/a:/b`).
+/// Where to run the tests: on a disk and in memory, or where `WARDED_TEST_BASES` says (`/a:/b`).
 fn bases() -> Vec<String> {
     let named = std::env::var("WARDED_TEST_BASES").unwrap_or_else(|_| "/tmp:/dev/shm".to_owned());
     named.split(':').map(str::to_owned).collect()
 }
 
-/// Directories to change files in, and a state directory.
+/// Directories with files to change, and a state directory.
 struct Machine {
     root: Root,
     state: StateDir,
@@ -59,7 +61,7 @@ impl Machine {
         Self { root: Root::ambient().unwrap(), state, live, next: std::cell::Cell::new(1), _scratch: scratch }
     }
 
-    /// Does it on a disk, in memory, and as on a file system that cannot exchange.
+    /// Runs a test on a disk, in memory, and as if on a file system that cannot exchange files.
     fn everywhere(test: impl Fn(&Self)) {
         for without_flags in [false, true] {
             for base in bases() {
@@ -137,17 +139,22 @@ impl Machine {
     }
 
     fn recover(&self) -> Result<Option<RecoveredRun>> {
+        await_executed();
         tidy_ended(&self.state, &self.root)?;
         recover(&self.state, &self.root, |_, _| StillNamed::nothing())
     }
 
-    /// What was being written when a process was killed.
-    fn unfinished(&self) -> String {
-        let found = std::process::Command::new("find").arg(self.state.path()).args(["-name", ".new-*"]).output();
-        String::from_utf8(found.unwrap().stdout).unwrap()
+    /// The files that a killed process was writing.
+    fn unfinished(&self) -> Vec<PathBuf> {
+        fn below(directory: &Path) -> Vec<PathBuf> {
+            let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+            entries.flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] }).collect()
+        }
+        let is_new = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".new-");
+        below(self.state.path()).into_iter().filter(is_new).collect()
     }
 
-    /// Everything below the live directory, temporary files too.
+    /// Everything below the live directory, including temporary files.
     fn tree(&self) -> Tree {
         let mut tree = Tree::new();
         for directory in ["d", "e"] {
@@ -166,14 +173,14 @@ impl Machine {
     }
 }
 
-/// A service that is told.
+/// A service to reload.
 fn followup() -> Followup {
     let service = crate::machine::service::Service { systemd: Vec::new(), direct: None };
     Followup { reloads: vec![Reload::service("ssh".parse().unwrap(), service)], ..Followup::default() }
 }
 
-/// Three files of a host's set-up: a new certificate, a changed configuration, a file to go. What an earlier round left of
-/// them is gone.
+/// Three files of a host's setup: a new certificate, a changed configuration, and a file to remove. Files from an
+/// earlier round are gone.
 fn example(machine: &Machine) -> Vec<FileChange> {
     for name in ["d/cert", "d/conf", "d/gone", "e/key"] {
         let _absent = fs::remove_file(machine.path(name));
@@ -189,7 +196,8 @@ fn example(machine: &Machine) -> Vec<FileChange> {
     ]
 }
 
-/// A run that has changed them all, and was stopped before it was kept: what was there, and its number.
+/// A run that has changed all of them and was stopped before it was kept. Returns the old tree, and the number of the
+/// run.
 fn committed(machine: &Machine) -> (Tree, u64) {
     let changes = example(machine);
     let old = machine.tree();
@@ -198,7 +206,7 @@ fn committed(machine: &Machine) -> (Tree, u64) {
     (old, transaction.journal().run.run)
 }
 
-/// Runs `act`, and stops it for good at the numbered point, as SIGKILL would; says whether it was.
+/// Runs `act`, and stops it for good at the numbered point, as SIGKILL would. Returns whether it was stopped.
 fn kill_at(number: usize, act: impl FnOnce()) -> bool {
     for_tests::set(move |_, count| {
         if count == number {
@@ -207,7 +215,37 @@ fn kill_at(number: usize, act: impl FnOnce()) -> bool {
     });
     let killed = catch_unwind(AssertUnwindSafe(act)).is_err();
     for_tests::clear();
+    await_executed();
     killed
+}
+
+/// As [`super::recover`], for a process that has been killed.
+fn recover<S: Into<Settlement>>(
+    state: &StateDir,
+    root: &Root,
+    settle: impl FnOnce(&Journal, &RollbackReport) -> S,
+) -> Result<Option<RecoveredRun>> {
+    await_executed();
+    super::recover(state, root, settle)
+}
+
+/// Waits until every child of this process runs its own program. Until then, a child that another test starts holds copies
+/// of this process's locks (fork(2)): a killed process leaves no such child.
+fn await_executed() {
+    let own = fs::read_link("/proc/self/exe").unwrap();
+    let is_child = |stat: &str| {
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        parent == Some(std::process::id().to_string().as_str())
+    };
+    let is_copy = |process: &Path| {
+        fs::read_link(process.join("exe")).is_ok_and(|program| program == own)
+            && fs::read_to_string(process.join("stat")).is_ok_and(|stat| is_child(&stat))
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let processes = || fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+    while processes().any(|process| is_copy(&process)) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
@@ -220,7 +258,7 @@ fn all_of_it_or_nothing() {
         transaction.commit().unwrap();
         assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"new configuration");
         let done = transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
-        // What is to go goes when they are kept: until then somebody may use it.
+        // A retired file is removed when the run is kept: until then somebody may use it.
         assert_eq!((done.restored.len(), done.left_alone.len(), done.reloads.len()), (3, 0, 1));
         assert_eq!(transaction.roll_back(|_, _| StillNamed::nothing()).unwrap(), RollbackReport::default());
         drop(transaction);
@@ -249,7 +287,7 @@ fn owner_mode_and_attributes_are_kept() {
         let mut expected = before.clone();
         expected.get_mut("d/x").unwrap().0 = b"new".to_vec();
         assert_eq!(machine.tree(), expected);
-        // Also when it has to be made again from nothing.
+        // Also when the file has to be made again from nothing.
         machine.apply(vec![machine.change("d/x", None, Order::RemoveOther)]);
         assert!(machine.tree().is_empty());
         assert!(machine.undo() && machine.undo() && !machine.undo());

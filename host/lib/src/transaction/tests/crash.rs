@@ -1,4 +1,4 @@
-//! Stopped after any step: what is left is exactly the old tree or exactly the new one.
+//! Stops a run after any step: what is left is exactly the old tree or exactly the new one.
 
 use super::{archive::Archive, *};
 
@@ -37,7 +37,7 @@ fn recovery_after_any_step_gives_old_or_new() {
             assert!(interrupted(&machine.state).unwrap().is_none());
             assert!(machine.recover().unwrap().is_none());
             machine.apply(vec![machine.change("e/more", Some((b"more", 0o644)), Order::WriteOther)]);
-            assert_eq!(machine.unfinished(), "", "point {number}");
+            assert_eq!(machine.unfinished(), Vec::<PathBuf>::new(), "point {number}");
         }
         assert!(steps > 20 && seen.0 > 10 && seen.1 > 3, "{steps} {seen:?}");
     });
@@ -46,7 +46,7 @@ fn recovery_after_any_step_gives_old_or_new() {
 #[test]
 fn recovery_may_itself_be_stopped_anywhere() {
     Machine::everywhere(|machine| {
-        // After the whole commit there is most to roll back.
+        // After the whole commit there is the most to roll back.
         for number in 1.. {
             let (old, _) = committed(machine);
             let killed = kill_at(number, || {
@@ -55,7 +55,7 @@ fn recovery_may_itself_be_stopped_anywhere() {
             machine.recover().unwrap();
             assert_eq!(machine.tree(), old, "point {number}");
             assert!(interrupted(&machine.state).unwrap().is_none());
-            assert_eq!(machine.unfinished(), "", "point {number}");
+            assert_eq!(machine.unfinished(), Vec::<PathBuf>::new(), "point {number}");
             if !killed {
                 assert!(number > 8);
                 break;
@@ -72,7 +72,7 @@ fn recovery_needs_nothing_but_the_journal() {
         let mut transaction = machine.begin(changes).unwrap();
         transaction.commit().unwrap();
         drop(transaction);
-        // Even where the old files beside are lost.
+        // Even if the old files beside the live ones are lost.
         for name in machine.tree().into_keys().filter(|name| name.contains(".warded-")) {
             fs::remove_file(machine.path(&name)).unwrap();
         }
@@ -134,19 +134,19 @@ fn a_kept_run_without_its_state_is_not_rolled_back() {
     let error = refused(&|| run.remove("journal.state").unwrap());
     assert!(error.contains("its state is missing"), "{error}");
     assert_eq!(machine.tree(), kept);
-    // Also where somebody has changed the files since.
+    // Also if somebody has changed the files since.
     for name in ["d/conf", "d/cert", "e/key"] {
         machine.put(name, b"theirs", 0o600);
     }
     let theirs = machine.tree();
     refused(&|| {});
     assert_eq!(machine.tree(), theirs);
-    // A link that became a file.
+    // A file in place of the link.
     run.write("journal.state", b"kept", 0o600).unwrap();
     let damaged = damaged(&machine.state).unwrap();
     assert!(damaged.len() == 1 && damaged[0].to_string().contains("is no symbolic link"), "{damaged:?}");
     assert!(interrupted(&machine.state).unwrap().is_none());
-    // As the message says.
+    // Runs the command that the message names.
     let command = error.split("was done: ").nth(1).unwrap().split(';').next().unwrap();
     assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
     for (name, (contents, mode, ..)) in &kept {
@@ -168,7 +168,7 @@ fn a_run_that_had_not_begun_may_lack_its_state() {
     });
 }
 
-/// Where a file system cannot exchange, the old file comes from its copy: never from another one.
+/// If a file system cannot exchange files, the old file comes from its copy, never from a wrong one.
 #[test]
 fn a_damaged_copy_is_not_put_in_place() {
     pretend::set_without_flags(true);
@@ -185,7 +185,7 @@ fn a_damaged_copy_is_not_put_in_place() {
         let error = machine.recover().unwrap_err().to_string();
         assert!(error.contains("d/conf is missing or damaged") && error.contains("restore the file"), "{error}");
         assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"new");
-        // Restored by hand.
+        // Somebody has restored the file by hand.
         machine.put("d/conf", b"old configuration", 0o640);
         machine.recover().unwrap().unwrap();
         assert_eq!(machine.tree(), old);

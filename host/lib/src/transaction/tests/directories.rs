@@ -1,4 +1,4 @@
-//! Directories that are made for a file: there with it, and gone with it.
+//! Directories that are made for a file: they are there with it, and gone with it.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn written(machine: &Machine) -> FileChange {
     machine.change(FILE, Some((b"new", 0o644)), Order::WriteOther)
 }
 
-/// Whether each directory is there, the outer one first; and the file.
+/// Whether each directory is there, the outer one first; then whether the file is.
 fn there(machine: &Machine) -> [bool; 3] {
     ["d/a", "d/a/b", FILE].map(|name| machine.path(name).exists())
 }
@@ -32,7 +32,7 @@ fn they_come_and_go_with_the_file() {
         assert!(machine.undo());
         assert_eq!(there(machine), NONE);
 
-        // A later run removes the file; its undo puts all back, and one of both nothing.
+        // A later run removes the file. Its undo puts everything back, and an undo of both runs nothing.
         machine.apply(vec![written(machine)]);
         machine.apply(vec![machine.change(FILE, None, Order::RemoveOther)]);
         assert_eq!(there(machine), NONE);
@@ -64,7 +64,7 @@ fn what_somebody_else_put_there_stays() {
     });
 }
 
-/// A directory that was there before the runs is nobody's to remove.
+/// No run may remove a directory that was there before the runs.
 #[test]
 fn a_directory_that_was_there_stays() {
     Machine::everywhere(|machine| {

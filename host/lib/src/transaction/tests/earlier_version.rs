@@ -82,7 +82,7 @@ fn one_that_was_kept_is_undone_and_folded() {
     }
 }
 
-/// Who watches it reads the state where that version wrote it.
+/// The watching process of that version reads the state where that version wrote it.
 #[test]
 fn one_that_waits_is_confirmed_in_its_own_journal() {
     let machine = Machine::new("/tmp");

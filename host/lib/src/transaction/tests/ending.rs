@@ -1,5 +1,5 @@
-//! How a run ends: kept with what belongs to it, waiting to be confirmed, or rolled back with
-//! everybody told.
+//! How a run ends: kept with everything that belongs to it, waiting for its confirmation, or rolled back after
+//! telling every service.
 
 use super::*;
 use jiff::{SignedDuration, Timestamp};
@@ -140,7 +140,7 @@ fn a_run_waits_to_be_confirmed_while_somebody_watches() {
     assert_eq!(refused.exit(), crate::error::Exit::Refused);
     assert!(refused.to_string().contains("warded confirm"), "{refused}");
 
-    // The machine starts anew: nobody watches any more.
+    // The machine restarts: nobody watches the run any more.
     drop(watched);
     assert!(unconfirmed(&machine.state).unwrap().is_none());
     assert!(interrupted(&machine.state).unwrap().is_some());
@@ -192,7 +192,7 @@ fn whoever_watches_in_vain_is_not_waited_for_for_ever() {
     assert_eq!(machine.recover().unwrap().unwrap().rolled_back.restored.len(), 4);
 }
 
-/// A list that a configuration names, both new; the configuration in the place of another one.
+/// A configuration that replaces another one, and a new list that it names.
 fn list_and_configuration(machine: &Machine) -> Transaction {
     machine.put("d/conf", b"old configuration", 0o640);
     let mut transaction = machine
@@ -222,7 +222,7 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
         drop(transaction);
         clear(machine);
 
-        // It could not be told.
+        // sshd could not be told to reload.
         let mut transaction = list_and_configuration(machine);
         transaction.note_reload_begins().unwrap();
         let done = transaction.roll_back(|_, _| StillNamed::Unknown).unwrap();
@@ -230,7 +230,7 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
         drop(transaction);
         clear(machine);
 
-        // It was never told of it.
+        // sshd was never told to reload.
         let mut transaction = list_and_configuration(machine);
         let never_read =
             |done: &RollbackReport| if done.was_told { StillNamed::Unknown } else { StillNamed::nothing() };
@@ -239,7 +239,7 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
         drop(transaction);
         clear(machine);
 
-        // Somebody has added to the configuration that names it.
+        // Somebody has added lines to the configuration that names the list.
         let mut transaction = list_and_configuration(machine);
         transaction.note_reload_begins().unwrap();
         let theirs = |text: &str| {
@@ -252,7 +252,7 @@ fn what_a_configuration_names_goes_when_sshd_has_been_told_and_not_before() {
         drop(transaction);
         clear(machine);
 
-        // Somebody has written another one.
+        // Somebody has written another configuration, which does not name the list.
         let mut transaction = list_and_configuration(machine);
         transaction.note_reload_begins().unwrap();
         let named = theirs("# theirs\n");
@@ -297,7 +297,7 @@ fn many_files_are_put_back_with_few_descriptors() {
     assert_eq!(recovered.unwrap().unwrap().rolled_back.restored.len(), 600);
 }
 
-/// Its process is gone, and whoever rolls it back has it, and waits for the directories.
+/// Its process is gone, and the process that rolls it back has locked it and waits for the directories.
 #[test]
 fn nothing_is_built_on_a_run_that_is_about_to_be_rolled_back() {
     let machine = Machine::new("/tmp");
@@ -333,19 +333,19 @@ fn a_journal_that_cannot_be_read_keeps_no_other_run_waiting() {
     fs::write(directory.join("journal.json"), "{").unwrap();
     let recovered = recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap().unwrap();
     assert_eq!((recovered.run.run, machine.tree()), (2, old));
-    // It has ended, so nothing waits for it, and it is told.
+    // The damaged run has ended, so it stops nothing and is only reported.
     assert_eq!(recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap(), None);
     let told: Vec<String> = damaged(&machine.state).unwrap().iter().map(ToString::to_string).collect();
     assert!(matches!(&told[..], [told] if told.contains("runs/1/journal.json cannot be read")), "{told:?}");
     let mut third = machine.begin(vec![machine.change("d/third", Some((b"3", 0o644)), Order::WriteOther)]).unwrap();
     third.commit().unwrap();
-    // Which runs could be folded, is not known.
+    // It is not known which runs could be folded.
     let left = third.keep().unwrap();
     assert!(matches!(&left[..], [left] if left.why.contains("runs/1/journal.json cannot be read")), "{left:?}");
     drop(third);
     assert_eq!(newest(&machine.state).unwrap().unwrap().run.run, 3);
     assert!(confirm(&machine.state, &machine.root, |_, _| Ok(())).unwrap().is_none());
-    // While somebody works on it, or a state is still to come, it may be open.
+    // While a process works on it, or one of its later states is still there, it may be unended.
     let lock = StateDir::find(&directory).unwrap().unwrap().try_lock().unwrap().unwrap();
     assert!(recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).is_err());
     drop(lock);
@@ -354,7 +354,7 @@ fn a_journal_that_cannot_be_read_keeps_no_other_run_waiting() {
     let error = recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap_err().to_string();
     assert!(error.contains("runs/1/journal.json cannot be read") && error.contains("away"), "{error}");
     assert!(machine.begin(vec![machine.change("d/conf", None, Order::RemoveOther)]).is_err());
-    // That of another run tells nothing of this one.
+    // The journal of another run tells nothing about this one.
     fs::copy(machine.state.path().join("runs/2/journal.json"), directory.join("journal.json")).unwrap();
     let error = recover(&machine.state, &machine.root, |_, _| StillNamed::nothing()).unwrap_err().to_string();
     assert!(error.contains("runs/1 is of another run") && error.contains("run 2's"), "{error}");

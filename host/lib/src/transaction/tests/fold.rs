@@ -36,7 +36,7 @@ fn the_first_run_can_be_undone_after_any_number_of_others() {
     assert_eq!(machine.runs(), retain::RUNS_KEPT);
     assert_eq!(machine.undo_all(), retain::RUNS_KEPT);
     assert_eq!(machine.tree(), start);
-    // Neither do undos and what they undid push anything out, nor do they stay for ever.
+    // Undos and what they undid push nothing out, and do not stay for ever either.
     machine.write("d/cert", "first", Order::WriteCertificate);
     for number in 0..45 {
         machine.write("d/cert", format!("certificate {number}"), Order::WriteCertificate);
@@ -47,7 +47,7 @@ fn the_first_run_can_be_undone_after_any_number_of_others() {
     assert_eq!(machine.tree(), start);
 }
 
-/// A fold is invisible: what can be undone after it is what could be before, wherever it is interrupted.
+/// A fold is invisible: the same runs can be undone after it as before, wherever it is interrupted.
 #[test]
 fn an_interrupted_fold_is_repeated() {
     for number in 1.. {
@@ -67,7 +67,7 @@ fn an_interrupted_fold_is_repeated() {
         if machine.journals() {
             machine.write("d/cert", "one more", Order::WriteCertificate);
         }
-        assert_eq!(machine.unfinished(), "", "killed at {number}");
+        assert_eq!(machine.unfinished(), Vec::<PathBuf>::new(), "killed at {number}");
         machine.undo_all();
         assert_eq!(machine.tree(), start, "killed at {number}");
         if !killed {
@@ -98,7 +98,7 @@ fn damaged_copies_are_told_and_stop_nothing() {
         let told = damaged(&machine.state).unwrap();
         let told = told.iter().map(ToString::to_string).collect::<String>();
         assert!(told.contains("it is cut off") && told.contains("restore that file from a backup"), "{told}");
-        // Nothing is left untidy, which `apply` asserts.
+        // `apply` asserts that nothing is left untidy.
         for number in 0..retain::RUNS_KEPT + 5 {
             machine.write("d/cert", format!("certificate {number}"), Order::WriteCertificate);
         }
@@ -122,7 +122,8 @@ fn an_edit_between_two_runs_survives_their_fold() {
     assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"theirs");
 }
 
-/// A run that replaced a private key, with so many since that the next one folds it into the one before.
+/// A run that replaced a private key, with as many runs since as it takes for the next one to fold it into the run
+/// before.
 fn with_a_replaced_key() -> Machine {
     let machine = Machine::new("/dev/shm");
     machine.put("e/key", KEY[0], 0o600);

@@ -3,7 +3,7 @@
 use super::*;
 use std::io::Write as _;
 
-/// Fills a disk until `room` bytes are left, more or less.
+/// Fills a disk until about `room` bytes are left.
 fn fill(directory: &Path, room: usize) -> PathBuf {
     let path = directory.join("filler");
     let mut file = fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
@@ -16,7 +16,7 @@ fn fill(directory: &Path, room: usize) -> PathBuf {
     path
 }
 
-/// This very test program once more, with mounts of its own, for the test below.
+/// Runs this test program again, with mounts of its own, for the test below.
 #[test]
 fn a_full_disk_of_its_own() {
     if crate::machine::root_only::is_skipped("a_full_disk_of_its_own") {
@@ -44,7 +44,7 @@ fn a_full_disk_of_its_own() {
 fn a_full_disk_never_leaves_a_mixture() {
     let base = std::env::var("WARDED_TEST_SMALL_DISK").unwrap();
     let (mut stopped, mut done) = (0, 0);
-    // With the state directory on the same disk, and elsewhere.
+    // With the state directory on the same disk, and on another one.
     for together in [true, false] {
         for room in (0..40).map(|blocks| blocks * 4096) {
             let mut machine = Machine::new(&base);

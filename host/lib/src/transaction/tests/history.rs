@@ -1,10 +1,10 @@
-//! What counts as a run of its own: renewals go with the run that they renewed.
+//! What counts as a run of its own: renewals belong to the run whose certificates they renewed.
 
 use super::*;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 impl Machine {
-    /// A run of the renewal: another certificate in the place of one.
+    /// A renewal: one certificate is replaced by another.
     fn renew(&self, number: usize) {
         self.apply(vec![self.change("d/cert", Some((&certificate(number), 0o644)), Order::WriteCertificate)]);
     }
@@ -83,7 +83,7 @@ fn new_terms_are_no_renewal() {
     assert_eq!(undo.runs(), 2..=3);
 }
 
-/// Twenty runs besides renewals can be undone; what is kept of the renewals has a limit, too.
+/// Twenty runs besides renewals can be undone; the number of renewals kept is limited, too.
 #[test]
 fn renewals_push_no_run_out() {
     let machine = Machine::new("/dev/shm");
@@ -102,7 +102,7 @@ fn renewals_push_no_run_out() {
     assert_eq!(machine.tree(), start);
 }
 
-/// A number that was reserved before other runs, and is used after their undo, would count as undone with them.
+/// A number reserved before other runs, and used after their undo, would count as undone with them.
 #[test]
 fn a_number_that_an_undo_has_spent_begins_no_run() {
     let machine = Machine::new("/tmp");

@@ -1,8 +1,8 @@
-//! Somebody else is at work on the same files: nothing of theirs is lost.
+//! Somebody else works on the same files: none of their changes is lost.
 
 use super::*;
 
-/// Acts as somebody else when the named point is passed for the `nth` time.
+/// Acts as somebody else when the run passes the named point for the `nth` time.
 fn meanwhile(name: &'static str, nth: usize, mut act: impl FnMut() + 'static) {
     let mut passed = 0;
     for_tests::set(move |point, _| {
@@ -67,7 +67,7 @@ fn changed_after_the_lock() {
         expect_left(&machine, act, &|| {
             let committed = transaction.borrow_mut().commit();
             let done = transaction.borrow_mut().roll_back(|_, _| StillNamed::nothing()).unwrap();
-            // Key and certificate were changed and are back; theirs was never touched.
+            // Key and certificate were changed and are restored; the file of the others was never touched.
             assert_eq!(done.restored.len(), 2);
             committed
         });
@@ -95,11 +95,11 @@ fn changed_between_check_and_exchange() {
 #[test]
 fn made_or_changed_where_nothing_or_a_removal_was_expected() {
     Machine::everywhere(|machine| {
-        // The certificate (second) appears; in a second round the file to go (fourth) changes.
+        // The certificate (second) appears; in a second round the file to be removed (fourth) changes.
         for (nth, name) in [(2, "d/cert"), (4, "d/gone")] {
             let mut transaction = machine.begin(example(machine)).unwrap();
             let path = machine.path(name);
-            // Before the check where the file system cannot tell afterwards.
+            // Before the check if the file system cannot tell afterwards.
             let theirs = path.clone();
             let at = if name == "d/gone" { "checked" } else { "prepared" };
             if at == "checked" {
@@ -128,7 +128,7 @@ fn somebody_replaces_again_and_again_while_it_is_put_back() {
     machine.put("d/x", b"ours", 0o600);
     let ours = place.inode().unwrap();
     machine.put("d/.temporary", b"theirs", 0o600);
-    // And they have replaced ours by a newer one of theirs before it is put back.
+    // Before it is put back, they replace our file by a newer one of theirs.
     machine.put("d/y", b"theirs, newer", 0o600);
     fs::rename(machine.path("d/y"), machine.path("d/x")).unwrap();
     commit::put_back(&temporary, &place, ours).unwrap();
@@ -237,7 +237,7 @@ fn an_immutable_file_is_seen_beforehand() {
         assert!(begun.unwrap_err().to_string().contains("immutable"));
         assert_eq!(machine.tree(), before);
     }
-    // Made immutable only after that: the exchange fails, and what was done is rolled back.
+    // Made immutable only after the check: the exchange fails, and what was done is rolled back.
     let mut transaction = machine.begin(changes).unwrap();
     let open = fs::File::open(machine.path("d/conf")).unwrap();
     let flags = ioctl_getflags(&open).unwrap();
@@ -255,7 +255,7 @@ fn what_cannot_be_tidied_away_is_told_and_tried_again() {
     let machine = Machine::new("/tmp");
     let mut transaction = machine.begin(example(&machine)).unwrap();
     transaction.commit().unwrap();
-    // The way there leads for a while to what is no directory.
+    // For a while, the path leads to something that is not a directory.
     let temporary = machine.tree().into_keys().find(|name| name.starts_with("d/.conf")).unwrap();
     let at = machine.path(&temporary);
     let moved = machine.live.join("moved");
@@ -277,7 +277,7 @@ fn what_cannot_be_tidied_away_is_told_and_tried_again() {
 fn whoever_can_only_read_a_directory_keeps_no_run_of_roots_waiting() {
     use rustix::fs::{FlockOperation, flock};
     let machine = Machine::new("/tmp");
-    // As any user may, to whom the directory is open.
+    // Any user who can read the directory can do this.
     let held = fs::File::open(machine.path("d")).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
     let change = machine.change("d/x", Some((b"x", 0o644)), Order::WriteOther);
@@ -289,7 +289,8 @@ fn whoever_can_only_read_a_directory_keeps_no_run_of_roots_waiting() {
         assert_eq!(stand_in.metadata().unwrap().mode() & 0o777, 0o700);
         assert_eq!(stand_in.parent().unwrap().metadata().unwrap().mode() & 0o777, 0o700);
     } else {
-        // A user's own directories: there is no place that only they can open and all their runs know.
+        // A user's own directories: there is no place that only that user can open and that all of the user's runs
+        // know.
         assert!(machine.begin(vec![change]).unwrap_err().to_string().contains("is being changed by another run"));
     }
 }
@@ -304,7 +305,7 @@ fn services_are_told_even_if_one_file_could_not_be_put_back() {
     transaction.commit().unwrap();
     let entry = transaction.journal().entries.iter().find(|entry| entry.name == "key").unwrap();
     let in_the_way = Path::new(&entry.temporary_at.directory).join(&entry.temporary);
-    // Another file, with a number of its own.
+    // Another file, with another inode.
     fs::write(machine.path("theirs"), "theirs").unwrap();
     fs::rename(machine.path("theirs"), &in_the_way).unwrap();
     let told = Cell::new(0);
@@ -316,7 +317,7 @@ fn services_are_told_even_if_one_file_could_not_be_put_back() {
     assert!(error.contains("is in the way") && error.contains("warded recover"), "{error}");
     assert_eq!((told.get(), transaction.journal().state), (1, State::RollingBack));
     assert_eq!(fs::read(machine.path("d/conf")).unwrap(), b"old configuration");
-    // Whoever tries again and again does not reload again and again; once it is whole, it is told.
+    // Repeated attempts do not reload the services again and again. Once everything is restored, they are told.
     transaction.roll_back(tell).unwrap_err();
     assert_eq!(told.get(), 1);
     fs::remove_file(in_the_way).unwrap();
@@ -325,7 +326,7 @@ fn services_are_told_even_if_one_file_could_not_be_put_back() {
     assert_eq!(machine.tree(), before);
 }
 
-/// A new file with the mode that was read would take somebody's `chmod` back.
+/// Putting in a new file with the recorded mode would revert somebody's `chmod`.
 #[test]
 fn a_change_of_mode_or_owner_is_an_edit() {
     let edits: [fn(&Path); 2] = [

@@ -1,4 +1,4 @@
-//! Any small tree, any changes: exactly the old tree, or exactly the new one.
+//! Any small tree, any changes: the result is exactly the old tree, or exactly the new one.
 
 use super::*;
 use proptest::{collection::btree_map, option, prelude::*, sample::select};
@@ -68,7 +68,7 @@ proptest! {
         let old = machine.tree();
         let new = expected(&old, &edits);
 
-        // Stopped somewhere, then rolled back: the old tree. Stopped after `keep`: the new one.
+        // Stopped anywhere and then rolled back, the run leaves the old tree; stopped after `keep`, the new one.
         let killed = kill_at(stop, || {
             let mut transaction = machine.begin(changes.clone()).unwrap();
             transaction.commit().unwrap();

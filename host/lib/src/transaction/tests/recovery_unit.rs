@@ -1,4 +1,4 @@
-//! What recovers at the start of the machine is there until the run that takes it out is kept.
+//! The unit that recovers interrupted runs stays until the run that removes it is kept.
 
 use super::*;
 use crate::machine::schedule::{MARK, recovers};
@@ -63,7 +63,7 @@ fn an_undo_takes_it_out_last() {
     assert!(!machine.path("e/unit").exists());
 }
 
-/// Nobody's edit is lost with it.
+/// Removing it loses nobody's edit.
 #[test]
 fn one_that_was_edited_meanwhile_stays() {
     let machine = Machine::new("/tmp");

@@ -18,7 +18,7 @@ fn runs_are_undone_one_after_the_other() {
         assert!(machine.undo());
         assert_eq!(machine.tree(), start);
         assert!(!machine.undo());
-        // A run after that is a new one to undo.
+        // A later run can be undone on its own.
         machine.apply(vec![machine.change("d/conf", Some((b"again", 0o600)), Order::WriteOther)]);
         assert!(machine.undo() && !machine.undo());
         assert_eq!(machine.tree(), start);
@@ -68,7 +68,7 @@ fn an_undo_that_fails_leaves_the_run_to_be_undone() {
             .unwrap();
     transaction.commit().unwrap();
     let mut committed: Tree = machine.tree().into_iter().filter(|(name, _)| !name.contains(".warded-")).collect();
-    // That goes when it is kept.
+    // The certificate goes when the run is kept.
     assert!(committed.remove("d/cert").is_some());
     assert_eq!(committed, start);
     transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
@@ -89,7 +89,7 @@ fn twenty_runs_can_be_undone_one_by_one() {
     let run = machine.state.sub("runs/23").unwrap();
     assert_eq!(run.names().unwrap(), ["copies.tar", "journal.json", "journal.state", "watch"]);
     assert_eq!(run.path().join("copies.tar").metadata().unwrap().mode() & 0o777, 0o600);
-    // Copies of a run that was undone are of no use to anybody.
+    // The copies of an undone run are of no more use.
     let mut transaction = machine.begin(vec![machine.change("d/x", None, Order::RemoveOther)]).unwrap();
     transaction.commit().unwrap();
     transaction.roll_back(|_, _| StillNamed::nothing()).unwrap();
@@ -110,7 +110,7 @@ fn what_a_run_without_a_journal_left_goes() {
         unfinished += usize::from(!machine.unfinished().is_empty());
         machine.apply(changes);
         assert_eq!(run_directory::numbers(&machine.state).unwrap(), [2], "point {number}");
-        assert_eq!(machine.unfinished(), "", "point {number}");
+        assert_eq!(machine.unfinished(), Vec::<PathBuf>::new(), "point {number}");
     }
     assert!(copies > 5 && unfinished > 5, "{copies} {unfinished}");
 }
@@ -119,16 +119,16 @@ fn what_a_run_without_a_journal_left_goes() {
 fn a_number_is_given_once() {
     let machine = Machine::new("/tmp");
     let next = || next_run(&machine.state).unwrap();
-    // Runs that ended before they began; and many at once.
+    // Runs that ended before they began; then many of them at once.
     assert_eq!([next(), next(), next()], [1, 2, 3]);
     let state = &machine.state;
-    let mut numbers: Vec<u64> = std::thread::scope(|scope| {
+    let mut numbers: Vec<u64> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| next_run(state).unwrap())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     numbers.sort_unstable();
     assert_eq!(numbers, (4..=11).collect::<Vec<_>>());
-    // Such numbers are no runs, and stay no longer than they have to.
+    // Such numbers are not runs, and go as soon as possible.
     assert!(interrupted(state).unwrap().is_none() && !machine.undo());
     assert_eq!(next(), 12);
     assert_eq!(run_directory::numbers(state).unwrap(), [12]);
@@ -136,7 +136,7 @@ fn a_number_is_given_once() {
     machine.apply(vec![machine.change("d/x", Some((b"x", 0o600)), Order::WriteOther)]);
     assert_eq!([next(), next()], [13, 14]);
     assert_eq!(run_directory::numbers(state).unwrap(), [14, 12]);
-    // One whose number was reserved before all that still gets through, and is the one to undo.
+    // A run whose number was reserved before all of that still succeeds, and is the one to undo.
     machine.next.set(13);
     machine.apply(vec![machine.change("d/x", Some((b"y", 0o600)), Order::WriteOther)]);
     assert_eq!(run_directory::numbers(state).unwrap(), [14, 13, 12]);
@@ -154,7 +154,7 @@ fn private_keys_are_not_kept_twice() {
     ]);
     let copies = Archive::parse(machine.state.read("runs/1/copies.tar").unwrap().unwrap()).unwrap();
     assert_eq!(copies.files().map(|(name, _)| name).collect::<Vec<_>>(), ["new/1"]);
-    // Enough to say what has changed, and to undo it.
+    // The message has enough to tell what has changed, and to undo it.
     machine.put("d/key", b"theirs\n", 0o600);
     let shown = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap_err()).to_string();
     assert!(shown.contains("d/key: somebody changed it") && !shown.contains("c2VjcmV0"), "{shown}");
@@ -163,7 +163,7 @@ fn private_keys_are_not_kept_twice() {
     assert!(machine.tree().is_empty());
 }
 
-/// Somebody has restored a file by hand, wholly or but for its mode: there is nothing to lose.
+/// Somebody has restored a file by hand, completely or except for its mode: the undo loses nothing.
 #[test]
 fn a_file_that_is_as_before_is_no_edit() {
     let machine = Machine::new("/tmp");
@@ -180,7 +180,7 @@ fn a_file_that_is_as_before_is_no_edit() {
     assert!(machine.undo());
     assert_eq!(machine.tree(), start);
     assert!(!machine.undo());
-    // The same where nothing is left to do.
+    // The same if nothing is left to do.
     machine.apply(example(&machine));
     for (name, (contents, mode, ..)) in &start {
         machine.put(name, contents, mode & 0o7777);
@@ -190,7 +190,8 @@ fn a_file_that_is_as_before_is_no_edit() {
     assert_eq!(machine.tree(), start);
 }
 
-/// The command that restores a file gives a key to nobody else, and leaves the file where it cannot read the copies.
+/// The command that restores a file gives a key to nobody else, and leaves the file alone if it cannot read the
+/// copies.
 #[test]
 fn a_command_restores_a_file_whole_or_not_at_all() {
     const KEY: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----\n1\n";
@@ -248,7 +249,7 @@ fn each_refusal_says_how_to_go_on() {
     assert!(machine.undo() && !machine.undo());
     assert_eq!(machine.tree().keys().collect::<Vec<_>>(), ["d/conf"]);
     assert!(start.len() == 3);
-    // A copy that is gone.
+    // One of the copies is gone.
     machine.apply(vec![machine.change("d/conf", Some((b"x\n", 0o644)), Order::WriteOther)]);
     machine.state.remove("runs/3/copies.tar").unwrap();
     let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap_err()).to_string();
@@ -276,10 +277,10 @@ fn several_runs_are_undone_in_one_step() {
     assert_eq!((undo.runs(), undo.earlier, undo.changes.len()), (2..=6, Some(1), 3));
     assert!(machine.undo_of(UndoScope::DownTo(2)));
     assert_eq!(machine.tree(), first);
-    // Only the first is left, and those in between do not come back.
+    // Only the first run is left, and those in between do not come back.
     let undo = undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap().unwrap();
     assert_eq!((undo.runs(), undo.earlier), (1..=1, None));
-    // An edit that a later run found there is not lost.
+    // An edit that a later run found is not lost.
     machine.put("d/a", b"theirs", 0o644);
     machine.apply(vec![write("d/a", "8")]);
     let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::DownTo(1)).unwrap_err()).to_string();
@@ -298,13 +299,13 @@ fn a_run_that_is_at_work_is_waited_for() {
     let error = Error::from(undo_changes(&machine.state, &machine.root, UndoScope::Newest).unwrap_err()).to_string();
     assert!(error.contains("run 2 (unix certify-host") && error.contains("is still at work"), "{error}");
     let (state, root) = (machine.state.clone(), machine.root.clone());
-    let undone = std::thread::spawn(move || undo_changes(&state, &root, UndoScope::Newest).unwrap().unwrap().run.run);
+    let undone = thread::spawn(move || undo_changes(&state, &root, UndoScope::Newest).unwrap().unwrap().run.run);
     second.keep().unwrap();
     drop(second);
     assert_eq!(undone.join().unwrap(), 2);
 }
 
-/// The guard of sshd looks at a key, and that of known_hosts does not.
+/// The guard of sshd checks a key; that of known_hosts does not.
 #[test]
 fn the_undo_of_a_key_is_no_change_of_known_hosts_whatever_its_name() {
     let machine = Machine::new("/tmp");
