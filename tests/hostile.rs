@@ -1,5 +1,5 @@
-//! Guests that mean harm, or are broken: each is bounded, leaves no trace but on record, and says
-//! nothing that a terminal would obey.
+//! Hostile and broken guests. Each must stay within its bounds, leave no trace except in the audit log, and print
+//! nothing that a terminal would interpret.
 
 mod actions;
 mod arena;
@@ -32,10 +32,10 @@ use std::{
     thread,
 };
 
-/// Runs those that the command line names, several at a time.
+/// Runs the cases that the command line names, several at a time.
 pub(crate) fn run() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // More than there are processors: some guests wait for most of a minute.
+    // More threads than processors, since some guests wait for most of a minute.
     arguments.test_threads.get_or_insert(thread::available_parallelism().map_or(2, usize::from) + 2);
     let costs = Arc::default();
     let trials = all().into_iter().map(|(file, case)| trial(file, case, Arc::clone(&costs))).collect();
@@ -58,7 +58,7 @@ fn trial(file: &str, case: Case, costs: Arc<Mutex<Vec<Cost>>>) -> Trial {
     Trial::ignorable_test(title, run).with_kind(file)
 }
 
-/// All guests, each with the file that has it.
+/// All cases, each with the file that defines it.
 fn all() -> Vec<(&'static str, Case)> {
     let files = [
         ("limits", limits::cases()),
@@ -83,7 +83,7 @@ fn all() -> Vec<(&'static str, Case)> {
     let mut names = BTreeSet::new();
     let twice = all.iter().find(|(_, case)| !names.insert(&case.name));
     assert!(twice.is_none(), "two guests have the name {:?}", twice.map(|(_, case)| &case.name));
-    // Those that wait begin first.
+    // Cases that wait begin first.
     all.sort_by_key(|(_, case)| !(case.name.starts_with("loop") || case.name.starts_with("sshd that never")));
     all
 }

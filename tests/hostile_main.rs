@@ -1,6 +1,6 @@
-//! Hostile guests against the shipped binary. Each is a trial of its own:
-//! `cargo test --release --test hostile -- "a link to itself"` runs those whose names have these words,
-//! `-- "[paths]"` those of `hostile/paths.rs`, and `-- --list` names all.
+//! Hostile guests against the shipped binary. Each case is a trial of its own: `cargo test --release --test hostile --
+//! "a link to itself"` runs the cases whose names contain these words, `-- "[paths]"` those of `hostile/paths.rs`, and
+//! `-- --list` lists all.
 #![expect(clippy::disallowed_methods, reason = "tests start programs, and write what the binary is to find")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "of the many kinds of WIT types, a test knows a few")]
 
@@ -8,7 +8,7 @@ fn main() -> std::process::ExitCode {
     hostile::run()
 }
 
-// Attributes for clippy, which asks less of tests: everything here is one.
+// This file holds the attributes that relax clippy for tests.
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

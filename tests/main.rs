@@ -1,12 +1,12 @@
-//! Flows through the shipped binary, against real sshds: OpenSSH of this machine in private
-//! directories, and OpenSSH of other Debian releases in trees of their own.
+//! Scenarios: the shipped binary against real sshds. These are this machine's OpenSSH in private directories, and the
+//! OpenSSH of other Debian releases in root file systems of their own.
 //!
-//! As root each test has namespaces of its own (mounts, network, processes), so that neither this
-//! machine's sshd nor another test is ever in reach.
+//! As root each test has its own namespaces (mounts, network, processes), so that it can reach neither this machine's
+//! sshd nor another test.
 #![expect(clippy::disallowed_methods, reason = "tests start programs, and write what the binary is to find")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "of the many kinds of WIT types, a test knows a few")]
 
-// Attributes for clippy, which asks less of tests: everything here is one.
+// This file holds the attributes that relax clippy for tests.
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]

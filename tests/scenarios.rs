@@ -1,4 +1,4 @@
-//! What a person does, and what stops a procedure.
+//! Scenarios of the shipped binary: what a person does with it, and what stops a procedure.
 
 mod actions;
 mod appliances_killed;

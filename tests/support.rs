@@ -1,4 +1,4 @@
-//! What the tests work with: machines to try things on, clients, guests made on the fly.
+//! The tests' own tools: machines to try things on, clients, and guests built on the fly.
 
 pub(crate) mod agent;
 pub(crate) mod appliance;

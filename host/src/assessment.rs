@@ -1,8 +1,8 @@
 //! What each procedure of a policy could do, asks for, may do, and did, side by side.
 //!
-//! *Reachable* comes from the component's code (`reach.rs`), *requested* from the request that it carries, *granted* from
-//! the policy file, *exercised* from the audit log. Reach knows functions, not their arguments: of paths, names and
-//! services only grants and the log can tell.
+//! *Reachable* comes from the component's code (`reach.rs`), *requested* from the request that the component carries,
+//! *granted* from the policy file, *exercised* from the audit log. Reach knows functions, not their arguments: only
+//! grants and the log name paths and services.
 
 mod finding;
 mod functions;
@@ -22,16 +22,16 @@ use warded_lib::{
     policy::{file::Policy, lines::Line, widening},
 };
 
-/// A component, judged by what is known of it.
+/// A component, assessed by what is known of it.
 #[derive(Debug)]
 pub struct Assessment {
-    /// What is in force: the policy, or, of a component that no policy grants to, its own request.
+    /// What is in force: the policy, or the component's own request where no policy grants it anything.
     pub basis: Basis,
     /// Every function of the host that the component imports.
     pub imported: BTreeSet<HostFunction>,
     /// Its procedures, by name.
     pub procedures: BTreeMap<String, Procedure>,
-    /// What it exports, and neither request nor policy describes: the host never calls that.
+    /// Exported functions that neither the request nor the policy describes: the host never calls them.
     pub never_called: BTreeSet<String>,
 }
 
@@ -46,20 +46,21 @@ pub enum Basis {
 
 #[derive(Debug)]
 pub struct Procedure {
-    /// Where its grants come from.
+    /// Where the procedure's grants come from.
     pub basis: Basis,
-    /// What it can call.
+    /// What the procedure can call.
     pub reach: Reach,
     /// Every grant that is requested or granted.
     pub grants: Vec<Grant>,
-    /// What in force allows each function that it can call; none: nothing has to.
+    /// For each function that the procedure can call, the grants in force that allow it; `None` if it needs no grant.
     pub calls: BTreeMap<HostFunction, Option<Vec<String>>>,
-    /// Functions that it can call, and that nothing in force allows. Where calls cannot be followed: those of interfaces of
-    /// which nothing is allowed, since an interpreter imports whole interfaces.
+    /// Functions that the procedure can call and that nothing in force allows. Where calls cannot be followed, this
+    /// lists only functions of interfaces of which nothing is allowed, since an interpreter imports whole interfaces.
     pub ungranted: BTreeSet<HostFunction>,
-    /// The others of these interfaces, where calls cannot be followed: it may call them or not, and nothing allows them.
+    /// The other functions of these interfaces, where calls cannot be followed: the procedure may call them, and
+    /// nothing allows them.
     pub not_ruled_out: BTreeSet<HostFunction>,
-    /// What the log says of it.
+    /// What the log says of the procedure.
     pub usage: Usage,
 }
 
@@ -69,18 +70,18 @@ pub struct Grant {
     pub line: Line,
     /// Whether the procedure can call a function that needs it.
     pub reachable: bool,
-    /// Whether the component's request has it.
+    /// Whether the component's request contains it.
     pub requested: bool,
-    /// Whether the policy file has it.
+    /// Whether the policy file contains it.
     pub granted: bool,
-    /// Where it has a wildcard: the names for it that stand in the component's data.
+    /// For a grant with a wildcard: the names in the component's data that the wildcard matches.
     pub named: BTreeSet<String>,
 }
 
-/// Assesses a component. Without a policy the request counts as what is granted.
+/// Assesses a component. Without a policy, the request counts as granted.
 ///
 /// # Errors
-/// It is no component, or imports what no procedure gets.
+/// It is not a component, or it imports what no procedure gets.
 pub fn assess(
     component: &[u8],
     request: Option<&Policy>,
@@ -114,7 +115,8 @@ impl Procedure {
             Basis::Request => requested,
             Basis::Policy => granted,
         };
-        // A policy may grant less than a line of the request: that line is requested, and what is granted is, too.
+        // A policy may grant only part of a line of the request. Then that line is requested, and so is the part that
+        // is granted.
         let covers = |wide: &Line, line: &Line| wide == line || widening::is_within(line, wide);
         let others = requested.lines.iter().filter(|line| !granted.lines.contains(line));
         let others = others.map(|line| (line, requested));
@@ -145,7 +147,7 @@ impl Procedure {
     }
 }
 
-/// The names in a component's data that the last part of a path grant could be for.
+/// The names in a component's data that the last part of a path grant could stand for.
 fn named(component: &[u8], line: &Line) -> BTreeSet<String> {
     let pattern = line.paths().map(|grant| grant.path.to_string()).unwrap_or_default();
     let last = pattern.rsplit('/').next().and_then(|last| last.split_once('*'));
@@ -162,7 +164,7 @@ mod tests {
     use std::fs;
     use warded_artifact::imports;
 
-    /// An interpreter imports whole interfaces; one of which nothing is granted is one too many.
+    /// An interpreter imports whole interfaces. An interface of which nothing is granted is one too many.
     #[test]
     fn an_interpreter_imports_what_it_has_grants_for() {
         let component = wat::parse_str(
@@ -202,7 +204,7 @@ mod tests {
         Policy::parse(&text, "a policy").unwrap()
     }
 
-    /// Keywords allow no file, and a key alone no new one in its place.
+    /// A grant of keywords does not allow a file, and a grant of a key does not allow a new key in its place.
     #[test]
     fn a_call_needs_all_of_its_grants() {
         let component = wat::parse_str(CALLS).unwrap();
@@ -242,7 +244,7 @@ mod tests {
         assert_eq!(of("").1, [Severity::Under, Severity::Under]);
     }
 
-    /// What this repository ships asks for what it can call, and for nothing else.
+    /// The procedures in this repository ask for what they can call, and for nothing else.
     #[test]
     fn each_procedure_of_ours_can_call_what_it_asks_for() {
         for name in ["unix", "demo", "bsd", "nethserver", "truenas", "truenas-core"] {

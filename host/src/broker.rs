@@ -1,7 +1,7 @@
-//! The broker: the one place where a need becomes granted, and the only way to an effect.
+//! The broker: the one place that turns a need into a grant, and the only way to an effect.
 //!
-//! [`Granted`] cannot be made elsewhere, and an operation cannot be executed without one: an effect
-//! that no policy grants does not compile. Each call is on record before it is carried out.
+//! Only this module can make a [`Granted`], and an operation cannot be executed without one: code that has an effect
+//! without a grant does not compile. Each call is on record before it is carried out.
 
 pub mod answers;
 pub mod granted;
@@ -25,13 +25,13 @@ use warded_lib::{
     text::neutral,
 };
 
-/// What the log adds to an event: number, time, hashes.
+/// The bytes that the log adds to an event: number, time, hashes.
 const CHAIN_BYTES: usize = 256;
 
 /// Which run of which procedure of which component, as the audit names it.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The run's number; none for a run that changes nothing.
+    /// The run's number; `None` for a run that changes nothing.
     pub run: Option<u64>,
     pub policy: Name,
     /// The component's digest.
@@ -69,16 +69,17 @@ impl Broker {
         Self { identity, procedure, log, recorded: Cell::new(0), tape: Tape::Off }
     }
 
-    /// The same for a run that is recorded, or replayed.
+    /// The same broker for a run that is recorded or replayed.
     #[must_use]
     pub fn with(self, tape: Tape) -> Self {
         Self { tape, ..self }
     }
 
-    /// Carries an operation out, if it is granted. The inner result is what the guest gets to see.
+    /// Carries an operation out, if it is granted. The guest sees the inner result.
     ///
     /// # Errors
-    /// A denial, too much to record, or an audit log that cannot be written: each ends the run.
+    /// The operation is denied, there is too much to record, or the audit log cannot be written. Each of these ends the
+    /// run.
     pub fn perform<O: Operation>(&self, operation: O, session: &mut Session) -> Result<Result<O::Output, Failure>> {
         match &self.tape {
             Tape::Off => self.carry_out(operation, session),
@@ -117,16 +118,16 @@ impl Broker {
         Ok(outcome)
     }
 
-    /// Records an argument that names nothing that could be granted, such as a text that is no path.
+    /// Records an argument that cannot name anything grantable, such as a text that is not a path.
     ///
     /// # Errors
-    /// Too much to record, or an audit log that cannot be written.
+    /// There is too much to record, or the audit log cannot be written.
     pub fn reject(&self, capability: &'static str, argument: &str, failure: &Failure) -> Result<()> {
         let event = self.identity.event(EventKind::Failed).capability(capability);
         self.record(&event.need(&shortened(argument)).detail(&shortened(&failure.to_string())))
     }
 
-    /// The patterns of what the procedure may read, for a listing.
+    /// The patterns of the paths that the procedure may read, for a directory listing.
     #[must_use]
     pub fn readable(&self) -> Vec<Pattern> {
         let files = &self.procedure.files;
@@ -150,7 +151,7 @@ impl Broker {
         })
     }
 
-    /// Records what a guest asked for, as long as it does not fill the log.
+    /// Records what a guest asked for, as long as the guest's records do not fill the log.
     fn record(&self, event: &Event) -> Result<()> {
         let size = serde_json::to_string(event).map_or(0, |text| text.len()).saturating_add(CHAIN_BYTES);
         let recorded = self.recorded.get().saturating_add(size);
@@ -167,8 +168,8 @@ impl Broker {
     }
 }
 
-/// Whether what was asked for can stand in a policy as it is. A guest chooses its words: they must
-/// not make two lines of the operator's message.
+/// Whether the need can be written into a policy as it is. A guest chooses this text: it must not turn the operator's
+/// message into two lines.
 fn is_plain(need: &Need) -> bool {
     let is_name = |name: &str| name.parse::<Name>().is_ok();
     if let Need::Service(_, name) | Need::Query(name) | Need::Change(name) = need {
@@ -181,12 +182,12 @@ fn is_plain(need: &Need) -> bool {
     !text.contains(['"', '\\', '*', '{', '}']) && shortened(&text) == text
 }
 
-/// A guest's text, fit to be printed and stored.
+/// A guest's text, made safe to print and to store.
 fn shortened(text: &str) -> String {
     within(limits::NEED_BYTES, text)
 }
 
-/// A text made harmless, of at most so many bytes.
+/// A text made harmless, of at most `most` bytes.
 fn within(most: usize, text: &str) -> String {
     let mut short = String::new();
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! The command line: one command, one file. Each says what it does, and leaves the doing to others.
+//! The command line: one command per file. Each file defines what the user sees; the work is done elsewhere.
 
 mod apply;
 mod audit;
@@ -183,20 +183,20 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it changes something, so that what it says is beside that.
+    /// Whether the command's purpose is an effect, so that its output is secondary and `--quiet` can suppress it.
     fn is_effect(&self) -> bool {
         let other =
             matches!(self, Self::Bootstrap(_) | Self::Enrol(_) | Self::Revoke(_) | Self::Login(_) | Self::Logout(_));
         other || self.is_run()
     }
 
-    /// Whether it changes what the machine is to its CA, which is the one without a name.
+    /// Whether the command changes how the CA knows this machine. Such a command uses the CA that has no name.
     fn is_for_machine(&self) -> bool {
         matches!(self, Self::Plan(_) | Self::Apply(_) | Self::Enrol(_) | Self::Renew(_) | Self::Rekey(_))
     }
 
-    /// Whether it runs a guest, so that it is checked first that there is memory for that. What only reads, confirms or brings
-    /// a machine back does what it can.
+    /// Whether the command runs a guest, so that Warded first checks that there is enough memory. Commands that only
+    /// read, confirm or restore a machine do what they can without this check.
     fn is_with_memory(&self) -> bool {
         if let Self::Policy(command) = self {
             return command.is_with_memory();
@@ -298,7 +298,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => open_as(&command.identification).and_then(|context| command.run(&context, output)),
         Command::Login(command) if command.on_demand => {
             Ok(login::Login::run_on_demand(ca_name(&options).as_ref(), |until| {
-                // stdout is what the program prints that ssh runs.
+                // ssh reads the stdout of this process, so nothing else may be printed there.
                 let output = Output::new(false, Verbosity::Beside, ColorChoice::Never);
                 open_as(&command.identification).and_then(|context| command.run(&context, Some(until), output))
             }))
@@ -321,7 +321,7 @@ pub fn main() -> ExitCode {
         Command::Compile(command) => Ok(command.run()),
     };
     if is_run {
-        // The run has ended, whether that can be announced or not.
+        // The run has ended, whether or not its result can be announced.
         drop(announce(&options));
     }
     match ended {
@@ -334,14 +334,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line, with examples.
-/// What was typed is no command of ours, or asks for help, which clap prints.
+/// Handles a command line that clap did not accept, or that asks for help, which clap prints.
 fn misused(error: &clap::Error, mut arguments: impl Iterator<Item = OsString>) -> Exit {
     let printed = error.print();
     if !error.use_stderr() {
         return if printed.is_ok() { Exit::Done } else { Exit::Failed };
     }
-    // The message is there, whoever reads it. A program that asked for an object gets one of the same text.
+    // The message for people is printed by now. A program that asked for JSON also gets an object with the same text.
     if arguments.any(|argument| argument == "--json") {
         let text = error.render().to_string();
         let mut paragraphs = text.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -361,7 +360,7 @@ fn on_hang(json: bool) -> HangHandler {
     if json { HangHandler(|error| hung(error, true)) } else { HangHandler(|error| hung(error, false)) }
 }
 
-/// Ends the process because a host call does not come back: the thread that would return hangs in it.
+/// Ends the process because a host call does not return: the thread that would report the error hangs in that call.
 fn hung(error: &Error, json: bool) -> ! {
     Output::new(json, Verbosity::Usual, ColorChoice::Never).failure(&recover::told(error.clone()));
     exec::end_all();

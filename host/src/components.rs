@@ -1,4 +1,4 @@
-//! Where policies come from: the binary, and a directory of the administrator's.
+//! Where policies come from: this binary, and a directory of the administrator's.
 
 pub mod accepted;
 
@@ -35,15 +35,15 @@ macro_rules! bundled {
     };
 }
 
-/// What is offered on every machine.
+/// The policies that are offered on every machine.
 const OFFERED: [BundledPolicy; 1] = [bundled!("unix")];
-/// The texts of `policies/earlier/`: bundled policies of earlier binaries, as machines that were enrolled then
-/// accepted them. `guests/build` puts a text there when it replaces it.
+/// The texts of `policies/earlier/`: bundled policies of earlier binaries, which machines accepted when they were
+/// enrolled. `guests/build` puts a text there when it replaces it.
 const EARLIER: &[&str] = include!(concat!(env!("OUT_DIR"), "/earlier.rs"));
-/// What only `warded demo` runs.
+/// The policy that only `warded demo` runs.
 const DEMO: BundledPolicy = bundled!("demo");
 
-/// What is offered on every machine.
+/// The policies that are offered on every machine.
 ///
 /// # Errors
 /// Never, in a binary that passed its tests.
@@ -66,10 +66,10 @@ pub fn earlier_policies() -> impl Iterator<Item = (Digest, Policy)> {
     EARLIER.iter().filter_map(parse)
 }
 
-/// The policy of one name. Others may be broken: they do not matter here.
+/// The policy with this name. Other policies may be broken: that does not matter here.
 ///
 /// # Errors
-/// No policy of that name can be used: why not.
+/// No policy of that name can be used; the error says why.
 pub fn find(directory: &Path, name: &Name) -> Result<BoundPolicy> {
     if let Some(bundled) =
         OFFERED.iter().map(BundledPolicy::load).find(|loaded| loaded.as_ref().is_ok_and(|one| one.policy.name == *name))
@@ -89,16 +89,16 @@ pub fn find(directory: &Path, name: &Name) -> Result<BoundPolicy> {
     }))
 }
 
-/// Whether a name is that of a policy which came with this binary.
+/// Whether a policy of this name came with this binary.
 #[must_use]
 pub fn is_bundled(name: &Name) -> bool {
     OFFERED.iter().chain([&DEMO]).any(|bundled| bundled.load().is_ok_and(|granting| granting.policy.name == *name))
 }
 
-/// Names of commands below `warded audit`, where a policy of that name could not be named.
+/// Names of commands below `warded audit`: a policy with such a name could not be given as an argument there.
 const RESERVED: [&str; 4] = ["export", "help", "log", "verify"];
 
-/// Whether no policy can have a name.
+/// Whether the name is reserved, so that no policy can have it.
 #[must_use]
 pub fn is_reserved(name: &Name) -> bool {
     RESERVED.contains(&name.as_str())
@@ -107,10 +107,10 @@ pub fn is_reserved(name: &Name) -> bool {
 /// The text of a policy.
 ///
 /// # Errors
-/// It cannot be read, or is another one by now.
+/// It cannot be read, or has changed since it was loaded.
 pub fn text(granting: &BoundPolicy) -> Result<String> {
     let BoundPolicy { policy, origin, .. } = granting;
-    let gone = || Error::failed(format!("the file of policy {} is not the one that was read", policy.name));
+    let gone = || Error::failed(format!("the file of policy {} has changed since it was read", policy.name));
     let text = match origin {
         Origin::Bundled => {
             let of = |bundled: &&BundledPolicy| Digest::of(bundled.policy.as_bytes()) == granting.grants;
@@ -121,10 +121,10 @@ pub fn text(granting: &BoundPolicy) -> Result<String> {
     text.filter(|text| Digest::of(text.as_bytes()) == granting.grants).ok_or_else(gone)
 }
 
-/// Compares a policy file with its component, as whenever it is read.
+/// Compares a policy file with its component, as is done whenever the file is read.
 ///
 /// # Errors
-/// It grants what the component does not ask for, or the component asks for nothing.
+/// The file grants what the component does not ask for, or the component asks for nothing.
 pub fn bind_file(text: &str, origin: &Path, component: Vec<u8>) -> Result<BoundPolicy> {
     let policy = Policy::parse(text, &neutral_path(origin))?;
     let granting = bind((policy, text), Origin::File(origin.to_owned()), Cow::Owned(component), None)?;
@@ -132,18 +132,18 @@ pub fn bind_file(text: &str, origin: &Path, component: Vec<u8>) -> Result<BoundP
     Ok(granting)
 }
 
-/// All policies: those of the binary, and those in `directory`, if it is there.
+/// All policies: those of the binary, and those in `directory`, if it exists.
 ///
 /// # Errors
-/// A policy file that cannot be read, that others can write, that is not valid, takes a bundled
-/// name, or whose component is missing or another than the one it was accepted for.
+/// A policy file cannot be read, can be written by others, is not valid or takes a bundled name; or its component is
+/// missing, or is not the one that the policy was accepted for.
 pub fn load(directory: &Path) -> Result<Vec<BoundPolicy>> {
     let mut all = bundled()?;
     for file in files(directory)? {
         let granting = load_file(&file)?;
         if all.iter().any(|other| other.policy.name == granting.policy.name) {
             return Err(Error::usage(format!("{}: the name {} is taken", neutral_path(&file), granting.policy.name))
-                .next("give the policy another name; those of the binary are reserved"));
+                .next("give the policy another name; the names of bundled policies are reserved"));
         }
         all.push(granting);
     }
@@ -179,10 +179,10 @@ fn load_file(file: &Path) -> Result<BoundPolicy> {
     bind_file(&text, file, component)
 }
 
-/// A policy file may grant less than its component asks for, never more: what it asks for is what its publisher
-/// answers for, and what was read when it was accepted.
+/// A policy file may grant less than its component asks for, never more. The publisher answers for what the component
+/// asks for, and the operator read exactly that when accepting it.
 fn within_request(granting: &BoundPolicy, file: &str) -> Result<()> {
-    // What is no component cannot be run, and a run of it says why.
+    // A file that is not a component cannot be run, and running it says why.
     if imports::only_ours(&granting.component).is_err() {
         return Ok(());
     }
@@ -195,7 +195,7 @@ fn within_request(granting: &BoundPolicy, file: &str) -> Result<()> {
     }
     Err(Error::refused(format!("{file} grants what its component does not ask for"))
         .cause(wider.join("\n"))
-        .next("take it out of the file: a policy file may grant less than its component asks for, and no more"))
+        .next("remove it from the file: a policy file may grant less than its component asks for, but not more"))
 }
 
 impl BundledPolicy {
@@ -208,7 +208,7 @@ impl BundledPolicy {
 /// The one policy that offers a procedure on this machine.
 ///
 /// # Errors
-/// None does, or more than one and `name` does not choose.
+/// No policy offers it, or more than one does and `name` does not choose one of them.
 pub fn choose<'a>(
     all: &'a [BoundPolicy],
     procedure: &str,
@@ -247,10 +247,10 @@ pub fn choose<'a>(
     }
 }
 
-/// The policies for this machine, without those that another one replaces here.
+/// The policies for this machine, without those that another policy replaces here.
 ///
 /// # Errors
-/// Two of them replace the same one.
+/// Two policies replace the same one.
 fn here<'a>(all: &'a [BoundPolicy], machine: &dyn Machine) -> Result<Vec<&'a BoundPolicy>> {
     let applying: Vec<&BoundPolicy> = all.iter().filter(|granting| granting.policy.applies(machine)).collect();
     let mut left = Vec::new();
@@ -289,8 +289,8 @@ mod tests {
     use super::*;
     use crate::sandbox::Component;
 
-    /// Each file in policies/ grants to the component beside it, has its procedures, and grants
-    /// what that component asks for: no more, no less.
+    /// Each file in policies/ belongs to the component beside it, has its procedures, and grants exactly what that
+    /// component asks for.
     #[test]
     #[expect(clippy::disallowed_methods, reason = "our own policies, known to be harmless")]
     fn every_policy_file_is_its_components_request() {

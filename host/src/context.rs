@@ -1,4 +1,4 @@
-//! Everything a command works on, found once: configuration, state, audit, facts, places.
+//! Everything that a command works on, found once: configuration, state, audit log, facts, paths.
 
 mod choice;
 mod renewal;
@@ -50,7 +50,7 @@ use warded_lib::{
     transaction,
 };
 
-/// Tells of a host call that does not come back, ends what it started, and ends the process.
+/// Reports a host call that does not return, ends the programs that Warded started, and ends the process.
 #[derive(Clone, Copy, Debug)]
 pub struct HangHandler(pub fn(&Error) -> !);
 
@@ -64,14 +64,14 @@ impl Default for HangHandler {
     }
 }
 
-/// Where the operator says that things are; what the operator leaves out comes from the configuration file, and
-/// else from the defaults.
+/// Where the operator says that things are. What the operator leaves out comes from the configuration file, or else
+/// from the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub config: Option<PathBuf>,
-    /// Whether the command writes the configuration file, so that it need not be there yet.
+    /// Whether the command writes the configuration file, so that the file need not exist yet.
     pub makes_config: bool,
-    /// Whether the command changes what this machine is to its CA, which is the one without a name.
+    /// Whether the command changes how the CA knows this machine. Such a command uses the CA that has no name.
     pub is_for_machine: bool,
     pub state: Option<PathBuf>,
     /// The directory of policies.
@@ -81,14 +81,14 @@ pub struct Options {
     pub sshd: Option<PathBuf>,
     /// The directory of a local CA, or the name of a configured one.
     pub ca: Option<PathBuf>,
-    /// Who this machine is to a step-ca.
+    /// How this machine identifies itself to a step-ca.
     pub identification: Identification,
-    /// Tells of a host call that does not come back, and ends the process.
+    /// Reports a host call that does not return, and ends the process.
     pub on_hang: HangHandler,
 }
 
 impl Options {
-    /// The same without the configuration file, for what must not depend on it.
+    /// The same options without the configuration file, for code that must not depend on that file.
     #[must_use]
     pub fn without_config(&self) -> Self {
         Self { config: Some(PathBuf::from("/dev/null")), ..self.clone() }
@@ -108,19 +108,19 @@ pub struct Context {
     pub places: Places,
     /// The CA that the operator chose.
     pub authority: Rc<Authority>,
-    /// The name that it has in the configuration, if it has one.
+    /// The CA's name in the configuration, if it has one.
     pub ca_name: Option<Name>,
-    /// The CAs that have names.
+    /// The configured CAs that have names.
     pub named_cas: BTreeMap<Name, Settings>,
-    /// Whether the operator said for this command which sshd it is about.
+    /// Whether the operator named the sshd on this command line.
     pub is_sshd_chosen: bool,
     /// The sshd program that the operator named.
     pub sshd_binary: Option<PathBuf>,
-    /// Percent of a certificate's life after which it is due.
+    /// The percentage of a certificate's life after which it is due for renewal.
     pub renew_after: u8,
     /// Seconds between two runs of `warded renew`.
     pub renew_every: u64,
-    /// The fingerprints of the CA's host keys that clients know, as the operator says.
+    /// The fingerprints of the CA's host keys that clients know, as the operator configured them.
     pub known_ca_keys: Vec<String>,
     /// Directory of the administrator's policies.
     pub policies: PathBuf,
@@ -128,16 +128,16 @@ pub struct Context {
     pub offered: PathBuf,
     /// Who runs the programs of actions.
     pub runner: Arc<dyn Runner>,
-    /// The files that a schedule has to lead `warded renew` to.
+    /// The files that a schedule needs in order to run `warded renew`.
     pub installation: Installation,
-    /// What no grant covers.
+    /// The paths that no grant covers.
     pub protected: Vec<AbsolutePath>,
-    /// Tells of a host call that does not come back, and ends the process.
+    /// Reports a host call that does not return, and ends the process.
     pub on_hang: HangHandler,
-    /// What sshd answers, where none is to be asked.
+    /// Answers to use instead of asking a real sshd, if any.
     pub answers: Option<SshdAnswers>,
     pub scheduling: Scheduling,
-    /// What was asked for: a watchdog looks at the same machine.
+    /// The options that this context was opened with: a watchdog opens the same context from them.
     pub options: Options,
 }
 
@@ -145,7 +145,7 @@ pub struct Context {
 const RENEW_EVERY: u8 = 24;
 
 impl Context {
-    /// Finds everything.
+    /// Reads the configuration and the facts, and opens the state directory.
     ///
     /// # Errors
     /// The configuration is not valid, or the state directory cannot be used.
@@ -162,7 +162,7 @@ impl Context {
 
         let state = given(choose(&options.state, &config.state)?).unwrap_or_else(config::default_state);
         let policies = policies_directory(options, &config)?;
-        // Which CA it is matters only to what asks it.
+        // Which CA was chosen matters only to commands that ask it, so an error is kept until then.
         let chosen = Choice::of(options, &config);
         let ca_name = chosen.as_ref().ok().and_then(Choice::name).cloned();
         let of_choice: Vec<PathBuf> = match &chosen {
@@ -185,7 +185,8 @@ impl Context {
             Some(config_file),
             std::env::current_exe().ok(),
         ];
-        // A flag leads one command elsewhere; what is configured is still Warded's.
+        // A flag changes the paths for one command only; the configured paths are still Warded's own and stay
+        // protected.
         let configured = [&config.state, &config.policies, &config.ca];
         let of_step = config.step_ca.iter().chain(config.named_ca.values()).flat_map(Settings::files);
         let protected = own
@@ -234,20 +235,20 @@ impl Context {
         })
     }
 
-    /// What decides whether a certificate of another key of the CA can be installed now.
+    /// What decides whether a certificate that the CA signed with another key can be installed now.
     #[must_use]
     pub fn rotation_terms(&self) -> rotation::Terms<'_> {
         rotation::Terms { rhythm: self.renew_every, known: &self.known_ca_keys }
     }
 
-    /// The machine code of policies that did not come with the binary.
+    /// The cache of machine code for policies that did not come with the binary.
     #[must_use]
     pub fn compiled(&self) -> CompiledCache {
         CompiledCache::in_state(&self.state)
     }
 
-    /// The same for another sshd of this machine, by its main configuration file. Its program is the one that listens,
-    /// or the one that is installed.
+    /// The same context for another sshd of this machine, named by its main configuration file. Its program is the one
+    /// that listens, or else the installed one.
     #[must_use]
     pub fn for_sshd(&self, config: &AbsolutePath) -> Self {
         let is_same = *config == self.places.sshd_config;
@@ -286,29 +287,29 @@ impl Context {
             if error.exit() == Exit::Refused {
                 let notes: Vec<&str> = error.notes().map(|(_, text)| text).collect();
                 let event = Event::new(0, Kind::Failed).detail(&format!("{}: {}", error.message(), notes.join("; ")));
-                // What is refused is refused whether it can be recorded or not.
+                // The refusal stands, whether or not it can be recorded.
                 drop(self.log.append_synced(&event));
             }
         })
     }
 
-    /// Refuses what only root can do, before anything is tried: this sshd's files are root's. Whoever changes
-    /// nothing of sshd's does not ask.
+    /// Refuses early what only root can do, because this sshd's files belong to root. Commands that change nothing of
+    /// sshd's do not call this.
     ///
     /// # Errors
-    /// Usage: this is not root, and the files are.
+    /// Usage: this is not root, and the files belong to root.
     pub fn may_change(&self, what: &str) -> Result<()> {
         let file = self.places.sshd_config.as_path();
         if config::is_root() || !file.starts_with("/etc") {
             return Ok(());
         }
-        Err(Error::usage(format!("{what} needs root: {} and the keys beside it are root's", file.display()))
+        Err(Error::usage(format!("{what} needs root: {} and the keys beside it belong to root", file.display()))
             .unchanged()
             .next(by_sudo()))
     }
 
-    /// Refuses a user who asks about runs and has made none: those that changed this sshd's files are root's. A user's
-    /// own, of `trust-host-ca`, are in the user's own state, which root's commands do not look at.
+    /// Refuses a user who asks about runs and has made none: the runs that changed this sshd's files are root's. The
+    /// runs that a user made with `trust-host-ca` are in that user's own state, which root's commands do not read.
     ///
     /// # Errors
     /// As [`Context::may_change`], or the journals cannot be read.
@@ -317,8 +318,8 @@ impl Context {
     }
 }
 
-/// All policies, and what they are for, without anything of Warded's own that could be written: a user without a home
-/// has no place for that.
+/// All policies and what is needed to assess them, without opening a state directory: a user without a home directory
+/// has no place for one.
 ///
 /// # Errors
 /// As [`components::load`].
@@ -341,7 +342,7 @@ pub fn policies_directory(options: &Options, config: &Config) -> Result<PathBuf>
     Ok(named.map_or_else(beside_config, |path| path.as_path().to_owned()))
 }
 
-/// A path of the operator's: relative ones are against the working directory.
+/// A path that the operator gave. A relative path is resolved against the working directory.
 fn operators_path(path: &Path) -> Result<AbsolutePath> {
     let wrong = |why: String| Error::usage(format!("{} cannot be used as a path", path.display())).cause(why);
     let path = absolute(path).map_err(|error| wrong(error.to_string()))?;

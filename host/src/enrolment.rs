@@ -1,5 +1,5 @@
-//! What `warded renew` runs for an sshd of this machine, with which names. The host writes an enrolment when a procedure
-//! that names its renewal has been applied; no grant covers the file.
+//! What `warded renew` runs for an sshd of this machine, and with which names. The host writes an enrolment when the
+//! operator has applied a procedure that names its renewal; no grant covers the file.
 
 mod all;
 
@@ -19,9 +19,9 @@ use warded_lib::{
     policy::{file::Policy, setting::Setting, widening},
 };
 
-/// One enrolment; and a whole file, as versions wrote it that knew one sshd.
+/// The schema of one enrolment, and of a whole file by older versions, which knew only one sshd.
 const SCHEMA: &str = "warded.enrolment/1";
-/// As many earlier records are kept as runs can be undone.
+/// How many earlier records are kept: as many as runs can be undone.
 const HISTORY: usize = 20;
 
 /// The terms of one sshd's renewals, as the operator accepted them.
@@ -46,35 +46,35 @@ pub struct Enrolment {
     pub enrolled: Timestamp,
     /// The run that made this record.
     pub run: u64,
-    /// What it took the place of, for an undo.
+    /// The record that this one replaced, for an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<Box<Self>>,
 }
 
-/// How a procedure of a policy that is there now stands to the one that was accepted.
+/// How the present policy's procedure relates to the one that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is that one.
+    /// It is the accepted one.
     Accepted,
-    /// It came with a newer binary, or was added in its place, and is granted no more.
+    /// It came with a newer binary, or was added in place of the accepted one, and is granted nothing more.
     Successor,
-    /// It came with a newer binary, or was added in its place, and is granted these as well.
+    /// It came with a newer binary, or was added in place of the accepted one, and has these grants in addition.
     Wider(Vec<String>),
-    /// Another component.
+    /// It is another component.
     OtherComponent,
-    /// The same component with other grants.
+    /// It is the same component with other grants.
     OtherGrants,
 }
 
 impl Standing {
-    /// Whether what was accepted covers it.
+    /// Whether the operator's acceptance covers it.
     #[must_use]
     pub fn is_covered(&self) -> bool {
         matches!(self, Self::Accepted | Self::Successor)
     }
 }
 
-/// Its terms, in a line.
+/// The terms of the enrolment, in one line.
 impl fmt::Display for Enrolment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.principals.iter().map(String::as_str).collect();
@@ -83,7 +83,7 @@ impl fmt::Display for Enrolment {
 }
 
 impl Enrolment {
-    /// What it means from the next renewal on.
+    /// What the enrolment means from the next renewal on.
     #[must_use]
     pub fn announced(&self) -> String {
         let names: Vec<&str> = self.principals.iter().map(String::as_str).collect();
@@ -118,13 +118,13 @@ impl Enrolment {
         }
     }
 
-    /// How a procedure stands to the policy that was accepted.
+    /// How a procedure relates to the policy that was accepted.
     #[must_use]
     pub fn standing(&self, granting: &BoundPolicy, procedure: &Name) -> Standing {
         self.standing_after(granting, procedure, None)
     }
 
-    /// The same, once the policy takes the place of another version of it.
+    /// The same, for a policy that is about to replace another version of itself.
     #[must_use]
     pub fn standing_after(&self, granting: &BoundPolicy, procedure: &Name, replaced: Option<&BoundPolicy>) -> Standing {
         if (self.component, self.grants) == (granting.digest, granting.grants) {
@@ -154,7 +154,7 @@ impl Enrolment {
         self
     }
 
-    /// The newest record that is older than a run, if there is one.
+    /// The newest record that is older than the run, if there is one.
     fn before(&self, run: u64) -> Option<&Self> {
         let mut record = Some(self);
         while let Some(candidate) = record.filter(|candidate| candidate.run >= run) {
@@ -169,7 +169,7 @@ impl Enrolment {
         self
     }
 
-    /// Whether the other record says the same, whenever it was made.
+    /// Whether the other record has the same terms, whenever it was made.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         Self { enrolled: self.enrolled, run: self.run, previous: self.previous.clone(), ..other.clone() } == *self

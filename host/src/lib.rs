@@ -1,7 +1,7 @@
-//! Warded: SSH certificates by sandboxed procedures that are planned, proved and undone.
+//! Warded: SSH certificates, by sandboxed procedures that Warded plans, proves and can undo.
 //!
-//! Data flows one way: `cli` → `pipeline` → `sandbox` → `broker` → `warded_lib`. What needs neither
-//! WebAssembly nor a command line is in that crate. `docs/ARCHITECTURE.md` draws it.
+//! Data flows one way: `cli` → `pipeline` → `sandbox` → `broker` → `warded_lib`. The crate `warded_lib` holds
+//! everything that needs neither WebAssembly nor a command line. `docs/ARCHITECTURE.md` has a diagram.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make what they test on"))]
 

@@ -1,6 +1,6 @@
-//! What the state directory remembers beside the runs: how the last renewal ended, what the last change was proved
-//! with, and which run was rolled back without its operator. Each is one file; a file that is missing or damaged
-//! says nothing, and no run depends on it.
+//! What the state directory remembers besides the runs: how the last renewal ended, what proved the last change, and
+//! which run was rolled back without its operator. Each is one file. A missing or damaged file counts as nothing known,
+//! and no run depends on it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,21 +13,22 @@ use warded_lib::{
 
 /// An outcome that the state directory keeps in a file of its own.
 pub trait Outcome: Serialize + DeserializeOwned {
-    /// Its file in the state directory.
+    /// The name of its file in the state directory.
     const FILE: &'static str;
 
-    /// What the state directory has.
+    /// Reads the outcome from the state directory.
     #[must_use]
     fn load(state: &StateDir) -> Option<Self> {
         serde_json::from_slice(&state.read(Self::FILE).ok()??).ok()
     }
 
-    /// Forgets it, whether that outlasts a power cut or not.
+    /// Removes the file, without waiting for the disk.
     fn forget(state: &StateDir) {
         drop(state.remove(Self::FILE));
     }
 
-    /// Remembers it. What this reports has happened, so that a full disk changes nothing, and no run waits for the disk.
+    /// Saves the outcome. A full disk is no error here, since what is reported has already happened, and no run waits
+    /// for the disk.
     fn save(&self, state: &StateDir) {
         drop(serde_json::to_vec_pretty(self).map(|text| state.write_unsynced(Self::FILE, &text, 0o600)));
     }
@@ -39,19 +40,19 @@ pub struct LastRenewal {
     pub at: Timestamp,
     /// Its exit code.
     pub exit: u8,
-    /// The exit code as a word; none: it succeeded.
+    /// The exit code as a word; `None` if the renewal succeeded.
     pub error: Option<Failure>,
-    /// Why it failed, or what it left out and why, in one line.
+    /// Why the renewal failed, or what it left out and why, in one line.
     pub message: Option<String>,
 }
 
-/// Why a renewal did not succeed, as far as everybody may know.
+/// Why a renewal did not succeed, as far as every user may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failure {
     /// It failed, or was rolled back.
     Failed,
-    /// Something that it needs is not there, such as its configuration.
+    /// Something that the renewal needs does not exist, such as its configuration.
     Usage,
     /// Some certificates were put off, or could not be renewed.
     Attention,
@@ -87,7 +88,7 @@ impl fmt::Display for Failure {
 }
 
 impl LastRenewal {
-    /// Of a renewal that ended now, with what failed or was left out.
+    /// A renewal that ends now, with what failed or was left out.
     #[must_use]
     pub fn now(exit: Exit, message: Option<String>) -> Self {
         Self { at: Timestamp::now(), exit: exit.code(), error: Failure::of(exit), message }
@@ -105,14 +106,14 @@ pub struct LastProof {
     pub at: Timestamp,
     /// The version of OpenSSH that proved it.
     pub openssh: String,
-    /// The program that has this version; none: that is not certain, or the version is not known.
+    /// The program that has this version; `None` if that is not certain, or the version is not known.
     #[serde(default)]
     pub program: Option<FileIdentity>,
-    /// When the running sshd was last known to have read the host keys and the configuration on disk, or the operator
-    /// answered for it; none: that is not known.
+    /// When the running sshd was last known to have read the host keys and the configuration on disk, or when the
+    /// operator answered for that; `None` if neither is known.
     #[serde(default)]
     pub read_at: Option<Timestamp>,
-    /// The host keys that were there then.
+    /// The host keys that existed at that time.
     #[serde(default)]
     pub host_keys: Vec<PathBuf>,
 }
@@ -122,7 +123,7 @@ impl Outcome for LastProof {
 }
 
 impl LastProof {
-    /// Spares an sshd the question for its version, if it is the program that this was proved with.
+    /// Tells `sshd` its version, so that it need not run the program, if this proof was made with the same program.
     pub fn tell_version(&self, sshd: &Sshd) {
         if let Some(program) = &self.program {
             sshd.has_version(&self.openssh, program);
@@ -156,7 +157,7 @@ impl fmt::Display for LastRollBack {
     }
 }
 
-/// Why a run was rolled back by another process than its own.
+/// Why another process than the run's own rolled it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RollbackReason {
@@ -168,7 +169,7 @@ pub enum RollbackReason {
     Died,
     /// A stage took too long.
     Hung,
-    /// Nothing watched it any more, as after a power cut.
+    /// Nothing was watching it any more, as after a power cut.
     Interrupted,
 }
 
@@ -177,7 +178,7 @@ impl fmt::Display for RollbackReason {
         f.write_str(match self {
             Self::Unconfirmed => "nobody confirmed it in time",
             Self::ShutDown => "the machine went down before it was confirmed",
-            Self::Died => "the run ended without coming to its end",
+            Self::Died => "the run ended before it was complete",
             Self::Hung => "the run hung",
             Self::Interrupted => "it had been interrupted",
         })

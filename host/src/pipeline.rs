@@ -1,6 +1,6 @@
-//! From a procedure to a changed machine: one stage a line. Whatever is changed, is changed here.
+//! From a procedure to a changed machine, one stage after the other. All changes to the machine are made here.
 //!
-//! Nothing is touched before the journal; from then on a failure is rolled back.
+//! No file changes before the journal is on disk; from then on a failure is rolled back.
 
 pub mod announce;
 pub mod at_rest;
@@ -59,7 +59,7 @@ type Reloads = Vec<(String, ReloadResult)>;
 /// Finds out what `carry_out` would refuse before it asks the CA, and changes nothing.
 ///
 /// # Errors
-/// Refused: what stands against it.
+/// Refused: the reason why the run cannot be carried out.
 pub fn foresee(context: &Context, work: &Work) -> Result<Forecast> {
     let look = || {
         let guard = Guard::baseline(context, work)?;
@@ -69,16 +69,16 @@ pub fn foresee(context: &Context, work: &Work) -> Result<Forecast> {
     look().map_err(Error::or_unchanged)
 }
 
-/// Carries out what was reviewed.
+/// Carries out what the operator reviewed.
 ///
 /// # Errors
-/// Before the journal: nothing was changed. After it: everything was put back, and the error says
-/// so; or it could not all be put back, and the error says what is left to do.
+/// Before the journal: nothing was changed. After it: either everything was put back, and the error says so; or
+/// something could not be put back, and the error says what is left to do.
 pub fn carry_out(context: &Context, identity: &Identity, work: Work, reporter: &dyn Reporter) -> Result<RunReport> {
     Run { context, identity, reporter }.carry_out(work)
 }
 
-/// One run: what each of its stages works with.
+/// One run: what all of its stages need.
 struct Run<'a> {
     context: &'a Context,
     identity: &'a Identity,
@@ -95,7 +95,8 @@ impl Run<'_> {
             error.or_unchanged()
         };
         let unchanged = |error| ended(end_failed, error);
-        // The log says already what was to be changed.
+        // The log already says what the run was going to change, so the failure is recorded as a run that did not
+        // begin.
         let not_begun = |error| ended(end_not_begun, error);
 
         reporter.stage(Stage::Baseline);
@@ -104,11 +105,12 @@ impl Run<'_> {
         reporter.stage(Stage::Check);
         work.refuse_irreplaceable().and_then(|()| guard.check(&work)).map_err(unchanged)?;
         let outlives_login = work.terms.confirm_within.is_some() && context.facts.init == Init::Systemd && is_root();
-        // Its start takes as long as an answer of the CA.
+        // Starting the watchdog takes about as long as the CA takes to answer, so both happen at the same time.
         let idle = identity.run.filter(|_| !outlives_login).map(|run| IdleWatchdog::start(context, run));
         reporter.stage(Stage::Certify);
         let given = certify::fill_in(context, identity, &mut work).map_err(unchanged)?;
-        // One wait for the disk also for what the CA gave: from here on that cannot be cut off the log.
+        // One sync to disk for this intent and for the CA's answers: from here on, these records cannot be cut off the
+        // log.
         let intent = identity.event(EventKind::Intent).detail(&work.describe());
         context.log.append_synced(&intent).map_err(unchanged)?;
         reporter.stage(Stage::Prove);
@@ -162,7 +164,7 @@ impl Run<'_> {
                 reporter.stage(Stage::RollBack);
                 watchdog.stage();
                 let error = self.roll_back(&mut transaction, error, &mut || watchdog.stage());
-                // What could not be put back now, the watchdog tries again.
+                // If something could not be put back now, the watchdog tries again.
                 if transaction.journal().is_final() {
                     watchdog.release();
                 }
@@ -171,7 +173,7 @@ impl Run<'_> {
         }
     }
 
-    /// Journal and new files, on disk; no file has changed yet.
+    /// Writes the journal and the new files to disk. No file of the machine has changed yet.
     fn prepare(&self, guard: &Guard, work: &Work) -> Result<Transaction> {
         let Self { context, identity, .. } = *self;
         let confirm = |within| Confirm { until: Timestamp::now() + within, since: None };
@@ -188,7 +190,7 @@ impl Run<'_> {
         Transaction::begin(&context.root, &context.state, &run, work.changes()?, work.reads(), &followup)
     }
 
-    /// From the first file to the last look. After an error the caller rolls everything back.
+    /// From the first changed file to the last check. After an error the caller rolls everything back.
     fn change(
         &self,
         guard: &Guard,
@@ -213,7 +215,7 @@ impl Run<'_> {
         for queued in work.queue() {
             let reload = match queued {
                 QueueItem::Program(index, step) => {
-                    // What it does may have sshd read its configuration.
+                    // The program may make sshd read its configuration.
                     guard.is_as_proved().and_then(|()| transaction.note_reload_begins())?;
                     self.run(step, || transaction.note_step_begins(index), &mut || stage(Stage::Run))?;
                     continue;
@@ -233,7 +235,7 @@ impl Run<'_> {
             }
         }
         stage(Stage::Verify);
-        // A file that a program wrote under a running sshd would be read at the next start of the machine.
+        // If a program wrote one of sshd's files, the running sshd would read it only at the next start of the machine.
         if !work.steps.is_empty() {
             guard.all_are_as_proved()?;
         }
@@ -247,7 +249,7 @@ impl Run<'_> {
             left_alone = transaction.keep()?;
             for left in &left_alone {
                 let left = left.to_string();
-                // It is kept, whatever cannot be recorded now.
+                // The run is kept, even if this cannot be recorded now.
                 drop(context.log.append(&event(EventKind::Result).detail(&left)));
                 reporter.note(&left);
             }
@@ -269,15 +271,15 @@ impl Run<'_> {
         match step.carry_out(context.runner.as_ref(), begins) {
             Ok(()) => context.log.append(&event(EventKind::Result).detail("done")),
             Err(fault) => {
-                // A log that cannot be written must not hide why it failed.
+                // A log that cannot be written must not hide why the program failed.
                 drop(context.log.append(&event(EventKind::Failed).detail(&fault.message)));
                 Err(fault.into())
             }
         }
     }
 
-    /// Files first, then programs, then the reload, then a look whether everything is as before; each for itself.
-    /// `begins` is called before what may take long.
+    /// Rolls back the files first, then the programs, then reloads, then checks that everything is as before; a failure
+    /// of one does not stop the others. Calls `begins` before each step that may take long.
     fn roll_back(&self, transaction: &mut Transaction, error: Error, begins: &mut dyn FnMut()) -> Error {
         let mut aftermath = roll_back::Aftermath::default();
         let restored = transaction
@@ -286,17 +288,17 @@ impl Run<'_> {
     }
 }
 
-/// What a committed change led to: reloads, and what sshd serves.
+/// What a committed change led to: the reloads, and what sshd serves.
 struct ChangeReport {
     reloads: Vec<(String, ReloadResult)>,
     verified: Option<LiveReport>,
     left_alone: Vec<UntouchedFile>,
 }
 
-/// The next `status` compares the version of OpenSSH with this one's.
+/// Remembers what proved this run. The next `status` compares its version of OpenSSH with the installed one.
 fn remember_proof(context: &Context, run: u64, guard: &Guard, work: &Work) {
     if let Some(sshd) = guard.sshd() {
-        // The operator answers for what nobody can see: until something changes again, it is not asked about once more.
+        // The operator accepted what Warded cannot see: Warded does not ask about it again until something changes.
         let is_accepted = guard.unseen().is_some() && work.terms.not_seen_live;
         let at = Timestamp::now();
         let (read_at, host_keys) = if guard.has_read(&work.reloads) || is_accepted {

@@ -1,6 +1,6 @@
-//! What root tells every user of the machine about its certificates: one file outside the private state directory,
-//! written at the end of each run. Its fields are a closed list; error texts, provisioner, settings, accounts, paths
-//! of the journal and the audit log stay private.
+//! What root publishes to every user of the machine about its certificates: one file outside of the private state
+//! directory, written at the end of each run. Its fields are a closed list; error texts, provisioner, settings,
+//! accounts, and the paths of the journal and the audit log stay private.
 
 use crate::outcomes::Failure;
 use jiff::Timestamp;
@@ -19,32 +19,32 @@ use warded_lib::{
 
 const SCHEMA: &str = "warded.public-status/1";
 const FILE: &str = "status.json";
-/// Stands for the address of a local CA.
+/// The text that stands in for the address of a local CA.
 pub const LOCAL: &str = "local";
-/// The configuration by which root renews.
+/// The configuration file of root's renewals.
 pub const ROOTS_CONFIG: &str = "/etc/warded/config.toml";
 const ROOTS_STATE: &str = "/var/lib/warded";
-/// More than the file of any machine has.
+/// No machine's file is larger than this.
 const MAX_BYTES: u64 = 64 << 10;
 
 /// The file's contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicStatus {
-    /// What these fields mean.
+    /// The version of the format.
     pub schema: String,
-    /// The address of the CA, or `local`; none: the machine is not enrolled.
+    /// The address of the CA, or `local`; `None` if the machine is not enrolled.
     pub ca: Option<String>,
     /// The names that the machine is certified for.
     pub names: BTreeSet<String>,
     /// Its certificates.
     pub keys: Vec<CertifiedKey>,
-    /// How the last `warded renew` ended; none: there was none yet.
+    /// How the last `warded renew` ended; `None` if there was none yet.
     pub last_renewal: Option<PublicRenewal>,
     /// When the next certificate is due.
     pub due: Option<Timestamp>,
-    /// Whether something runs `warded renew`; none: that is not known.
+    /// Whether something runs `warded renew` by the clock; `None` if that is not known.
     pub scheduled: Option<bool>,
-    /// Whether a change is rolled back unless the operator confirms it.
+    /// Whether a change waits to be confirmed, and is otherwise rolled back.
     pub change_waits: bool,
 }
 
@@ -53,11 +53,11 @@ pub struct PublicStatus {
 pub struct CertifiedKey {
     /// The key's algorithm.
     pub algorithm: String,
-    /// The certificate's end; none: it has none.
+    /// When the certificate expires; `None` if it does not.
     pub until: Option<Timestamp>,
-    /// When the next one is due.
+    /// When the certificate is due for renewal.
     pub due: Option<Timestamp>,
-    /// The certificate's file; none: a version that did not note that wrote this.
+    /// The certificate's file; `None` if an older version wrote this status.
     #[serde(default)]
     pub file: Option<String>,
     /// The main configuration file of the sshd that serves it.
@@ -71,11 +71,11 @@ pub struct PublicRenewal {
     pub at: Timestamp,
     /// Its exit code.
     pub exit: u8,
-    /// The same as a word; none: it succeeded.
+    /// The exit code as a word; `None` if the renewal succeeded.
     pub error: Option<Failure>,
 }
 
-/// The file that goes with a state directory: `/var/lib/warded-status/status.json` with `/var/lib/warded`.
+/// The status file that belongs to a state directory: `/var/lib/warded-status/status.json` for `/var/lib/warded`.
 #[must_use]
 pub fn file_of(state: &Path) -> PathBuf {
     directory_of(state).join(FILE)
@@ -89,7 +89,7 @@ pub fn directory_of(state: &Path) -> PathBuf {
     state.with_file_name(name)
 }
 
-/// The file of this machine, as a user finds it: where root's configuration says, or where it is by default.
+/// This machine's status file, as a user finds it: where root's configuration says, or in the default place.
 #[must_use]
 pub fn file_of_machine() -> PathBuf {
     file_of(&state_of_machine())
@@ -103,7 +103,7 @@ pub fn state_of_machine() -> PathBuf {
 }
 
 impl PublicStatus {
-    /// Of a machine that is not enrolled, with nothing known yet.
+    /// The status of a machine that is not enrolled, with nothing known yet.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -118,11 +118,11 @@ impl PublicStatus {
         }
     }
 
-    /// Writes the file that goes with a state directory; only its owner can write it, and everybody can read it. It does
-    /// not wait for the disk: the next run writes it anew, and one runs at the start of the machine.
+    /// Writes the file that belongs to a state directory. Only its owner can write it, and everybody can read it. It is
+    /// not synced to disk: every run writes it anew, and one run takes place at boot.
     ///
     /// # Errors
-    /// It cannot be written; what was there stays.
+    /// It cannot be written; the old file stays.
     pub fn write(&self, state: &Path) -> Result<()> {
         let (directory, file) = (directory_of(state), file_of(state));
         let text = serde_json::to_vec_pretty(self)
@@ -132,12 +132,12 @@ impl PublicStatus {
             .map_err(|error| Error::failed(format!("could not write {}", file.display())).cause(error))
     }
 
-    /// Removes that file: there is nothing to tell any more. What cannot be removed, the next run writes anew.
+    /// Removes the file when there is nothing more to publish. If it cannot be removed, the next run overwrites it.
     pub fn remove(state: &Path) {
         drop(durable::remove(&file_of(state)));
     }
 
-    /// Reads a file that only root, or this user, can have written; none where there is no file.
+    /// Reads a file that only root, or this user, can have written; `None` if there is no file.
     ///
     /// # Errors
     /// It cannot be read, or another user could have written it.
@@ -153,7 +153,7 @@ impl PublicStatus {
         Ok(Some(status.neutralised()))
     }
 
-    /// The CA, for a person; none: the machine is not enrolled.
+    /// The CA as a text for people; `None` if the machine is not enrolled.
     #[must_use]
     pub fn ca_in_words(&self) -> Option<String> {
         self.ca.as_ref().map(|ca| if ca == LOCAL { "a local CA".to_owned() } else { ca.clone() })

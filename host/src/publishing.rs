@@ -12,14 +12,14 @@ use warded_lib::{
     text::neutral_path,
 };
 
-/// What lies beside the directory of policies, and decides on what comes into it.
+/// The files beside the directory of policies that decide which components may be accepted.
 #[must_use]
 pub fn beside_policies(policies: &Path) -> [PathBuf; 3] {
     let allowed = signature::default_allowed_signers(policies);
     [pinned::file(policies), signature::revoked_signers(&allowed), allowed]
 }
 
-/// Where a component's manifest is, and where its signature.
+/// The paths of a component's manifest and of its signature.
 #[must_use]
 pub fn beside(component: &Path) -> (PathBuf, PathBuf) {
     let with = |ending: &str| {
@@ -30,10 +30,10 @@ pub fn beside(component: &Path) -> (PathBuf, PathBuf) {
     (with(".manifest"), with(".manifest.sig"))
 }
 
-/// What is signed of a component, and its signature, from the files beside it; none where there is neither.
+/// The signed manifest of a component and its signature, from the files beside it; `None` if neither exists.
 ///
 /// # Errors
-/// One of them is missing, too large, or no text.
+/// One of them is missing, too large, or not text.
 pub fn signed_beside(component: &Path) -> Result<Option<SignedManifest>> {
     let (manifest, signature) = beside(component);
     if !manifest.exists() && !signature.exists() {

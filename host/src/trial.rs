@@ -1,6 +1,6 @@
-//! A policy is tried on a machine that a scenario describes: the guest, the broker, the change set and the transaction
-//! are the real ones, on a directory that stands for `/`. No service is reloaded and no program is run; of sshd the scenario has
-//! the answers. A real one judges the result, where there is one.
+//! Tries a policy on a machine that a scenario describes. The guest, the broker, the change set and the transaction are
+//! the real ones, on a directory that stands for `/`. No service is reloaded and no program is run; the scenario gives
+//! sshd's answers. A real sshd judges the result, where there is one.
 
 mod authority;
 mod judge;
@@ -39,20 +39,20 @@ use warded_lib::{
 /// The result of a trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// What the run gave.
+    /// What the run produced.
     pub outcome: Outcome,
-    /// What does not hold for every run, and did not for this one: a sentence each.
+    /// The properties that every run must have and this one did not, one sentence each.
     pub broken: Vec<String>,
-    /// What the sshd of this machine says of it; none: there was nothing to ask.
+    /// What this machine's sshd says of the result; `None` if there was nothing to ask.
     pub verdict: Option<Verdict>,
-    /// What its runs, one after another, asked the host for.
+    /// What the runs, one after another, asked the host for.
     pub records: Vec<Record>,
 }
 
-/// Runs a scenario. `sshd` is the program that judges it, if it is not the one that is installed.
+/// Runs a scenario. `sshd` is the program that judges the result, if it is not the installed one.
 ///
 /// # Errors
-/// The machine cannot be made, or what is no part of the policy fails.
+/// The scenario's machine cannot be made, or something fails that is not part of the policy.
 pub fn run(granting: &BoundPolicy, scenario: &Scenario, sshd: Option<&Path>, on_hang: HangHandler) -> Result<Trial> {
     let tree = Tree::make(&scenario.machine, on_hang)?;
     let before = tree.contents()?;
@@ -75,12 +75,11 @@ fn calls(records: &[Record]) -> BTreeSet<&str> {
     asked.filter_map(|record| record.event.capability.as_deref()).collect()
 }
 
-/// The calls of a run that its component's code was not said to lead to. `policy check` and `audit` rely on there being none.
+/// The calls of a run that the analysis of the component's code did not predict. `policy check` and `audit` rely on
+/// there being none.
 fn unforeseen(calls: &BTreeSet<&str>, reach: &BTreeSet<HostFunction>) -> Vec<String> {
     let unforeseen = calls.iter().filter(|function| !reach.contains(**function));
-    unforeseen
-        .map(|function| format!("it called {function}, which `warded audit` does not say that it can call"))
-        .collect()
+    unforeseen.map(|function| format!("it called {function}, which `warded audit` does not list for it")).collect()
 }
 
 struct Steps<'a> {
@@ -109,7 +108,7 @@ impl<'a> Steps<'a> {
             granting: self.granting,
             procedure: procedure.clone(),
             settings: self.scenario.settings(),
-            // As of a machine that was enrolled with them.
+            // As on a machine that was enrolled with these names.
             confirmed: self.scenario.machine.certificates.values().flatten().cloned().collect(),
             force: *force,
             renewed: BTreeSet::new(),
@@ -120,7 +119,8 @@ impl<'a> Steps<'a> {
         pipeline::plan(self.context(), request)
     }
 
-    /// Rolled back after each fault, then kept, then undone; what it gave is taken from between.
+    /// Carries the work out and rolls it back after each possible fault, then keeps it, then undoes it. The outcome is
+    /// read after keeping and before undoing.
     fn carried_out(&mut self, planned: PlannedRun<'_>) -> Result<Outcome> {
         let messages = planned.session.messages.iter().map(|message| message.text.clone()).collect();
         let mut identity = planned.identity.clone();
@@ -159,7 +159,7 @@ impl<'a> Steps<'a> {
         let (after, documents) = (self.tree.contents()?, self.tree.programs.documents());
         self.verdict = judge::judge(&self.scenario.machine, self.sshd, self.before, &after)?;
         let again = self.plan()?.session.changes;
-        // What cannot be undone is done each time that it is asked for.
+        // A program that cannot be undone runs each time that it is requested, so it does not count here.
         let programs = again.steps().iter().filter(|step| step.seen.is_some()).map(|step| step.change.name.as_str());
         let differ: Vec<&str> = again.staged().iter().map(|staged| staged.path.as_str()).chain(programs).collect();
         if !self.scenario.force && !differ.is_empty() {
@@ -180,7 +180,7 @@ impl<'a> Steps<'a> {
         Ok(Outcome { documents: documents.collect(), ..outcome })
     }
 
-    /// Carries everything out, and keeps it.
+    /// Carries out the whole work, and keeps it.
     fn keep(&self, identity: &Identity, work: &Work) -> Result<()> {
         let mut transaction = self.begin(identity, work)?;
         queue::run(self, &transaction, work, None)?;
@@ -212,7 +212,7 @@ impl<'a> Steps<'a> {
         Ok(transaction)
     }
 
-    /// False: a renewal, which `warded undo` does not undo by itself.
+    /// Returns false for a renewal, which `warded undo` does not undo by itself.
     fn undo(&self, identity: &Identity) -> Result<bool> {
         let context = self.context();
         let undo = undo_changes(&context.state, &context.root, UndoScope::Newest).map_err(Error::from)?;
@@ -247,7 +247,7 @@ impl<'a> Steps<'a> {
         let changed = after.iter().filter(|(path, found)| self.before.get(*path) != Some(found));
         let text = |(_, bytes): &(u32, Vec<u8>)| self.tree.with_words(&String::from_utf8_lossy(bytes));
         let files = changed.filter(|(path, _)| !certificates.contains_key(*path)).map(|(path, found)| {
-            // What differs each time.
+            // Contents that differ each time are replaced by a fixed text.
             let contents = match &found.1 {
                 bytes if warded_lib::machine::keys::holds_private_key(bytes) => "a private key\n".to_owned(),
                 bytes if krl::is_list(bytes) => "a key revocation list\n".to_owned(),
@@ -278,7 +278,7 @@ fn named(queued: QueueItem<'_>) -> String {
     }
 }
 
-/// Whether two answers are the same: as JSON, where they are that.
+/// Whether two answers are the same, compared as JSON where both are JSON.
 fn is_same(one: Option<&String>, other: Option<&String>) -> bool {
     let parsed = |text: Option<&String>| serde_json::from_str::<serde_json::Value>(text?).ok();
     one == other || parsed(one).is_some_and(|one| parsed(other) == Some(one))
@@ -293,6 +293,6 @@ mod tests {
         let reach = BTreeSet::from(["files.read".to_owned(), "log.info".to_owned()]);
         assert_eq!(unforeseen(&BTreeSet::from(["files.read"]), &reach), [""; 0]);
         let told = unforeseen(&BTreeSet::from(["files.read", "files.write"]), &reach);
-        assert_eq!(told, ["it called files.write, which `warded audit` does not say that it can call"]);
+        assert_eq!(told, ["it called files.write, which `warded audit` does not list for it"]);
     }
 }

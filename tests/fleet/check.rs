@@ -1,5 +1,6 @@
-//! The simulation's check: some hundred machines with real keys renew from a real step-ca, which is stopped for a while. They
-//! decide as in the simulation, and ask as `warded renew` does; the requests in the CA's log are held against the simulation.
+//! Checks the simulation against reality: some hundred machines with real keys renew from a real step-ca, which is
+//! stopped for a while. They decide by the same functions as in the simulation, and send the requests that `warded
+//! renew` sends. The requests in the CA's log are then compared with those of the simulation.
 #![expect(clippy::disallowed_methods, reason = "it starts the CA, whose log it reads")]
 
 use crate::{
@@ -37,14 +38,16 @@ use warded_lib::{
 };
 
 const HOSTS: u32 = 300;
-/// Seconds that a certificate is valid.
+/// How long a certificate is valid, in seconds.
 const LIFE: u64 = 300;
-/// For such certificates what the shipped timer is for those of days.
+/// The shipped timer, scaled down from certificates of days to these.
 const TIMER: &str = "OnCalendar=*:*:0/15\nRandomizedDelaySec=15\nFixedRandomDelay=yes\n";
-/// By how much the log may differ from the simulation, in percent: by more only where chance does, in a short run.
+/// By how much the log may differ from the simulation, in percent. A short run may differ by more, as far as chance
+/// explains it.
 const TOLERANCE: f64 = 10.0;
 
-/// The check, with the `ca.json`, the root and the provisioner's key in a directory. 1 where the simulation is wrong.
+/// Runs the check, with `ca.json`, the root certificate and the provisioner's key in a directory. The exit code is 1 if
+/// the simulation is wrong.
 pub(crate) fn check(step_ca: PathBuf, directory: PathBuf, seconds: u64) -> ExitCode {
     let case = Case {
         hosts: HOSTS,
@@ -60,19 +63,19 @@ pub(crate) fn check(step_ca: PathBuf, directory: PathBuf, seconds: u64) -> ExitC
     Tally::print(&simulated, &counted)
 }
 
-/// What a fleet came to.
+/// The totals of a fleet, simulated or real.
 #[derive(Debug, Default)]
 struct Tally {
     renewals_before: u64,
-    /// Connections to the CA while it was away.
+    /// Connections to the CA while it was stopped.
     in_vain: u64,
     renewals_after: u64,
-    /// Renewals of certificates that had ended.
+    /// Renewals of certificates that had already expired.
     late: u64,
     requests: u64,
 }
 
-/// When the CA is away.
+/// When the CA is stopped.
 fn away(course: Course, event: Event) -> Range<u64> {
     let Event::Outage(seconds) = event else { return 0..0 };
     course.begins..course.begins + seconds
@@ -88,7 +91,8 @@ impl Tally {
         let renewals_before = sum(&counts.renewals, 0..away.start);
         let renewals_after = sum(&counts.renewals, away.end..end);
         let late = u64::from(counts.ended);
-        // The CA's keys and the certificate; where the old one has ended, the provisioners, too.
+        // A renewal is two requests: the CA's keys and the certificate. If the old certificate has expired, it also
+        // asks for the provisioners.
         let requests = 2 * (renewals_before + renewals_after) + late;
         Self { renewals_before, in_vain: sum(&counts.bins, away), renewals_after, late, requests }
     }
@@ -106,7 +110,7 @@ impl Tally {
         ] {
             println!("| {name} | {simulated} | {counted} | {:+.1} % |", difference(simulated, counted));
         }
-        // Three standard deviations of a number of independent renewals.
+        // Three standard deviations of the number of independent renewals.
         let chance = 300.0 / ((simulated.renewals_before + simulated.renewals_after) as f64).sqrt();
         let most = TOLERANCE.max(chance);
         let is_close = difference(simulated.requests, counted.requests).abs() <= most;
@@ -117,13 +121,13 @@ impl Tally {
     }
 }
 
-/// The real machines, and their CA.
+/// The real machines and their CA.
 struct Fleet {
     step_ca: PathBuf,
     directory: PathBuf,
     settings: Settings,
     members: Vec<Mutex<Member>>,
-    /// Which machine has a run when.
+    /// The second of the next run, and the number of the machine that starts it.
     queue: Mutex<BTreeSet<(u64, u32)>>,
     is_away: AtomicBool,
     in_vain: AtomicU64,
@@ -138,7 +142,7 @@ struct Member {
     certificate: Option<Certificate>,
 }
 
-/// The process of the CA; ends with this.
+/// The CA's process, which is killed when this is dropped.
 struct Server(Child);
 
 impl Drop for Server {
@@ -176,7 +180,7 @@ impl Fleet {
         }
     }
 
-    /// Lives through it; the clock is the real one.
+    /// Runs the case in real time.
     fn live(mut self, case: &Case) -> Tally {
         let course = case.course();
         let begun = now() + 2;
@@ -193,7 +197,8 @@ impl Fleet {
         let (away, end) = (real(away.start)..real(away.end), real(course.end));
         let mut server = Some(self.serve());
         let mut before = None;
-        // What enrols the machines, with the provisioner's key. What it asks once is not for a renewal.
+        // This authority enrols the machines with the provisioner's key. The requests that it makes once do not count
+        // as renewals.
         let enrolling = self.authority();
         enrolling.ready(&[]).and_then(|()| enrolling.credential().map(drop)).expect("a CA that enrols");
         let first = self.logged();
@@ -252,7 +257,7 @@ impl Fleet {
         Logged::read(&self.directory.join("log"))
     }
 
-    /// The machines that have a run now.
+    /// The machines whose next run is due.
     fn due(&self) -> Vec<u32> {
         let mut queue = self.queue.lock().expect("no thread panicked");
         let later = queue.split_off(&(now() + 1, 0));
@@ -277,7 +282,7 @@ impl Fleet {
         }
     }
 
-    /// What `warded renew` does on a machine that nobody attends.
+    /// Does what `warded renew` does when it runs unattended.
     fn run(&self, number: u32) {
         let mut member = self.members[number as usize].lock().expect("no thread panicked");
         let begun = now();
@@ -320,7 +325,7 @@ impl Fleet {
     }
 }
 
-/// What the CA's log says.
+/// The counts of requests in the CA's log.
 #[derive(Debug, PartialEq, Eq)]
 struct Logged {
     requests: u64,
@@ -332,7 +337,7 @@ impl Logged {
         Self::of(&fs::read_to_string(log).expect("a log"))
     }
 
-    /// Lines of JSON, one for each request, and some others. Enrolments do not count.
+    /// Reads a log: a line of JSON for each request, and some other lines. Requests for enrolments are not counted.
     fn of(log: &str) -> Self {
         let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let is_of_renewals = |path: &str| path != "/health" && path != "/ssh/sign";

@@ -1,28 +1,28 @@
-//! What happens to a fleet.
+//! The events that can happen to a fleet.
 
 pub(crate) const HOUR: u64 = 3600;
 pub(crate) const DAY: u64 = 24 * HOUR;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// All get their first certificate within a minute.
+    /// All machines get their first certificate within a minute.
     MassBoot,
-    /// The first certificates came evenly spread.
+    /// The machines got their first certificates evenly spread over time.
     Steady,
-    /// The CA is away for so many seconds.
+    /// The CA is away for this many seconds.
     Outage(u64),
-    /// The CA signs with a new key that no client knows yet.
+    /// The CA begins to sign with a new key that no client knows yet.
     KeyRollover,
-    /// Clocks are off by N(0, 30 s), and each hundredth by an hour.
+    /// Clocks are off by N(0, 30 s), and every hundredth by an hour.
     WrongClocks,
-    /// Each hundredth machine is off for 40 days.
+    /// Every hundredth machine is off for 40 days.
     MachinesOff,
 }
 
-/// Nothing happens before: clocks can be an hour behind.
+/// The simulation begins no earlier than this, since a clock can be an hour behind and times are unsigned.
 pub(crate) const START: u64 = 2 * HOUR;
 
-/// How long machines are off.
+/// How long those machines are off.
 pub(crate) const OFF: u64 = 40 * DAY;
 
 impl Event {
@@ -38,12 +38,12 @@ impl Event {
         }
     }
 
-    /// When it begins, for certificates of this life: after four waves of renewals.
+    /// When the event begins, for certificates of this life: after four waves of renewals.
     pub(crate) fn begins(life: u64) -> u64 {
         3 * life
     }
 
-    /// How long to look on from there.
+    /// How long the simulation continues from the begin of the event.
     pub(crate) fn lasts(self, life: u64) -> u64 {
         match self {
             Self::MassBoot | Self::Steady | Self::WrongClocks => 3 * life / 2,

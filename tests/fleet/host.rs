@@ -1,4 +1,4 @@
-//! One machine of a fleet: what it has, and how it decides. The decisions are Warded's own functions.
+//! One machine of a fleet: its certificate, its clock and its decisions, which Warded's own functions make.
 
 use crate::{
     event::{Event, OFF, START},
@@ -18,24 +18,24 @@ const BACKDATE: u64 = 60;
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     number: u32,
-    /// How far its clock is ahead of the CA's, in seconds.
+    /// How far the machine's clock is ahead of the CA's, in seconds.
     ahead: i64,
     pub(crate) schedule: Schedule,
-    /// When its certificate ends; 0 where it has none.
+    /// When its certificate expires; 0 if it has none.
     pub(crate) before: u64,
     due: u64,
     pub(crate) attempts: Attempts,
-    /// Whether the key that signed its certificate is the CA's present one.
+    /// Whether the CA's current key signed its certificate.
     pub(crate) is_of_new_key: bool,
     pub(crate) is_away: bool,
 }
 
-/// What a run comes to before the CA has said a word.
+/// What a run decides before it connects to the CA.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Run {
-    /// The CA is not asked.
+    /// It does not connect to the CA.
     Nothing,
-    /// It is.
+    /// It asks the CA.
     Asks,
 }
 
@@ -61,18 +61,18 @@ impl Host {
         }
     }
 
-    /// The CA's time by this machine's clock, and back.
+    /// Converts the CA's time to this machine's clock, and back.
     fn local(&self, time: u64) -> u64 {
         time.saturating_add_signed(self.ahead)
     }
 
-    /// A new certificate, as step-ca dates it.
+    /// Takes a new certificate, dated as step-ca dates it.
     pub(crate) fn receive(&mut self, now: u64, life: u64, random: u32) {
         self.hold(now.saturating_sub(BACKDATE), now + life);
         self.conclude(now, Outcome::Succeeded, random);
     }
 
-    /// A certificate that is valid from `after` to `before`.
+    /// Takes a certificate that is valid from `after` to `before`.
     pub(crate) fn hold(&mut self, after: u64, before: u64) {
         self.before = before;
         self.due = due::moment(after, before, due::RENEW_AFTER, &machine_id(self.number)).unwrap_or(u64::MAX);
@@ -82,13 +82,13 @@ impl Host {
         self.attempts = self.attempts.after(self.local(now), outcome, random);
     }
 
-    /// What a run that starts now does.
+    /// What a run that starts now decides.
     pub(crate) fn run(&self, now: u64) -> Run {
         let local = self.local(now);
         if local < self.due || self.attempts.may_try(local).is_err() { Run::Nothing } else { Run::Asks }
     }
 
-    /// How often a run connects to a CA that does not answer.
+    /// How many times a run tries to connect to a CA that does not answer.
     pub(crate) fn connections(&self, random: &mut Random) -> u32 {
         let mut tries = 1;
         let mut elapsed = Duration::ZERO;
@@ -101,17 +101,17 @@ impl Host {
         tries
     }
 
-    /// Whether its clock keeps it from renewing.
+    /// Whether the machine's clock is so wrong that it cannot renew.
     pub(crate) fn is_off(&self) -> bool {
         diagnosis::clock("the CA", Some(-1000 * self.ahead)).is_some()
     }
 
-    /// Whether it puts off a successor that the CA's new key signs.
+    /// Whether the machine rejects a certificate that the CA's new key signed, and leaves it to a later run.
     pub(crate) fn puts_off(&self, now: u64) -> bool {
         self.local(now) < self.before
     }
 
-    /// When the first run after `now` starts that can be other than nothing, by the CA's clock.
+    /// When the first run after `now` starts that may have something to do, by the CA's clock.
     pub(crate) fn next(&self, now: u64, life: u64) -> u64 {
         let next = self.next_run(now);
         let begins = Event::begins(life);
@@ -126,7 +126,7 @@ impl Host {
         self.schedule.next(from, draw).saturating_add_signed(-self.ahead)
     }
 
-    /// When it got its first certificate.
+    /// When the machine got its first certificate.
     pub(crate) fn boots(number: u32, event: Event, life: u64) -> u64 {
         let within = if event == Event::MassBoot { 60 } else { life * 5 / 8 };
         START + below(within, mix(u64::from(number) ^ 0xb007_0000_0000))

@@ -1,8 +1,9 @@
-//! Many machines that renew from one CA, simulated: each decides by Warded's own functions (when a certificate is due, when
-//! a CA is asked again), and starts runs by the text of the shipped timer. The clock is a number.
+//! Simulates many machines that renew from one CA. Each decides by Warded's own functions (when a certificate is due,
+//! when to ask a CA again), and starts its runs by the text of the shipped timer. The clock is a number.
 //!
-//! `cargo run --release --example fleet` prints a table for 10^5 hosts, and ends with 1 where a bound is not kept. Its words
-//! are in docs/FLEET.md. With `--check` some hundred machines do the same with a real step-ca (tests/fleet-check).
+//! `cargo run --release --example fleet` prints a table for 10^5 hosts, and exits with 1 if a bound is not kept.
+//! docs/FLEET.md explains the terms of the table. With `--check` some hundred machines do the same with a real step-ca
+//! (tests/fleet-check).
 #![expect(clippy::as_conversions, clippy::indexing_slicing, reason = "counts of a simulation are far below any limit")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a text that is not as expected ends the program")]
 
@@ -74,7 +75,7 @@ fn kind(value: &str) -> Kind {
     }
 }
 
-/// Every life, event and capacity.
+/// Every combination of life, event and capacity.
 fn cases(case: &Case, capacities: &[u64]) -> Vec<Case> {
     let events = |life| {
         [
@@ -97,7 +98,8 @@ fn cases(case: &Case, capacities: &[u64]) -> Vec<Case> {
     cases
 }
 
-/// Runs them, and hands over each line once those before it are there; what is wrong with them.
+/// Runs the cases in parallel, and hands over each line as soon as all lines before it are there. Returns what is wrong
+/// with them.
 fn run(cases: &[Case], tell: impl Fn(&Line) + Sync) -> Vec<String> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new((0, BTreeMap::new())));
     let work = || {
@@ -128,7 +130,7 @@ mod tests {
         Case { hosts: 20_000, life: DAY, event: Event::Steady, capacity: 0, retry_after: None, schedule, course: None }
     }
 
-    /// A capacity of 5 a second is for this fleet what 250 a second is for a million hosts.
+    /// For this fleet a capacity of 5 a second is what 250 a second is for a million hosts.
     #[test]
     fn shipped_schedules_keep_the_bounds() {
         let cases = [Kind::systemd(), Kind::cron(), Kind::periodic()].map(|schedule| cases(&fleet(schedule), &[5]));
@@ -153,7 +155,7 @@ mod tests {
         assert!(Line::of(&case, case.run()).ended > 10.0);
     }
 
-    /// What a CA asks for in its answers spares it.
+    /// A `Retry-After` in the CA's answers reduces its load.
     #[test]
     fn a_busy_ca_that_says_when_to_come_back_is_asked_less() {
         let connections = |retry_after| {

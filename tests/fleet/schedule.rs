@@ -1,4 +1,4 @@
-//! When a machine starts `warded renew`: by the timer's or cron's own text.
+//! When a machine starts `warded renew`, read from the text of the shipped timer or cron table.
 
 use warded_lib::machine::schedule::{Command, Scheduler};
 
@@ -10,20 +10,20 @@ pub(crate) struct Schedule {
     delay: Delay,
 }
 
-/// How long after the full period a run starts.
+/// How long after the begin of each period a run starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delay {
-    /// The same each time.
+    /// The same delay each time.
     Fixed(u64),
-    /// Drawn for each run, below this.
+    /// A random delay for each run, below this.
     Drawn(u64),
 }
 
-/// The files of a schedule, as Warded writes them.
+/// The kinds of schedule, each with the files that Warded writes for it.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Shipped(Scheduler),
-    /// A timer's text to compare with.
+    /// The text of another timer, to compare with.
     Timer(String),
 }
 
@@ -40,7 +40,7 @@ impl Kind {
         Self::Shipped(Scheduler::Periodic("warded-renew".to_owned()))
     }
 
-    /// That of one machine. `random`: any number, the same for that machine each time.
+    /// The schedule of one machine. `random` is any number that stays the same for this machine.
     pub(crate) fn of(&self, machine_id: &str, random: u64) -> Schedule {
         match self {
             Self::Timer(text) => Schedule::of_timer(text, random),
@@ -70,7 +70,7 @@ impl Kind {
 }
 
 impl Schedule {
-    /// A timer of systemd: systemd.timer(5), systemd.time(7).
+    /// Parses a systemd timer: systemd.timer(5), systemd.time(7).
     fn of_timer(text: &str, random: u64) -> Self {
         let value = |key: &str| {
             let mut lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -91,7 +91,7 @@ impl Schedule {
         Self { period, delay }
     }
 
-    /// A table of cron's: `M * * * * root sleep S; exec PROGRAM renew`.
+    /// Parses a cron table: `M * * * * root sleep S; exec PROGRAM renew`.
     fn of_table(text: &str) -> Self {
         let line = text.lines().find(|line| line.contains(" renew ")).expect("a line that renews");
         let (minute, rest) = line.split_once(' ').expect("a minute");
@@ -102,14 +102,15 @@ impl Schedule {
         Self { period: 3600, delay: Delay::Fixed(60 * number(minute) + number(second)) }
     }
 
-    /// A script that BusyBox's crond starts with the hour: `(sleep N; exec PROGRAM renew …) &`.
+    /// Parses a script that BusyBox's crond starts on the hour: `(sleep N; exec PROGRAM renew …) &`.
     fn of_script(text: &str) -> Self {
         let line = text.lines().find_map(|line| line.strip_prefix("(sleep ")).expect("a line that sleeps");
         let seconds = line.split_once(';').expect("seconds").0;
         Self { period: 3600, delay: Delay::Fixed(seconds.parse().expect("seconds")) }
     }
 
-    /// The first run at `from` or later, by the machine's clock in seconds. `draw` gives a random number for each period.
+    /// The first run at `from` or later, by the machine's clock in seconds. `draw` gives a random number for each
+    /// period.
     pub(crate) fn next(self, from: u64, draw: impl Fn(u64) -> u64) -> u64 {
         let starts = |number: u64| {
             let delay = match self.delay {
@@ -126,7 +127,7 @@ impl Schedule {
     }
 }
 
-/// A span of systemd's: `5m`, `1h`, `90`.
+/// Parses a time span of systemd's: `5m`, `1h`, `90`.
 fn seconds(text: &str) -> u64 {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = match text.get(digits.len()..).unwrap_or_default() {
@@ -138,7 +139,7 @@ fn seconds(text: &str) -> u64 {
     digits.trim().parse::<u64>().expect("a number") * unit
 }
 
-/// A number below `limit`, each equally likely; none below 0 is 0.
+/// A number below `limit`, uniformly distributed; 0 if the limit is 0.
 pub(crate) fn below(limit: u64, random: u64) -> u64 {
     ((u128::from(limit) * u128::from(random)) >> 64) as u64
 }
@@ -153,7 +154,7 @@ mod tests {
     fn a_schedule_is_what_its_text_says() {
         let id = "0123456789abcdef0123456789abcdef";
         assert_eq!(Kind::systemd().of(id, HALF), Schedule { period: 3600, delay: Delay::Fixed(1800) });
-        // docs/RENEWAL.md has these two for that machine.
+        // docs/RENEWAL.md states these two times for that machine.
         assert_eq!(Kind::cron().of(id, 0), Schedule { period: 3600, delay: Delay::Fixed(35 * 60 + 15) });
         assert_eq!(Kind::periodic().of(id, 0), Schedule { period: 3600, delay: Delay::Fixed(2115) });
         let timer = |text: &str| Kind::Timer(text.to_owned()).of(id, HALF);

@@ -1,4 +1,4 @@
-//! A fleet and its CA, second by second. Time is a number: nothing waits.
+//! Simulates a fleet and its CA second by second. Time is a number, so nothing waits.
 
 use crate::{
     event::Event,
@@ -10,57 +10,57 @@ use warded_lib::ca::{attempts::Outcome, step::http::SILENCE};
 
 const NONE: u32 = u32::MAX;
 
-/// A fleet, what happens to it, and what its CA can do.
+/// A fleet, the event that happens to it, and the CA's capacity.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) hosts: u32,
-    /// Seconds that a certificate is valid.
+    /// How long a certificate is valid, in seconds.
     pub(crate) life: u64,
     pub(crate) event: Event,
-    /// Hosts whose certificates the CA renews in a second. Those that it cannot serve wait; after [`SILENCE`] they give up.
+    /// How many hosts the CA can serve in a second. The others wait, and give up after [`SILENCE`].
     pub(crate) capacity: u64,
-    /// What the CA asks for where it has too much to do, in seconds; none: it only lets them wait.
+    /// The `Retry-After` that an overloaded CA sends, in seconds. With none, it only lets the hosts wait.
     pub(crate) retry_after: Option<u64>,
     pub(crate) schedule: Kind,
-    /// None: as [`Case::course`] says for certificates of that life.
+    /// If none, the course is [`Case::course`]'s default for certificates of this life.
     pub(crate) course: Option<Course>,
 }
 
-/// When what happens, in seconds.
+/// When the phases of the simulation begin and end, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Course {
-    /// The event's begin.
+    /// When the event begins.
     pub(crate) begins: u64,
     pub(crate) end: u64,
-    /// The length of one bin of the counts.
+    /// The length of a bin of the counts.
     pub(crate) bin: u64,
 }
 
-/// What came of it.
+/// The counts of a simulation.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Connections with the CA in each bin, from the beginning.
+    /// Connections to the CA in each bin, from the beginning of the simulation.
     pub(crate) bins: Vec<u32>,
-    /// Connections of each host from the event on; in an outage, as long as it lasts.
+    /// Connections of each host from the event on; for an outage, only while it lasts.
     pub(crate) contacts: Vec<u16>,
     /// Renewals in each bin.
     pub(crate) renewals: Vec<u32>,
-    /// Hosts whose certificate ended although they were on, with a clock that the CA accepts.
+    /// Hosts whose certificate expired although they were on and the CA accepts their clock.
     pub(crate) ended: u32,
-    /// The others whose certificate ended.
+    /// The other hosts whose certificate expired.
     pub(crate) excused: u32,
     /// Seconds from the CA's return to the last renewal of a host that had asked in vain.
     pub(crate) recovery: Option<u64>,
 }
 
 impl Case {
-    /// The mean number of renewals a second, if each machine renewed after 0.6 of a certificate's life.
+    /// The mean number of renewals a second if each machine renewed after 0.6 of a certificate's life.
     pub(crate) fn floor(&self) -> f64 {
         f64::from(self.hosts) / (0.6 * self.life as f64)
     }
 
-    /// The event begins after four waves. A bin is a quarter of an hour, or so long that 300 renewals are in one on the
-    /// average: shorter ones would measure chance.
+    /// The event begins after four waves. A bin is a quarter of an hour, or long enough for 300 renewals on average:
+    /// shorter bins would measure chance.
     pub(crate) fn course(&self) -> Course {
         let begins = Event::begins(self.life);
         let bin = ((300.0 / self.floor()) as u64).max(900);
@@ -136,7 +136,7 @@ impl<'a> Fleet<'a> {
             Answer::Nothing => host.conclude(now, Outcome::Failed(None), random),
             Answer::Busy => host.conclude(now, Outcome::Failed(self.case.retry_after), random),
             Answer::Yes if host.is_off() => host.conclude(now, Outcome::Failed(None), random),
-            // Put off is no failure: the next run asks again.
+            // A certificate that is put off is not a failure: the next run asks again.
             Answer::Yes if is_new_key && !host.is_of_new_key && host.puts_off(now) => {
                 host.conclude(now, Outcome::Succeeded, random);
             }
@@ -172,7 +172,7 @@ impl<'a> Fleet<'a> {
     }
 }
 
-/// Which hosts have a run in which second: a list for each second, threaded through the hosts.
+/// Which hosts have a run in which second: a linked list for each second, threaded through the hosts.
 struct Queue {
     first: Vec<u32>,
     next: Vec<u32>,
@@ -183,7 +183,7 @@ impl Queue {
         Self { first: vec![NONE; end as usize], next: vec![NONE; hosts as usize] }
     }
 
-    /// What lies beyond the end is left out.
+    /// Ignores runs after the end of the simulation.
     fn put(&mut self, second: u64, number: u32) {
         if let Some(first) = self.first.get_mut(second as usize) {
             self.next[number as usize] = std::mem::replace(first, number);
@@ -205,9 +205,9 @@ struct Ca {
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Yes,
-    /// It has too much to do.
+    /// The CA is overloaded.
     Busy,
-    /// It is away.
+    /// The CA is away.
     Nothing,
 }
 

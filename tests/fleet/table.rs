@@ -1,4 +1,4 @@
-//! What a case came to, as a line; and what is asked of it.
+//! The result of a case as a line of the table, and the bounds that it has to keep.
 
 use crate::{
     event::{DAY, Event, HOUR},
@@ -6,7 +6,7 @@ use crate::{
 };
 use warded_lib::ca::due;
 
-/// A case that was run.
+/// A case and its result.
 #[derive(Debug)]
 pub(crate) struct Line {
     hosts: u32,
@@ -14,11 +14,11 @@ pub(crate) struct Line {
     event: Event,
     capacity: u64,
     floor: f64,
-    /// The fullest bin before the second wave of a mass boot, × the floor.
+    /// The peak before the second wave of a mass boot, as a multiple of the floor.
     first: f64,
-    /// The fullest one from the event on.
+    /// The peak from the event on, as a multiple of the floor.
     later: f64,
-    /// Connections of a host that had any: the mean, the 99th of a hundred, the most.
+    /// Connections of the hosts that made any: the mean, the 99th percentile, the maximum.
     contacts: (f64, u16, u16),
     pub(crate) ended: f64,
     excused: f64,
@@ -51,7 +51,7 @@ impl Line {
         }
     }
 
-    /// What it should not have come to. A CA that cannot carry the peak is none of the schedule's faults.
+    /// The bounds that the case does not keep. A CA that cannot carry the peak is not the schedule's fault.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut most = |what: &str, value: f64, most: f64| {
@@ -114,20 +114,20 @@ fn life(seconds: u64) -> String {
     if seconds > DAY { format!("{} d", seconds / DAY) } else { format!("{} h", seconds / HOUR) }
 }
 
-/// How long a CA may be away so that no certificate ends: what is left of its life where the last machine is due, less the
-/// timer's period, and as much again for the longest wait after a failure.
+/// How long a CA may be away without any certificate expiring. This is what is left of a certificate's life when the
+/// last machine is due, less the timer's period, and less an hour for the longest wait after a failure.
 fn tolerated(case: &Case) -> u64 {
     let period = case.schedule.of("", 0).period;
     left(case.life).saturating_sub(period + HOUR)
 }
 
-/// What is left of a certificate's life where the last machine is due.
+/// What is left of a certificate's life when the last machine is due.
 fn left(life: u64) -> u64 {
     let latest = (0..1000).filter_map(|number| due::moment(0, life, due::RENEW_AFTER, &format!("{number}"))).max();
     life - latest.unwrap_or(life)
 }
 
-/// An outage that has to be tolerated: a test asks for exactly this one.
+/// The longest outage that has to be tolerated: a test uses exactly this one.
 pub(crate) fn tolerated_outage(life: u64) -> Event {
     Event::Outage(left(life) / HOUR * HOUR - 2 * HOUR)
 }

@@ -1,4 +1,4 @@
-//! Who gets in, compared with a real sshd.
+//! The guard's judgement of who can log in, compared with a real sshd.
 
 use crate::{private_sshd::PrivateSshd, root};
 use warded_lib::{
@@ -23,7 +23,7 @@ fn who_gets_in_is_compared_where_it_may_change() {
     std::fs::write(&authorized, &key).unwrap();
     let sshd = private.found();
     let mut baseline = Baseline::take(&sshd).unwrap();
-    // Whoever else is logged in on the machine that the tests run on.
+    // Other people may be logged in on the machine on which the tests run.
     baseline.users = users::to_keep();
     let told = |staged: &StagedFiles, granted: &[&str], risks: Risks| {
         let granted: Vec<_> = granted.iter().map(|&one| one.to_owned()).collect();
@@ -45,7 +45,7 @@ fn who_gets_in_is_compared_where_it_may_change() {
         let found = told(&private.drop_in_with(text), &[granted], risks);
         assert!(found.contains(said), "{text}: {found}");
     }
-    // The file of a way in, and not a word of the configuration.
+    // Only the file of authorized keys changes, and nothing in the configuration.
     let file = |text: &str| StagedFiles::from([(authorized.clone().into(), Some(text.as_bytes().to_vec()))]);
     let other = std::fs::read_to_string(private.path("other_ca.pub")).unwrap();
     assert!(told(&file(""), &[], none).contains("a way to log in would be gone"));
@@ -65,7 +65,7 @@ fn who_gets_in_is_compared_where_it_may_change() {
     }
     assert!(told(&system, &[], Risks { lose: true, admit: true, ..none }).contains("proved: []"));
     let main = std::fs::read_to_string(&private.main).unwrap();
-    // A key that is one of two factors, and a file that only a `Match` names.
+    // Among these: a key that is one of two required factors, and a file that only a `Match` block names.
     let conditional = private.path("conditional");
     let hosts = "/etc/ssh/ssh_known_hosts";
     assert!(told(&changed(hosts), &[], none).contains("proved: []"));
@@ -111,7 +111,7 @@ fn a_program_that_a_match_names_is_not_run_to_compare_logins() {
     assert!(!std::path::Path::new(&ran).exists());
 }
 
-/// sshd asks PAM about the account after the key; a proof runs none of its modules, and says so.
+/// After it has accepted a key, sshd asks PAM about the account. A proof runs none of PAM's modules, and says so.
 #[test]
 fn what_pam_would_say_is_not_proved() {
     if root::is_missing("what_pam_would_say_is_not_proved") {

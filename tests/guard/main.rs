@@ -1,7 +1,7 @@
 //! The guard against a real sshd and a real client.
 #![expect(clippy::disallowed_methods, reason = "tests make sshd's files, and change them")]
 
-// Attributes for clippy, which asks less of tests: everything here is one.
+// This file holds the attributes that relax clippy for tests.
 #[cfg(test)]
 mod logins;
 #[cfg(test)]

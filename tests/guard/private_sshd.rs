@@ -1,4 +1,4 @@
-//! A private sshd for tests: own keys, own port, on loopback, ended by its process id.
+//! A private sshd for tests: it has its own keys and its own port on loopback, and is stopped by its process id.
 
 use ssh_key::{Certificate, PublicKey};
 use std::{
@@ -17,7 +17,7 @@ use warded_lib::{
     },
 };
 
-/// Its files, and the process if it runs.
+/// The files of a private sshd, and its process while it runs.
 pub(crate) struct PrivateSshd {
     pub(crate) directory: PathBuf,
     pub(crate) port: u16,
@@ -28,7 +28,7 @@ pub(crate) struct PrivateSshd {
 }
 
 impl PrivateSshd {
-    /// One that is configured, with the three usual host keys and a drop-in directory, not started.
+    /// Configures an sshd with the three usual host keys and a drop-in directory, and does not start it.
     pub(crate) fn new() -> Self {
         let held = PrivsepDirectory::hold(Path::new("/run/sshd")).unwrap();
         let scratch = tempfile::tempdir().unwrap();
@@ -129,7 +129,7 @@ impl PrivateSshd {
         PublicKey::read_openssh_file(&self.directory.join(format!("{name}.pub"))).unwrap()
     }
 
-    /// A certificate for a host key: `extra` are arguments for ssh-keygen.
+    /// Makes a certificate for a host key. `extra` holds further arguments for ssh-keygen.
     pub(crate) fn certificate(&self, key: &str, serial: u64, extra: &[&str]) -> Certificate {
         let copy = tempfile::tempdir_in(&self.directory).unwrap();
         let public = copy.path().join("k.pub");
@@ -160,7 +160,7 @@ impl PrivateSshd {
         Certificate::read_file(&copy.path().join("k-cert.pub")).unwrap()
     }
 
-    /// The staged files of a good change: a drop-in, and a certificate for each of these keys.
+    /// The staged files of a correct change: a drop-in, and a certificate for each of these keys.
     pub(crate) fn staged(&self, certificates: &[(&str, &Certificate)]) -> StagedFiles {
         let mut lines = String::new();
         let mut staged = StagedFiles::new();
@@ -173,12 +173,13 @@ impl PrivateSshd {
         staged
     }
 
-    /// The staged files of a drop-in with this text.
+    /// A drop-in with this text as a staged file.
     pub(crate) fn drop_in_with(&self, text: &str) -> StagedFiles {
         StagedFiles::from([(self.drop_in(), Some(text.as_bytes().to_vec()))])
     }
 
-    /// Builds and checks, as if a run had written what is there; the error's text, or nothing.
+    /// Builds the candidate and checks it, as if a run had written the files that are there. Returns the error's text,
+    /// or an empty one.
     pub(crate) fn checked(&self, staged: &StagedFiles, granted: &[&str]) -> String {
         let sshd = self.found();
         let baseline = Baseline::take(&sshd).unwrap();
@@ -193,7 +194,7 @@ impl PrivateSshd {
         result.err().map(|error| error.to_string()).unwrap_or_default()
     }
 
-    /// Puts staged files in place.
+    /// Writes the staged files to their places.
     pub(crate) fn commit(&self, staged: &StagedFiles) {
         for (path, contents) in staged {
             match contents {

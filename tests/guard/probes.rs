@@ -1,4 +1,5 @@
-//! Every fault that a handshake shows, by both probes: the handshakes of this process and the `ssh` program.
+//! Runs every fault that a handshake can show through both probes: the handshakes of this process and the `ssh`
+//! program.
 
 use crate::private_sshd::PrivateSshd;
 use std::fs;
@@ -13,7 +14,7 @@ use warded_lib::{
     machine::exec::find,
 };
 
-/// What both see.
+/// What each probe sees.
 fn asked(client: &Client, bench: &Bench, question: &Question<'_>) -> [Transcript; 2] {
     let route = Route::Pipe(bench.words().to_vec());
     let exchanged = match bench.open().unwrap() {
@@ -24,8 +25,8 @@ fn asked(client: &Client, bench: &Bench, question: &Question<'_>) -> [Transcript
     [ours, client.ask_program(question, &route, "root").unwrap()]
 }
 
-/// What a probe shows of the server, whoever logs in afterwards. The program says first that it knows the CA, and then
-/// why it takes the certificate all the same not.
+/// What a probe shows of the server, regardless of who logs in afterwards. The `ssh` program first says that it knows
+/// the CA, and then why it rejects the certificate nevertheless.
 fn shown(seen: &Transcript) -> Transcript {
     let is_past = seen.is_past_host_key();
     Transcript {
@@ -37,8 +38,9 @@ fn shown(seen: &Transcript) -> Transcript {
     }
 }
 
-/// By which certificate, or key, a client gets past the host key, and by which not. A certificate without a name is not
-/// among them: Warded refuses it, and it depends on the release whether `ssh` takes it for every name or for none.
+/// With which certificates and keys a client accepts the host, and with which it does not. A certificate without
+/// principals is not among them: Warded refuses it, and whether `ssh` accepts it for every name or for none depends on
+/// the release.
 #[test]
 fn both_probes_find_every_fault() {
     let private = PrivateSshd::new();

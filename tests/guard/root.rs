@@ -1,16 +1,16 @@
-//! What only root can try.
+//! Tests that only root can run.
 
 use std::io::Write as _;
 
-/// Whether this is not root: then the test has to return. It fails instead, unless the person who runs it has set
-/// `WARDED_SKIP_MISSING=1`; then it is listed as skipped.
+/// Whether the tests do not run as root: then the calling test has to return. If so, this fails the test, unless the
+/// person who runs it has set `WARDED_SKIP_MISSING=1`; then it lists the test as skipped.
 pub(crate) fn is_missing(test: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         return false;
     }
     let skips = std::env::var("WARDED_SKIP_MISSING").as_deref() == Ok("1");
     assert!(skips, "{test} cannot run here: run it as root. With WARDED_SKIP_MISSING=1 such tests are skipped");
-    // The harness shows what eprintln! prints only for tests that fail.
+    // The test harness shows the output of `eprintln!` only for failed tests.
     writeln!(std::io::stderr(), "skipped: {test}: only root can do what it needs").unwrap();
     true
 }

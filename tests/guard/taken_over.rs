@@ -1,4 +1,4 @@
-//! What a candidate need not ask again.
+//! When a candidate takes over the answers that sshd gave for an earlier candidate, instead of asking sshd again.
 
 use crate::private_sshd::PrivateSshd;
 use warded_lib::{guard::Candidate, machine::sshd::tree::StagedFiles};

@@ -1,4 +1,4 @@
-//! A run of the guard from its first look to its last, and what it refuses on the way.
+//! Whole runs of the guard, from the survey to the look afterwards, and what it refuses on the way.
 
 use crate::private_sshd::PrivateSshd;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ fn a_whole_run_goes_through() {
     lap("prove");
     assert_eq!((proof.certificates.as_slice(), proof.keys.len()), (&[100, 101, 102][..], 3));
     assert_eq!((proof.way, proof.by_program), (ProofMethod::Session, false));
-    // Nothing changes that decides about logins.
+    // The change does not touch anything that decides about logins.
     let logins = candidate.keeps_logins(&baseline, MayChange::Only(&granted)).unwrap();
     assert_eq!(logins, Logins::default());
     private.commit(&staged);
@@ -54,7 +54,7 @@ fn a_whole_run_goes_through() {
     assert_eq!(offered.certificates[0].seen.principals, ["a.example", "b.example"]);
     eprintln!("{}", times.join(", "));
 
-    // Rolling it back is a change like any other.
+    // The roll back is checked like any other change.
     let back = StagedFiles::from([(private.drop_in(), None)]);
     assert_eq!(private.checked(&back, &GRANTED), "");
     assert!(private.checked(&back, &[]).contains("50-warded.conf line 1 removes"));
@@ -154,7 +154,7 @@ fn files_that_sshd_is_silent_about_are_refused() {
     assert!(private.checked(&trusted, &["TrustedUserCAKeys"]).contains("no key in line 1"));
 }
 
-/// Builds and proves without checking: what only a handshake shows.
+/// Builds and proves without checking, for faults that only a handshake shows.
 fn proved(private: &PrivateSshd, staged: &StagedFiles, certificates: &[ssh_key::Certificate]) -> String {
     let sshd = private.found();
     let baseline = Baseline::take(&sshd).unwrap();
@@ -175,7 +175,7 @@ fn handshakes_show_what_configurations_hide() {
         drop_in.extend_from_slice(text.as_bytes());
         staged
     };
-    // Without a listener, too.
+    // Both without a listener and with one.
     for start in [false, true] {
         if start {
             private.start();
@@ -221,7 +221,7 @@ fn a_listener_that_shuts_out_the_network_is_seen_and_recovers() {
     private.commit(&good);
     private.reload();
     assert_eq!(live::verify(&sshd, &baseline, all).unwrap().certificates, [11]);
-    // A renewal that sshd has not been told of, and a listener that is gone.
+    // A renewed certificate of which sshd has not been told, and a listener that is gone.
     let newer = private.certificate("ed25519", 12, &[]);
     let told = live::verify_within(&sshd, &baseline, &[newer], Duration::from_millis(300)).unwrap_err();
     assert!(told.to_string().contains("serial 11 instead of 12"), "{told}");
@@ -316,7 +316,8 @@ fn a_staged_host_key_is_used_by_the_candidate() {
     assert!(told.contains("no longer offer its ssh-ed25519 host key"), "{told}");
 }
 
-/// A cause is what was found: the line that wins with its place, or the key that comes first.
+/// The error names the cause that was found: the line that takes precedence, with its place, or the key that comes
+/// first.
 #[test]
 fn the_cause_of_a_certificate_that_is_not_served_is_what_was_found() {
     let private = PrivateSshd::new();

@@ -1,4 +1,4 @@
-//! Guests that want more of an appliance's programs than the policy says.
+//! Guests that try to do more with an appliance's programs than the policy allows.
 
 use super::{
     case::{Case, case},
@@ -13,20 +13,20 @@ use std::{fs, process::Command};
 
 const GRANT: &str = "actions = [\"show\", \"set\", \"print\"]";
 
-/// A guest on a machine with an appliance, which may change nothing there.
+/// A guest on a machine with an appliance, on which the guest may change nothing.
 fn of_appliance(name: &str) -> Case<()> {
     case(name).granted(&[GRANT]).with_actions(&appliance::tables()).hides(SECRET).given(|machine| {
         Appliance::on(machine);
     })
 }
 
-/// Its options are a part of sshd's main file.
+/// The same with an appliance whose options are part of sshd's main file.
 fn of_sshd(name: &str) -> Case<()> {
     let tables = appliance::tables().replacen("[action.set]\n", "[action.set]\nyields = \"{sshd-config}\"\n", 1);
     of_appliance(name).with_actions(&tables).may_change(&["store/calls"])
 }
 
-/// It gives `print` or `set` this.
+/// The guest passes this input to `print` or `set`.
 fn gives(name: &'static str, function: &'static str, action: &'static str, input: Vec<(Vec<u8>, Vec<u8>)>) -> Case<()> {
     of_appliance(name).does(move |guest| {
         let input: Vec<(&[u8], &[u8])> =
@@ -43,7 +43,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(
         of_appliance("a text of 1 MiB for a setting of an appliance")
             .does(|guest| {
-                // The value lies where there are only zeros: a MiB of NUL.
+                // The value lies in memory that is all zeros: a MiB of NUL.
                 guest.field("(func $grow (drop (memory.grow (i32.const 32))))");
                 guest.raw("(call $grow) (i32.store (i32.const 2048) (i32.const 2064)) (i32.store (i32.const 2052) (i32.const 7)) ");
                 guest.raw("(i32.store (i32.const 2056) (i32.const 131072)) (i32.store (i32.const 2060) (i32.const 1048576)) ");
@@ -87,7 +87,7 @@ fn inputs() -> Vec<Case> {
     ]
 }
 
-/// Actions that are not granted, or not for this; and words that mean something to a shell.
+/// Actions that are not granted, or not for this function, and inputs with words that mean something to a shell.
 fn others() -> Vec<Case> {
     let denied = |title, function: &'static str, action: &'static str, why: &'static str| {
         of_appliance(title)
@@ -107,7 +107,7 @@ fn others() -> Vec<Case> {
             .may_change(&["store/calls"])
             .does(|guest| {
                 guest.does("actions.query", &[Text(b"show"), Settings(&[])]);
-                // Says all that it got.
+                // The guest logs everything that it got.
                 guest.raw("(call $log.info (i32.load (i32.const 1028)) (i32.load (i32.const 1032))) ");
                 guest.raw("(if (i32.const 0) (then ").says("info", "").raw(")) ");
             })
@@ -143,11 +143,11 @@ fn others() -> Vec<Case> {
                     guest.tries("actions.query", &[Text(b"print"), Number(2048), Number(1)]);
                 });
             })
-            .ends_stopped("it asked more than 32 queries"),
+            .ends_stopped("it ran more than 32 queries"),
     ]
 }
 
-/// A state query that does not say what is so. `says`: a script that prints its answer.
+/// State queries whose answer is wrong. `says` is a script that prints the answer.
 fn lies() -> Vec<Case> {
     let asks_to_set = |title: &str, says: &'static str| {
         let says_so = "argv = [\"/bin/sh\", \"{dir}/store/says\"]";
@@ -182,7 +182,8 @@ fn lies() -> Vec<Case> {
                 &["set succeeded, and show does not show that", "state: as before"],
                 asked("actions.change", "set"),
             ),
-        // What was there before is what the query says, to the host: it is what the undo sets. The policy's author is told.
+        // The host takes what the query printed before as the earlier value, which the undo restores. The error is for
+        // the policy's author.
         asks_to_set("a state query that never says what is there", r#"echo '{"options":"theirs"}'"#)
             .may_change(&["store/calls", "store/settings"])
             .ends(
@@ -205,7 +206,8 @@ fn lies() -> Vec<Case> {
     ]
 }
 
-/// Private keys of the appliance's, asked for by their member's name: the policy's author shows too much.
+/// Guests that ask for the appliance's private keys by their member's name. Here the policy's author lets a query show
+/// too much.
 fn keys() -> Vec<Case> {
     let by_name = |title: &str, encode: &'static str| {
         let tables = appliance::tables().replacen("[\"options\"]", "[\"options\", \"host_key\"]", 1);
@@ -229,7 +231,7 @@ fn keys() -> Vec<Case> {
     };
     vec![
         by_name("a private key asked for by the name of its member", r"sed ':a;N;$!ba;s/\n/\\n/g'"),
-        // So TrueNAS stores them.
+        // TrueNAS stores private keys in this form.
         by_name("a private key in base64 asked for by the name of its member", "base64 -w0"),
     ]
 }

@@ -1,4 +1,4 @@
-//! Where hostile guests are run: each on a machine of its own, measured, and everything compared.
+//! Runs each hostile guest on a machine of its own, measures it, and compares every file before and after.
 
 use super::{
     case::{Case, End},
@@ -19,24 +19,24 @@ use std::{
 };
 use warded_lib::digest::Digest;
 
-/// No guest may take longer than one host call and its own time together, with room for a slow
-/// machine; nor more memory than its own, the compiler's, and what one run may stage.
+/// A guest may take no longer than one host call and its own time limit together, with a margin for a slow machine; and
+/// no more memory than its own limit, the compiler's, and what one run may stage.
 const LONGEST: Duration = Duration::from_secs(120);
 const MOST_KIB: u64 = 700 * 1024;
 /// The most that a run may add to the audit log.
 const MOST_RECORDED: usize = 8_000_000;
-/// What is the whole machine's, and nobody's to change.
+/// Files of the real machine, which no test may change.
 const ELSEWHERE: [&str; 5] =
     ["/etc/passwd", "/etc/shadow", "/etc/warded", "/var/lib/warded", env!("CARGO_BIN_EXE_warded")];
 
-/// What a run took.
+/// The time and memory that a run took.
 pub(super) struct Cost {
     name: String,
     time: Duration,
     kib: u64,
 }
 
-/// Says in one line what the worst of them took.
+/// Prints the worst of them in one line.
 pub(super) fn report(costs: &[Cost]) {
     let slowest = costs.iter().max_by_key(|cost| cost.time);
     let fattest = costs.iter().max_by_key(|cost| cost.kib);
@@ -52,7 +52,7 @@ pub(super) fn report(costs: &[Cost]) {
     }
 }
 
-/// Runs the guest on a machine of its own, and checks all that it must not do.
+/// Runs the guest on a machine of its own, and checks everything that it must not do.
 pub(super) fn try_one(case: &Case) -> Cost {
     let machine = Machine::stopped();
     let directory = machine.path("").to_str().unwrap().trim_end_matches('/').to_owned();
@@ -65,7 +65,7 @@ pub(super) fn try_one(case: &Case) -> Cost {
     }
     grants.write_confirming(&machine.path("policies"), "case", "go", &component);
     if case.other_digest {
-        // One more custom section: it does the same, and is another component.
+        // A further custom section: the component does the same, but has another digest.
         fs::write(machine.path("policies/case.wasm"), [component.as_slice(), b"\0\x02\x01a"].concat()).unwrap();
     }
     let (before, elsewhere_before) = (everything(&machine), elsewhere(&machine));
@@ -73,9 +73,9 @@ pub(super) fn try_one(case: &Case) -> Cost {
     let measured = machine.path("measured");
     let mut command = machine.command("/usr/bin/time");
     machine.environment(&mut command).args(["-q", "-f", "%M", "-o"]).arg(&measured);
-    // A guest that is not bounded must not keep the others from being tried.
+    // If a guest is not bounded, the other cases must still run.
     command.args(["timeout", "-s", "KILL", "55"]);
-    // As many descriptors as most machines let a process have.
+    // The limit of open files that most machines have.
     command.args(["prlimit", "--nofile=1024:1024"]);
     command.arg(env!("CARGO_BIN_EXE_warded")).args(["apply", "go", "--policy", "case", "--yes"]);
     command.args(case.arguments.iter().map(|argument| argument.replace("{dir}", &directory)));
@@ -100,7 +100,7 @@ pub(super) fn try_one(case: &Case) -> Cost {
     assert_eq!(elsewhere_before, elsewhere(&machine), "{}: what is the whole machine's was changed", case.name);
     let rounds = rounds.load(Ordering::Relaxed);
     assert!(case.meanwhile.is_none() || rounds > 0, "{}: nothing happened meanwhile", case.name);
-    // Whatever was about to end by itself has a moment for that.
+    // Programs that are about to end by themselves get a moment.
     let patience = Instant::now() + Duration::from_secs(10);
     while !machine.programs().is_empty() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(20));
@@ -111,7 +111,7 @@ pub(super) fn try_one(case: &Case) -> Cost {
     Cost { name: case.name.clone(), time, kib }
 }
 
-/// What it said, what is on record, and what is on the machine.
+/// Checks Warded's output, the audit log and the files of the machine.
 fn look(case: &Case, machine: &Machine, run: &Run, directory: &str, before: &BTreeMap<PathBuf, Found>) {
     let Case { name, hides, changes, end: End { exits, says, most, records }, .. } = case;
     let all = format!("{}{}", run.stdout, run.stderr);
@@ -139,7 +139,7 @@ fn look(case: &Case, machine: &Machine, run: &Run, directory: &str, before: &BTr
     let paths: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
     for path in paths.into_iter().filter(|path| before.get(*path) != after.get(*path)) {
         let short = path.strip_prefix(directory).unwrap();
-        // Whoever may change something leaves a run that could be undone.
+        // A case that may change something leaves a run that can be undone.
         let run = !changes.is_empty() && short.starts_with("state/runs");
         let may = run || changes.iter().any(|change| short.to_string_lossy().starts_with(change.as_str()));
         assert!(may, "{name}: {} is not what it was", short.display());
@@ -149,7 +149,7 @@ fn look(case: &Case, machine: &Machine, run: &Run, directory: &str, before: &BTr
     assert_eq!(stray, None, "{name}: a temporary file stayed");
 }
 
-/// Every file of the machine; of Warded's state what it rolls back, undoes and renews by.
+/// Every file of the machine; of Warded's state only what a roll back, an undo and a renewal depend on.
 fn everything(machine: &Machine) -> BTreeMap<PathBuf, Found> {
     let [state, runs, enrolment] = ["state", "state/runs", "state/enrolment.json"].map(|name| machine.path(name));
     let mut all = tree(&machine.path(""));
@@ -157,11 +157,10 @@ fn everything(machine: &Machine) -> BTreeMap<PathBuf, Found> {
     all
 }
 
-/// A file as it is, to its last change: device, inode, mode, owner, group, times; and its contents, if
-/// there are not too many.
+/// A file's device, inode, mode, owner, group and times, and a digest of its contents unless it is too large.
 type FileIdentity = (u64, u64, u32, u32, u32, (i64, i64), (i64, i64), Option<Digest>);
 
-/// The files that are no test's, as they are seen on the machine.
+/// The files of [`ELSEWHERE`] as the machine under test sees them.
 fn elsewhere(machine: &Machine) -> BTreeMap<PathBuf, FileIdentity> {
     let mut found = BTreeMap::new();
     ELSEWHERE.iter().for_each(|path| identify(&machine.inside(path), &mut found));

@@ -1,4 +1,4 @@
-//! Keys and certificates that do not belong together, or are not this machine's to have.
+//! Keys and certificates that do not belong together, or that this machine must not have.
 
 use super::case::{Case, case};
 use crate::support::{
@@ -14,7 +14,7 @@ const CERTIFICATE: &str = "{dir}/ssh/ssh_host_ed25519_key-cert.pub";
 const GRANTS: &[&str] =
     &["keys = [\"{dir}/ssh/*\"]", "files.read = [\"{dir}/ssh/*\"]", "authority = [\"renew host\", \"rekey host\"]"];
 
-/// A certificate for the key of [`KEY`], signed by `ca`.
+/// Makes a certificate for the key of [`KEY`], signed by `ca`.
 fn certified(machine: &Machine, ca: &str, names: &str, validity: &str) {
     let ca = machine.path(ca);
     let words = ["-q", "-s", ca.to_str().unwrap(), "-h", "-I", "web1", "-n", names, "-V", validity];

@@ -1,4 +1,4 @@
-//! Components that are small, and large to the compiler.
+//! Components that are small, but expensive to compile.
 
 use super::case::{Case, case};
 use crate::support::odd::every_local_in_every_loop;

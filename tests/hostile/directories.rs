@@ -1,4 +1,5 @@
-//! Guests that have the host hold more open than a process can: each runs with 1,024 descriptors.
+//! Guests that make the host hold more directories open than a process can. Each runs with a limit of 1,024
+//! descriptors.
 
 use super::{
     case::{Case, case},
@@ -9,7 +10,7 @@ use std::fs;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        // Each of these calls is a dependency of the run, and all are in one directory.
+        // Each of these calls adds a path that the run depends on, all in one directory.
         case("names without end, of files that are not there")
             .granted(&["files.read = [\"{dir}/many/*\"]"])
             .given(|machine| fs::create_dir(machine.path("many")).unwrap())

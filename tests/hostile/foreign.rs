@@ -1,4 +1,4 @@
-//! Components that are not what a policy is for: other imports, other exports, damaged bytes.
+//! Components that do not fit their policy: other imports, other exports, damaged bytes.
 
 use super::{
     case::{Case, case},
@@ -32,7 +32,7 @@ fn text(component: &str) -> Vec<u8> {
     wat::parse_str(component).unwrap()
 }
 
-/// A component with the right procedure, which imports this.
+/// A component with the right procedure and this import.
 fn importing(what: &str) -> Vec<u8> {
     let module = format!("(core module $m {DOING_NOTHING})");
     text(&format!(
@@ -40,13 +40,13 @@ fn importing(what: &str) -> Vec<u8> {
     ))
 }
 
-/// A component with the right procedure, which exports something more.
+/// A component with the right procedure and a further export.
 fn with_export(more: &str) -> Vec<u8> {
     let module = format!("(core module $m {DOING_NOTHING})");
     text(&format!("(component {TYPES} {MEMORY} {module} (core instance $i (instantiate $m)) {PROCEDURE} {more})"))
 }
 
-/// More than the host offers, or something else by the same name.
+/// Imports that the host does not offer, or offers with another type.
 fn imports() -> Vec<Case> {
     vec![
         is("imports of WASI", || {
@@ -112,7 +112,7 @@ fn imports() -> Vec<Case> {
     ]
 }
 
-/// What it exports is not what its policy describes.
+/// Exports that differ from what the policy describes.
 fn exports() -> Vec<Case> {
     vec![
         is("one procedure more", || {
@@ -144,14 +144,14 @@ fn exports() -> Vec<Case> {
                    (func $f (canon lift (core func $i "f"))) (export "go" (func $f)))"#,
             )
         })
-        .ends_refused(&["exports go, which has not the type of a procedure"]),
+        .ends_refused(&["exports go, which does not have the type of a procedure"]),
         is("a component of two, one calling the other", composed).ends(
             &[0],
             &["Nothing to do"],
             Record::of("done").saying(&["nothing to do"]),
         ),
         is("an instance for a procedure", || text(r#"(component (instance $i) (export "go" (instance $i)))"#))
-            .ends_refused(&["exports go, which is no function"]),
+            .ends_refused(&["exports go, which is not a function"]),
         is("a core module", || text("(module)")).ends_refused(&["not a WebAssembly component"]),
         is("nothing", Vec::new).ends_refused(&["not a WebAssembly component"]),
         is("a script", || b"#!/bin/sh\nreboot\n".to_vec()).ends_refused(&["not a WebAssembly component"]),
@@ -163,7 +163,7 @@ fn exports() -> Vec<Case> {
     ]
 }
 
-/// The bundled component, a byte of it another: in each of its regions, another one every day.
+/// The bundled component with one bit changed in each of its regions: another bit every day.
 fn damaged() -> Vec<Case> {
     const WHOLE: &[u8] = include_bytes!("../../policies/demo.wasm");
     const REGIONS: usize = 24;
@@ -173,7 +173,8 @@ fn damaged() -> Vec<Case> {
         .map(|region| {
             let size = WHOLE.len() / REGIONS;
             let at = region * size + day * 7919 % size;
-            // The part is always the same, so that it can be named; the byte and its bit are the day's.
+            // The region is always the same, so that the case can be named on the command line. The byte and its bit
+            // depend on the day.
             let name = format!("damaged in part {} of {REGIONS}, today byte {at} bit {}", region + 1, day % 8);
             case(name).made_as(move |_: &Machine| {
                 let mut bytes = WHOLE.to_vec();
@@ -183,8 +184,8 @@ fn damaged() -> Vec<Case> {
         })
         .collect();
     cases.push(case("half of a component").made_as(|_| WHOLE[..WHOLE.len() / 2].to_vec()));
-    // It exports another procedure than the policy describes, so that even an undamaged one is refused.
-    // Which of these it is depends on the byte.
+    // The component exports another procedure than the policy describes, so that Warded refuses even an undamaged one.
+    // Which of these refusals it is depends on the byte.
     let refusals = [
         "refused: this is not a WebAssembly component",
         "refused: this is not a valid WebAssembly component",
@@ -193,7 +194,7 @@ fn damaged() -> Vec<Case> {
         "refused: the component is made for a newer Warded",
         "refused: the component is made for another version of Warded",
         "refused: policy case describes procedures that its component does not have",
-        "which is no function",
+        "which is not a function",
     ];
     let record = || Record::of("ended").saying(&refusals);
     cases.into_iter().map(|case| case.ends(&[5], &["refused: "], record())).collect()

@@ -1,4 +1,5 @@
-//! Guests that want code in a file which a template engine runs as root; and directories where none are to be made.
+//! Guests that try to put code into a file which a template engine runs as root; and directories in which a guest may
+//! make no files.
 
 use super::{
     case::{Case, case},
@@ -13,7 +14,7 @@ use std::{fs, sync::LazyLock};
 const GRANT: &str = r#"files.write = [{ path = "{dir}/templates/*", forbid = "{}\\", parents = true }]"#;
 const NESTED: &str = r#"files.write = [{ path = "{dir}/new/below/*", forbid = "{}\\", parents = true }]"#;
 
-/// A query that gives what is in a copy of two directories.
+/// A query that prints the contents of a copy of two directories.
 const MERGE: &str = r#"
 [action.merge]
 kind = "query"
@@ -26,11 +27,11 @@ argv = ["/bin/true"]
 irreversible = true
 "#;
 
-/// The same query, whose answer is sshd's main file.
+/// The same query, declared as the source of sshd's main file.
 static YIELDS: LazyLock<String> =
     LazyLock::new(|| MERGE.replacen("output =", "yields = \"{sshd-config}\"\noutput =", 1));
 
-/// It asks that query, of directories as they are.
+/// The guest asks this query with the directories as they are.
 fn merges(name: &str, prepare: impl Fn(&std::path::Path) + Send + Sync + 'static, why: &str) -> Case {
     case(name)
         .with_actions(MERGE)
@@ -62,7 +63,7 @@ pub(super) fn cases() -> Vec<Case> {
         forbidden("the end of a program in a fragment", plain, "}\n", "'}'"),
         forbidden("a backslash in a fragment", plain, "# \\\n", "'\\\\'"),
         forbidden("a program in the name of a fragment", "{dir}/templates/80{x}", "# x\n", "'{'"),
-        forbidden("a fragment that goes on in the next one", plain, "# x\nHostCertificate /x", "no end"),
+        forbidden("a fragment that goes on in the next one", plain, "# x\nHostCertificate /x", "end with a newline"),
         forbidden("a program in a fragment's last line without end", plain, "{", "'{'"),
         merges(
             "a copy of a link to a file that only root may read",
@@ -97,7 +98,7 @@ pub(super) fn cases() -> Vec<Case> {
                 guest.writes("{dir}/real/80", "{`id`}\n");
                 guest.does("actions.query", &[Text(b"merge"), Settings(&[])]);
             })
-            .gives_up("files.write", "{dir}/real/80", "forbidden-content", "the grant forbids nothing"),
+            .gives_up("files.write", "{dir}/real/80", "forbidden-content", "the grant has no `forbid`"),
         case("a fragment for a copy by a grant that forbids something else, by another name of the directory")
             .with_actions(&MERGE.replace("{dir}/templates", "{dir}/by-another-name"))
             .granted(&["files.write = [{ path = \"{dir}/real/*\", forbid = \"%\" }]", "actions = [\"merge\"]"])
@@ -117,7 +118,8 @@ pub(super) fn cases() -> Vec<Case> {
                 fs::write(machine.path("stock/10"), "# theirs\n").unwrap();
             })
             .does(|guest| {
-                // Asked before anything is staged, the query gives nothing that the guard would look at.
+                // The guest asks the query before it has staged anything, so the answer has nothing that the guard
+                // would refuse.
                 guest.does("actions.query", &[Text(b"merge"), Settings(&[])]);
                 guest.writes(plain, "PermitRootLogin yes\n");
             })

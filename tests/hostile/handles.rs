@@ -1,4 +1,4 @@
-//! Handles that nobody gave: every function that takes one, and the end of every one.
+//! Handles that the host never gave out: every function that takes one, and the drop of every resource.
 
 use super::{
     case::{Case, case},
@@ -17,7 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
             let mut calls = Calls::new(&text).forged();
             calls.call(&function);
             let guest = calls.guest();
-            // Of those that stand by themselves, some take none.
+            // Of the functions that are not methods, some take no handle.
             let takes_one = guest.fields.contains("(i32.const 7)");
             takes_one.then(|| made_up(&format!("a handle that was made up, for {}", function.capability()), &guest))
         })
@@ -31,7 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// It is stopped before anything is decided: nothing was asked for, so there is nothing to deny.
+/// The host stops such a guest before it decides anything: the guest asked for nothing, so nothing is denied.
 fn made_up(name: &str, guest: &Guest) -> Case {
     let component = guest.component();
     let stopped = case(name).made_as(move |_| component.clone()).ends_stopped("unknown handle index 7");

@@ -1,5 +1,5 @@
-//! Guests that do what they are granted, to another end: lines for sshd that do more, names that
-//! nobody confirmed, services, certificates in the wrong place, changes by halves.
+//! Guests that use what they are granted for something else: lines for sshd that do more, names that nobody confirmed,
+//! services, certificates in the wrong place, incomplete changes.
 
 use super::{
     case::{Case, case},
@@ -9,7 +9,7 @@ use crate::support::script::Argument::{Expression, Number, Text, Texts};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
 
-/// A drop-in, of which only host certificates may come.
+/// A drop-in in which only `HostCertificate` lines are granted.
 const DROP_IN: &[&str] =
     &["files.write = [\"{sshd}/sshd_config.d/60-case.conf\"]", "sshd.keywords = [\"HostCertificate\"]"];
 const PATH: &str = "{dir}/ssh/sshd_config.d/60-case.conf";
@@ -25,7 +25,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Lines that sshd would take, and that the grant does not name.
+/// Lines that sshd would accept, and that the grant does not name.
 fn lines() -> Vec<Case> {
     [
         ("root may log in", "PermitRootLogin yes\n", r#"line 1 has `permitrootlogin "yes"`, which is not granted"#),
@@ -152,7 +152,7 @@ fn lines() -> Vec<Case> {
     .collect()
 }
 
-/// The main file, outside our block.
+/// Changes of the main file outside of Warded's block.
 fn main_file() -> Vec<Case> {
     const MAIN: &str = "{dir}/ssh/sshd_config";
     let write = |name: &str, text: &'static str| {
@@ -183,7 +183,7 @@ fn main_file() -> Vec<Case> {
     ]
 }
 
-/// Services that nobody granted, and what is no service.
+/// Services that are not granted, and names that are no service.
 fn services() -> Vec<Case> {
     let tells = |function: &'static str, name: &str, grant: &str, service: &'static str| {
         case(format!("{} of {name}", function.trim_start_matches("services.")))
@@ -289,7 +289,7 @@ fn names() -> Vec<Case> {
         case("sshd asked about two users")
             .granted(&["sshd.effective = true"])
             .does(|guest| {
-                // One setting: name and value, each an address and a length.
+                // One setting: its name and its value, each as an address and a length.
                 let (name, value) = (guest.text(b"user"), guest.text(b"root,addr=192.0.2.1"));
                 guest.raw(&format!(
                     "(i32.store (i32.const 2048) (i32.const {})) (i32.store (i32.const 2052) (i32.const {})) \
@@ -302,7 +302,7 @@ fn names() -> Vec<Case> {
     ]
 }
 
-/// Words that would do something to a terminal, or to a log.
+/// Words that would have an effect on a terminal or in a log.
 fn words() -> Vec<Case> {
     const ESCAPES: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\r\nerror: forged\u{9b}31m\u{202e}\u{200b}";
     vec![
@@ -352,7 +352,7 @@ fn words() -> Vec<Case> {
     ]
 }
 
-/// Half of what is needed, then something else.
+/// Guests that do half of what is needed, and then something else.
 fn halves() -> Vec<Case> {
     let begun = |name: &str| case(name).granted(DROP_IN);
     vec![

@@ -1,5 +1,5 @@
-//! Guests that say what a terminal obeys, reorders or does not show, through everything that carries
-//! their words to a person or to the log.
+//! Guests that use characters which a terminal interprets, reorders or does not show, in every text of theirs that
+//! reaches a person or the log.
 
 use super::{
     case::{Case, case},
@@ -13,8 +13,8 @@ use crate::support::{
 use std::{collections::BTreeSet, fs, ops::RangeInclusive};
 use warded_lib::digest::Digest;
 
-/// Unicode 16.0, `DerivedCoreProperties.txt`: `Default_Ignorable_Code_Point`, all of `Bidi_Control`
-/// among them. Taken from there, and not from Warded's own list, which is what is tried.
+/// Unicode 16.0, `DerivedCoreProperties.txt`: `Default_Ignorable_Code_Point`, which includes all of `Bidi_Control`.
+/// Taken from Unicode and not from Warded's own list, since the tests check that list.
 const IGNORABLE: [RangeInclusive<char>; 17] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
@@ -37,10 +37,10 @@ const IGNORABLE: [RangeInclusive<char>; 17] = [
 /// Unicode 16.0, `UnicodeData.txt`: the separators of lines and of paragraphs (categories Zl and Zp), and the
 /// characters of the block Specials that set annotations apart.
 const SEPARATING: [RangeInclusive<char>; 2] = ['\u{2028}'..='\u{2029}', '\u{fff9}'..='\u{fffb}'];
-/// Of the control characters (category Cc), those that a terminal does most with.
+/// The control characters (category Cc) that have the most effect on a terminal.
 const CONTROLS: [char; 6] = ['\u{7}', '\u{8}', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}'];
 
-/// The first character of a text that hides, reorders or moves what is shown; lines may end.
+/// The first character of a text that hides, reorders or moves what is shown. Line ends are allowed.
 pub(super) fn first_in(text: &str) -> Option<char> {
     let is_hidden = |character: &char| all_ranges().any(|range| range.contains(character));
     text.chars().find(|character| is_hidden(character) || character.is_control() && !matches!(character, '\n' | '\t'))
@@ -50,17 +50,17 @@ fn all_ranges() -> impl Iterator<Item = RangeInclusive<char>> {
     IGNORABLE.into_iter().chain(SEPARATING)
 }
 
-/// The ends of every range.
+/// The first and the last character of every range.
 fn unseen() -> String {
     all_ranges().flat_map(|range| BTreeSet::from([*range.start(), *range.end()])).collect()
 }
 
-/// These, and the controls.
+/// The same characters and the controls.
 fn all_hidden() -> String {
     unseen().chars().chain(CONTROLS).collect()
 }
 
-/// The same as it has to be shown.
+/// These characters as Warded has to show them.
 fn all_shown() -> String {
     shown(&all_hidden())
 }
@@ -81,7 +81,7 @@ fn hidden_in(channel: &str) -> Case<()> {
     case(format!("hidden characters in {channel}"))
 }
 
-/// What the guest says by itself.
+/// Texts that the guest itself prints.
 fn words() -> Vec<Case> {
     vec![
         hidden_in("a line that informs and in one that warns")
@@ -113,7 +113,7 @@ fn words() -> Vec<Case> {
     ]
 }
 
-/// What the guest asks for.
+/// Names that the guest asks for.
 fn names() -> Vec<Case> {
     let text: &'static str = Box::leak(all_hidden().into_boxed_str());
     let path: &'static str = Box::leak(format!("{{dir}}/granted/{text}").into_boxed_str());
@@ -173,7 +173,7 @@ fn names() -> Vec<Case> {
     ]
 }
 
-/// What the guest writes, and what was there.
+/// Contents that the guest writes, and contents that were there before.
 fn contents() -> Vec<Case> {
     const DROP_IN: &[&str] =
         &["files.write = [\"{sshd}/sshd_config.d/60-case.conf\"]", "sshd.keywords = [\"HostCertificate\"]"];
@@ -206,10 +206,10 @@ fn contents() -> Vec<Case> {
     ]
 }
 
-/// What stands in a component, or in the policy of another one.
+/// Texts in a component, or in another component's policy.
 fn files() -> Vec<Case> {
     let component = |import: fn(&str) -> String| {
-        // As the text format writes them: it does not take them as they are.
+        // The escapes of the text format: it does not accept these characters as they are.
         move |_: &Machine| wat::parse_str(format!("(component {})", import(&all_shown()))).unwrap()
     };
     let policy = |what: &str, file: String, name: String, summary: String, says: &str| {
@@ -241,7 +241,7 @@ fn files() -> Vec<Case> {
             .ends_stopped("it panicked"),
         policy("the summary of another policy", plain.clone(), plain.clone(), hidden.clone(), ":4:"),
         policy("the name of another policy", plain.clone(), hidden.clone(), plain.clone(), ":1:"),
-        // It is only named where something is wrong with it. A file's name has at most 255 bytes.
+        // Warded names a policy's file only where something is wrong with it. A file's name has at most 255 bytes.
         policy(
             "the file name of another policy",
             "other\u{2066}\u{ad}\u{3164}\u{e0001}".to_owned(),

@@ -1,5 +1,5 @@
-//! Guests whose policy grants, written out, what lies behind a link of the kernel's: `/proc/self/root` is
-//! another name for everything, and what it leads to counts.
+//! Guests whose policy grants paths through one of the kernel's links. `/proc/self/root` is another name for `/`, and
+//! the grant is judged by the file that the path leads to.
 
 use super::{
     case::{Case, case},
@@ -13,7 +13,7 @@ use std::{
 };
 
 const KEY: &str = "PRIVATE KEY";
-/// What nobody grants.
+/// The contents of a file that no policy grants.
 const SECRET: &str = "this is what nobody granted";
 
 pub(super) fn cases() -> Vec<Case> {
@@ -31,14 +31,14 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Of what is refused, it is on record where it leads.
+/// For a refused path, the audit log states where it leads.
 fn leads(case: Case<()>, capability: &str, path: &str, into: &str) -> Case {
     let why = format!(" leads into {into}, which no grant covers");
     let record = Record::of("failed").about(capability, path).saying(&[&why]);
     case.hides(KEY).gives_up(capability, path, "untrusted-path", &why).also(record)
 }
 
-/// Warded's own, and the CA's.
+/// Warded's own files and the CA's.
 fn own() -> Vec<Case> {
     const BINARY: &str = env!("CARGO_BIN_EXE_warded");
     let mut cases = Vec::new();
@@ -75,7 +75,7 @@ fn own() -> Vec<Case> {
     cases
 }
 
-/// Private keys: the CA's, and the machine's.
+/// Private keys: the CA's and the machine's.
 fn keys() -> Vec<Case> {
     const HOST_KEY: &str = "/proc/self/root{dir}/ssh/ssh_host_ed25519_key";
     vec![
@@ -106,7 +106,8 @@ fn keys() -> Vec<Case> {
                 guest.reads(HOST_KEY);
             })
             .gives_up("files.read", HOST_KEY, "private-key", "holds a private key"),
-        // Staged it may be: what sshd would make of it is found where its configuration has it.
+        // The guest may stage this file. The check of the candidate fails, since sshd finds the file where its
+        // configuration names it.
         case("a host key through /proc that the guest knows")
             .granted(&[&format!("files.write = [\"{HOST_KEY}\"]")])
             .does(|guest| {
@@ -120,7 +121,7 @@ fn keys() -> Vec<Case> {
     ]
 }
 
-/// Files that are nobody's in particular, and that no grant reaches all the same.
+/// Ordinary files that no grant reaches nevertheless.
 fn plain() -> Vec<Case> {
     let given = |machine: &Machine| {
         fs::create_dir(machine.path("theirs")).unwrap();

@@ -1,4 +1,4 @@
-//! Guests that may write ssh's known_hosts, and want more than the operator named.
+//! Guests that may write ssh's known_hosts, and try to write more than the operator named.
 
 use super::case::{Case, case};
 use crate::support::Machine;
@@ -37,7 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
                 .gives_up("files.write", FILE, "foreign-line", "known_hosts"),
         );
     }
-    // The name in the path counts, and the name that it leads to.
+    // Both count: the name in the path, and the name that it leads to.
     for (name, path, (link, target)) in [
         ("a host key of its own in known_hosts by a link's name", "{dir}/client/pins", ("pins", "known_hosts")),
         ("a host key of its own in a file that known_hosts leads to", FILE, ("known_hosts", "pins")),

@@ -1,4 +1,4 @@
-//! Guests that take all they can get: time, memory, stack, tables, handles, words, calls.
+//! Guests that use as much as they can get: time, memory, stack, tables, handles, words, calls.
 
 use super::{
     case::{Case, case},
@@ -10,7 +10,7 @@ use crate::support::{
 };
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-/// A file that there is, and that may be read.
+/// A grant for a file that exists.
 const FILE: &str = "files.read = [\"{dir}/ssh/sshd_config\"]";
 const MANY: &str = "files.write = [\"{dir}/many/*\"]";
 
@@ -22,7 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// What it does by itself.
+/// Resources that the guest uses by itself.
 fn computing() -> Vec<Case> {
     let stopped = |name: &str, fields: &'static str, body: &'static str, why: &str| {
         case(name)
@@ -96,7 +96,7 @@ fn computing() -> Vec<Case> {
     ]
 }
 
-/// A component of so many core modules, all like this: each of them is within its bounds.
+/// A component of `count` core modules, all alike, each of them within its bounds.
 fn parts(name: &str, count: usize, fields: &'static str, why: &str) -> Case {
     case(name)
         .made_as(move |_| {
@@ -110,7 +110,7 @@ fn parts(name: &str, count: usize, fields: &'static str, why: &str) -> Case {
         .ends_stopped(why)
 }
 
-/// A component that does something as soon as there is one, in a function whose name clears the screen.
+/// A component that does something when it is instantiated, in a function whose name clears the screen.
 fn starting(body: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -130,7 +130,7 @@ fn starting(body: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// What it does to the host.
+/// Calls that are expensive for the host.
 fn asking() -> Vec<Case> {
     vec![
         case("a million handles")
@@ -189,7 +189,7 @@ fn asking() -> Vec<Case> {
     ]
 }
 
-/// What it stages, or has looked for.
+/// Large contents that the guest stages, or makes the host search.
 fn staging() -> Vec<Case> {
     vec![
         case("too much in one call")
@@ -244,7 +244,7 @@ fn staging() -> Vec<Case> {
             .given(|machine| fs::write(machine.path("ssh/big"), "a\n".repeat(20_000)).unwrap())
             .does(|guest| {
                 guest.raw("(drop (memory.grow (i32.const 100))) (memory.fill (i32.const 65536) (i32.const 10) (i32.const 4000000)) ");
-                // Every line but for the ends another one than there is.
+                // Every line differs from the one that is there, except for the line ends.
                 guest.does(
                     "files.write",
                     &[Text(b"{dir}/ssh/big"), Number(65536), Number(4_000_000), Number(0), Number(0)],
@@ -256,7 +256,7 @@ fn staging() -> Vec<Case> {
             .granted(&["keys = [\"sshd-host-keys\"]", "authority = [\"issue host\"]"])
             .does(|guest| {
                 guest.does("keys.host-keys", &[]).takes_first();
-                // A list of pairs that are all zero: empty names.
+                // A list of pairs that are all zeros: empty names.
                 guest.raw("(drop (memory.grow (i32.const 100))) ");
                 guest.does(
                     "authority.issue",
@@ -280,7 +280,7 @@ fn staging() -> Vec<Case> {
     ]
 }
 
-/// Addresses, lengths and texts that are not what they say.
+/// Addresses, lengths and texts that are invalid.
 fn lying() -> Vec<Case> {
     let read = |name: &str, at: i32, length: i32, why: &str| {
         case(name)

@@ -1,5 +1,4 @@
-//! Guests that are after what no grant gives: Warded's own files, a CA's, another policy's, and
-//! private keys.
+//! Guests that try to get what no grant gives: Warded's own files, a CA's, another policy's, and private keys.
 
 use super::{
     case::{Case, case},
@@ -20,7 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Files that a policy grants by name, and that are not its to grant.
+/// Files that a policy grants by name although no policy may grant them.
 fn protected() -> Vec<Case> {
     let mut cases = Vec::new();
     for path in [
@@ -63,7 +62,7 @@ fn protected() -> Vec<Case> {
     cases
 }
 
-/// Ways around that.
+/// Ways to get around that.
 fn around() -> Vec<Case> {
     let link_to = |to: &'static str| {
         move |machine: &Machine| {
@@ -138,7 +137,8 @@ fn around() -> Vec<Case> {
                 fs::rename(&spare, &way).unwrap();
             })
             .does(|guest| {
-                // As a key pair it would be given out; the file is no key, so there is none to have.
+                // If Warded read the path as a key pair, it would give the guest a handle. This file is no key, so
+                // there is none to get.
                 guest.repeats(3000, |guest| {
                     guest.tries("keys.open", &[Text(b"{dir}/way/host_ca")]);
                     guest.raw("(if (i32.eqz (i32.load8_u (i32.const 1024))) (then (if (i32.load8_u (i32.const 1028)) (then (unreachable))) (local.set $h (i32.const 1)))) ");
@@ -146,7 +146,7 @@ fn around() -> Vec<Case> {
                 guest.says_if_any();
             })
             .ends(&[0], &["Nothing to do."], asked("keys.open", "{dir}/way/host_ca").often())
-            // Both were met: the directory, whose file is no key, and the link.
+            // The guest met both: the directory, whose file is no key, and the link.
             .also(failed("keys.open", "{dir}/way/host_ca", "untrusted-path").often())
             .also(asked("log.info", "a message")),
         case("what another policy is granted")
@@ -161,7 +161,7 @@ fn around() -> Vec<Case> {
     ]
 }
 
-/// Private keys, of every format, wherever they are.
+/// Private keys, in every format and in any place.
 fn keys() -> Vec<Case> {
     let read = |name: &str, make: fn(&Machine)| {
         case(name)

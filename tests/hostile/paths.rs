@@ -1,4 +1,4 @@
-//! Guests that name files: paths that lead elsewhere, and files that are none.
+//! Guests that name files: paths that lead elsewhere, and things that are not regular files.
 
 use super::{
     case::{Case, case},
@@ -13,13 +13,13 @@ use std::{
     path::Path,
 };
 
-/// What nobody grants.
+/// The contents of a file that no policy grants.
 const SECRET: &str = "this is what nobody granted";
-/// What is granted, below a directory that is written out.
+/// A grant below a directory that is written out.
 const READ: &[&str] = &["files.read = [\"{dir}/granted/*\", \"{dir}/granted/*/file\"]"];
-/// What is granted, and is no file, or not an ordinary one.
+/// A granted path at which there is no file, or not an ordinary one.
 const THING: &str = "{dir}/granted/thing";
-/// What is granted, below a directory that is a link every other moment.
+/// A granted path below a directory that is every other moment replaced with a link.
 const SWAPPED: &str = "{dir}/granted/way/file";
 const WRITE: &[&str] = &["files.write = [\"{dir}/granted/*\", \"{dir}/granted/*/file\"]"];
 
@@ -33,7 +33,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// The secret, and the directory that is granted.
+/// Makes the secret file and the granted directory.
 fn ground(machine: &Machine) {
     fs::create_dir_all(machine.path("granted/inside")).unwrap();
     fs::create_dir(machine.path("secret")).unwrap();
@@ -41,7 +41,7 @@ fn ground(machine: &Machine) {
     fs::write(machine.path("granted/inside/file"), "granted").unwrap();
 }
 
-/// Reading and writing the same path, which ends the same way; each with its capability.
+/// A read and a write of the same path, which end the same way; each with its capability.
 fn both(name: &str, path: &'static str) -> [(Case<()>, &'static str); 2] {
     let read = case(format!("read {name}")).granted(READ).given(ground).hides(SECRET).does(move |guest| {
         guest.reads(path);
@@ -52,7 +52,7 @@ fn both(name: &str, path: &'static str) -> [(Case<()>, &'static str); 2] {
     [(read, "files.read"), (write, "files.write")]
 }
 
-/// Ways to write a path that is no path.
+/// Spellings that are not valid paths.
 fn spelled() -> Vec<Case> {
     let long: &'static str = Box::leak(format!("{{dir}}/granted/{}", "x".repeat(256)).into_boxed_str());
     let longer: &'static str = Box::leak(format!("{{dir}}/granted{}", "/xxxxxxx".repeat(512)).into_boxed_str());
@@ -81,7 +81,7 @@ fn spelled() -> Vec<Case> {
     .collect()
 }
 
-/// Paths that are paths, and not granted.
+/// Valid paths that are not granted.
 fn elsewhere() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, path) in [
@@ -128,7 +128,7 @@ fn elsewhere() -> Vec<Case> {
     cases
 }
 
-/// Links below what is granted.
+/// Links below a granted directory.
 fn links() -> Vec<Case> {
     let link = |name: &str, at: &'static str, to: &'static str, path: &'static str, why: &'static str| {
         both(name, path).map(|(case, asks)| {
@@ -153,7 +153,7 @@ fn links() -> Vec<Case> {
     .into_iter()
     .flat_map(|(name, at, to, path, why)| link(name, at, to, path, why))
     .collect();
-    // Written out: then links are followed, if only root or the user could have laid them.
+    // If a path is written out, Warded follows links in it, provided that only root or the user could have made them.
     let literal = |name: &str, given: fn(&Machine), why: &str| {
         case(name)
             .granted(&["files.read = [\"{dir}/granted/inside/file\"]"])
@@ -181,7 +181,7 @@ fn links() -> Vec<Case> {
     cases
 }
 
-/// Files of many people under one wildcard, and a link from one's to another's.
+/// Files of several people under one wildcard, and a link from one person's file to another's.
 fn neighbours() -> [Case; 2] {
     const SETTINGS: &str = "{dir}/granted/alice/.conf/settings";
     let given = |machine: &Machine| {
@@ -215,13 +215,13 @@ fn neighbours() -> [Case; 2] {
     ]
 }
 
-/// A file of this mode.
+/// Sets a file's mode.
 fn mode_of(path: &Path, mode: u32) {
     fs::write(path, "old\n").unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Things that are no files, or files with another name.
+/// Things that are no regular files, and files with a second name.
 fn kinds() -> Vec<Case> {
     let thing = |name: &str, why: &str, make: fn(&Machine)| {
         both(name, THING).map(|(case, asks)| case.given(make).gives_up(asks, THING, "not-a-file", why))
@@ -265,7 +265,7 @@ fn kinds() -> Vec<Case> {
                 let mode = [Number(1), Number(0o666)];
                 guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"x\n")][..], &mode].concat());
             })
-            .gives_up("files.write", THING, "unsafe-mode", "nobody else may be let write it"),
+            .gives_up("files.write", THING, "unsafe-mode", "its mode may not let others write it"),
         case("a file that the group may write from now on")
             .granted(WRITE)
             .given(ground)
@@ -274,7 +274,7 @@ fn kinds() -> Vec<Case> {
                 let mode = [Number(1), Number(0o664)];
                 guest.does("files.write", &[&[Text(b"{dir}/granted/thing"), Text(b"x\n")][..], &mode].concat());
             })
-            .gives_up("files.write", THING, "unsafe-mode", "nobody else may be let write it"),
+            .gives_up("files.write", THING, "unsafe-mode", "its mode may not let others write it"),
         case("a file that the group could write before")
             .granted(WRITE)
             .given(ground)
@@ -296,7 +296,7 @@ fn kinds() -> Vec<Case> {
     cases
 }
 
-/// A directory that is a link every other moment.
+/// A directory that is every other moment replaced with a link.
 fn swapped() -> Vec<Case> {
     const TIMES: u32 = 3000;
     let swap = |machine: &Machine| {
@@ -327,7 +327,7 @@ fn swapped() -> Vec<Case> {
                 );
                 guest.repeats(TIMES, |guest| {
                     guest.tries("files.read", &[Text(b"{dir}/granted/way/file")]);
-                    // What was read, if it is not what was granted, is told: seven bytes are.
+                    // The guest prints what it read if that is not the granted file, which has seven bytes.
                     guest.raw(&format!(
                         "(if (i32.and (i32.eqz (i32.load8_u (i32.const 1024))) (i32.load8_u (i32.const 1028))) \
                          (then (local.set $h (i32.const 1)) \
@@ -337,7 +337,7 @@ fn swapped() -> Vec<Case> {
                 guest.says_if_any();
             })
             .ends(&[0], &["Nothing to do."], asked("files.read", SWAPPED).often())
-            // Both were met: the link, and the directory.
+            // The guest met both: the link and the directory.
             .also(failed("files.read", SWAPPED, "untrusted-path").often())
             .also(asked("log.info", "a message")),
         case("directory swapped for a link while it is written")
@@ -353,7 +353,7 @@ fn swapped() -> Vec<Case> {
                 });
                 guest.says_if_any();
             })
-            // What was staged was staged below what is granted; the rest is a matter of luck.
+            // Whatever the guest could stage lies below the granted directory. How the run ends is a matter of luck.
             .ends(&[0, 1, 5], &[], asked("files.write", SWAPPED).often())
             .also(failed("files.write", SWAPPED, "untrusted-path").often())
             .also(asked("log.info", "a message"))

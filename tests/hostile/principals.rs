@@ -1,4 +1,4 @@
-//! Guests that may write which principals log in as a user, and want more than the operator named.
+//! Guests that may write which principals can log in as a user, and try to write more than the operator named.
 
 use super::{
     case::{Case, case},
@@ -16,7 +16,7 @@ use std::{
 const FILE: &str = "{dir}/ssh/warded-principals/root";
 const GRANT: &str = "files.write = [{ path = \"{dir}/ssh/warded-principals/*\", parents = true }]";
 const SETTING: &str = "settings.principals = { type = \"principals\", many = true, help = \"who\" }";
-/// The grants of `trust-user-ca`, but for the CA's keys.
+/// The grants of `trust-user-ca`, without the CA's keys.
 const CONFIGURES: [&str; 3] = [
     "sshd.keywords = [\"TrustedUserCAKeys\", \"AuthorizedPrincipalsFile\"]",
     "services.ssh = [\"reload\"]",
@@ -50,7 +50,7 @@ pub(super) fn cases() -> Vec<Case> {
             })
             .gives_up("files.remove", FILE, "foreign-principal", unnamed),
     );
-    let other = "it holds the principals that the operator named for this user, and nothing else";
+    let other = "it may hold only the principals that the operator named for this user";
     for (name, contents) in [
         ("one principal more than the operator named", OWN.to_owned() + "eve\n"),
         ("principals with an option that the operator did not name", OWN.replace("admins", "no-pty admins")),
@@ -104,13 +104,13 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Has sshd trust the CA.
+/// Makes sshd trust the CA.
 fn trusts<const N: usize>(machine: &Machine, more: [&str; N]) {
     let mut command = machine.warded_command(["apply", "trust-user-ca", "--yes"]);
     Run::of(command.args(more)).ends(0);
 }
 
-/// What a line of sshd's configuration does.
+/// Lines of sshd's configuration, and their effect.
 fn lines() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.push(
@@ -185,7 +185,7 @@ fn configures(guest: &mut Script, path: &str, lines: &str) {
     guest.does("services.reload", &[Text(b"ssh")]);
 }
 
-/// Changes of a mapping that the operator did not ask for, by guests that ask for no keys of the CA.
+/// Changes of a mapping that the operator did not ask for, by guests that do not ask for the CA's keys.
 fn unasked() -> Vec<Case> {
     let keys = "TrustedUserCAKeys {dir}/ssh/warded-user-ca.pub\n";
     let mapped: fn(&Machine) = |machine| trusts(machine, ["--set", "principals=root=admins"]);

@@ -1,13 +1,13 @@
-//! What has to be on record of a hostile guest: what it tried, once.
+//! What the audit log must have of a hostile guest: each thing that it tried, once.
 
 use serde_json::Value;
 use std::ops::RangeInclusive;
 use warded_lib::text::neutral;
 
-/// The shortest that a long text may be cut to.
+/// The shortest length to which a long text may be cut.
 const CUT: usize = 200;
 
-/// A record, as far as it is known beforehand.
+/// The parts of a record that are known beforehand.
 pub(super) struct Record {
     kind: &'static str,
     about: Option<(String, String)>,
@@ -15,46 +15,46 @@ pub(super) struct Record {
     times: RangeInclusive<usize>,
 }
 
-/// It was told why it could not have what it is granted, or what names nothing.
+/// The guest asked for something that is granted, or that names nothing, and got this error.
 pub(super) fn failed(capability: &str, asked: &str, code: &str) -> Record {
     Record::of("failed").about(capability, asked).saying(&[&format!("{code}: ")])
 }
 
-/// It asked for what it is granted.
+/// The guest asked for something that is granted.
 pub(super) fn asked(capability: &str, asked: &str) -> Record {
     Record::of("asked").about(capability, asked)
 }
 
-/// Its run ended, with these words.
+/// The guest's run ended, with these words.
 pub(super) fn ended(words: &str) -> Record {
     Record::of("ended").saying(&[words])
 }
 
 impl Record {
-    /// A record of a kind.
+    /// A record of this kind.
     pub(super) fn of(kind: &'static str) -> Self {
         Self { kind, about: None, words: Vec::new(), times: 1..=1 }
     }
 
-    /// The capability, and what it was asked for: a path, a name.
+    /// Sets the capability and what the guest asked for: a path or a name.
     pub(super) fn about(mut self, capability: &str, asked: &str) -> Self {
         self.about = Some((capability.to_owned(), asked.to_owned()));
         self
     }
 
-    /// One of these is in its detail.
+    /// The record's detail must have one of these texts.
     pub(super) fn saying(mut self, words: &[&str]) -> Self {
         self.words = words.iter().map(|words| (*words).to_owned()).collect();
         self
     }
 
-    /// There may be several; else there is exactly one.
+    /// There may be several such records. Otherwise there must be exactly one.
     pub(super) fn often(mut self) -> Self {
         self.times = 1..=usize::MAX;
         self
     }
 
-    /// There is none: it never came so far.
+    /// There must be no such record: the guest never got that far.
     pub(super) fn never(mut self) -> Self {
         self.times = 0..=0;
         self
@@ -84,7 +84,7 @@ impl Record {
     }
 }
 
-/// Whether what is on record is what was asked for, or the beginning of it.
+/// Whether the recorded text is what the guest asked for, or its beginning.
 fn is_of(need: &str, asked: &str) -> bool {
     match need.strip_suffix('…') {
         Some(cut) => cut.len() >= CUT && asked.starts_with(cut),

@@ -1,4 +1,4 @@
-//! Guests that may write the list of the CA's user keys, or say which file that is, and want another key in it.
+//! Guests that may write the list of the CA's user keys, or configure which file that is, and try to add another key.
 
 use super::{
     case::{Case, case},
@@ -33,7 +33,7 @@ pub(super) fn cases() -> Vec<Case> {
                 .gives_up("files.write", FILE, "foreign-key", "the CA's user keys, all of them, and nothing else"),
         );
     }
-    // The name in the path counts, and the name that it leads to.
+    // Both count: the name in the path, and the name that it leads to.
     for (name, path, (link, target)) in [
         ("a key of its own in the list by a link's name", "{dir}/ssh/own.pub", ("own.pub", "warded-user-ca.pub")),
         ("a key of its own in a file that the list's name leads to", FILE, ("warded-user-ca.pub", "own.pub")),

@@ -1,13 +1,13 @@
-# To be sourced: packages of any suite of Debian, without installing one on this machine.
+# To be sourced: fetches packages of any suite of Debian, without installing one on this machine.
 #
-# The mirror is the one in this machine's own apt sources. Lists, archives and the status of what is
-# installed (nothing) are in $work/apt.
+# The mirror is the one in this machine's own apt sources. $work/apt holds the lists, the archives, and a status file
+# that says that nothing is installed.
 
 mirror_here() {
     apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' | sed -n 's/ Debian$//p' | head -n 1
 }
 
-# Fetches the lists of a suite. From then on `apt` and `apt_cache` are about that suite alone.
+# Fetches the lists of a suite. From then on `apt` and `apt_cache` use that suite alone.
 use_suite() {
     mirror=$(mirror_here)
     if [ -z "$mirror" ]; then
@@ -21,7 +21,7 @@ use_suite() {
     apt update
 }
 
-# apt-get or apt-cache, with everything in its own place.
+# Runs apt-get or apt-cache with all of its files in that directory.
 privately() {
     program=$1
     shift

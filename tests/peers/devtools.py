@@ -1,4 +1,4 @@
-"""Headless Chromium, spoken to in the DevTools protocol over pipes (--remote-debugging-pipe)."""
+"""Controls headless Chromium by the DevTools protocol over pipes (--remote-debugging-pipe)."""
 import json
 import os
 import subprocess
@@ -11,7 +11,8 @@ class Browser:
         ours_in, theirs_out = os.pipe()
 
         def ends():
-            # As the browser wants them. The copies are made so that neither overwrites the other.
+            # The descriptors that the browser expects. They are copied in such an order that neither overwrites the
+            # other.
             read, write = os.dup(theirs_in), os.dup(theirs_out)
             os.dup2(read, 3)
             os.dup2(write, 4)
@@ -38,7 +39,7 @@ class Browser:
             self.events.append(answer)
 
     def tab(self):
-        """A tab of its own, which later questions are for."""
+        """Opens a tab, to which later questions go."""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
 

@@ -1,4 +1,4 @@
-//! Programs of an appliance: asked in a plan, queued with reloads, rolled back and undone with the files.
+//! An appliance's programs: called for a plan, queued with reloads, and rolled back and undone together with the files.
 
 use crate::support::{
     Appliance, ClientKnowledge, Machine, Run,
@@ -23,7 +23,7 @@ const GRANTS: [&str; 4] = [
     "log = [\"info\"]",
 ];
 
-/// A procedure of this appliance.
+/// Installs a policy whose procedure does this on the appliance.
 fn procedure(appliance: &Appliance<'_>, does: impl FnOnce(&mut Script)) {
     let machine = appliance.0;
     let mut script = Script::new(machine.path("").to_str().unwrap().trim_end_matches('/'));
@@ -47,7 +47,7 @@ fn reloads(script: &mut Script) {
     script.does("services.reload", &[Text(b"ssh")]);
 }
 
-/// A file, a setting, a job, and the reload.
+/// The procedure changes a file, a setting and a job, and reloads sshd.
 fn certifies(script: &mut Script) {
     asks(script, "show");
     writes(script);
@@ -68,7 +68,7 @@ fn calls(appliance: &Appliance<'_>) -> Vec<String> {
     appliance.stored("calls").lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
-/// Everything that the appliance keeps, and the file.
+/// The appliance's stored settings and jobs, and the file.
 fn all(appliance: &Appliance<'_>) -> [String; 3] {
     let file = fs::read_to_string(appliance.0.path(FILE)).unwrap_or_default();
     [appliance.stored("settings"), appliance.stored("jobs"), file]
@@ -98,7 +98,7 @@ fn a_change_is_planned_made_and_undone() {
     assert!(!format!("{done:?}").contains(SECRET));
     assert_eq!(appliance.stored("settings"), "{\"options\":\"Banner none\\n# \\\"ours\\\"\\n\"}\n");
     assert!(appliance.stored("jobs").contains("\"id\":7"));
-    // In the plan, again under the lock, before each change and after it.
+    // The host calls the queries for the plan, again under the lock, and before and after each change.
     let expected = ["show", "jobs", "show", "jobs", "show", "set", "show", "jobs", "create", "jobs"];
     assert_eq!(calls(&appliance), expected);
     apply(&machine).ends(0).prints(&["Nothing to do"]);
@@ -126,7 +126,7 @@ fn a_change_alone_is_something_to_do() {
     machine.warded(["remove", "--yes"]).ends(0);
     assert_eq!(all(&appliance), before);
 
-    // Somebody changed it since.
+    // Somebody changes the file in between.
     apply(&machine).ends(0);
     fs::write(appliance.store("settings"), "{\"options\":\"theirs\"}\n").unwrap();
     machine.warded(["undo", "--yes"]).ends(5).says(&["is not undone", "what show shows was changed after that run"]);
@@ -194,7 +194,7 @@ fn a_tool_that_misbehaves_changes_nothing() {
         assert!(shown.contains(says), "{mode}: {shown}");
         let now = all(&appliance);
         assert_eq!(now[..2], before[..2], "{mode}: {shown}");
-        // What the tool wrote into our file is not ours to take away.
+        // Warded must not remove what the tool itself wrote into the file.
         if mode == "set:edits-file" {
             fs::remove_file(machine.path(FILE)).unwrap();
         } else {
@@ -204,7 +204,7 @@ fn a_tool_that_misbehaves_changes_nothing() {
     }
 }
 
-/// An appliance's tool may make files anew when a setting goes back: from what it last saw, say.
+/// An appliance's tool may write files anew when a setting is restored, for example from a state that it cached.
 #[test]
 fn a_file_that_an_undo_writes_again_is_put_back_again() {
     let machine = Machine::start();
@@ -225,7 +225,7 @@ fn a_file_that_an_undo_writes_again_is_put_back_again() {
     }
 }
 
-/// A program that runs after the reload may write what another sshd reads: that one was proved, too.
+/// A program that runs after the reload may write the configuration of another sshd, which was proved as well.
 #[test]
 fn a_program_that_edits_another_sshds_configuration_is_told() {
     let machine = Machine::start();
@@ -253,7 +253,8 @@ fn a_program_that_edits_another_sshds_configuration_is_told() {
     assert_eq!(state(&machine), "rolled-back");
 }
 
-/// A program may write what sshd refuses into sshd's own file. The sshd that listens goes on, and none would start.
+/// A program may write lines that sshd refuses into sshd's own file. The running sshd continues, but a new one would
+/// not start.
 #[test]
 fn a_file_that_sshd_refuses_is_not_left_without_a_word() {
     let machine = Machine::start();
@@ -266,7 +267,7 @@ fn a_file_that_sshd_refuses_is_not_left_without_a_word() {
             reloads(script);
             sets(script, NEW);
         },
-        // Nothing but the program: no reload asks sshd.
+        // Only the program, without a reload that would make sshd read the file.
         |script| {
             asks(script, "show");
             sets(script, NEW);
@@ -280,7 +281,7 @@ fn a_file_that_sshd_refuses_is_not_left_without_a_word() {
         let words = ["sshd_config was changed while this ran", "line", "Bad configuration option: Prot", "is silent"];
         apply(&machine).ends(4).says(&words);
         assert_eq!(all(&appliance), before);
-        // What somebody else wrote is not ours to take away.
+        // Warded must not remove what somebody else wrote.
         assert_ne!(fs::read_to_string(&config).unwrap(), text);
         machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
         appliance.mode("none");
@@ -289,7 +290,7 @@ fn a_file_that_sshd_refuses_is_not_left_without_a_word() {
     apply(&machine).ends(0);
 }
 
-/// The watchdog gives a run the time of its programs, one after the other, and no more.
+/// The watchdog allows the sum of the times that the run's programs may take, and no more.
 #[test]
 fn programs_that_take_their_time_are_waited_for_and_one_that_stalls_is_not() {
     let machine = Machine::start();
@@ -307,7 +308,7 @@ fn programs_that_take_their_time_are_waited_for_and_one_that_stalls_is_not() {
     let begun = Instant::now();
     appliance.mode("both:slow");
     apply().ends(0);
-    // Together longer than the watchdog waits for one.
+    // Together the programs take longer than the watchdog waits for one of them.
     assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(state(&machine), "kept");
 }
@@ -318,10 +319,10 @@ fn somebody_elses_change_stops_the_run() {
     let appliance = Appliance::on(&machine);
     procedure(&appliance, certifies);
     let ours = all(&appliance);
-    // The second time that it is asked is under the lock, the third right before the change.
+    // The query runs for the second time under the lock, and for the third time right before the change.
     for (asked, code, says) in [
         ("2", 5, "show gives another answer than when this was planned"),
-        // Which of the two the program left is not known: it is told.
+        // Warded cannot know which of the two values the program left, and reports that.
         ("3", 4, "show is not what set was planned for"),
     ] {
         fs::write(appliance.store("settings"), &ours[0]).unwrap();
@@ -350,7 +351,7 @@ fn a_run_that_is_killed_is_rolled_back_with_its_programs() {
         appliance.mode(mode);
         apply(&machine);
         assert_ne!(all(&appliance), before, "{mode}");
-        // The middleware is down when it is first tried.
+        // At the first attempt the middleware is down.
         appliance.mode("show:fails");
         machine.warded(["recover"]).ends(1).says(&["no such thing", "warded recover"]);
         assert_eq!(state(&machine), "interrupted", "{mode}");
@@ -358,7 +359,7 @@ fn a_run_that_is_killed_is_rolled_back_with_its_programs() {
         machine.warded(["recover"]).ends(0).prints(&["set   rolled back"]);
         assert_eq!(all(&appliance), before, "{mode}");
     }
-    // Somebody was there meanwhile.
+    // Somebody else changes the setting meanwhile.
     appliance.mode("set:kills-both");
     apply(&machine);
     wait("the program that outlived its run has ended", LONG, || appliance.stored("settings") != before[0]);

@@ -1,7 +1,8 @@
-//! SIGKILL before every system call of a run on an appliance, from the first intent of its queue until it is kept, in its roll
-//! back, and in the recovery of one that died. The calls are found from traces of the shipped binary; the watchdog is alive or
-//! dead. Afterwards stored settings, jobs and files are all old or all new, and the appliance generates what is in place.
-//! `tests/appliances --kill-points` tries all calls and prints the tables; as a test it is a sample.
+//! Kills a run on an appliance with SIGKILL before each of its system calls: from the first intent of the queue until
+//! the change is kept, during the roll back, and during the recovery of an interrupted run. The calls come from traces
+//! of the shipped binary. The watchdog is alive or dead. Afterwards stored settings, jobs and files must be all old or
+//! all new, and the appliance must generate the files that are in place. `tests/appliances --kill-points` tries all
+//! calls and prints the tables; as a test it is a sample.
 
 mod bench;
 mod machine;
@@ -32,7 +33,7 @@ fn killed_anywhere_nethserver_has_templates_that_agree_with_its_files() {
     on(Appliance::nethserver, "NethServer 7", &[(Work::Certify, &[(5, true)]), (Work::RollBack, &[(5, false)])]);
 }
 
-/// The tenth of a work's calls, and whether the watchdog is alive.
+/// For each work, tenths of its list of calls, and whether the watchdog is alive.
 type Sample = (Work, &'static [(usize, bool)]);
 
 fn on(start: impl FnOnce() -> Option<Appliance>, name: &str, samples: &[Sample]) {
@@ -57,7 +58,7 @@ fn on(start: impl FnOnce() -> Option<Appliance>, name: &str, samples: &[Sample])
     }
     println!("\n{name:12}{HEAD}\n{table}{:12}{all}   {} s", "together", begun.elapsed().as_secs());
     assert!(all.failures.is_empty(), "{}", all.failures.join("\n"));
-    // A run that went another way was judged, but not killed where it was meant to be.
+    // A run that took another course was judged too, but not killed at the intended call.
     assert!(all.killed > 0 && all.missed * 10 <= all.killed, "{all}");
     assert!(every.is_none() || all.by_watchdog > 0 && all.new > 0, "{all}");
 }
@@ -68,14 +69,14 @@ fn chosen(bench: &Bench<'_>, every: Option<usize>, sample: &[(usize, bool)]) -> 
     match every {
         Some(every) => (0..count).step_by(every).flat_map(|at| modes.iter().map(move |alive| (at, *alive))).collect(),
         None => {
-            // Those that strace can be told by their file are met for certain.
+            // strace can match a call by its file, so a run is certain to be killed at one of these.
             let named: Vec<usize> = (0..count).filter(|at| bench.points[*at].point.has_path()).collect();
             sample.iter().map(|(tenth, alive)| (named[named.len() * tenth / 10], *alive)).collect()
         }
     }
 }
 
-/// What has been seen.
+/// The results so far.
 #[derive(Debug, Default)]
 struct Tally {
     calls: usize,

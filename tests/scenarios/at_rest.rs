@@ -1,5 +1,5 @@
-//! An unattended renewal that finds nothing due remembers what it looked at, and the next one looks again only where that
-//! is not as it was.
+//! An unattended renewal that finds nothing due remembers the state that it saw. The next one examines the machine
+//! again only if that state has changed.
 
 use crate::support::{
     Machine, Peer, Run, clock, missing,
@@ -12,14 +12,15 @@ const TICK: Duration = Duration::from_millis(10);
 
 type Change = fn(&Machine);
 
-/// What is remembered, as one file or another.
+/// The record's inode and time of change: a renewal that examines the machine writes the record anew.
 fn remembered(file: &Path) -> (u64, i64, i64) {
     let found = file.metadata().unwrap();
     (found.ino(), found.ctime(), found.ctime_nsec())
 }
 
-/// Waits until what changed until now lies before the last tick of the clock that times of changes come from: what changed
-/// in the same tick as a renewal began may have changed while it looked, and is not remembered.
+/// Waits until all earlier changes are older than the last tick of the clock from which the kernel takes file times. A
+/// file that changed in the tick in which a renewal began may have changed while the renewal read it, so the renewal
+/// does not remember it.
 fn lets_the_clock_tick(ticker: &Path) {
     let time = || {
         fs::write(ticker, "").unwrap();
@@ -40,7 +41,7 @@ fn renews(machine: &Machine, seconds: i64) {
     Run::of(&mut command).ends(0).prints(&["Nothing is due."]);
 }
 
-/// Whether the next renewal looks, as root's timer would start it.
+/// Whether the next renewal examines the machine, when it is started as by root's timer.
 fn looks(machine: &Machine, seconds: i64) -> bool {
     let record = machine.path("state/at-rest.json");
     let before = remembered(&record);
@@ -81,14 +82,14 @@ fn a_renewal_looks_again_where_something_changed() {
         assert!(!looks(&machine, 0), "{what}: looked at once");
     }
 
-    // Another process listens.
+    // Another process listens now.
     let pid = fs::read_to_string(machine.path("sshd.pid")).unwrap();
     Run::of(machine.command("kill").arg(pid.trim())).ends(0);
     wait("sshd ends", LONG, || !machine.path("sshd.pid").exists());
     machine.serve();
     assert!(looks(&machine, 0), "sshd was started anew");
 
-    // A run has ended since.
+    // A run has ended since, but it saw live what it had renewed.
     lets_the_clock_tick(&machine.path("tick"));
     machine.warded(["renew", "--force"]).ends(0);
     assert!(!looks(&machine, 0), "it saw live what it had renewed");
@@ -96,12 +97,13 @@ fn a_renewal_looks_again_where_something_changed() {
     assert!(looks(&machine, 25 * 3600), "a day later everything is looked at");
     assert!(looks(&machine, 0), "a clock that goes back says nothing");
 
-    // What somebody else wrote is not what this machine was.
+    // A record that somebody else wrote says nothing about this machine.
     fs::write(machine.path("state/at-rest.json"), "{}").unwrap();
     assert!(looks(&machine, 0));
 }
 
-/// Since 9.8 sshd starts other programs for each connection, which a package may replace while the listener goes on.
+/// Since 9.8 sshd starts other programs for each connection, which a package update may replace while the listener
+/// keeps running.
 #[test]
 fn a_renewal_looks_again_where_a_program_of_sshd_changed() {
     let Some(peer) = Peer::start("trixie", "") else { return };

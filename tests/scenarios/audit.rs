@@ -1,4 +1,4 @@
-//! The audit log, in the hands of somebody who would rather that it said something else.
+//! The audit log, when somebody alters it.
 
 use crate::support::{
     Grants, Machine, Run,
@@ -10,8 +10,8 @@ use crate::support::{
 use serde_json::Value;
 use std::{fs, path::Path, process::Command, sync::mpsc::Receiver, time::Duration};
 
-/// What is done to a log of lines, at one of them; and where the first wrong record then is,
-/// counted from 1. None: that cannot be done there.
+/// Forges a log at one of its lines. Returns the number of the first wrong record, counted from 1; none, if this cannot
+/// be done at that line.
 type Forgery = fn(&mut Vec<String>, usize) -> Option<usize>;
 
 const FORGERIES: [(&str, Forgery); 6] = [
@@ -22,7 +22,7 @@ const FORGERIES: [(&str, Forgery); 6] = [
         Some(at + 1)
     }),
     ("the hash changed too", |lines, at| {
-        // As good as somebody can who does not write all that follows again.
+        // The best that a forger can do without rewriting all records that follow.
         lines[at] = lines[at].replacen("\"kind\":\"", "\"kind\":\"x", 1);
         Some(at + 1)
     }),
@@ -54,7 +54,7 @@ fn whatever_is_done_to_a_record_shows() {
     Grants::of(&[]).write(&machine.path("policies"), "case", "go", &denied.component());
     machine.warded(["apply", "go", "--policy", "case", "--yes"]).ends(5);
     machine.warded(["plan", "certify-host", "--set", &format!("principal={NAME}")]);
-    // A plan seals nothing; a run with effects ends in a seal.
+    // A plan writes no seal; a run with effects ends with one.
     assert_ne!(verified(&machine)["unsealed"], 0);
     machine.warded(["undo", "--yes"]).ends(0);
     assert_eq!(verified(&machine)["unsealed"], 0);
@@ -80,7 +80,7 @@ fn whatever_is_done_to_a_record_shows() {
     assert_eq!(verified(&machine)["intact"], true);
 }
 
-/// The head alone: gone, another one, or one of an earlier time with a log to match.
+/// Forges the head alone: removed, with another count, or invalid.
 fn heads(machine: &Machine, count: usize) {
     let head = machine.path("state/audit/head.json");
     let whole = fs::read_to_string(&head).unwrap();
@@ -93,7 +93,7 @@ fn heads(machine: &Machine, count: usize) {
     fs::write(&head, whole).unwrap();
 }
 
-/// Not even the next run makes a crash of it.
+/// An alteration at the end of the log is not taken for a crash, not even by the next run.
 #[test]
 fn what_was_altered_last_stays_altered() {
     let machine = Machine::stopped();
@@ -109,7 +109,7 @@ fn what_was_altered_last_stays_altered() {
     assert_eq!((&said["intact"], &said["record"]), (&false.into(), &count.into()), "{said}");
 }
 
-/// Cut records stay known to be missing, however often something is recorded after that.
+/// Once records were cut off, the log is known to lack them, however much is recorded later.
 #[test]
 fn what_was_cut_off_stays_missing() {
     let machine = Machine::stopped();
@@ -133,7 +133,7 @@ fn verified(machine: &Machine) -> Value {
     machine.warded(["audit", "verify", "--json"]).object("warded.audit-verify/1")
 }
 
-/// Whoever forwards the system log has a line of every run that changed something or failed, with the head of the log.
+/// The system log gets one line for each run that changed something or failed, with the head of the audit log.
 #[test]
 fn each_run_is_one_line_in_the_system_log() {
     if missing::root() {
@@ -166,7 +166,7 @@ fn each_run_is_one_line_in_the_system_log() {
     assert!(system_log.try_recv().is_err());
 }
 
-/// The next line says this, and ends with the head that is on disk.
+/// The next line has these words, and ends with the head that is on disk.
 #[track_caller]
 pub(super) fn is_told(machine: &Machine, system_log: &Receiver<String>, priority: &str, words: &[&str]) {
     let line = system_log.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("not told: {words:?}"));
@@ -178,7 +178,7 @@ pub(super) fn is_told(machine: &Machine, system_log: &Receiver<String>, priority
     assert!(text.ends_with(&head), "{text}: {head}");
 }
 
-/// journald gets fields beside the line, and the other socket nothing.
+/// journald gets the line with fields, and the other socket gets nothing.
 #[test]
 fn journald_gets_the_run_in_fields() {
     if missing::root() {
@@ -199,7 +199,8 @@ fn journald_gets_the_run_in_fields() {
     assert!(journal.try_recv().is_err() && system_log.try_recv().is_err(), "it is told once");
 }
 
-/// Log and head can be cut back together on the machine. What was signed before then shows it, kept elsewhere.
+/// Somebody can cut log and head back together on the machine. A head that was signed before and is kept elsewhere
+/// shows that.
 #[test]
 fn a_signed_head_shows_that_log_and_head_were_cut_back_together() {
     let machine = Machine::start();
@@ -223,12 +224,12 @@ fn a_signed_head_shows_that_log_and_head_were_cut_back_together() {
         " UTC by the host key ",
         &certified,
     ]);
-    // It goes on.
+    // The log can be continued.
     machine.warded(["renew", "--force"]).ends(0);
     let object = verify("--signed", &head, &["--json"]).ends(0).object("warded.audit-verify/1");
     assert_eq!(object["signed"]["host"], NAME, "{object}");
 
-    // Nobody else's word counts.
+    // A signature by another key does not count.
     let [other, ca] = ["other", "ca"].map(|name| machine.path(&format!("{name}-key")));
     for key in [&other, &ca] {
         Run::of(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key)).ends(0);

@@ -1,4 +1,4 @@
-//! What `warded policy new` and `warded policy wit` write. `tests/author` builds and runs it.
+//! What `warded policy new` and `warded policy wit` write. `tests/author` builds and runs the result.
 
 use crate::support::Run;
 use std::{
@@ -46,7 +46,7 @@ fn what_an_author_begins_with_takes_nobodys_place() {
     );
 }
 
-/// A policy may have the name of a keyword of WIT or Rust, or of a crate: no package is called as the policy alone.
+/// A policy may have the name of a WIT or Rust keyword, or of a crate: the packages in its folder have longer names.
 #[test]
 fn a_folder_of_any_name_can_be_built() {
     let desk = tempfile::tempdir().unwrap();
@@ -65,7 +65,8 @@ fn a_folder_of_any_name_can_be_built() {
     }
 }
 
-/// A folder of `policy new`, and tools in front of the real ones: what `policy build` says where one is missing, or fails.
+/// A folder made by `policy new`, and fake tools in front of the real ones: shows what `policy build` prints if a tool
+/// is missing or fails.
 struct Bench {
     desk: tempfile::TempDir,
 }
@@ -89,7 +90,7 @@ impl Bench {
         self.desk.path().join("mine")
     }
 
-    /// With no tools but those of this bench, and a shell.
+    /// Runs `policy build` with no tools but those of this bench and a shell.
     fn builds(&self) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_warded"));
         command.env_clear().env("PATH", self.desk.path().join("bin")).env("HOME", self.desk.path());
@@ -140,7 +141,7 @@ fn a_tool_that_is_missing_is_named_with_what_brings_it() {
     bench.builds().ends(1).says(&["componentize-qjs fails"]);
 }
 
-/// Whatever the tool made, what no procedure gets is refused, and what is no procedure is listed.
+/// Whatever the tool built, imports that no procedure gets are refused, and exports that are no procedure are listed.
 #[test]
 fn what_a_tool_made_is_stripped_checked_and_shown() {
     let bench = Bench::new("javascript");

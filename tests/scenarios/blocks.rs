@@ -1,5 +1,5 @@
-//! Blocks of sshd's configuration that hold for all connections, or for none, without a user or an address: those that ask
-//! for sshd's version (since OpenSSH 10), and those that ask for its port.
+//! Match blocks of sshd's configuration that apply to all connections or to none, and name neither a user nor an
+//! address: those that match sshd's version (since OpenSSH 10), and those that match its port.
 
 use crate::support::{ClientKnowledge, Peer, machine::NAME};
 use std::fs;
@@ -12,7 +12,7 @@ fn with(peer: &Peer, lines: &str) {
     fs::write(config, text + lines).unwrap();
 }
 
-/// Whoever knows a host key, or the CA alone, gets in.
+/// Checks that clients that know one of the host keys can connect.
 fn connects(peer: &Peer) {
     for kind in ["rsa", "ecdsa", "ed25519"] {
         let key = fs::read_to_string(peer.file(&format!("/etc/ssh/ssh_host_{kind}_key.pub"))).unwrap();
@@ -20,7 +20,7 @@ fn connects(peer: &Peer) {
     }
 }
 
-/// Its lines are taken by what sshd shows of them, whether they hold or not.
+/// Whether the lines of such a block apply is taken from sshd's own output.
 #[test]
 fn a_block_that_asks_for_the_version_is_taken_by_what_sshd_shows() {
     let block = |pattern: &str| {
@@ -55,7 +55,7 @@ fn a_block_that_asks_for_the_version_is_taken_by_what_sshd_shows() {
             peer.warded(&["undo", "--yes"]).ends(0);
             peer.warded(&["undo", "--yes"]).ends(0);
             assert!(!peer.file("/etc/ssh/sshd_config.d/50-warded.conf").exists(), "{NAME}");
-            // Anew beside the block.
+            // Certifies anew beside the block.
             peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
             connects(&peer);
         }
@@ -64,7 +64,7 @@ fn a_block_that_asks_for_the_version_is_taken_by_what_sshd_shows() {
 
 const INCLUDE: &str = "Include /etc/ssh/sshd_config.d/*.conf\n";
 
-/// Puts the Include of the stock configuration into a block that asks for the version.
+/// Moves the Include of the stock configuration into a block that matches the version.
 fn include_in_block(peer: &Peer, pattern: &str) {
     let config = peer.file("/etc/ssh/sshd_config");
     let stock = fs::read_to_string(&config).unwrap();
@@ -72,7 +72,8 @@ fn include_in_block(peer: &Peer, pattern: &str) {
     fs::write(config, format!("{}Match Version {pattern}\n  {INCLUDE}", stock.replace(INCLUDE, ""))).unwrap();
 }
 
-/// In a file that a block includes, ours would hold for some releases of sshd alone: they come into the main file, before it.
+/// In a file that a block includes, Warded's lines would apply only with some releases of sshd. So Warded writes them
+/// into the main file, before the block.
 #[test]
 fn no_line_of_wardeds_comes_into_a_block_that_asks_for_the_version() {
     for pattern in ["OpenSSH_*", "OpenSSH_9*"] {
@@ -90,7 +91,8 @@ fn no_line_of_wardeds_comes_into_a_block_that_asks_for_the_version() {
     }
 }
 
-/// Where that block came later, the drop-in is served as long as the block holds, and else it is said what sshd says of it.
+/// If such a block was added later, the drop-in is served as long as the block matches. Otherwise the error quotes
+/// sshd.
 #[test]
 fn a_drop_in_that_came_into_a_block_that_asks_for_the_version() {
     for (pattern, holds) in [("OpenSSH_*", true), ("OpenSSH_9*", false)] {
@@ -102,7 +104,7 @@ fn a_drop_in_that_came_into_a_block_that_asks_for_the_version() {
         let authority =
             || ClientKnowledge::Authority(peer.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned());
         if holds {
-            // For every connection, as sshd shows.
+            // sshd shows that the lines apply to every connection.
             peer.warded(&renew).ends(0).prints(&["Seen live: 3 certificates served"]);
             peer.warded(&apply).ends(0).prints(&["Nothing to do."]);
             peer.client(&authority()).connects();

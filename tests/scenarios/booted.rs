@@ -1,5 +1,5 @@
-//! A machine as Debian boots it: systemd is process 1, reloads sshd's unit, has sshd's socket where that
-//! is how sshd is started, and rolls back at its start what nobody kept.
+//! A machine that Debian boots: systemd is process 1, reloads sshd's unit, holds sshd's socket if sshd is started that
+//! way, and at its start rolls back changes that nobody confirmed.
 
 mod logind;
 
@@ -18,7 +18,7 @@ fn files(machine: &Booted) -> BTreeMap<PathBuf, Found> {
     tree(&machine.file("/etc/ssh"))
 }
 
-/// They are these, with owners and modes.
+/// Checks that sshd's files are these, with owners and modes.
 #[track_caller]
 pub(super) fn is_as(machine: &Booted, old: &BTreeMap<PathBuf, Found>) {
     let name = |path: &PathBuf| path.file_name().unwrap().to_owned();
@@ -30,14 +30,14 @@ pub(super) fn is_as(machine: &Booted, old: &BTreeMap<PathBuf, Found>) {
     assert!(differ.is_empty(), "{differ:?}");
 }
 
-/// Who knows only the CA gets in.
+/// Checks that a client that knows only the CA can connect.
 #[track_caller]
 pub(super) fn serves_certificates(machine: &Booted) {
     let authority = fs::read_to_string(machine.file("/root/ca/host_ca.pub")).unwrap();
     machine.client(&ClientKnowledge::Authority(authority)).connects();
 }
 
-/// Who knows one of the plain host keys gets in.
+/// Checks that clients that know one of the plain host keys can connect.
 #[track_caller]
 pub(super) fn serves(machine: &Booted) {
     for name in KEYS {
@@ -50,7 +50,7 @@ pub(super) fn property(machine: &Booted, name: &str, unit: &str) -> String {
     machine.shell(&format!("systemctl show --property={name} --value {unit}")).ends(0).stdout.trim().to_owned()
 }
 
-/// Lines of its own in a unit.
+/// Writes a drop-in with these lines for a unit.
 pub(super) fn drop_in(machine: &Booted, unit: &str, lines: &str) {
     let directory = machine.file("/etc/systemd/system").join(format!("{unit}.d"));
     fs::create_dir_all(&directory).unwrap();
@@ -78,7 +78,8 @@ fn systemd_reloads_sshd_and_ends_nobodys_login() {
     }
 }
 
-/// So many runs were kept, and each is one entry with its number, procedure and the head of the audit log.
+/// Checks that this many runs were kept, and that each has one journal entry with its number, its procedure and the
+/// head of the audit log.
 fn each_run_is_in_the_journal(machine: &Booted, runs: usize) {
     let journal = machine.shell("journalctl --sync; journalctl --no-pager --output=json --identifier=warded").ends(0);
     let entries: Vec<Value> = journal.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -93,7 +94,7 @@ fn each_run_is_in_the_journal(machine: &Booted, runs: usize) {
     }
 }
 
-/// As long as a file is there, the unit cannot be reloaded; each refusal adds a line to another file.
+/// The unit cannot be reloaded while one file exists; each refusal appends a line to another file.
 const BUSY: &str = "[Service]\nExecReload=\nExecReload=/bin/sh -c 'test ! -e /root/busy || ! echo no >>/root/refused'\n\
                     ExecReload=/bin/kill -HUP $MAINPID\n";
 
@@ -109,7 +110,7 @@ fn a_reload_that_systemd_refuses_rolls_the_run_back_and_is_told_again() {
     is_as(&machine, &old);
     serves(&machine);
 
-    // Nobody confirms it, and systemd refuses when the watchdog rolls it back.
+    // Nobody confirms the change, and systemd refuses the reload when the watchdog rolls it back.
     machine.shell("rm /root/busy").ends(0);
     machine.warded(&format!("{CERTIFY} --confirm-within 20s")).ends(0);
     serves_certificates(&machine);
@@ -131,7 +132,7 @@ fn a_reload_that_systemd_refuses_rolls_the_run_back_and_is_told_again() {
     serves(&machine);
 }
 
-/// The reload ends sshd; systemd would leave it so.
+/// The reload ends sshd, and systemd would not start it again.
 #[test]
 fn an_sshd_that_ended_is_started_when_the_run_is_rolled_back() {
     let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
@@ -142,7 +143,7 @@ fn an_sshd_that_ended_is_started_when_the_run_is_rolled_back() {
     serves(&machine);
     assert_ne!(property(&machine, "MainPID", "ssh.service"), before);
     assert_eq!(apply.code, Some(1), "{apply:?}");
-    // What cannot be started is told, and what to do.
+    // If sshd cannot be started, Warded says so, and what to do.
     drop_in(
         &machine,
         "ssh.service",
@@ -155,7 +156,7 @@ fn an_sshd_that_ended_is_started_when_the_run_is_rolled_back() {
     serves(&machine);
 }
 
-/// OpenSSH 10 serves a new certificate only after a reload, so the renewal is that reload alone.
+/// OpenSSH 10 serves a new certificate only after a reload, so this renewal consists of a reload alone.
 #[test]
 fn a_renewal_that_only_reloads_says_whether_sshd_was_told() {
     let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
@@ -181,18 +182,18 @@ fn an_sshd_whose_socket_process_1_has_is_restarted() {
     for suite in ["bookworm", "trixie"] {
         let Some(machine) = Booted::start(suite, "ssh.socket") else { return };
         let (old, pid) = (files(&machine), || property(&machine, "MainPID", "ssh.service"));
-        // Nobody has come yet: there is no sshd.
+        // There has been no connection yet, so there is no sshd.
         assert_eq!(pid(), "0");
         let apply = machine.shell(&format!("warded {CERTIFY}")).ends(0);
         assert!(apply.stdout.contains("No sshd is listening now"), "{}", apply.stdout);
         assert_eq!(pid(), "0");
         serves_certificates(&machine);
-        // Now there is one, and a login that stays.
+        // Now there is an sshd, and a login that stays open.
         let before = pid();
         let key = fs::read_to_string(machine.file("/etc/ssh/ssh_host_rsa_key.pub")).unwrap();
         let mut login = machine.client(&ClientKnowledge::Keys(key)).command("sleep 300");
         let mut login = login.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // More often in a row than systemd lets a service start.
+        // These are more restarts in a row than systemd allows for a service.
         for words in ["undo --yes", CERTIFY, "renew --force", "renew --force", "undo --yes", CERTIFY, "undo --yes"] {
             machine.warded(words).ends(0);
             serves(&machine);
@@ -205,7 +206,7 @@ fn an_sshd_whose_socket_process_1_has_is_restarted() {
         login.kill().unwrap();
         login.wait().unwrap();
 
-        // Where that would end logins, nothing is changed.
+        // If a restart would end logins, Warded changes nothing.
         drop_in(&machine, "ssh.service", "[Service]\nKillMode=mixed\n");
         let before = pid();
         machine.warded(CERTIFY).ends(5).says(&["would end its logins", "KillMode=process", "nothing was changed"]);
@@ -215,13 +216,13 @@ fn an_sshd_whose_socket_process_1_has_is_restarted() {
     }
 }
 
-/// A unit, as a page of the documentation has it.
+/// The text of a unit in a page of the documentation.
 pub(super) fn documented(page: &str, unit: &str) -> String {
     let (_, from) = page.split_once(&format!("`/etc/systemd/system/{unit}`:\n\n```ini\n")).unwrap();
     from.split_once("```").unwrap().0.to_owned()
 }
 
-/// As somebody writes it, without the mark of Warded's own files.
+/// Installs that unit as an administrator would write it, without the mark of Warded's own files.
 fn install(machine: &Booted, page: &str, unit: &str) {
     let text = documented(page, unit).replace("# Managed by Warded. `warded undo` takes it out.\n", "");
     fs::write(machine.file("/etc/systemd/system").join(unit), text).unwrap();
@@ -253,14 +254,14 @@ fn at_the_start_of_the_machine_it_is_rolled_back_before_sshd_starts() {
     }
 }
 
-/// Why the last run was rolled back, if it was.
+/// The audit log's line of why the last run was rolled back, or an empty text.
 fn rolled_back(machine: &Booted) -> String {
     let log = machine.shell("warded audit log").ends(0).stdout;
     log.lines().rfind(|line| line.contains("rolled back (")).unwrap_or_default().to_owned()
 }
 
-/// A machine on which a change waits is down in that time. Where the machine itself takes longer, because it is not alone
-/// here, it takes no longer than `MORE` beyond that.
+/// A machine with an unconfirmed change shuts down within this time. If the machine itself takes longer, since it
+/// shares the processors here, it takes at most `MORE` beyond that.
 const DOWN: Duration = Duration::from_secs(5);
 const MORE: Duration = Duration::from_secs(2);
 
@@ -287,11 +288,11 @@ fn a_reboot_rolls_back_what_nobody_has_confirmed() {
         assert!(waiting < DOWN.max(plain + MORE), "{waiting:?}, where without a change it takes {plain:?}");
         assert_eq!(told(&machine), false);
         is_as(&machine, &old);
-        // No link is left to a unit that is gone.
+        // No link to a removed unit is left.
         assert_eq!(below(&machine, "/etc/systemd/system"), units);
         serves(&machine);
         let why = rolled_back(&machine);
-        // Of these, three are of the schedule; a unit that somebody made by the page stays.
+        // Three of these files belong to the schedule. A unit that somebody made from the page stays.
         let restored = if with_unit { "6 files restored" } else { "7 files restored" };
         assert!(why.contains("rolled back (the machine went down before it was confirmed): "), "{why}");
         assert!(why.contains(restored), "{why}");
@@ -303,7 +304,8 @@ fn a_reboot_rolls_back_what_nobody_has_confirmed() {
     }
 }
 
-/// With `KillUserProcesses=yes` logind stops the scope of a login that ends: all in it get SIGTERM, and later SIGKILL.
+/// With `KillUserProcesses=yes` logind stops the scope of a login that ends: all its processes get SIGTERM, and later
+/// SIGKILL.
 #[test]
 fn a_change_waits_on_when_its_login_ends() {
     for suite in ["bookworm", "trixie"] {
@@ -318,9 +320,10 @@ fn a_change_waits_on_when_its_login_ends() {
         machine.shell("cat /root/said /root/ended; systemctl stop login.scope").ends(0).prints(&["\n0\n"]);
         let status = || machine.shell("warded status --json").ends(4).object("warded.status/1");
         assert_eq!(status()["unconfirmed"], 1, "{}", status());
-        // A SIGTERM that no shutdown sends ends nobody who watches either.
+        // A SIGTERM that does not come from a shutdown does not end the watchdog either.
         let scope = "set -- $(systemctl list-units --plain --no-legend 'run-*.scope')";
-        // Who is sent one asks several times whether the machine goes down; who asks again was not ended by the answer.
+        // A watchdog that gets SIGTERM asks systemd several times whether the machine is going down. If it asks again,
+        // the first answer did not end it.
         let noting = "#!/bin/sh\nprintf '%s\n' \"$*\" >>/run/asked\nexec systemctl.real \"$@\"\n";
         machine.shell("mv /usr/bin/systemctl /usr/bin/systemctl.real").ends(0);
         fs::write(machine.file("/usr/bin/systemctl"), noting).unwrap();
@@ -334,7 +337,8 @@ fn a_change_waits_on_when_its_login_ends() {
     }
 }
 
-/// Root's logins that prove a change are none in the machine's log, where somebody looks for those of people.
+/// The logins as root that prove a change do not appear in the machine's log, where an administrator looks for logins
+/// of people.
 #[test]
 fn proofs_leave_no_login_in_the_journal() {
     for suite in ["bookworm", "trixie"] {
@@ -350,7 +354,7 @@ fn proofs_leave_no_login_in_the_journal() {
     }
 }
 
-/// What docs/RENEWAL.md says of other times and of failures. `systemctl edit` writes such a file.
+/// What docs/RENEWAL.md says about other times and about failures. `systemctl edit` writes such a file.
 #[test]
 fn the_timer_is_overridden_and_a_failure_is_told_as_the_page_says() {
     let page = include_str!("../../docs/RENEWAL.md");
@@ -358,7 +362,7 @@ fn the_timer_is_overridden_and_a_failure_is_told_as_the_page_says() {
     for suite in ["bookworm", "trixie"] {
         let Some(machine) = Booted::start(suite, "ssh.service") else { return };
         machine.shell(&format!("warded {CERTIFY}")).ends(0);
-        // Without files of time zones, as here, it is known how often the timer runs.
+        // This machine has no time zone files, and Warded can tell nevertheless how often the timer runs.
         machine.shell("warded config check").ends(0).prints(&["renew-every  1 hours"]);
         drop_in(&machine, "warded-renew.timer", "[Timer]\nOnCalendar=\nOnCalendar=*:0/20\nRandomizedDelaySec=0\n");
         machine.shell("systemctl restart warded-renew.timer").ends(0);

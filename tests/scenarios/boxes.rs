@@ -1,5 +1,5 @@
-//! Machines that boot: other inits than systemd, and several machines with one CA. More of them are in the modules that
-//! `./test` has in its stage `boxes`.
+//! Machines that boot: with other inits than systemd, and several machines with one CA. `./test` runs all tests that
+//! boot machines, those of other modules too, in its stage `boxes`.
 
 mod inits;
 mod releases;
@@ -7,7 +7,7 @@ mod trio;
 
 use std::{fs, path::Path};
 
-/// `./test` runs them in a stage of their own, and in no other.
+/// `./test` runs the tests that boot a machine in a stage of their own, and in no other.
 #[test]
 fn the_stage_has_every_test_that_boots_a_machine() {
     let script = include_str!("../../test");
@@ -24,7 +24,7 @@ fn the_stage_has_every_test_that_boots_a_machine() {
     assert!(left_out.is_empty() && found.len() > 4, "{left_out:?}, of {found:?}");
 }
 
-/// The files below a directory that boot a machine.
+/// Finds the files below a directory whose tests boot a machine.
 fn boot(directory: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! The policy `bsd`: FreeBSD's, OPNsense's and pfSense's paths and configurations, in a namespace of a Linux, with a real
+//! The policy `bsd`: the paths and configurations of FreeBSD, OPNsense and pfSense in a namespace on Linux, with a real
 //! sshd. Warded itself does not run on FreeBSD.
 
 use crate::support::{
@@ -14,7 +14,7 @@ const REMOVE: [&str; 4] = ["apply", "remove", "--yes", "--accept-risk=lose-ssh"]
 const ALL: [&str; 3] = ["remove", "--yes", "--accept-risk=lose-ssh"];
 /// Debian 12's OpenSSH, 9.2.
 const SUITE: &str = "bookworm";
-/// What a package of pfSense's may append.
+/// Lines that a package of pfSense's may append.
 const APPENDED: &str = "Match Group scponly\n  ForceCommand internal-sftp\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl System {
         if self == OpnSense { "/conf/sshd" } else { "/etc/ssh" }
     }
 
-    /// What it generates (opnsense/core, openssh.inc; pfsense, src/etc/sshd), or ships.
+    /// The configuration that the system generates (opnsense/core, openssh.inc; pfsense, src/etc/sshd) or ships.
     fn text(self) -> &'static str {
         match self {
             FreeBsd => {
@@ -62,7 +62,7 @@ impl System {
     }
 }
 
-/// A machine with that system's paths, whose sshd runs.
+/// A machine with that system's paths and a running sshd.
 struct Bsd {
     peer: Peer,
     system: System,
@@ -92,7 +92,7 @@ impl Bsd {
                         mv /etc/ssh/ssh_host_*_key* /conf/sshd/; echo '{}' >/usr/local/opnsense/version/core
                         cp /usr/sbin/sshd /usr/local/sbin/sshd; echo 'wheel:x:999:root' >>/etc/group");
                     generate(peer, system);
-                    // That is where the machine's first sshd is started from.
+                    // The machine's first sshd is started from this path.
                     sh("rm /etc/ssh/sshd_config; ln -s /usr/local/etc/ssh/sshd_config /etc/ssh/sshd_config");
                 }
             }
@@ -126,7 +126,7 @@ impl Bsd {
         fs::read_to_string(self.peer.file(self.system.config())).unwrap()
     }
 
-    /// What the system generates now is what is there, and sshd takes it.
+    /// Checks that the system would generate the file that is there, and that sshd accepts it.
     fn is_as_generated(&self) {
         let before = self.text();
         if self.system != FreeBsd {
@@ -152,14 +152,15 @@ impl Bsd {
         ClientKnowledge::Keys(fs::read_to_string(self.peer.file(&path)).unwrap())
     }
 
-    /// Who has no key here, but a certificate of the CA's for root, gets in; or not.
+    /// Checks whether a client without an authorized key, but with the CA's certificate for root, can log in.
     #[track_caller]
     fn lets_in_by_certificate(&self, works: bool) {
         let run = self.peer.client_with_certificate(&self.pin("ed25519")).tries();
         assert_eq!(run.stdout == "in\n", works, "{run:?}");
     }
 
-    /// Who has pinned a host key gets in; who knows only the CA, where it is certified.
+    /// Checks that a client that has pinned a host key can connect; and one that knows only the CA, if the machine is
+    /// certified.
     #[track_caller]
     fn lets_in(&self, is_certified: bool) {
         for kind in ["rsa", "ed25519"] {
@@ -256,7 +257,7 @@ fn after_any_order_of_procedures_all_is_as_before() {
     machine.lets_in(false);
 }
 
-/// OPNsense makes all keys anew where a file of one is missing; the former ones' certificates stay.
+/// OPNsense makes all keys anew if a file of one is missing; the certificates of the former keys stay.
 #[test]
 fn host_keys_that_are_made_anew_get_new_certificates() {
     for system in [FreeBsd, OpnSense, PfSense] {
@@ -287,27 +288,27 @@ fn what_stops_it() {
         machine.warded(&CERTIFY).ends(1).says(words);
         assert_eq!(machine.tree(), before);
     };
-    // Somebody appended a line, and nothing was generated.
+    // Somebody appended a line, and pfSense has not generated the file since.
     fs::write(machine.peer.file("/etc/sshd_extra"), "Banner none\nMaxAuthTries 3\n").unwrap();
     refused(&machine, &["stale-configuration", "pfSense would generate another file"]);
     generate(&machine.peer, PfSense);
     machine.warded(&CERTIFY).ends(0);
     machine.lets_in(true);
 
-    // An OPNsense before 25.1 includes nothing, and generates its configuration.
+    // OPNsense before 25.1 includes no drop-ins, and generates its configuration.
     let Some(machine) = Bsd::start(OpnSense, None) else { return };
     let text = machine.text();
     fs::write(machine.peer.file(OpnSense.config()), text.replace("Include ", "# Include ")).unwrap();
     refused(&machine, &["no-drop-ins", "update OPNsense to 25.1 or later"]);
 
-    // TrueNAS CORE has another place for such lines.
+    // TrueNAS CORE keeps such lines in another place.
     fs::create_dir_all(machine.peer.file("/usr/local/bin")).unwrap();
     fs::write(machine.peer.file("/usr/local/bin/midclt"), "").unwrap();
     let shown = machine.warded(&["policy", "show", "bsd", "--json"]).ends(0).object("warded.policy-show/1");
     assert_eq!(shown["policy"]["applies"], false, "{shown}");
 }
 
-/// A host key of a kind that no CA certifies is left out, with a word; the others are certified.
+/// A host key of a type that the CA cannot certify is left out with a warning; the others are certified.
 #[test]
 fn a_kind_that_nobody_certifies() {
     let Some(machine) = Bsd::of("sid", FreeBsd, None) else { return };

@@ -1,4 +1,4 @@
-//! Every command: its exit code, and the object that it prints.
+//! Every command: its exit code, and the JSON object that it prints.
 
 mod lifecycle;
 mod policies;

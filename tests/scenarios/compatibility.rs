@@ -1,4 +1,4 @@
-//! Guests that were made for other versions of the interfaces.
+//! Guests that were built for other versions of the interfaces.
 
 use crate::support::{Grants, Machine, guest::Guest, policy, script::Script};
 use std::{
@@ -8,8 +8,8 @@ use std::{
 use warded_artifact::imports;
 use warded_lib::digest::Digest;
 
-/// A guest that says something, made for this version of `warded:host`: its name is in the component, as often as it is
-/// imported.
+/// A guest that logs a message, built for this version of `warded:host`. The version appears in the component once for
+/// each import.
 fn made_for(version: &str) -> Vec<u8> {
     let mut script = Script::new("");
     script.says("info", "it runs");
@@ -55,7 +55,7 @@ fn a_guest_for_a_compatible_version_runs_and_another_one_is_refused_in_words() {
 /// Interfaces that differ from those of this version, and a guest that uses them.
 struct Other {
     file: &'static str,
-    /// A text of the file, and what stands in its place.
+    /// A text of the file, and its replacement.
     change: [&'static str; 2],
     import: &'static str,
     call: &'static str,
@@ -63,7 +63,7 @@ struct Other {
     why: [&'static str; 2],
 }
 
-/// What a later version may have, and what none may change within a minor version.
+/// Changes that a later version may make, and changes that no version may make within a minor version.
 const OTHERS: [Other; 4] = [
     Other {
         file: "log.wit",
@@ -95,7 +95,7 @@ const OTHERS: [Other; 4] = [
     },
 ];
 
-/// Refused where it is looked at, and not by its first run.
+/// The guest is refused as soon as Warded reads its component, and not at its first run.
 #[test]
 fn what_this_version_does_not_have_is_said_before_anything_runs() {
     let machine = Machine::stopped();
@@ -127,14 +127,14 @@ fn what_this_version_does_not_have_is_said_before_anything_runs() {
     }
 }
 
-/// The guests that came with each release: `tests/guests/VERSION/NAME.wasm`.
+/// The guests that were released with each version: `tests/guests/VERSION/NAME.wasm`.
 fn released() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests");
     let inside = |path: &Path| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     inside(&directory).iter().flat_map(|release| inside(release)).collect()
 }
 
-/// Accepts a guest of a release as a policy of its own, which stands in for the bundled one.
+/// Accepts a released guest as a policy of its own, which takes the place of the bundled one.
 fn accepts(machine: &Machine, file: &Path, request: &str) {
     let component = policy::asking(&fs::read(file).unwrap(), request);
     let kept = machine.path("kept.wasm");
@@ -144,7 +144,8 @@ fn accepts(machine: &Machine, file: &Path, request: &str) {
     machine.warded(["policy", "add", kept.to_str().unwrap(), "--yes", "--digest", &digest, risk]).ends(0);
 }
 
-/// Whatever has changed in this program since, what was made for an earlier release of the same minor version does its work.
+/// A guest that was built for an earlier release of the same minor version works, whatever has changed in this program
+/// since.
 #[test]
 fn the_guests_of_each_release_do_their_work() {
     let all = released();

@@ -1,4 +1,4 @@
-//! Machine code of policies that did not come with the binary: made once, and again where it does not fit.
+//! Machine code of policies that are not part of the binary: compiled once, and again when it no longer fits.
 
 use crate::support::{Grants, Machine, Run, counts, guest::Guest, missing, script::Script};
 use std::{
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// A machine with a policy of its own, which does nothing; and another one.
+/// A machine with two policies of its own, which do nothing.
 fn machine() -> Machine {
     let machine = Machine::stopped();
     for name in ["case", "other"] {
@@ -21,7 +21,7 @@ fn machine() -> Machine {
     machine
 }
 
-/// Whether a plan of a policy starts the compiler; its message is there in any case.
+/// Whether a plan of a policy starts the compiler. Checks that the policy runs in any case.
 fn compiles(machine: &Machine, policy: &str) -> bool {
     let (run, counts) = counts::warded(machine, &["plan", "go", "--policy", policy]);
     let run = run.ends(0);
@@ -43,7 +43,7 @@ fn a_policy_is_compiled_once() {
     for path in cached(&machine) {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
-    // Only this user's directory is believed.
+    // Warded uses machine code only from a directory that no other user can write.
     fs::set_permissions(machine.path("state/compiled"), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(compiles(&machine, "case"));
     fs::remove_dir_all(machine.path("state/compiled")).unwrap();
@@ -97,7 +97,7 @@ fn machine_code_that_others_may_have_written_is_made_again() {
     }
 }
 
-/// `warded policy compile` writes it for a program without a compiler, into a directory of its own.
+/// `warded policy compile` writes machine code for a program without a compiler into a directory of its own.
 fn compiled_elsewhere(machine: &Machine, policy: &str) -> (PathBuf, Vec<u8>) {
     let (component, directory) = (machine.path(&format!("policies/{policy}.wasm")), machine.path("machine-code"));
     let words = ["policy", "compile", component.to_str().unwrap(), directory.to_str().unwrap()];
@@ -122,8 +122,8 @@ fn machine_code_that_was_compiled_elsewhere_is_run() {
     assert!(compiles(&machine, "case"));
 }
 
-/// What `deploy/dist --without-compiler` builds: it has the bundled policies' machine code, and runs others whose machine
-/// code was put in place. What would need a compiler is refused.
+/// The program that `deploy/dist --without-compiler` builds has the bundled policies' machine code, and runs other
+/// policies whose machine code was put in place. It refuses what it would have to compile.
 #[test]
 #[ignore = "tries the program at WARDED_PROGRAM, which was built without a compiler"]
 fn a_program_without_a_compiler_refuses_what_it_cannot_run() {
@@ -145,14 +145,14 @@ fn a_program_without_a_compiler_refuses_what_it_cannot_run() {
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(&file, &code[1..]).unwrap();
-    warded(&["plan", "go", "--policy", "case"]).ends(5).says(&["it is not whole", "install -m 600"]);
+    warded(&["plan", "go", "--policy", "case"]).ends(5).says(&["it is incomplete", "install -m 600"]);
     fs::write(&file, code).unwrap();
     warded(&["plan", "go", "--policy", "case"]).ends(0).prints(&["this is case"]);
     warded(&["policy", "check", component]).ends(5).says(&why);
 }
 
-/// A component of some hundred KiB that keeps the compiler busy for longer than it is given: within its memory, since
-/// each of its functions is compiled by itself.
+/// A component of some hundred KiB that keeps the compiler busy for longer than its time limit. It stays within the
+/// memory limit, since each of its functions is compiled by itself.
 #[test]
 fn a_component_that_takes_too_much_of_a_processor() {
     let machine = Machine::stopped();
@@ -165,15 +165,15 @@ fn a_component_that_takes_too_much_of_a_processor() {
     };
     let guest = Guest::doing("", &function(250).repeat(120), "");
     Grants::of(&["log = [\"info\"]"]).write(&machine.path("policies"), "busy", "go", &guest.component());
-    // Less than the 60 s that it has otherwise: no test is to take as long.
+    // Less than the usual 60 s, so that the test does not take that long.
     let mut command = machine.command("prlimit");
     command.args(["--cpu=2:2", env!("CARGO_BIN_EXE_warded"), "plan", "go", "--policy", "busy"]);
     let run = Run::of(machine.environment(&mut command)).ends(5);
-    run.says(&["the component cannot be compiled", "too much of a processor", "60 s of a processor"]);
+    run.says(&["the component cannot be compiled", "too much processor time", "60 s of a processor"]);
     assert!(!machine.path("state/compiled").exists() || cached(&machine).is_empty());
 }
 
-/// Many policies do not drive each other out: where there is no room, the oldest go.
+/// When there is no room for the machine code of many policies, the oldest is removed.
 #[test]
 fn the_oldest_machine_code_goes_first() {
     let machine = machine();
@@ -189,7 +189,7 @@ fn the_oldest_machine_code_goes_first() {
     assert!(!compiles(&machine, "case") && !compiles(&machine, "other"));
 }
 
-/// Builds what `warded policy new` makes for JavaScript into a policy `banner`, which renews by writing this file again.
+/// Builds the JavaScript folder of `warded policy new` into a policy `banner`, which renews by writing this file again.
 fn in_javascript(machine: &Machine, file: &Path) -> PathBuf {
     let binary = env!("CARGO_BIN_EXE_warded");
     let place = machine.path("");

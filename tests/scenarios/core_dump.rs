@@ -1,4 +1,4 @@
-//! A process of Warded's that is ended by force leaves no core file: keys may be in its memory.
+//! A Warded process that is killed by a signal leaves no core file: there may be keys in its memory.
 
 use crate::support::{
     Machine, Run,
@@ -8,7 +8,7 @@ use crate::support::{
 use rustix::process::{Pid, Signal, kill_process};
 use std::{fs, path::Path, process::Command, thread};
 
-/// Runs a program where core files are wanted, of any size; the shell says how it ended.
+/// Runs a program with no limit on the size of core files; the shell prints how it ended.
 fn wanting_cores(machine: &Machine, directory: &Path, program: &[&str]) -> Command {
     let mut command = machine.command("sh");
     machine.environment(&mut command);
@@ -20,7 +20,7 @@ fn cores(directory: &Path) -> Vec<String> {
     fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Warded itself, which runs with this word on its command line.
+/// The process id of the Warded process with this word on its command line.
 fn warded(word: &str) -> Option<i32> {
     fs::read_dir("/proc").unwrap().find_map(|entry| {
         let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
@@ -35,7 +35,7 @@ fn an_aborted_run_leaves_no_core_file() {
     let machine = Machine::stopped();
     let directory = machine.path("cores");
     fs::create_dir(&directory).unwrap();
-    // Any other program does, where the machine has it so.
+    // Any other program leaves one, if the machine is configured for that.
     let other = Run::of(&mut wanting_cores(&machine, &directory, &["sh", "-c", "kill -ABRT $$"]));
     assert_eq!(other.stdout, "ended 134\n", "{other:?}");
     let dumps_here = other.stderr.contains("core dumped");
@@ -43,7 +43,7 @@ fn an_aborted_run_leaves_no_core_file() {
         fs::remove_file(directory.join(name)).unwrap();
     }
 
-    // In the middle of a check: the CA's keys have been read by then.
+    // In the middle of a check: by then Warded has read the CA's keys.
     let sshd = stand_in(&machine, ActionTime::Candidate, "while [ -e \"$0\" ]; do sleep 0.02; done; exit 1");
     let program = sshd.to_str().unwrap().to_owned();
     let arguments = ["apply", "certify-host", "--set", "principal=web1", "--yes", "--sshd", &program];
@@ -67,8 +67,7 @@ fn an_aborted_run_leaves_no_core_file() {
     machine.warded(["audit", "verify"]).ends(0);
 }
 
-/// A limit can be raised again by whoever is root; and other processes of the same user must not read
-/// this one's memory either.
+/// Root can raise a limit again; and other processes of the same user must not read this process's memory either.
 #[test]
 fn no_other_process_may_look_into_it() {
     let machine = Machine::stopped();

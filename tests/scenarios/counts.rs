@@ -1,5 +1,5 @@
-//! What a renewal takes: programs and waits for the disk are counted, since they do not depend on the machine's speed.
-//! Fewer is better; more is a step back.
+//! The cost of a renewal. The tests count programs and waits for the disk, which do not depend on the machine's speed.
+//! Fewer is better; more is a regression.
 
 use crate::support::{
     Machine, Peer, Run, Setup,
@@ -8,10 +8,10 @@ use crate::support::{
 };
 use std::{collections::BTreeSet, fs};
 
-/// As many renewals can be told apart.
+/// Warded keeps this many renewals as separate runs.
 const RUNS_KEPT: usize = 20;
 
-/// What makes a machine another one before sshd starts.
+/// Changes a machine before its sshd starts.
 type Prepare = fn(&Peer);
 
 #[test]
@@ -20,7 +20,7 @@ fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
     machine.certify();
     let steps = [
         (&["renew", "--force"][..], 5, 15),
-        // The renewal remembers what it saw served.
+        // The renewal remembers what it saw the sshd serve.
         (&["renew"], 0, 0),
         (&["status"], 1, 0),
     ];
@@ -34,7 +34,7 @@ fn a_renewal_starts_few_programs_and_waits_seldom_for_the_disk() {
     }
 }
 
-/// Since 9.8 the sshd of a proof is three programs; what Warded starts is the same.
+/// Since 9.8 the sshd of a proof consists of three programs; Warded starts as many programs as before.
 #[test]
 fn a_renewal_of_openssh_10_starts_as_few_programs() {
     if missing::strace() {
@@ -50,7 +50,7 @@ fn a_renewal_of_openssh_10_starts_as_few_programs() {
     }
 }
 
-/// From then on each renewal folds the oldest one into the run before it.
+/// Beyond that number each renewal folds the oldest run into the one before it.
 #[test]
 fn a_renewal_after_many_waits_little_more() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -59,11 +59,13 @@ fn a_renewal_after_many_waits_little_more() {
     let (run, counts) = counts::warded(&machine, &["renew", "--force"]);
     run.ends(0);
     println!("{counts:#?}");
-    // With two keys, a new file less. Copies and their name are on disk before the journal that names them: 4 in a fold.
+    // With two keys there is one new file less. Copies and their names are synced before the journal that names them: 4
+    // syncs in a fold.
     assert!(counts.programs.len() <= 5 && counts.syncs.len() <= 18, "{counts:#?}");
 }
 
-/// The head as it is before the first seal: whoever made the log's file ended before its name was on disk.
+/// The head before the first seal, as if the process that created the log's file had died before the file's name was
+/// synced.
 const EMPTY_HEAD: &str =
     r#"{"count":0,"hash":"sha256:1882e0fc5d164858534c9531b02396c2def2767552e75787328e93ec940501d3"}"#;
 
@@ -81,13 +83,13 @@ fn a_file_of_the_audit_log_has_its_name_on_disk_before_a_head_knows_it() {
     }
 }
 
-/// Where nothing is staged that decides who gets in, no user's files are looked at.
+/// If nothing is staged that decides who can log in, Warded reads no user's files.
 #[test]
 fn a_renewal_reads_no_files_of_users() {
     let machine = Machine::start();
     machine.certify();
     let trace = machine.path("trace");
-    // Of Warded's own process alone: sshd, which is asked, reads them.
+    // Traces only Warded's own process: the sshd that it asks does read them.
     let mut strace = machine.command("strace");
     machine.environment(&mut strace).args(["-qq", "-e", "trace=openat,readlink", "-o"]).arg(&trace);
     Run::of(strace.arg(env!("CARGO_BIN_EXE_warded")).args(["renew", "--force"])).ends(0);
@@ -97,7 +99,7 @@ fn a_renewal_reads_no_files_of_users() {
     assert!(calls.contains("sshd_config") && read.is_empty(), "{read:#?}");
 }
 
-/// The kernel walks all connections for `/proc/net/tcp`, and tells of the sockets that are listened on without that.
+/// For `/proc/net/tcp` the kernel walks all connections. It can list the listening sockets without that.
 #[test]
 fn nothing_walks_the_table_of_connections() {
     let machine = Machine::start();
@@ -113,7 +115,7 @@ fn nothing_walks_the_table_of_connections() {
     }
 }
 
-/// Where nobody may log in, each host key is proved by a connection; printed, and not limited.
+/// If nobody can log in, each host key is proved by a connection. The counts are printed, and not limited.
 #[test]
 fn a_hardened_machine_is_counted() {
     for lines in ["AllowGroups nogroup\n", "PermitRootLogin no\n", "AuthenticationMethods publickey,publickey\n"] {
@@ -129,8 +131,9 @@ fn a_hardened_machine_is_counted() {
     }
 }
 
-/// A certificate that is seen live stands for its plain key: 3 for the survey, 1 for the proof, 3 to look afterwards.
-/// Three at a time are made, each by a thread of its own, and never more than half of what sshd bears.
+/// A certificate that is seen live also stands for its plain key: 3 connections for the survey, 1 for the proof, 3 for
+/// the look afterwards. At most three are made at a time, each by its own thread, and never more than half of what sshd
+/// allows.
 #[test]
 fn a_renewal_makes_few_connections() {
     for (lines, at_once) in [("", 3), ("MaxStartups 4:30:100\n", 2), ("MaxStartups 2:30:100\n", 1)] {
@@ -147,12 +150,13 @@ fn a_renewal_makes_few_connections() {
             assert_eq!(threads(&connections[..3]), at_once, "{lines}{connections:?}");
             live = live.max(threads(&connections[4..]));
         }
-        // A thread that comes late finds its question answered.
+        // A thread that starts late may find its question already answered.
         assert_eq!(live, at_once, "{lines}");
     }
 }
 
-/// Where no fresh address is to be had, or none gets in, sshd counts the connections: they are made one after the other.
+/// If no fresh source address is available, or none is let in, sshd counts the connections against one address: they
+/// are made one after the other.
 #[test]
 fn where_sshd_counts_connections_they_are_made_one_after_the_other() {
     if missing::strace() {
@@ -177,7 +181,7 @@ fn where_sshd_counts_connections_they_are_made_one_after_the_other() {
     }
 }
 
-/// Its start takes no time of its own.
+/// The watchdog starts while the proof runs, so its start costs no extra time.
 #[test]
 fn the_watchdog_is_started_before_the_proof() {
     let machine = Machine::start();

@@ -1,4 +1,5 @@
-//! Machines that an earlier version of Warded has worked on: that very program, not records that look like its own.
+//! Machines on which an earlier version of Warded has worked: the tests run that very program, and do not imitate its
+//! records.
 
 use crate::support::{
     ClientKnowledge, Machine, Run, earlier,
@@ -59,12 +60,12 @@ fn what_it_certified_is_removed() {
     assert_eq!(machine.tree(), before);
 }
 
-/// The processes of an earlier Warded that work on this machine.
+/// The processes of an earlier Warded on this machine.
 fn processes(machine: &Machine, program: &Path) -> Vec<Pid> {
     let state = machine.path("state").display().to_string();
     let is_one = |pid: &i32| {
         let directory = PathBuf::from(format!("/proc/{pid}"));
-        // The run has the machine's state in its environment, its watchdog among its arguments.
+        // The run has the machine's state directory in its environment, and the watchdog has it among its arguments.
         let texts = ["environ", "cmdline"].map(|name| fs::read(directory.join(name)).unwrap_or_default());
         fs::read_link(directory.join("exe")).is_ok_and(|exe| exe == program)
             && texts.iter().any(|text| String::from_utf8_lossy(text).contains(&state))
@@ -83,7 +84,7 @@ fn a_run_of_it_that_was_killed_is_rolled_back() {
     let before = machine.tree();
     let certificate = machine.path("ssh/ssh_host_rsa_key-cert.pub");
     let mut run = machine.command("strace");
-    // Each file takes its place slowly, so that there is time between two of them.
+    // Each rename is delayed, so that there is time between two files.
     run.args(["-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:delay_enter=4000000"]);
     run.arg(program).args(["apply", "certify-host", "--yes", "--set"]).arg(format!("principal={NAME}"));
     let mut run = machine.environment(&mut run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -117,7 +118,7 @@ fn a_change_of_it_is_confirmed_by_this_one() {
     machine.serves_certificates();
 }
 
-/// Whoever goes back a version keeps what sshd serves, and is told what the earlier one cannot do.
+/// After a downgrade sshd serves what it served before, and the earlier version says what it cannot do.
 #[test]
 fn it_leaves_what_this_one_recorded() {
     let Some(program) = earlier::program() else { return };

@@ -1,4 +1,4 @@
-//! The guard where sshd counts connections, punishes them, or does not listen itself.
+//! The guard where sshd counts connections, penalizes them, or does not listen itself.
 
 use crate::support::{ClientKnowledge, Machine, Peer, Run, Setup, machine::NAME, missing};
 use std::{
@@ -15,7 +15,7 @@ use std::{
 
 const SET: &str = "principal=web1.example.org";
 
-/// Certified, renewed, and undone again.
+/// Certifies, renews and undoes both.
 fn through(peer: &Peer) {
     for command in [
         &["apply", "certify-host", "--set", SET, "--yes"][..],
@@ -27,7 +27,7 @@ fn through(peer: &Peer) {
     }
 }
 
-/// No error of Warded's own making: its probes come from many addresses, one after the other.
+/// Warded's own probes cause no error: they come from many addresses, one after the other.
 #[test]
 fn tight_penalties_and_few_startups_are_no_obstacle() {
     let tight = "PerSourcePenalties crash:90s authfail:60s noauth:60s grace-exceeded:60s min:1s max:600s\n\
@@ -38,7 +38,7 @@ fn tight_penalties_and_few_startups_are_no_obstacle() {
     through(&peer);
 }
 
-/// tcp wrappers let one address of this machine in, and no other.
+/// TCP wrappers let one address of this machine in, and no other.
 #[test]
 fn tcp_wrappers_that_turn_probes_away_are_no_obstacle() {
     let peer = Peer::prepared("bookworm", |peer| {
@@ -52,7 +52,7 @@ fn tcp_wrappers_that_turn_probes_away_are_no_obstacle() {
     through(&peer);
 }
 
-/// The one address is not of the loopback, and sshd shuts out who connects and does not log in.
+/// The only address is not a loopback address, and sshd penalizes clients that connect without a login.
 #[test]
 fn strict_penalties_on_another_address_are_no_obstacle() {
     let lines = "ListenAddress 10.9.9.9\nPerSourcePenalties crash:90s authfail:15s noauth:15s refuseconnection:10s \
@@ -69,8 +69,9 @@ fn strict_penalties_on_another_address_are_no_obstacle() {
     through(&peer);
 }
 
-/// Where all of 127/8 counts as one address, which may have one connection at a time, the guard goes blind after a few
-/// probes: that is not taken for a change, and a blind guard changes nothing unless the operator names that risk.
+/// Here all of 127/8 counts as one address, which may have one connection at a time. After a few probes the guard
+/// cannot see anything more. It does not take that for a change, and without seeing it changes nothing unless the
+/// operator names that risk.
 #[test]
 fn a_probe_that_is_turned_away_says_nothing() {
     let Some(peer) = Peer::start("trixie", BLIND) else { return };
@@ -84,9 +85,9 @@ fn a_probe_that_is_turned_away_says_nothing() {
     peer.warded(&[&certify[..], &[RISK]].concat()).ends(4).prints(&["Certified 3 keys", "Not seen live: sshd at"]);
     assert!(before != files() && is_reloaded());
 
-    // sshd has opened its sockets anew, so it has the keys on disk: certificates alone are renewed.
+    // After the reload sshd has the keys that are on disk, so a renewal that only changes certificates is allowed.
     peer.warded(&["renew", "--force"]).ends(4).prints(&["Not seen live: sshd at"]);
-    // It may offer a key that is on disk no longer, and nobody could see that.
+    // sshd may offer a key that is no longer on disk, and nobody could see that.
     let key = peer.file("/etc/ssh/ssh_host_ecdsa_key");
     let former = fs::read(&key).unwrap();
     fs::write(&key, &former).unwrap();
@@ -105,7 +106,7 @@ fn a_probe_that_is_turned_away_says_nothing() {
     assert!(before == files());
 }
 
-/// A host key that the administrator retired: once that is accepted, it keeps no renewal from going on.
+/// The administrator retired a host key. Once the operator has accepted that risk, it does not stop later renewals.
 #[test]
 fn a_host_key_that_was_retired_where_nobody_can_ask() {
     let Some(peer) = Peer::start("trixie", BLIND) else { return };
@@ -120,7 +121,7 @@ fn a_host_key_that_was_retired_where_nobody_can_ask() {
     let pid = fs::read_to_string(peer.file("/run/sshd.pid")).unwrap();
     Run::of(peer.command("kill").args(["-HUP", pid.trim()])).ends(0);
     let renew = |more: &[&str]| {
-        // Each one lets sshd read its files, after which it has counted nothing.
+        // Each reload resets sshd's counts. After these scans sshd turns the guard's probes away again.
         (0..3).for_each(|_| drop(Run::of(peer.command("ssh-keyscan").args(["-T", "2", "127.0.0.1"]))));
         peer.warded(&[&["renew", "--force"], more].concat())
     };
@@ -134,8 +135,8 @@ const BLIND: &str =
 const UNSEEN: &str = "cannot be asked which host keys it offers";
 const RISK: &str = "--accept-risk=not-seen-live";
 
-/// Since it was certified, tcp wrappers let nobody of this machine in. Certificates alone are renewed all the same, and
-/// undone is what the operator undoes.
+/// After the machine was certified, TCP wrappers were set up that let no address of this machine in. Warded still
+/// renews certificates and undoes runs.
 #[test]
 fn tcp_wrappers_that_come_later_keep_nothing_from_being_renewed_or_undone() {
     let Some(peer) = Peer::start("bookworm", "") else { return };
@@ -169,7 +170,7 @@ fn one_startup_at_a_time_on_this_machines_sshd() {
     machine.warded(["undo", "--yes"]).ends(0);
 }
 
-/// An IPv6 address is the only one there is: nothing to come from but itself, at a pace.
+/// The only address is an IPv6 one, so probes can come from no other address, and have to be paced.
 #[test]
 fn openssh_10_on_ipv6_alone() {
     let Some(peer) = Peer::start("trixie", "AddressFamily inet6\nListenAddress ::1\n") else { return };
@@ -181,7 +182,7 @@ fn openssh_10_on_ipv6_alone() {
     peer.warded(&["undo", "--yes"]).ends(0);
 }
 
-/// An address of one interface is reached by way of that one.
+/// A link-local address is reached through its interface.
 #[test]
 fn openssh_10_on_a_link_local_address() {
     let peer = Peer::prepared("trixie", |peer| {
@@ -212,13 +213,13 @@ fn every_listener_is_kept_with_arguments_of_its_own() {
     assert!(before.len() >= 5, "{before:?}");
     machine.certify();
     assert_eq!(listening(), before);
-    // One of them would go with the next reload: somebody else's edit.
+    // Somebody's edit: the next reload would close one of the listeners.
     let config = fs::read_to_string(machine.config()).unwrap();
     fs::write(machine.config(), config.replace("ListenAddress [::1]:2224\n", "")).unwrap();
     machine.warded(["renew", "--force"]).ends(5).says(&["a reload would close [::1]:2224"]);
 }
 
-/// What stands on sshd's command line wins over its files, and a reload keeps it.
+/// Options on sshd's command line take precedence over its files, and survive a reload.
 #[test]
 fn an_sshd_with_options_on_its_command_line() {
     let algorithms = "HostKeyAlgorithms=ssh-ed25519-cert-v01@openssh.com,rsa-sha2-512-cert-v01@openssh.com,\
@@ -243,7 +244,7 @@ fn an_sshd_with_options_on_its_command_line() {
     machine.warded(["undo", "--yes"]).ends(0);
     assert!(listens());
     assert!(before == machine.tree());
-    // Where that list has no certificates, none would be served, whatever the files say.
+    // If that list has no certificate algorithms, no certificate would be served, whatever the files say.
     let machine = Machine::with(&Setup {
         arguments: ["-o", "HostKeyAlgorithms=ssh-ed25519,rsa-sha2-512,ecdsa-sha2-nistp256"].map(str::to_owned).to_vec(),
         ..Setup::default()
@@ -252,8 +253,8 @@ fn an_sshd_with_options_on_its_command_line() {
     certify.ends(5).says(&["HostKeyAlgorithms (sshd's command line) does not list their types", "nothing was changed"]);
 }
 
-/// Another program listens, and starts an sshd for each connection (inetd, a systemd socket with
-/// `Accept=yes`): it is not known, and cannot be asked; the next connection reads what is there.
+/// Another program listens, and starts an sshd for each connection (inetd, a systemd socket with `Accept=yes`). Warded
+/// does not know that program and cannot ask it, but the next connection reads the files that are in place.
 #[test]
 fn an_sshd_that_is_started_for_each_connection() {
     if missing::root() {
@@ -279,11 +280,11 @@ fn an_sshd_that_is_started_for_each_connection() {
         let status = machine.warded(["status", "--json"]).ends(4).object("warded.status/1");
         assert_eq!(status["listening"], false, "{status}");
         assert!(status["problems"][0].as_str().unwrap().contains("something listens on 127.0.0.1:2222"), "{status}");
-        // Where only certificates change, nothing has to be told, and nobody is there to accept anything.
+        // If only certificates change, no process has to be told, so there is no risk to accept.
         let renewed = machine.warded(["renew", "--force"]).ends(4);
         assert!(renewed.stdout.contains("Not seen live: something listens on"), "{}", renewed.stdout);
         machine.serves_certificates();
-        // It takes the option that the refusal of a changed configuration names.
+        // The renewal accepts the option that the refusal of a changed configuration names.
         accepted(&["renew", "--force"]);
         machine
             .warded(["undo", "--yes"])

@@ -1,5 +1,5 @@
-//! A failure after each stage of `apply`: the machine is as before, every byte, and the message
-//! says so; sshd serves; and the next run does what this one could not.
+//! A failure after each stage of `apply`. The machine is as before to the byte, and the message says so; sshd serves as
+//! before; and the next run succeeds.
 
 mod injected;
 mod stages;
@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 type Tree = BTreeMap<PathBuf, Found>;
 
-/// It failed, says how the machine was left, and left it so.
+/// Checks that the run failed, says that the machine is as before, and left it so.
 #[track_caller]
 fn left_as_before(machine: &Machine, before: &Tree, run: &Run, what: &str) {
     assert!(matches!(run.code, Some(1 | 5 | 6)), "{what}: {run:?}");
@@ -19,5 +19,5 @@ fn left_as_before(machine: &Machine, before: &Tree, run: &Run, what: &str) {
     machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
 }
 
-/// To certify this machine.
+/// Certifies this machine.
 const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"];

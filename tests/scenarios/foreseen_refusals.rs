@@ -1,4 +1,4 @@
-//! What `renew` would refuse, `status` says from the first day on, and `renew --plan` says it as well.
+//! If `renew` would be refused, `status` and `renew --plan` say so from the first day on.
 
 use crate::support::{
     Machine, Run,
@@ -14,7 +14,7 @@ fn certified() -> Machine {
     machine
 }
 
-/// Others could lead the certificates elsewhere.
+/// Others could replace the directory's files.
 #[test]
 fn a_directory_that_others_can_write_later() {
     let machine = certified();
@@ -29,7 +29,8 @@ fn a_directory_that_others_can_write_later() {
     machine.warded(["status"]).ends(0);
 }
 
-/// No client, or no renewal, would be content with it: `certify-host` has another one made. No line names it yet.
+/// Certificates that clients would reject, or that could not be renewed: `certify-host` replaces them. The
+/// configuration does not name them yet.
 #[test]
 fn a_certificate_that_is_none_to_keep_is_replaced() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -46,7 +47,7 @@ fn a_certificate_that_is_none_to_keep_is_replaced() {
     machine.warded(["status"]).ends(0);
 }
 
-/// As a backup by `cp -al` makes it: nothing is written over, and the words say what to do.
+/// A backup by `cp -al` makes hard links. Warded does not write such a file, and says what to do.
 #[test]
 fn a_certificate_with_a_second_name() {
     let machine = certified();
@@ -68,7 +69,7 @@ fn a_certificate_with_a_second_name() {
     machine.warded(["status"]).ends(0);
 }
 
-/// The place is named, the certificates are shown, and monitoring goes on.
+/// The output names the place of the error and still shows the certificates, and monitoring continues.
 #[test]
 fn a_configuration_that_sshd_does_not_accept() {
     for stopped in [false, true] {
@@ -93,7 +94,7 @@ fn a_configuration_that_sshd_does_not_accept() {
     }
 }
 
-/// Somebody's edit would have a reload close an address.
+/// After somebody's edit a reload would close a listening address.
 #[test]
 fn an_address_that_a_reload_would_close() {
     let lines = "ListenAddress 127.0.0.9\n".to_owned();
@@ -115,7 +116,7 @@ fn an_address_that_a_reload_would_close() {
     machine.warded(["renew", "--force", "--plan"]).ends(3).prints(&["Nothing has been changed."]);
 }
 
-/// A host key with a second name is not used, whatever it had before.
+/// A host key with a second name (a hard link) is not used, whether it has a certificate or not.
 #[test]
 fn a_host_key_with_a_second_name() {
     for has_certificate in [true, false] {
@@ -134,7 +135,7 @@ fn a_host_key_with_a_second_name() {
     }
 }
 
-/// Another program has one of the ports that the configuration names.
+/// Another program listens on a port that the configuration names.
 #[test]
 fn a_port_of_the_configuration_that_another_program_has() {
     if missing::root() {

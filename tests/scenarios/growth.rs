@@ -1,6 +1,6 @@
-//! How time and memory grow with a machine: longer configurations, more files, a longer audit log, more keys. What is
-//! asserted does not depend on the machine's speed: counts, and that CPU time grows no faster than twice the size. The rest is
-//! printed, with its ratio to the smallest case.
+//! How time and memory grow with a machine: longer configurations, more files, a longer audit log, more keys. The tests
+//! assert what does not depend on the machine's speed: counts, and that CPU time grows by no more than twice the factor
+//! of the size. The rest is printed, with its ratio to the smallest case.
 //!
 //! `benches/growth`
 
@@ -19,13 +19,13 @@ use std::{
 };
 use warded_lib::audit::{Event, Kind, Log};
 
-/// How often each command is run; the median counts.
+/// How many times each command runs; the median counts.
 const RUNS: usize = 3;
 const OWN: &str = env!("CARGO_BIN_EXE_warded");
-/// What one more host key may add: a new file that is synced.
+/// How many more syncs one further host key may cost: its new certificate file.
 const SYNCS_A_KEY: usize = 1;
 
-/// What is looked at, with how it may end.
+/// The measured commands, with their allowed exit codes.
 const COMMANDS: [(&str, &[&str], &[i32]); 5] = [
     ("`renew`, at rest", &["renew"], &[0]),
     ("`renew --force`", &["renew", "--force"], &[0]),
@@ -34,7 +34,7 @@ const COMMANDS: [(&str, &[&str], &[i32]); 5] = [
     ("`audit verify`", &["audit", "verify"], &[0]),
 ];
 
-/// What one command took: its costs, programs, syncs.
+/// The cost of one command, and how many programs and syncs it took.
 type Row = (Cost, usize, usize);
 
 fn measure(machine: &Machine) -> Vec<Row> {
@@ -43,7 +43,7 @@ fn measure(machine: &Machine) -> Vec<Row> {
         machine.environment(&mut command);
         command
     };
-    // What it remembers of this machine is remembered, and older than a tick of the kernel's clock.
+    // After this the record of the machine at rest exists, and is older than a tick of the kernel's clock.
     machine.warded(["renew", "--force"]).ends(0);
     machine.warded(["audit", "verify"]).ends(0);
     let rest = || {
@@ -66,7 +66,7 @@ fn measure(machine: &Machine) -> Vec<Row> {
     COMMANDS.iter().map(row).collect()
 }
 
-/// Prints a table; each row beside the one of the smallest size.
+/// Prints a table, with the ratio of each row to the smallest size.
 fn table(what: &str, sizes: &[usize], machines: impl Fn(usize) -> Machine, syncs_each: usize) {
     println!(
         "\n{}; medians of {RUNS} runs\n\n| {what} | command | wall, ms | CPU, ms | peak, MiB | programs | syncs | wall, ratio | CPU, ratio |",
@@ -101,12 +101,12 @@ fn table(what: &str, sizes: &[usize], machines: impl Fn(usize) -> Machine, syncs
     }
 }
 
-/// A size to be compared with another one.
+/// A size as a floating-point number.
 fn count(size: usize) -> f64 {
     f64::from(u32::try_from(size.max(1)).unwrap())
 }
 
-/// A machine whose sshd is started once this has been done to it.
+/// A machine whose sshd starts after `prepare` has run.
 fn prepared(lines: String, prepare: impl FnOnce(&Machine)) -> Machine {
     let mut machine = Machine::with(&Setup { lines, stopped: true, ..Setup::default() });
     prepare(&machine);
@@ -141,7 +141,7 @@ fn records(count: usize) -> Machine {
     machine
 }
 
-/// Records as a renewal writes them, and as many runs of 25.
+/// Writes this many records as renewals write them, 25 for each run.
 fn record(machine: &Machine, count: usize) {
     let log = Log::open(&machine.path("state/audit")).unwrap();
     for one in 0..u64::try_from(count).unwrap() {
@@ -154,7 +154,7 @@ fn record(machine: &Machine, count: usize) {
     log.seal().unwrap();
 }
 
-/// sshd serves one key of each of five types.
+/// sshd serves `count` host keys, each of another type.
 fn host_keys(count: usize) -> Machine {
     prepared(String::new(), |machine| {
         let kinds = [("ed25519", ""), ("ecdsa", "256"), ("ecdsa", "384"), ("ecdsa", "521"), ("rsa", "3072")];
@@ -173,7 +173,7 @@ fn host_keys(count: usize) -> Machine {
     })
 }
 
-/// Keys of CAs that may sign for users.
+/// Writes the keys of `count` CAs that may sign for users.
 fn authorities(count: usize) -> Machine {
     prepared(String::new(), |machine| {
         let file = machine.path("ssh/user_cas.pub");
@@ -193,7 +193,7 @@ fn authorities(count: usize) -> Machine {
     })
 }
 
-/// Of a log that has grown for years only the end is read.
+/// Of a log that has grown for years, only the end is read.
 #[test]
 fn the_end_of_a_long_log_is_shown_in_as_little_memory() {
     let machine = Machine::stopped();

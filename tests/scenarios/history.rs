@@ -1,4 +1,4 @@
-//! The history of a machine, and the way back that it shows.
+//! The history of a machine's runs, and how it leads to the right undo.
 
 use crate::support::{ClientKnowledge, Machine, Run, clock::shift, machine::NAME};
 use std::fs;
@@ -7,7 +7,7 @@ fn lines(machine: &Machine) -> Vec<String> {
     machine.warded(["history"]).ends(0).stdout.lines().map(str::to_owned).collect()
 }
 
-/// Each line has the words of its run, in this order.
+/// Checks that each line has the words of its run, in this order.
 #[track_caller]
 fn shows(machine: &Machine, expected: &[&[&str]]) {
     let shown = lines(machine);
@@ -20,7 +20,7 @@ fn shows(machine: &Machine, expected: &[&[&str]]) {
     }
 }
 
-/// The user whom the kernel knows to have logged in, or the one behind sudo.
+/// The user who logged in according to the kernel, or else the one behind sudo.
 fn operator() -> &'static str {
     let login = fs::read_to_string("/proc/self/loginuid").unwrap_or_default();
     if login.trim().parse() == Ok(u32::MAX) && rustix::process::geteuid().is_root() { "alice" } else { "" }
@@ -49,7 +49,7 @@ fn runs_are_listed_with_who_ran_them_and_undone_with_their_renewals() {
     let says = |number: &str, code: i32, words: &[&str]| {
         machine.warded(["undo", "--yes", number]).ends(code).says(words);
     };
-    says("1", 5, &["later runs stand on it", "run 3 (unix certify-host", "warded undo --down-to 1"]);
+    says("1", 5, &["later runs build on it", "run 3 (unix certify-host", "warded undo --down-to 1"]);
     says("2", 2, &["run 2 only renewed certificates", "warded undo 1 "]);
     says("9", 2, &["run 9 cannot be undone", "there is no such run", "warded history"]);
     assert_ne!(changed, machine.tree());
@@ -82,14 +82,14 @@ fn runs_are_listed_with_who_ran_them_and_undone_with_their_renewals() {
     machine.warded(["undo", "--yes"]).ends(0).prints(&["There is nothing to undo."]);
 }
 
-/// A command at a time when a certificate of one hour has expired.
+/// Runs a command at a time when a certificate of one hour has expired.
 fn two_hours_later(machine: &Machine, command: &str) -> Run {
     let mut command = machine.warded_command([command, "--yes"]);
     shift(&mut command, 7200);
     Run::of(&mut command)
 }
 
-/// The certificates that it would bring back have expired by now: the refusal says so, and the way on.
+/// The certificates that the undo would restore have expired. The refusal says so, and what to do instead.
 #[test]
 fn an_undo_that_would_restore_an_expired_certificate_names_it() {
     let machine = Machine::start();
@@ -111,7 +111,7 @@ fn an_undo_that_would_restore_an_expired_certificate_names_it() {
     assert_eq!(before, machine.tree());
 }
 
-/// The machine had another CA's certificates first, and they have expired since: it is as before all the same.
+/// The machine first had another CA's certificates, which have expired since. They are restored nevertheless.
 #[test]
 fn what_was_there_first_comes_back_although_it_has_expired() {
     for command in ["undo", "remove"] {

@@ -1,5 +1,5 @@
-//! Host keys as people have them: those that sshd ignores do not stand in the way of the others, whatever way leads
-//! to them.
+//! Unusual host keys. Keys that sshd ignores do not affect the others, and it does not matter by which path a key is
+//! named.
 
 use crate::support::{
     ClientKnowledge, Machine, Run,
@@ -18,13 +18,13 @@ fn prepared() -> Machine {
     Machine::with(&Setup { stopped: true, without_rsa: true, ..Setup::default() })
 }
 
-/// Adds a line in front of sshd's main configuration file.
+/// Adds a line at the beginning of sshd's main configuration file.
 fn configure(machine: &Machine, line: &str) {
     let config = fs::read_to_string(machine.config()).unwrap();
     fs::write(machine.config(), format!("{line}\n{config}")).unwrap();
 }
 
-/// Certified, renewed, rekeyed and undone: the host keys that are certified, by name.
+/// Certifies, renews, rekeys and undoes. `certified` are the host keys that must be certified, by name.
 #[track_caller]
 fn through(machine: &Machine, certified: &[&str]) {
     let before = machine.tree();
@@ -78,7 +78,7 @@ fn keys_that_sshd_ignores_are_named_and_left_alone() {
         ("gone", "there is no such file"),
     ];
     let lines: Vec<String> = named.iter().map(|(name, _)| format!("HostKey {}", at(name).display())).collect();
-    // Behind those of the machine: the first of a type is the one that is offered.
+    // After the machine's own keys: sshd offers the first key of a type.
     let config = fs::read_to_string(machine.config()).unwrap();
     fs::write(machine.config(), format!("{config}{}\n", lines.join("\n"))).unwrap();
     machine.serve();
@@ -91,7 +91,7 @@ fn keys_that_sshd_ignores_are_named_and_left_alone() {
     through(&machine, &STOCK);
 }
 
-/// A key that goes bad after it was certified is an outage for clients that know only the CA.
+/// If a key becomes unusable after it was certified, clients that know only the CA cannot connect.
 #[test]
 fn a_certified_key_that_sshd_ignores_since_is_a_problem() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -103,7 +103,7 @@ fn a_certified_key_that_sshd_ignores_since_is_a_problem() {
     assert!(problems.contains("its mode is 0644"), "{problems}");
 }
 
-/// The others are renewed, and the end says that not all are.
+/// The others are renewed, and the exit code says that not all are.
 #[test]
 fn a_damaged_key_keeps_no_other_from_renewal() {
     let machine = Machine::stopped();
@@ -133,7 +133,7 @@ fn without_a_key_that_can_be_certified_all_are_named() {
     run.says(&["no-host-key", "ssh_host_ecdsa_key: sshd does not offer it: it has a passphrase", "ssh-keygen -p"]);
 }
 
-/// An agent on the machine that has a key, whose file goes.
+/// Moves a key from its file into an agent on the machine.
 fn agent_with(machine: &Machine, key: &Path, socket: &Path) -> Child {
     let agent = machine.command("ssh-agent").arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn().unwrap();
     wait("the agent listens", LONG, || socket.exists());
@@ -159,7 +159,7 @@ fn a_key_in_an_agent_is_certified() {
     agent.wait().unwrap();
 }
 
-/// sshd goes on offering it, and cannot sign with it.
+/// sshd still offers the key, but cannot sign with it.
 #[test]
 fn a_key_that_its_agent_lost_keeps_no_other_from_its_certificate() {
     let mut machine = prepared();
@@ -189,14 +189,14 @@ fn a_key_that_its_agent_lost_keeps_no_other_from_its_certificate() {
     machine.warded(["renew", "--force"]).ends(0);
     machine.warded(["status"]).ends(0);
 
-    // sshd itself sees that the agent is gone, once it is started anew.
+    // sshd itself notices that the agent is gone once it is restarted.
     fs::remove_file(&socket).unwrap();
     renews_the_others(&["no agent has the private one", "start that agent before sshd"]);
     agent.kill().unwrap();
     agent.wait().unwrap();
 }
 
-/// sshd reads its files by way of links, and so is the machine certified and renewed.
+/// sshd reads its files through links, and Warded certifies and renews the machine through them.
 #[test]
 fn links_lead_to_the_keys_and_to_the_directory() {
     let mut machine = prepared();
@@ -223,7 +223,7 @@ fn links_lead_to_the_keys_and_to_the_directory() {
     assert!(certificate.symlink_metadata().unwrap().is_symlink());
 }
 
-/// The other tool that kept certificates elsewhere has been removed.
+/// Another tool kept the certificates elsewhere, and has been removed.
 #[test]
 fn a_link_at_the_certificates_path_may_lead_nowhere() {
     let mut machine = prepared();
@@ -263,7 +263,7 @@ fn a_path_with_two_dots_is_a_path() {
     through(&machine, &STOCK);
 }
 
-/// A client that knows only this key would take the certificate of the other key for a changed host key.
+/// A client that knows only this key would take the other key's certificate for a changed host key.
 #[test]
 fn a_preferred_key_that_would_be_the_only_one_without_a_certificate() {
     let mut machine = prepared();

@@ -1,5 +1,5 @@
-//! Whoever listens on sshd's port is found, by whatever name it was started; or it is said that something
-//! listens which is not known, and nothing is called fine.
+//! Warded finds the process that listens on sshd's port, by whatever name it was started. Otherwise it reports an
+//! unknown listener, and calls nothing healthy.
 
 use crate::support::{
     ClientKnowledge, Machine, Run,
@@ -30,7 +30,7 @@ fn copy(machine: &Machine, name: &str) -> PathBuf {
     program
 }
 
-/// Certified, renewed, and rolled back.
+/// Certifies, renews, and undoes both.
 #[track_caller]
 fn through(machine: &Machine) {
     let before = machine.tree();
@@ -46,7 +46,7 @@ fn through(machine: &Machine) {
     assert!(before == machine.tree());
 }
 
-/// Nothing is changed; `status` says the same, and calls nothing fine.
+/// Checks that nothing is changed, and that `status` reports the same problem and does not call the machine healthy.
 #[track_caller]
 fn refused(machine: &Machine, words: &[&str]) {
     let before = machine.tree();
@@ -84,7 +84,7 @@ fn a_program_with_a_name_of_its_own_has_to_be_named() {
     machine.warded(["--sshd", named, "status"]).ends(0);
 }
 
-/// sshd has changed to `/` since it read the file: a reload would end it.
+/// sshd has changed its directory to `/` since it read the file, so a reload would end it.
 #[test]
 fn an_sshd_with_a_relative_file_is_not_told() {
     let mut machine = Machine::stopped();
@@ -94,7 +94,7 @@ fn an_sshd_with_a_relative_file_is_not_told() {
     refused(&machine, &["`-f ssh/sshd_config`, a relative path", "an absolute path"]);
     machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
 
-    // From `/` it leads to the file.
+    // Relative to `/` the path still leads to the file.
     let mut machine = Machine::stopped();
     let mut shell = machine.command("sh");
     shell.args(["-c", "cd / && exec /usr/sbin/sshd -D -f $0 $@"]).arg(machine.config().strip_prefix("/").unwrap());
@@ -102,7 +102,7 @@ fn an_sshd_with_a_relative_file_is_not_told() {
     through(&machine);
 }
 
-/// Without an environment sshd has no room for its title, and a part of its command line is all that is seen.
+/// An sshd without an environment has no room for its process title, so only a part of its command line can be seen.
 #[test]
 fn an_sshd_without_an_environment_is_found_by_what_is_seen() {
     let start = |line: &str| {
@@ -113,12 +113,12 @@ fn an_sshd_without_an_environment_is_found_by_what_is_seen() {
         machine
     };
     through(&start("-D $@ -f $0"));
-    // Another file may be meant.
+    // The rest of the command line may name another file.
     let machine = start("-D $@ -f $0");
     let other = machine.config().with_file_name("sshd_konfig");
     fs::copy(machine.config(), &other).unwrap();
     refused(&machine, &["shows a command line that is cut off"]);
-    // Here an option may be among what is lost.
+    // Here the part that is cut off may contain an option.
     let machine = start("-f $0 -D $@");
     refused(&machine, &["shows a command line that is cut off", "env -i PATH=", "--accept-risk=unknown-listener"]);
     let mut command = machine.warded_command(CERTIFY);
@@ -126,7 +126,7 @@ fn an_sshd_without_an_environment_is_found_by_what_is_seen() {
     machine.warded(["undo", "--yes", "--accept-risk=unknown-listener"]).ends(4);
 }
 
-/// In a title the end of an argument is lost.
+/// The title does not show where an argument ends.
 #[test]
 fn an_sshd_whose_file_has_a_blank_in_its_name_is_found() {
     let mut machine = Machine::stopped();

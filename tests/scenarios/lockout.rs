@@ -1,8 +1,7 @@
-//! The lock-out matrix: releases of OpenSSH × configurations × commands × what goes wrong, each cell
-//! through the shipped binary and a real sshd, with clients that pinned each host key or know only
-//! the CA, and log in by an authorized key or by a certificate, as root or, where root is out, as an ordinary user.
-//! `tests/lockout` tries all cells and prints the table, and with `--both-probes` compares both probes in each;
-//! as a test it is a sample.
+//! The lock-out matrix: releases of OpenSSH × configurations × commands × what goes wrong. Each cell runs the shipped
+//! binary against a real sshd. The clients have pinned one of the host keys, or know only the CA. They log in by an
+//! authorized key or by a certificate, as root or, if root may not log in, as an ordinary user. `tests/lockout` tries
+//! all cells and prints the table, and with `--both-probes` compares both probes in each; as a test it is a sample.
 
 mod caught;
 mod cell;
@@ -30,10 +29,10 @@ use std::{
 };
 use subject::{Subject, Task};
 
-/// The suites of Debian that have these releases; one is built from source.
+/// The Debian suites with these releases; 7.5 is built from source.
 const RELEASES: [(&str, &str); 4] = [("7.5", OLD), ("8.4", "bullseye"), ("9.2", "bookworm"), ("10.0", "trixie")];
 
-/// One machine: its place in the table, what it is, and which of its cells are tried. None: all.
+/// One machine: its place in the table, its release and shape, and the cells to try. Without a sample, all cells.
 struct Machine {
     index: usize,
     release: &'static str,
@@ -42,7 +41,7 @@ struct Machine {
     sample: Option<&'static Sample>,
 }
 
-/// The rows of one machine.
+/// The rows of one machine in the table.
 struct Rows {
     text: String,
     cells: usize,
@@ -69,7 +68,7 @@ fn nobody_is_locked_out() {
             scope.spawn(|| {
                 while let Some(machine) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let (release, shape) = (machine.release, machine.shape.name());
-                    // A machine that does not start keeps no other from its turn.
+                    // If a machine does not start, the others are tried nevertheless.
                     let done = panic::catch_unwind(|| {
                         rows_of(&Subject::start(machine.suite, machine.shape).unwrap(), machine)
                     });
@@ -105,7 +104,7 @@ fn nobody_is_locked_out() {
     assert!(failures.is_empty() && cells > 20, "{} of {cells} cells failed", failures.len());
 }
 
-/// All machines of the matrix whose names begin so; none: those of the sample, with its cells.
+/// The machines of the matrix whose names begin with `wanted`. If none, those of the sample, with its cells.
 fn machines(wanted: Option<&str>) -> Vec<Machine> {
     let shapes = RELEASES.iter().flat_map(|(release, suite)| Shape::ALL.map(|shape| (*release, *suite, shape)));
     let name = |release: &str, shape: Shape| format!("{release}, {}", shape.name());
@@ -133,7 +132,7 @@ fn rows_of(subject: &Subject, machine: &Machine) -> Rows {
                 "-"
             } else if sample.is_none_or(|sample| sample.of(task).contains(&condition)) {
                 rows.cells += 1;
-                // The watchdog is alive in one half of the cells.
+                // The watchdog is killed in every other cell.
                 match cell::cell(subject, task, condition, (index + which + column).is_multiple_of(2)) {
                     Ok(()) => ".",
                     Err(why) => {

@@ -1,5 +1,5 @@
-//! `warded login` and `warded logout`: a person's certificate, from the real step-ca, into real agents and stand-ins, and a
-//! real login with it.
+//! `warded login` and `warded logout`: a person's certificate from the real step-ca, in real agents and stand-ins, and
+//! a real login with it.
 
 mod agents;
 mod files;
@@ -22,8 +22,8 @@ use std::{
     process::Command,
 };
 
-/// A person at a machine that trusts a CA, with a home directory of their own there, and an sshd that trusts the CA's
-/// user key. They are root there: only root has namespaces, in which `~` is another directory.
+/// A person on a machine that trusts a CA, with a home directory of their own there, and an sshd that trusts the CA's
+/// user key. The person is root, since only root can make a namespace in which `~` is another directory.
 struct Person {
     member: Member,
     ca: StepCa,
@@ -40,14 +40,14 @@ impl Person {
         Self::with(|network| step_ca::Setup::of(provisioners(network)))
     }
 
-    /// A person whose CA is as told.
+    /// A person whose CA has this setup.
     fn with(setup: impl FnOnce(&Network) -> step_ca::Setup) -> Option<Self> {
         if missing::root() {
             return None;
         }
         let mut machine = Machine::with(&Setup { stopped: true, without_rsa: true, ..Setup::default() });
         let ca = StepCa::with(&machine.network(), &setup(&machine.network()))?;
-        // `ssh` looks for `~` in passwd(5), and so does Warded.
+        // `ssh` takes `~` from passwd(5), and so does Warded.
         let home = machine.path("home");
         fs::create_dir(&home).unwrap();
         let users = fs::read_to_string("/etc/passwd").unwrap();
@@ -68,7 +68,7 @@ impl Person {
         &self.member.machine
     }
 
-    /// A file in the home directory.
+    /// A path in the home directory.
     fn home(&self, name: &str) -> PathBuf {
         self.machine().path("home").join(name)
     }
@@ -79,10 +79,10 @@ impl Person {
         fs::write(path, contents).unwrap();
     }
 
-    /// Warded with an agent, or without one.
+    /// A Warded command with an agent, or without one.
     fn command(&self, agent: Option<&Path>, arguments: &[&str]) -> Command {
         let mut command = self.member.command(arguments);
-        // `~` is not taken from the environment.
+        // The environment does not determine `~`.
         command.env_remove("SSH_AUTH_SOCK").env("HOME", "/nonexistent");
         if let Some(agent) = agent {
             command.env("SSH_AUTH_SOCK", agent);
@@ -101,7 +101,7 @@ impl Person {
         self.warded(agent, &[&login[..], more].concat())
     }
 
-    /// A program of OpenSSH's with that agent.
+    /// Runs one of OpenSSH's programs with that agent.
     fn program(&self, name: &str, agent: Option<&Path>, arguments: &[&str]) -> Run {
         let mut command = self.machine().command(name);
         command.env_remove("SSH_AUTH_SOCK").args(arguments);
@@ -111,7 +111,7 @@ impl Person {
         Run::of(&mut command)
     }
 
-    /// A login by `ssh` on this machine.
+    /// Logs in by `ssh` on this machine.
     fn ssh(&self, agent: Option<&Path>, more: &[&str]) -> Run {
         let known = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"];
         self.program("ssh", agent, &[&["-p", "2222"], &known[..], more, &["root@127.0.0.1", "echo in"]].concat())
@@ -123,7 +123,7 @@ impl Person {
         listed.lines().filter(|line| line.contains(" AAAA")).map(str::to_owned).collect()
     }
 
-    /// How often the CA was asked for a certificate.
+    /// How many times the CA was asked for a certificate.
     fn asked(&self) -> usize {
         self.ca.log().matches("\"/ssh/sign\"").count()
     }
@@ -153,7 +153,7 @@ fn a_person_gets_in_by_a_certificate_and_not_after_logout() {
     assert_eq!(private, ["warded-root-cert.pub"], "no private key is in a file");
     person.ssh(agent, &[]).ends(0).prints(&["in"]);
 
-    // Again: nothing, without a password and without asking the CA for a certificate.
+    // A second login does nothing, and neither needs a password nor asks the CA for a certificate.
     let asked = person.asked();
     let again = person.warded(agent, &["login", "root", "--json"]).ends(0).object("warded.login/1");
     assert_eq!((&again["status"], &again["principals"]), (&"unchanged".into(), &serde_json::json!(["root"])));
@@ -162,13 +162,13 @@ fn a_person_gets_in_by_a_certificate_and_not_after_logout() {
     let planned = planned.object("warded.login/1");
     assert_eq!((&planned["status"], &planned["replaced"]), (&"planned".into(), &1.into()));
     assert_eq!((person.asked(), person.listed(socket)), (asked, listed.clone()));
-    // Another one, in the place of the first.
+    // A new certificate replaces the first.
     let forced = person.login(agent, &["--force", "--json"]).ends(0).object("warded.login/1");
     assert_eq!((&forced["status"], &forced["forgets"]), (&"new".into(), &true.into()));
     let renewed = person.listed(socket);
     assert!(renewed.len() == 1 && renewed != listed, "{renewed:?}");
 
-    // Without the CA.
+    // The logout works without the CA.
     let mut person = person;
     person.ca.stop();
     let planned = person.warded(agent, &["logout", "--plan", "--json"]).ends(3).object("warded.logout/1");
@@ -220,7 +220,7 @@ fn names_are_shown_as_they_are_and_never_taken_for_options() {
     assert_eq!(person.asked(), asked);
 }
 
-/// What Warded brought goes altogether: what the person who removes it is logged in with, too.
+/// `remove` takes away everything that Warded brought, including the logins of the person who runs it.
 #[test]
 fn a_removal_takes_the_callers_logins_along() {
     let Some(person) = Person::new() else { return };

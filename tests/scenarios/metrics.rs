@@ -1,4 +1,4 @@
-//! Metrics of certificates that are over, and of those that nobody can read.
+//! Metrics of expired certificates, and of certificates that cannot be read.
 
 use crate::support::{
     Machine,
@@ -7,7 +7,7 @@ use crate::support::{
 use jiff::Timestamp;
 use std::{collections::BTreeMap, fs};
 
-/// By the name of the key, when each certificate ends.
+/// When each certificate expires, by the name of its key.
 fn ends(machine: &Machine) -> BTreeMap<String, i64> {
     let text = machine.warded(["status", "--prometheus"]).stdout;
     let samples = text.lines().filter(|line| line.starts_with("warded_certificate_not_after_seconds{"));
@@ -19,7 +19,8 @@ fn ends(machine: &Machine) -> BTreeMap<String, i64> {
     samples.map(end).collect()
 }
 
-/// An alert on a certificate that ends has to go on when it has ended; a value of 0 would be an end in 1970.
+/// An alert on an expiring certificate must stay on when it has expired. A value of 0 would mean that it expired in
+/// 1970.
 #[test]
 fn an_end_that_is_past_stays_and_what_is_unknown_is_absent() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -62,7 +63,7 @@ fn enrolment_drift_and_problems_are_counted() {
     fs::write(&drop_in, "").unwrap();
     counted(4, [("enrolled", 1), ("drift", 2), ("problems", 2)]);
     fs::write(&drop_in, lines).unwrap();
-    // What is wrong with a file is no drift.
+    // A fault of a certificate file does not count as drift.
     fs::write(machine.path("ssh/ssh_host_ecdsa_key-cert.pub"), "no certificate\n").unwrap();
     counted(4, [("enrolled", 1), ("drift", 0), ("problems", 1)]);
 }

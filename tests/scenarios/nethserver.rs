@@ -1,4 +1,4 @@
-//! NethServer 7: sshd's configuration is what a template engine makes of fragments. A real sshd judges every result.
+//! NethServer 7, whose template engine generates sshd's configuration from fragments. A real sshd judges every result.
 
 mod cells;
 mod instructions;
@@ -13,7 +13,7 @@ use crate::support::{
 use std::fs;
 
 const SET: &str = "principal=web1.example.org";
-/// Debian 12's, 9.2.
+/// Debian 12's OpenSSH, 9.2.
 const NEW: &str = "bookworm";
 
 fn certify(machine: &NethServer) -> crate::support::Run {
@@ -25,12 +25,12 @@ fn trusting(machine: &NethServer) -> ClientKnowledge {
     ClientKnowledge::Authority(machine.warded(&["ca", "roots", "--host"]).ends(0).stdout.trim().to_owned())
 }
 
-/// Everybody with one of these keys pinned gets in.
+/// Checks that clients that have pinned one of these keys can connect.
 fn pinned_get_in(machine: &NethServer, kinds: &[&str]) {
     machine.pins(kinds).iter().for_each(|pin| drop(machine.client(pin).connects()));
 }
 
-/// NethServer 8 is a Rocky Linux with containers, and has no templates of sshd's.
+/// NethServer 8 is a Rocky Linux with containers, and has no templates for sshd.
 #[test]
 fn the_next_release_gets_the_usual_policy() {
     let Some(peer) = Peer::start(NEW, "") else { return };

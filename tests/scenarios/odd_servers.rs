@@ -1,4 +1,5 @@
-//! Machines as administrators have made them: certified, renewed and undone; or refused with the cause, and as before.
+//! Machines as administrators set them up. Warded certifies, renews and undoes; or it refuses, names the cause, and
+//! leaves the machine as it was.
 
 use crate::support::{
     ClientKnowledge, Peer, Run,
@@ -17,14 +18,14 @@ use std::{
 
 const SET: &str = "principal=web1.example.org";
 
-/// One of these machines.
+/// One of the machines below.
 struct OddMachine {
     name: &'static str,
     suites: &'static [&'static str],
     prepare: fn(&Peer),
-    /// What `apply` says where it refuses.
+    /// What `apply` says if it refuses; empty if it does not.
     refused: &'static [&'static str],
-    /// The kinds of keys that clients know.
+    /// The types of the host keys that clients know.
     kinds: &'static [&'static str],
 }
 
@@ -33,7 +34,7 @@ impl OddMachine {
         Self { name: "", suites: &["trixie"], prepare: |_| (), refused: &[], kinds: &["rsa", "ecdsa", "ed25519"] };
 }
 
-/// What becomes of the text of the main file.
+/// Changes the text of the main file.
 fn main_file(peer: &Peer, change: impl FnOnce(String) -> String) {
     let config = peer.file("/etc/ssh/sshd_config");
     let stock = fs::read_to_string(&config).unwrap();
@@ -48,7 +49,7 @@ fn drop_in(peer: &Peer, name: &str, text: &str) {
     fs::write(peer.file("/etc/ssh/sshd_config.d").join(name), text).unwrap();
 }
 
-/// A certificate of another CA's for the Ed25519 key, which a later line names.
+/// Another CA's certificate for the Ed25519 key, named in a later line.
 fn later_certificate(peer: &Peer) {
     let make = "cd /root && ssh-keygen -q -t ed25519 -N '' -f other && ssh-keygen -q -s other -I x -h -n web1 \
                 /etc/ssh/ssh_host_ed25519_key.pub && mv /etc/ssh/ssh_host_ed25519_key-cert.pub /etc/ssh/theirs-cert.pub";
@@ -236,7 +237,7 @@ fn odd_servers_are_certified_renewed_and_undone() {
     }
 }
 
-/// Whatever the one who runs it wants of new files: certificates and the drop-in are for everybody to read.
+/// Certificates and the drop-in are readable by everybody, whatever the umask.
 #[test]
 fn a_strict_umask_hides_no_certificate() {
     let Some(peer) = Peer::start("trixie", "") else { return };
@@ -253,7 +254,8 @@ fn a_strict_umask_hides_no_certificate() {
     }
 }
 
-/// What runs at a login runs at logins: no command of Warded's starts it, with PAM as Debian has it.
+/// What is configured to run at a login runs only at logins: no command of Warded's starts it, even with Debian's PAM
+/// configuration.
 #[test]
 fn nothing_that_runs_at_a_login_runs() {
     for suite in ["bookworm", "trixie"] {
@@ -285,7 +287,7 @@ fn nothing_that_runs_at_a_login_runs() {
         peer.warded(&["undo", "--yes"]).ends(0);
         peer.warded(&["undo", "--yes"]).ends(0);
         assert_eq!(marks(), "", "{suite}");
-        // They would have been seen.
+        // The marks work: a real login leaves them.
         let key = fs::read_to_string(peer.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
         drop(peer.client(&ClientKnowledge::Keys(key)).tries());
         let seen = marks();
@@ -296,7 +298,7 @@ fn nothing_that_runs_at_a_login_runs() {
     }
 }
 
-/// A name server that never answers is not asked, with PAM as Debian has it.
+/// No command asks a name server, even with Debian's PAM configuration; this one never answers.
 #[test]
 fn a_name_server_that_never_answers_is_not_asked() {
     for suite in ["bookworm", "trixie"] {
@@ -318,7 +320,7 @@ fn a_name_server_that_never_answers_is_not_asked() {
         peer.warded(&["renew", "--force"]).ends(0);
         peer.warded(&["undo", "--yes"]).ends(0);
         assert_eq!(asked(), 0, "{suite}");
-        // It would have been seen.
+        // The stand-in works: a query of `ssh`'s is seen.
         drop(Run::of(peer.command("ssh").args(["-o", "BatchMode=yes", "nobody.example"])));
         assert!(asked() > 0, "{suite}");
     }

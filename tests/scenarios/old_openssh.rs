@@ -1,4 +1,4 @@
-//! OpenSSH 7.5: its `HostKeyAlgorithms` does not filter certificates, and it signs with SHA-1 for those of RSA keys.
+//! OpenSSH 7.5: its `HostKeyAlgorithms` does not filter certificates, and with RSA certificates it signs with SHA-1.
 
 use crate::support::{ClientKnowledge, Peer, machine::NAME, peer::OLD};
 use std::fs;
@@ -7,7 +7,7 @@ const SET: &str = "principal=web1.example.org";
 /// The list that NethServer 7 has.
 const NETHSERVER: &str = "HostKeyAlgorithms ssh-dss,ssh-ed25519,rsa-sha2-256,rsa-sha2-512\n";
 
-/// Everybody who gets in by a pinned key of these kinds, or by the CA, gets in at each step.
+/// Clients that have pinned a key of these types, or know the CA, can connect at each step.
 fn through(lines: &str, kinds: &[&str]) {
     let Some(peer) = Peer::start(OLD, lines) else { return };
     fs::write(peer.file("/etc/hosts"), format!("127.0.0.1 localhost {NAME}\n")).unwrap();
@@ -43,13 +43,13 @@ fn an_old_openssh_is_certified() {
     through("", &["rsa", "ecdsa", "ed25519"]);
 }
 
-/// Its list names no certificate, and no key but one: the RSA key is not offered without `ssh-rsa`.
+/// The list has no certificate and only one key: without `ssh-rsa` the RSA key is not offered.
 #[test]
 fn an_old_list_without_certificates_hides_none() {
     through(NETHSERVER, &["ed25519"]);
 }
 
-/// `CASignatureAlgorithms` came with 7.9: the logins are proved without it.
+/// `CASignatureAlgorithms` came with 7.9; the logins are proved without it.
 #[test]
 fn an_old_openssh_trusts_the_users_of_the_ca() {
     let Some(peer) = Peer::start(OLD, "") else { return };
@@ -57,7 +57,7 @@ fn an_old_openssh_trusts_the_users_of_the_ca() {
     peer.warded(&trusts).ends(0).prints(&["TrustedUserCAKeys"]);
 }
 
-/// The list had another name before 8.5: the advice has the one that this sshd takes.
+/// The list had another name before 8.5. The advice uses the name that this sshd knows.
 #[test]
 fn the_advice_names_the_list_as_an_old_openssh_does() {
     let Some(peer) = Peer::start(OLD, "PubkeyAcceptedKeyTypes ssh-ed25519,ssh-rsa\n") else { return };

@@ -1,5 +1,6 @@
-//! The days of an enrolled machine, in minutes: certificates of 75 seconds (more where all is slow) that its timer renews,
-//! and what happens to such a machine. Meanwhile clients log in, and what `status` says is compared with what they see.
+//! The days of an enrolled machine, compressed to minutes: its timer renews certificates of 75 seconds (more on a slow
+//! machine), and various things happen to the machine. Meanwhile clients log in, and the test compares what `status`
+//! says with what they see.
 
 mod asleep;
 mod first_keys;
@@ -21,49 +22,50 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Host keys by their file's name, with the algorithm of the key and that of its certificate, as a client asks for it.
+/// Host keys by their file's name, each with the algorithm of the key and the algorithm that a client requests for its
+/// certificate.
 const KINDS: [(&str, &str, &str); 3] = [
     ("rsa", "ssh-rsa", "rsa-sha2-512-cert-v01@openssh.com"),
     ("ecdsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256-cert-v01@openssh.com"),
     ("ed25519", "ssh-ed25519", "ssh-ed25519-cert-v01@openssh.com"),
 ];
-/// The timer that `enrol` wrote is for certificates of days.
+/// The timer that `enrol` wrote suits certificates that last for days.
 const OFTEN: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
 
-/// So many certificates are compared in each situation, each key's once at least.
+/// At least this many certificates are compared in each situation: one for each key.
 const LEAST: usize = KINDS.len();
 
 const FORCED: &str = "apply certify-host --force --yes --set principal=web1.example.org";
 
-/// Which clients have to get in.
+/// Which clients must get in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Clients {
-    /// Those that know only the CA, and those that pinned a key.
+    /// Clients that know only the CA, and clients that have pinned a key.
     All,
-    /// Those that pinned a key: the certificates may have expired.
+    /// Only clients that have pinned a key: the certificates may have expired.
     Pinned,
 }
 
-/// What is on disk, and what a client that knows only the CA sees: of each kind of key the serial number of its
-/// certificate, and whether the client gets in with that.
+/// The certificates on disk, and those that a client sees which knows only the CA: for each type of key the serial
+/// number, and whether the client accepts it.
 #[derive(Debug, PartialEq, Eq)]
 struct MachineView {
     on_disk: Vec<Option<String>>,
     served: Vec<(Option<String>, bool)>,
     change_waits: bool,
-    /// What everybody is told of the certificates.
+    /// What the public status says about the certificates.
     keys: Vec<Value>,
 }
 
-/// How the samples came out.
+/// The result of the samples.
 #[derive(Debug, Default)]
 struct Samples {
     taken: usize,
-    /// Certificates about which `status` could be held against what was seen before and after it alike.
+    /// How many certificates were compared with `status`: only those for which the looks before and after it agree.
     compared: usize,
-    /// The longest time that a sample took, and so the longest for which nothing was looked at.
+    /// How long the slowest sample took. This is the longest time without a look.
     longest: Duration,
-    /// Of these, how many moments of renewal.
+    /// For how many of these the time of the renewal was compared as well.
     of_due: usize,
     wrong: Vec<String>,
 }
@@ -76,12 +78,12 @@ struct Site {
 }
 
 impl Site {
-    /// A machine with a CA beside it, which knows nothing of it yet.
+    /// A machine with a CA beside it, which the machine does not know yet.
     fn start() -> Option<Self> {
         Self::of(life, |setup| setup)
     }
 
-    /// The same with certificates that live so long, and a CA that is shaped besides.
+    /// The same with this life of certificates, and with a further setup of the CA.
     fn of(life: impl FnOnce(&Booted) -> u64, shape: impl FnOnce(Setup) -> Setup) -> Option<Self> {
         let machine = Booted::start("trixie", "ssh.service")?;
         let seconds = life(&machine);
@@ -93,25 +95,25 @@ impl Site {
         let password = machine.file("/root/password");
         fs::write(&password, PASSWORD).unwrap();
         fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
-        // Half of each life is left for what takes long.
+        // Half of each life is left for steps that take long.
         fs::create_dir(machine.file("/etc/warded")).unwrap();
         fs::write(machine.file("/etc/warded/config.toml"), "renew-after = 25\n").unwrap();
         Some(Self { machine, ca, life: Duration::from_secs(seconds) })
     }
 
-    /// Warded on the machine, by its administrator.
+    /// Runs Warded on the machine as its administrator.
     fn warded(&self, words: &str) -> Run {
         self.machine.shell(&format!("unset WARDED_CA; umask 077; warded {words}"))
     }
 
-    /// Warded on the admin's machine, which has files of its own here.
+    /// Runs Warded as on the admin's machine: with its own configuration and state.
     fn admin(&self, words: &str) -> Run {
         let own = "WARDED_CONFIG=/root/admin/config.toml WARDED_STATE=/root/admin-state \
                    WARDED_PROVISIONER_PASSWORD_FILE=/root/password";
         self.machine.shell(&format!("unset WARDED_CA; umask 077; mkdir -p /root/admin; {own} warded {words}")).ends(0)
     }
 
-    /// Day one: a code, and an enrolment, which schedules the renewals.
+    /// The first day: a code, and an enrolment, which schedules the renewals.
     fn enrols(&self) {
         self.admin(&format!("bootstrap --ca-url {} --fingerprint {}", self.ca.url(), self.ca.fingerprint()));
         self.admin("invite web1.example.org >/root/code");
@@ -120,7 +122,7 @@ impl Site {
         self.renews();
     }
 
-    /// No renewal is at work, and none begins until the timer is started or the machine boots.
+    /// Makes sure that no renewal is running, and that none starts until the timer is started or the machine boots.
     fn rests(&self) {
         self.machine.shell("systemctl stop warded-renew.timer warded-renew.service").ends(0);
     }
@@ -129,8 +131,8 @@ impl Site {
         self.machine.shell("systemctl restart warded-renew.timer").ends(0);
     }
 
-    /// A client that takes a certificate of one kind only, and knows only the CA: the serial number that it saw, and
-    /// whether it got in.
+    /// A client that accepts only a certificate of this type, and knows only the CA. Returns the serial number that it
+    /// saw, and whether it got in.
     fn client(&self, algorithm: &str) -> (Option<String>, bool) {
         let knows = ClientKnowledge::Authority(self.ca.authority("host"));
         let run = in_a_moment(|| self.machine.client(&knows).only(algorithm).tries());
@@ -162,8 +164,8 @@ impl Site {
         }
     }
 
-    /// One sample: who is out, and where `status` is wrong. The clients that were seen after it are those before the
-    /// next one.
+    /// Takes one sample: which clients cannot get in, and where `status` is wrong. The view after this sample is the
+    /// view before the next one.
     fn sample(&self, clients: Clients, before: &MachineView, samples: &mut Samples) -> MachineView {
         let began = Instant::now();
         let status = self.warded("status --json");
@@ -177,7 +179,7 @@ impl Site {
         if run.code != Some(0) {
             samples.wrong.push(format!("a client that pinned a key is out: {}", run.stderr));
         }
-        // It is the first that a client asks for.
+        // Clients ask for this type first.
         if clients == Clients::All && !after.served[2].1 {
             samples.wrong.push(format!("a client that knows only the CA is out: {after:?}"));
         }
@@ -192,7 +194,7 @@ impl Site {
             samples.compared += 1;
             let keys = told["host_keys"].as_array().unwrap();
             let key = keys.iter().find(|key| key["algorithm"] == *algorithm).unwrap();
-            // Of one certificate root and everybody are told the same moment.
+            // For the same certificate, root and the public status must give the same time of renewal.
             let public = after.keys.iter().find(|public| {
                 public["algorithm"] == *algorithm && public["until"] == key["certificate"]["valid_before"]
             });
@@ -202,7 +204,7 @@ impl Site {
                 samples.wrong.push(format!("everybody is told {public}, and root {key}"));
             }
             samples.of_due += usize::from(public.is_some());
-            // A client that saw no certificate may have met no sshd at all.
+            // A client that saw no certificate may not have reached any sshd.
             let says_bad = told["healthy"] == false && (serial.is_none() || !key["problem"].is_null());
             let is_true = if *is_accepted { key["served"] == (*serial == after.on_disk[at]) } else { says_bad };
             if !is_true {
@@ -214,14 +216,14 @@ impl Site {
         after
     }
 
-    /// Does something, while samples are taken; none of them is wrong.
+    /// Does something while samples are taken, and checks that none of them is wrong.
     #[track_caller]
     fn watched(&self, what: &str, clients: Clients, act: impl FnOnce(&Self)) -> Samples {
         let (over, began) = (AtomicBool::new(false), Instant::now());
         let samples = thread::scope(|scope| {
             let sampler = scope.spawn(|| {
                 let (mut samples, mut seen) = (Samples::default(), self.look());
-                // One sample may fall wholly into a renewal.
+                // A single sample may fall entirely into a renewal.
                 while !over.load(Ordering::Relaxed) || (samples.compared < LEAST && samples.taken < 10) {
                     seen = self.sample(clients, &seen, &mut samples);
                     if samples.wrong.len() > 3 {
@@ -249,7 +251,7 @@ impl Site {
         samples
     }
 
-    /// Waits until each certificate is another one than before, and served.
+    /// Waits until each certificate has been replaced and is served.
     #[track_caller]
     fn await_renewal(&self) {
         let before = self.all_on_disk();
@@ -264,8 +266,8 @@ impl Site {
     }
 }
 
-/// How many seconds a certificate lives: as `tests/hour` says, else 75 where three logins take one second. Half of it has
-/// to outlast a reboot beside other tests.
+/// How many seconds a certificate lives: as `tests/hour` says, otherwise 75 on a machine on which three logins take one
+/// second. Half of it has to outlast a reboot while other tests run.
 fn life(machine: &Booted) -> u64 {
     if let Ok(seconds) = env::var("WARDED_LIFE") {
         return seconds.parse().unwrap();
@@ -278,7 +280,7 @@ fn life(machine: &Booted) -> u64 {
     (began.elapsed().as_secs() * 75).clamp(75, 150)
 }
 
-/// What a client sees: sshd takes no connection for the moment in which it reads its configuration again.
+/// Repeats a login: while sshd reads its configuration again, it accepts no connections for a moment.
 fn in_a_moment(tries: impl Fn() -> Run) -> Run {
     let passes = |run: &Run| {
         ["Connection refused", "Connection reset", "Connection closed"].iter().any(|word| run.stderr.contains(word))
@@ -345,7 +347,7 @@ fn two_administrators(site: &Site) {
         let one = scope.spawn(|| site.warded(&apply));
         let other = scope.spawn(|| site.warded("renew --force"));
         let runs = [one.join().unwrap(), other.join().unwrap()];
-        // One is first; the other one then sees that nothing is left to do, or is told what came in between.
+        // One of them is first. The other then finds nothing left to do, or reports that another run came first.
         assert!(runs.iter().any(|run| run.code == Some(0)), "{runs:?}");
         assert!(runs.iter().all(|run| matches!(run.code, Some(0 | 5))), "{runs:?}");
     });
@@ -375,7 +377,7 @@ fn the_ca_is_away(site: &mut Site) {
         site.warded("status").ends(4).prints(&["expired"]);
     });
     site.ca.serve();
-    // The administrator does not wait for the next try.
+    // The administrator does not wait for the next attempt of the timer.
     site.warded("renew --force").ends(0);
     site.watched("the CA is back", Clients::All, Site::await_renewal);
 }

@@ -1,9 +1,10 @@
-//! An sshd that allows nothing that Warded speaks itself: everything is proved by the `ssh` program, and that is told.
+//! An sshd that allows no algorithm that Warded itself implements: the `ssh` program proves everything, and Warded says
+//! so.
 
 use crate::support::{Machine, Setup};
 use serde_json::Value;
 
-/// How many certificates are seen to be served.
+/// How many certificates `status` reports as served.
 fn served(status: &Value) -> usize {
     status["host_keys"].as_array().unwrap().iter().filter(|key| key["served"] == true).count()
 }
@@ -18,18 +19,18 @@ fn what_is_not_spoken_here_is_proved_by_ssh() {
             "connections",
             true,
             "» proved by a connection to a private copy of sshd for each host key, made by `ssh`: sshd allows no algorithms \
-             that Warded knows\n",
+             that Warded supports\n",
         ),
     ] {
         let machine = Machine::with(&setup);
         let certified = machine.certify();
-        // Nothing renews here by the clock, which is a note of `status`.
+        // No timer renews here, which `status` reports as a problem, so its exit code is not checked.
         let status = machine.warded(["status", "--json"]).object("warded.status/1");
         assert_eq!((&status["needed_ssh"], served(&status)), (&needs_ssh.into(), 3), "{status:#}");
         let said = machine.warded(["status", "--verbose"]).stderr;
-        assert_eq!(said.contains("asked by `ssh`: sshd allows no algorithms that Warded knows"), needs_ssh, "{said}");
+        assert_eq!(said.contains("asked by `ssh`: sshd allows no algorithms"), needs_ssh, "{said}");
         let renewed = machine.warded(["renew", "--force", "--json"]).ends(0).object("warded.renew/1");
-        // A renewal is of one sshd or of several: each has its object.
+        // A renewal of several sshds has one object for each.
         let renewed = if renewed["renewals"].is_array() { renewed["renewals"][0].clone() } else { renewed };
         let undone = machine.warded(["undo", "--yes", "--json"]).ends(0).object("warded.undo/1");
         for (what, object) in [("apply", &certified), ("renew", &renewed), ("undo", &undone)] {

@@ -1,4 +1,4 @@
-//! What a policy could do, asks for, may do and did: told side by side, and true.
+//! What a policy can do, requests, is granted and did: shown side by side, and correct.
 
 use crate::support::{
     Grants, Machine, Run,
@@ -63,7 +63,7 @@ fn a_run_uses_what_it_can_reach_and_no_more() {
     let written = &grant(&audit, "certify-host", "certificates beside-key")["exercised"]["needs"];
     let path = machine.path("ssh/ssh_host_ed25519_key-cert.pub").display().to_string();
     assert!(written[path].as_u64().is_some_and(|calls| calls > 0), "{written}");
-    // What was never used is worth a look, and no fault.
+    // A grant that was never used is worth a look, but not an error.
     let findings = audit["findings"].as_array().unwrap();
     assert!(!findings.is_empty() && findings.iter().all(|one| one["severity"] == "unused"), "{findings:#?}");
     machine.warded(["audit", "unix", "--fail-on", "over,under,denied"]).ends(0);
@@ -94,12 +94,12 @@ fn the_page_says_what_the_object_says_and_runs_nothing() {
     }
     assert_eq!((html.matches("● yes").count(), html.matches("<th scope=\"row\">").count()), (marks, grants.len()));
     assert!(html.contains("default-src 'none'") && html.contains("chain intact"), "{html}");
-    // It takes the place of its like only.
+    // The page replaces only an earlier report.
     machine.warded(["audit", "unix", "--html", path]).ends(0);
     fs::write(&page, "a diary").unwrap();
-    machine.warded(["audit", "unix", "--html", path]).ends(5).says(&["no report of this command", "--overwrite"]);
+    machine.warded(["audit", "unix", "--html", path]).ends(5).says(&["not a report of this command", "--overwrite"]);
     assert_eq!(fs::read_to_string(&page).unwrap(), "a diary");
-    // One object, the error, where the page cannot be written.
+    // If the page cannot be written, the output is a single object: the error.
     machine.warded(["audit", "unix", "--json", "--html", path]).ends(5).object("warded.error/1");
     machine.warded(["audit", "unix", "--html", path, "--overwrite"]).ends(0);
 
@@ -139,7 +139,7 @@ fn the_log_is_filtered_and_exported() {
     let path = machine.path("state/audit/log.jsonl");
     let exported = machine.warded(["audit", "export"]).ends(0).stdout;
     assert_eq!(exported, fs::read_to_string(&path).unwrap());
-    // What somebody changed or removed is not left out without a word.
+    // If somebody changed or removed records, the export does not silently leave them out.
     let broken = |filter: &[&str]| {
         let words = [&["audit", "export"], filter].concat();
         Run::of(machine.warded_command([]).args(words)).ends(1).says(&["the audit log is not intact: record"])
@@ -154,7 +154,7 @@ fn the_log_is_filtered_and_exported() {
     broken(&[]);
 }
 
-/// A log of several files, of which commands read what they show.
+/// A log in several files, of which commands read only those that they need.
 #[test]
 fn a_log_of_several_files_is_one_log() {
     let machine = Machine::stopped();
@@ -189,13 +189,13 @@ fn a_log_of_several_files_is_one_log() {
     let intact = format!("{last} records, chain intact");
     assert_eq!(machine.warded(["audit", "verify"]).ends(0).stdout.trim_end(), intact);
     assert_eq!(machine.warded(["audit", "export"]).ends(0).stdout.lines().count(), all.len());
-    // The next one goes on from there, unless told to begin anew.
+    // The next verification continues from there, unless it is told to begin anew.
     let again = machine.warded(["audit", "verify", "--json"]).ends(0).object("warded.audit-verify/1");
     assert_eq!(again["checked_from"], last + 1);
     let first = fs::read_to_string(name(1)).unwrap();
     fs::write(name(1), first.replacen("\"run\":9001", "\"run\":9002", 1)).unwrap();
     machine.warded(["audit", "verify"]).ends(0).prints(&["were checked earlier (--all checks them again)"]);
-    // What is signed speaks for every record.
+    // A signature covers every record, so all of them are verified.
     let head = machine.path("head.json").display().to_string();
     for words in [&["--all"][..], &["--sign", &head]] {
         let changed = Run::of(machine.warded_command(["audit", "verify"]).args(words)).ends(1);
@@ -238,7 +238,7 @@ fn a_component_is_checked_before_it_is_shipped() {
     let checked = machine.warded(["policy", "check", &path, other]).ends(5);
     shows(checked, &["is not the request that the component carries"]);
     shows(machine.warded(["audit", &path]).ends(0), &["a file, no policy", "certify-host: can call"]);
-    // Nothing is asked for, and something is called.
+    // A component that carries no request, although it calls something.
     let guest = Guest::doing("", "", "").component();
     machine.warded(["policy", "check", &file(&guest)]).ends(5).says(&["carries no request"]);
     machine.warded(["policy", "check", &file(b"no component")]).ends(5).says(&["not a WebAssembly component"]);
@@ -264,7 +264,7 @@ fn a_policy_file_may_narrow_a_request_and_not_widen_it() {
         let run = machine.warded(["policy", "list"]).ends(exit);
         assert!(exit == 0 || run.stderr.contains("grants what its component does not ask for"), "{to}: {}", run.stderr);
     }
-    // A component that asks for nothing gets nothing.
+    // A component that carries no request is granted nothing.
     let bare = Guest::doing("", "", "").component();
     fs::write(directory.join("writer.wasm"), &bare).unwrap();
     let line = written.lines().find(|line| line.starts_with("component = ")).unwrap();
@@ -286,7 +286,7 @@ fn a_policy_may_stand_in_for_another() {
     assert!(run.stdout.contains(", instead of unix)"), "{}", run.stdout);
     let list = machine.warded(["policy", "list"]).ends(0);
     shows(list, &["vendor stands in for it here", "for this machine · instead of unix"]);
-    // Where it is not for this machine, it replaces nothing.
+    // If the policy does not apply to this machine, it replaces nothing.
     policy::change(&directory, "vendor", "instead-of", "when = [{ path = \"/nonexistent\" }]\ninstead-of");
     machine.warded(["plan", "certify-host"]).ends(2).says(&["principal"]);
     policy::change(&directory, "vendor", "when = [{ path = \"/nonexistent\" }]\n", "");

@@ -1,5 +1,5 @@
-//! Nobody who knows a host key is locked out: clients that pinned none, one or all of the host
-//! keys, with their default algorithms, before and after each command that changes something.
+//! Nobody who knows a host key is locked out: clients that have pinned no, one or all host keys, with their default
+//! algorithms, connect before and after each command that changes something.
 
 use crate::support::{
     Client, ClientKnowledge, Machine, Peer, Run,
@@ -7,11 +7,11 @@ use crate::support::{
 };
 use std::fs;
 
-/// Host keys named one by one, as an administrator or an older Debian leaves them.
+/// Host keys listed one by one, as an administrator or an older Debian does.
 const HOST_KEYS: &str = "HostKey /etc/ssh/ssh_host_rsa_key\nHostKey /etc/ssh/ssh_host_ecdsa_key\n\
                          HostKey /etc/ssh/ssh_host_ed25519_key\n";
 
-/// What the matrix is held against.
+/// A machine on which the matrix is tried.
 trait Subject {
     fn warded(&self, arguments: &[&str]) -> Run;
     fn client(&self, knows: &ClientKnowledge) -> Client<'_>;
@@ -83,8 +83,8 @@ fn openssh_10_as_debian_configures_it() {
     });
 }
 
-/// Its fourth default host key is of a type that CAs do not certify yet: it stays offered, and the others are
-/// certified.
+/// This release's fourth default host key has a type that CAs cannot certify yet. sshd still offers it, and the others
+/// are certified.
 #[test]
 fn openssh_10_6_as_debian_configures_it() {
     const NEW: &str = "/etc/ssh/ssh_host_mldsa44_ed25519_key";
@@ -117,7 +117,7 @@ fn openssh_10_with_host_keys_named_and_a_match_at_the_end() {
 }
 
 fn matrix(subject: &dyn Subject) {
-    // These keep what they learn.
+    // These clients keep the host keys that they learn.
     let mut clients = vec![("no key at first", subject.client(&ClientKnowledge::Nothing))];
     let mut all = String::new();
     let names = subject.keys();
@@ -161,7 +161,7 @@ fn matrix(subject: &dyn Subject) {
     assert_ne!(strict.tries().code, Some(0), "a client that knows only the CA got in without a certificate");
 }
 
-/// The serial numbers of three certificates, which were seen live.
+/// The serial numbers of the three certificates that were seen live.
 fn served(done: &serde_json::Value) -> Vec<String> {
     let served: Vec<String> =
         done["served"].as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect();
@@ -169,7 +169,7 @@ fn served(done: &serde_json::Value) -> Vec<String> {
     served
 }
 
-/// The serial number that a client which knows only the CA was shown, and got in with.
+/// The serial number of the certificate with which a client that knows only the CA got in.
 fn serial(strict: &Client<'_>) -> String {
     let said = strict.connects().stderr;
     let (_, rest) = said.split_once("Server host certificate: ").expect("no certificate was served");

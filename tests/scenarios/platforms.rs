@@ -1,4 +1,4 @@
-//! Machines that are set up otherwise than Debian's: where their configuration lies, and what starts services.
+//! Machines that differ from Debian in where their configuration lies, and in what starts services.
 
 use crate::support::{
     ClientKnowledge, Machine, Peer, Run,
@@ -11,7 +11,7 @@ use std::fs;
 
 const SET: &str = "principal=web1.example.org";
 
-/// openSUSE's way: the main file is the vendor's, in `/usr/etc`, and includes the administrator's directory.
+/// openSUSE: the main file is the vendor's, in `/usr/etc`, and includes the administrator's directory.
 #[test]
 fn a_main_file_of_the_vendors_stays_as_it_is() {
     let Some(peer) = Peer::start("bookworm", "") else { return };
@@ -32,7 +32,7 @@ fn a_main_file_of_the_vendors_stays_as_it_is() {
     assert!(certified.stdout.contains("Seen live: 3 certificates served"), "{}", certified.stdout);
     let authority = fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap();
     peer.client(&ClientKnowledge::Authority(authority)).connects();
-    // Nothing renews automatically there.
+    // No scheduler renews there.
     peer.warded(&["status"]).ends(4).prints(&["problem      nothing renews automatically"]);
     peer.renews_by_cron();
     peer.warded(&["status"]).ends(0);
@@ -45,7 +45,7 @@ fn a_main_file_of_the_vendors_stays_as_it_is() {
     }
     assert!(before == (tree(&own), tree(&vendors)));
 
-    // Without the directory there is no place for our lines, since the vendor's file is none.
+    // Without the directory there is no place for Warded's lines, since it does not write into the vendor's file.
     fs::remove_dir_all(own.join("sshd_config.d")).unwrap();
     let before = (tree(&own), tree(&vendors));
     let refused = peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]);
@@ -54,7 +54,7 @@ fn a_main_file_of_the_vendors_stays_as_it_is() {
     assert!(before == (tree(&own), tree(&vendors)));
 }
 
-/// Alpine, Gentoo: OpenRC has its state in `/run/openrc`.
+/// Alpine and Gentoo: OpenRC keeps its state in `/run/openrc`.
 #[test]
 fn a_machine_with_openrc() {
     if missing::root() {
@@ -76,7 +76,7 @@ fn a_machine_with_openrc() {
     assert!(before == machine.tree());
 }
 
-/// A namespace of a machine with systemd: what its timers run is out of sight, so no schedule is missed.
+/// A namespace on a machine with systemd: Warded cannot see its timers, so it does not report a missing schedule.
 #[test]
 fn a_machine_whose_systemd_is_out_of_sight() {
     let Some(peer) = Peer::start("bookworm", "") else { return };

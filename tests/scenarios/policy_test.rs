@@ -1,4 +1,4 @@
-//! `warded policy test`: described machines, and what is not as expected on them.
+//! `warded policy test`: runs policies on described machines, and reports what differs from the expectation.
 
 mod judged;
 
@@ -15,7 +15,7 @@ use warded_lib::digest::Digest;
 
 fn tried(directory: &Path, more: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warded"));
-    // No configuration, state or CA of this machine's is looked at.
+    // Hides this machine's configuration, state and CA.
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent").env("TMPDIR", "/tmp");
     let state = directory.join("state");
     let run = Run::of(command.env("WARDED_STATE", &state).args(["policy", "test"]).arg(directory).args(more));
@@ -23,7 +23,7 @@ fn tried(directory: &Path, more: &[&str]) -> Run {
     run
 }
 
-/// What is shipped does on each described machine what its author says.
+/// Each shipped policy does on each described machine what its author expects.
 #[test]
 fn each_policy_does_what_its_scenarios_say() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -49,7 +49,7 @@ fn each_policy_does_what_its_scenarios_say() {
     }
 }
 
-/// The page has the scenario that `policy new` writes, which the stage `author` runs.
+/// The page shows the scenario that `policy new` writes, and that the stage `author` runs.
 #[test]
 fn the_page_shows_the_scenario_of_a_new_policy() {
     const PAGE: &str = include_str!("../../docs/TESTING-A-POLICY.md");
@@ -57,7 +57,8 @@ fn the_page_shows_the_scenario_of_a_new_policy() {
     assert!(PAGE.contains(&format!("```toml\n{SCENARIO}```\n")), "docs/TESTING-A-POLICY.md lacks {SCENARIO}");
 }
 
-/// What no described machine needed of the policies that are shipped, and that each of them goes as before without it.
+/// Which grants of the shipped policies no described machine needs. Each policy passes its scenarios without these
+/// grants.
 #[test]
 fn scenarios_pass_with_the_suggested_grants() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -79,7 +80,7 @@ fn scenarios_pass_with_the_suggested_grants() {
         let file = file.to_str().unwrap();
         fs::write(file, suggestion["policy"].as_str().unwrap()).unwrap();
         tried(&folder, &["--component", component, "--grants", file]).ends(0);
-        // The bundled one keeps its name to itself.
+        // No other policy may have the bundled one's name.
         if name != "unix" {
             let digest = Digest::of(&fs::read(component).unwrap()).to_string();
             let accept = ["--grants", file, "--yes", "--digest", &digest, "--accept-risk", "unsigned-policy"];
@@ -129,7 +130,7 @@ fn scenarios_pass_with_the_suggested_grants() {
     ");
 }
 
-/// A suggestion is a file that a person can redirect; of what goes otherwise nothing is suggested.
+/// The suggestion is printed in a form that can be redirected to a file. If a scenario fails, nothing is suggested.
 #[test]
 fn the_smallest_grants_are_printed() {
     let scenario = format!("{SCENARIO}\n[expect.files]\n'/etc/motd' = \"new\\n\"\n");
@@ -145,7 +146,7 @@ fn the_smallest_grants_are_printed() {
     assert!(run.stdout.contains("FAILED first") && !run.stdout.contains("[procedure"), "{}", run.stdout);
 }
 
-/// A folder with a component that writes one file, and with one scenario.
+/// A folder with a component that writes one file, and one scenario.
 fn folder(scenario: &str) -> tempfile::TempDir {
     let scratch = tempfile::tempdir().unwrap();
     let mut script = Script::new("");
@@ -160,7 +161,7 @@ fn folder(scenario: &str) -> tempfile::TempDir {
 const SCENARIO: &str = "# A note.\nsummary = 'the file is written'\nprocedure = 'go'\n\n\
                         [machine.files]\n'/etc/motd' = \"old\\n\"\n";
 
-/// Narrower grants are tried on the same machines.
+/// Runs the same scenarios with narrower grants.
 #[test]
 fn a_scenario_is_tried_with_other_grants() {
     let folder = folder(&format!("{SCENARIO}\n[expect.files]\n'/etc/motd' = \"new\\n\"\n"));
@@ -196,7 +197,7 @@ fn a_difference_is_shown_and_blessed() {
     assert_eq!(object["scenarios"][0]["got"]["files"]["/etc/motd"], "new\n", "{object}");
 }
 
-/// A file keeps its mode; a new one in sshd_config.d is as closed to others as sshd's main file.
+/// A file keeps its mode; a new one in sshd_config.d gets the mode of sshd's main file.
 #[test]
 fn modes_are_given_and_expected() {
     let scratch = tempfile::tempdir().unwrap();
@@ -236,7 +237,8 @@ fn modes_are_given_and_expected() {
 const CHANGES: &str = "summary = 'a setting of an appliance'\nprocedure = 'go'\n\n[machine.queries]\nshow = '{\"options\": \"old\"}'\n\
                        [expect]\nqueue = ['run set']\n[expect.documents]\nshow = '{\"options\":\"mine\"}'\n";
 
-/// A program of an appliance changes what its query prints. Where the policy's own undo does not lead back, that is told.
+/// An appliance's program changes what its query prints. If the policy's own undo does not restore that, the test
+/// reports it.
 #[test]
 fn a_program_that_fails_is_rolled_back() {
     let scratch = tempfile::tempdir().unwrap();
@@ -262,13 +264,13 @@ fn a_program_that_fails_is_rolled_back() {
         "`run set` was not rolled back: set succeeded, and show does not show that",
         "because `run set` did its work and failed, these are not as they were: show",
     ]);
-    // A change needs an answer in which its state can be.
+    // The query must print JSON that can hold the state of a change.
     fs::write(scratch.path().join("scenarios/first.toml"), CHANGES.replace("{\"options\": \"old\"}", "nonsense"))
         .unwrap();
     tries(&tables, &[]).ends(1).prints(&["neither an object nor a list of objects as JSON"]);
 }
 
-/// A change that fails as the scenario says does nothing, and what was done before it is rolled back.
+/// A change that fails as the scenario says has no effect, and what was done before it is rolled back.
 #[test]
 fn a_change_fails_as_the_scenario_says() {
     let scratch = tempfile::tempdir().unwrap();
@@ -308,13 +310,13 @@ fn a_change_fails_as_the_scenario_says() {
     }
 }
 
-/// What is not granted ends the run, and a scenario that is none is told with its place.
+/// A call that is not granted ends the run, and an invalid scenario is reported with its place.
 #[test]
 fn a_denial_and_a_wrong_file_are_told() {
     let folder = folder(SCENARIO);
     fs::write(folder.path().join("scenarios/second.toml"), "summary = 'x'\nprocedure = 'go'\nmachines = 1\n").unwrap();
     tried(folder.path(), &[]).ends(2).says(&["scenarios/second.toml:3:1: unknown field `machines`"]);
-    // Nothing leaves the scratch directory by a link.
+    // A link cannot lead out of the scratch directory.
     let outside = tempfile::tempdir().unwrap();
     let link = format!("links.'/srv' = '{}'\nfiles.'/srv/x' = 'x'\n", outside.path().display());
     let text = format!("summary = 'x'\nprocedure = 'go'\n[machine]\n{link}");

@@ -1,6 +1,5 @@
-//! What the shipped procedures really do, as the kernel sees it: every path that is opened for
-//! writing, made, removed, renamed, given another mode or owner, or run, is one that the grants
-//! and the design allow.
+//! What the shipped procedures really do, as the kernel sees it. Every path that a run opens for writing, creates,
+//! removes, renames, gives another mode or owner, or executes is one that the grants and the design allow.
 
 use crate::support::{
     Grants, Machine,
@@ -13,7 +12,7 @@ use std::{
     io::Write as _,
 };
 
-/// What a run may run: sshd and its parts, the client, the client's shell for its proxy command.
+/// What a run may execute: sshd and its parts, the client, and the client's shell for its proxy command.
 const PROGRAMS: [&str; 7] = [
     "/usr/sbin/sshd",
     "/usr/bin/ssh",
@@ -68,7 +67,7 @@ fn nothing_is_touched_but_what_is_granted() {
     }
 }
 
-/// The component of the bundled policy `demo`, which writes what it is told to.
+/// Installs the component of the bundled policy `demo`, which writes what it is told to.
 fn the_demo(machine: &Machine) {
     let file = "ssh/sshd_config.d/60-demo.conf";
     let grants = [
@@ -84,7 +83,7 @@ fn the_demo(machine: &Machine) {
     proves(machine, "undo of write-file", &["undo", "--yes"], &[file]);
 }
 
-/// The proof itself: what nobody granted is not taken for anything else.
+/// Checks this method itself: it reports what is not granted.
 #[test]
 fn what_is_not_granted_is_reported() {
     let machine = Machine::stopped();
@@ -103,7 +102,7 @@ fn what_is_not_granted_is_reported() {
     assert_eq!(allowed.kind(&Effect::Change("/tmp/warded-run-x/config".to_owned())), "private scratch");
 }
 
-/// A configuration that includes nothing: the certificates are named in a block.
+/// A configuration without an Include, so the certificates are named in a block.
 fn without_include(machine: &Machine) {
     let config = fs::read_to_string(machine.config()).unwrap();
     let kept: Vec<&str> = config.lines().filter(|line| !line.starts_with("Include")).collect();
@@ -131,10 +130,10 @@ fn proves(machine: &Machine, what: &str, arguments: &[&str], granted: &[&str]) {
     assert!(wrong.is_empty(), "{what}: {wrong:#?}");
 }
 
-/// What a run may touch.
+/// The paths that a run may touch.
 struct AllowedChanges {
     granted: Vec<String>,
-    /// The directories of that.
+    /// The directories of these paths.
     beside: BTreeSet<String>,
     state: String,
     daemon: [String; 2],
@@ -146,7 +145,7 @@ impl AllowedChanges {
         let granted: Vec<String> = granted.iter().map(|path| at(path)).collect();
         let directory = |path: &String| path.rsplit_once('/').map(|(directory, _)| directory.to_owned()).unwrap();
         let beside = granted.iter().map(directory).collect();
-        // The real files of the machine under test: its log and its process id are sshd's own.
+        // The machine under test really runs an sshd, which writes its own log and process id file.
         Self { granted, beside, state: at("state"), daemon: [at("sshd.log"), at("sshd.pid")] }
     }
 
@@ -155,7 +154,7 @@ impl AllowedChanges {
         let path = effect.path();
         match effect {
             Effect::Run(path) if PROGRAMS.contains(&path.as_str()) => "runs",
-            // Itself once more: the watchdog.
+            // The second Warded process is the watchdog.
             Effect::Run(path) if [env!("CARGO_BIN_EXE_warded"), "/proc/self/exe"].contains(&path.as_str()) => {
                 "runs itself"
             }
@@ -166,7 +165,7 @@ impl AllowedChanges {
             Effect::Change(_) if is_temporary(path, beside) => "temporary, beside what is granted",
             Effect::Change(_) if path.starts_with("/tmp/warded-run-") => "private scratch",
             Effect::Change(_) if ["/dev/null", "/dev/tty", "/dev/ptmx"].contains(&path) => "devices",
-            // sshd adjusts how likely the kernel kills it, and names its processes, in /proc/self.
+            // In /proc/self sshd adjusts its OOM score and names its processes.
             Effect::Change(_) if path.starts_with("/proc/self/") || path.starts_with("/proc/thread-self/") => {
                 "of itself"
             }
@@ -185,7 +184,7 @@ fn is_temporary(path: &str, beside: &BTreeSet<String>) -> bool {
     })
 }
 
-/// A path with what changes from run to run left out.
+/// A path without the parts that change from run to run.
 fn shortened(path: &str, machine: &Machine) -> String {
     let directory = machine.path("");
     let short = path

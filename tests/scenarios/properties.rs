@@ -1,5 +1,5 @@
-//! What always holds, over trees and procedures that nobody thought of: what `apply` does is what
-//! `plan` showed, a second one writes nothing, and `undo` gives back the first state.
+//! Properties that hold for random trees and procedures: `apply` does what `plan` showed, a second `apply` writes
+//! nothing, and `undo` restores the first state.
 
 use crate::support::{
     Grants, Machine, Run,
@@ -23,9 +23,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// `by` is a link to `deep`, written out in the grant: it is followed.
+/// `by` is a link to `deep`. The grant has it written out, so the link is followed.
 const NAMES: [&str; 7] = ["a", "b.conf", "c", "ü", "deep/d", "deep/e f", "by/g"];
-/// What a procedure may ask for, and then what it may find as well.
+/// The modes for which a procedure may ask (the first [`ASKED`]), and those that a file may have before.
 const MODES: [u32; 7] = [0o600, 0o640, 0o644, 0o755, 0o400, 0o664, 0o2750];
 const ASKED: usize = 5;
 const OWNERS: [(u32, u32); 3] = [(0, 0), (0, 42), (7, 7)];
@@ -50,7 +50,7 @@ type Tree = BTreeMap<&'static str, File>;
 
 fn contents() -> impl Strategy<Value = Vec<u8>> {
     let text = vec("[ -~]{0,12}", 0..6).prop_map(|lines| lines.join("\n").into_bytes());
-    // Two of these differ in several places.
+    // Two such texts differ in several places.
     let alike = vec(weighted(0.8), 14).prop_map(|lines| {
         let kept = lines.iter().enumerate().filter(|(_, is_kept)| **is_kept);
         kept.map(|(number, _)| format!("line {number}\n")).collect::<String>().into_bytes()
@@ -104,10 +104,10 @@ fn holds(machine: &Machine, first: &Tree, procedures: &[Vec<(&'static str, Step)
         if is_root() {
             chown(&path, Some(*user), Some(*group)).unwrap();
         }
-        // After the owner, which takes bits of the mode off.
+        // After chown, which clears bits of the mode.
         fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
     }
-    // Whom new files will belong to, as the link does.
+    // The owner that new files get, which is that of the link, too.
     let own = whole(&root.join("by")).owner;
     let mut states = vec![(wholes(&root), found(&root))];
     let mut kept = 0;
@@ -163,7 +163,7 @@ fn holds(machine: &Machine, first: &Tree, procedures: &[Vec<(&'static str, Step)
     }
 }
 
-/// What is on the machine of the files that procedures know.
+/// The files on the machine that the procedures know.
 fn found(root: &Path) -> Tree {
     let file = |name: &'static str| {
         let path = root.join(name);
@@ -173,7 +173,7 @@ fn found(root: &Path) -> Tree {
     NAMES.into_iter().filter_map(file).collect()
 }
 
-/// What became of a file is what the plan showed of its mode and its lines.
+/// Checks that the plan showed the new mode and the changed lines of a file.
 fn as_shown(shown: &Value, before: Option<&File>, after: Option<&File>) {
     let new_mode = after.map(|after| after.mode).filter(|mode| before.is_none_or(|before| before.mode != *mode));
     let mode = shown["mode"].as_str().map(|octal| u32::from_str_radix(octal, 8).unwrap());
@@ -185,14 +185,14 @@ fn as_shown(shown: &Value, before: Option<&File>, after: Option<&File>) {
         return;
     };
     let lines = |text| str::split_inclusive(text, '\n').collect::<Vec<_>>();
-    // What a terminal would heed is shown in other words.
+    // Characters that a terminal interprets are shown as escapes, so the lines cannot be compared.
     if ![old, new].concat().contains(|one: char| one.is_control() && one != '\n') {
         assert!(leads(&diff, &lines(old), &lines(new), true), "{diff:?} does not lead from {old:?} to {new:?}");
     }
 }
 
-/// Whether this difference makes the new lines of the old ones: what it does not show is alike on both
-/// sides, before and after it and wherever it says so.
+/// Whether this diff turns the old lines into the new ones. Lines that it does not show must be equal on both sides;
+/// there may be such lines before it, after it, and where it says so.
 fn leads(diff: &[&str], old: &[&str], new: &[&str], may_skip: bool) -> bool {
     let is_alike = !old.is_empty() && old.first() == new.first();
     if may_skip && is_alike && leads(diff, &old[1..], &new[1..], true) {
@@ -201,7 +201,7 @@ fn leads(diff: &[&str], old: &[&str], new: &[&str], may_skip: bool) -> bool {
     let Some((shown, rest)) = diff.split_first() else { return old.is_empty() && new.is_empty() };
     let is =
         |lines: &[&str], line: &str| lines.first().is_some_and(|next| next.strip_suffix('\n').unwrap_or(next) == line);
-    // The last line that is shown may be followed by others that are not.
+    // Further lines that are not shown may follow the last one that is.
     let more = rest.is_empty();
     if let Some(line) = shown.strip_prefix('-') {
         is(old, line) && leads(rest, &old[1..], new, more)
@@ -214,8 +214,8 @@ fn leads(diff: &[&str], old: &[&str], new: &[&str], may_skip: bool) -> bool {
     }
 }
 
-/// The procedures that ship, too. A second `rekey-host` is a wish for other keys once more, which has to be
-/// confirmed once more: without the word for it nothing is written.
+/// The same for the shipped procedures. A second `rekey-host` would replace the keys once more, which must be confirmed
+/// once more: without the option for that, nothing is written.
 #[test]
 fn a_second_apply_of_what_ships_writes_nothing() {
     let machine = Machine::start();
@@ -234,14 +234,14 @@ fn a_second_apply_of_what_ships_writes_nothing() {
     writes_nothing(&machine, &["apply", "revoke-users", "--set", "serial=7", "--yes"], &root);
 }
 
-/// The procedure again: it has nothing to do.
+/// Runs the procedure again, and checks that it has nothing to do.
 fn writes_nothing(machine: &Machine, arguments: &[&str], root: &Path) {
     let run = only_on_record(machine, arguments, root).ends(0);
     assert!(run.stdout.contains("Nothing to do."), "{}", run.stdout);
 }
 
-/// Nothing is opened for writing but the audit log; the run's number is taken, by an empty directory.
-/// What runs that others killed have left in `/tmp`, which tests share, may be swept away.
+/// Checks that the run opens only the audit log for writing. It also takes its run number, by making an empty
+/// directory. It may remove what killed runs have left in `/tmp`, which the tests share.
 fn only_on_record(machine: &Machine, arguments: &[&str], root: &Path) -> Run {
     let before = wholes(root);
     let others: Vec<PathBuf> = fs::read_dir("/tmp").unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -253,7 +253,7 @@ fn only_on_record(machine: &Machine, arguments: &[&str], root: &Path) -> Run {
         let number = Path::new(path).parent() == Some(&runs) && !Path::new(path).is_file();
         let is_swept =
             path.starts_with("/tmp/warded-run-") && others.iter().any(|one| Path::new(path).starts_with(one));
-        // Of sshd's, which is asked what its configuration says: its empty directory, and its own process.
+        // These belong to the sshd that Warded asks about its configuration: its empty directory, and its own process.
         let is_its_own = ["/dev/", "/proc/self/", "/proc/thread-self/"].iter().any(|own| path.starts_with(own));
         matches!(effect, Effect::Change(_))
             && !number
@@ -261,7 +261,7 @@ fn only_on_record(machine: &Machine, arguments: &[&str], root: &Path) -> Run {
             && !is_its_own
             && !is_swept
             && path != "/run/sshd"
-            // What every user may know, written at the end of each run.
+            // The public status, written at the end of each run.
             && !path.contains("/state-status/")
     };
     assert_eq!(effects.iter().find(changed), None, "a second apply writes nothing: {run:?}");
@@ -275,7 +275,7 @@ fn run(mut tree: Tree, own: (u32, u32), procedure: &[(&'static str, Step)]) -> T
     let first = tree.clone();
     for (name, step) in procedure {
         match step {
-            // Mode and owner of what is on the machine are kept, whatever this run has staged before.
+            // Mode and owner of the file on the machine are kept, whatever this run has staged before.
             Step::Write(contents, mode) => {
                 let (kept, owner) = first.get(name).map_or((0o644, own), |file| (file.mode, file.owner));
                 let mode = mode.unwrap_or(kept);
@@ -287,7 +287,7 @@ fn run(mut tree: Tree, own: (u32, u32), procedure: &[(&'static str, Step)]) -> T
     tree
 }
 
-/// Writes the policy and the component that does it.
+/// Writes a policy with a component that does these steps.
 fn write(machine: &Machine, procedure: &[(&'static str, Step)]) {
     let mut script = Script::new(machine.path("").to_str().unwrap().trim_end_matches('/'));
     for (name, step) in procedure {

@@ -1,4 +1,4 @@
-//! Policies that are shipped: signed, added, updated and removed; and what a hostile publisher could try.
+//! Publishing policies: they are signed, added, updated and removed; and what a hostile publisher could try.
 
 use crate::support::{Grants, Machine, Run, policy, script::Script};
 use std::{
@@ -22,7 +22,7 @@ mod signers;
 
 const PUBLISHER: &str = "ops@example.org";
 
-/// Somebody's desk: keys, components and signatures.
+/// A publisher's desk with keys, components and signatures, and the machine that adds them.
 struct Desk {
     machine: Machine,
 }
@@ -104,7 +104,7 @@ impl Desk {
         self.recorded(words, || Run::of(self.machine.warded_command([]).args(words)))
     }
 
-    /// Runs a command; one that refuses to accept a component has left one record of that, and any other one none.
+    /// Runs a command. If it refuses to accept a component, it must leave one record of that, and otherwise none.
     fn recorded(&self, words: &[&str], run: impl FnOnce() -> Run) -> Run {
         let count = || {
             let log = fs::read_to_string(self.machine.path("state/audit/log.jsonl")).unwrap_or_default();
@@ -130,7 +130,7 @@ impl Desk {
         all
     }
 
-    /// What would be in force is looked at before anything is exchanged.
+    /// A rollback checks the component that would be in force before it exchanges anything.
     fn does_not_return_to_another_component(&self) {
         let now = fs::read_to_string(self.machine.path("policies/mine.toml")).unwrap();
         let of_now =
@@ -180,7 +180,7 @@ fn a_policy_is_signed_added_updated_and_removed() {
     assert!(again.stdout.contains("is there already"), "{}", again.stdout);
     assert_eq!(desk.policies(), before);
 
-    // A higher version by the same publisher that asks for nothing more is taken without a question.
+    // A higher version by the same publisher that requests nothing more is accepted without a question.
     let file = desk.signed("1.10.0", &["files.write = [\"{sshd}/a\"]"]);
     desk.update(&file).ends(0);
     assert_eq!((desk.version().as_str(), desk.policies().len()), ("1.10.0", 11));
@@ -225,7 +225,7 @@ fn nobody_publishes_who_is_not_trusted_to() {
         desk.add(&file, &[]).ends(5).says(why);
         assert_eq!(desk.policies(), [], "{why:?}");
     };
-    // Whom allowed_signers names, for what, and when.
+    // Whom allowed_signers names, for which purpose, and for which time.
     for (list, why) in [
         (format!("other@example.org {}\n", desk.public("key")), "ops@example.org"),
         (format!("{PUBLISHER} {}\n", desk.public("other")), "may make on this machine"),
@@ -242,7 +242,7 @@ fn nobody_publishes_who_is_not_trusted_to() {
     fs::remove_file(desk.machine.path("allowed_signers")).unwrap();
     refused(&["it is not known who may publish policies"]);
     desk.trusts(&desk.signer("namespaces=\"warded-policy,git\""));
-    // Whom revoked_signers names: as a key, in a list of ssh-keygen's, or in a file that cannot be read.
+    // Whom revoked_signers names: as a key, in a KRL of ssh-keygen's, or in a file that cannot be read.
     let revoked = desk.machine.path("revoked_signers");
     fs::write(&revoked, desk.public("key")).unwrap();
     refused(&["may make on this machine", "revoked_signers does not have it"]);
@@ -254,7 +254,7 @@ fn nobody_publishes_who_is_not_trusted_to() {
     refused(&["may make on this machine"]);
     fs::write(&revoked, desk.public("other")).unwrap();
 
-    // What is signed.
+    // What the signature covers.
     let (manifest, signature) = (file.with_extension("wasm.manifest"), file.with_extension("wasm.manifest.sig"));
     let whole = fs::read_to_string(&manifest).unwrap();
     for (from, to, why) in [
@@ -266,11 +266,11 @@ fn nobody_publishes_who_is_not_trusted_to() {
         fs::write(&manifest, whole.replacen(from, to, 1)).unwrap();
         refused(&[why]);
     }
-    // Its digests are right, its publisher is not who signed.
+    // The digests are right, but the publisher is not the signer.
     fs::write(&manifest, whole.replace(PUBLISHER, "root@example.org")).unwrap();
     refused(&["is not one that root@example.org may make"]);
     fs::write(&manifest, &whole).unwrap();
-    // The signature of another namespace, of other bytes, cut off, missing.
+    // A signature for another namespace, of other bytes, truncated, or missing.
     let good = fs::read(&signature).unwrap();
     fs::remove_file(&signature).unwrap();
     keygen(&["-q", "-Y", "sign", "-n", "file", "-f", desk.path("key").to_str().unwrap(), manifest.to_str().unwrap()]);
@@ -282,7 +282,7 @@ fn nobody_publishes_who_is_not_trusted_to() {
     fs::remove_file(&signature).unwrap();
     desk.add(&file, &[]).ends(1).says(&["cannot read"]);
     fs::write(&signature, good).unwrap();
-    // Another component behind the same signature.
+    // Another component with the same signature.
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, [bytes.as_slice(), b"\0\x02\x01a"].concat()).unwrap();
     refused(&["the manifest is not one of this component"]);
@@ -293,14 +293,14 @@ fn nobody_publishes_who_is_not_trusted_to() {
     desk.add(&file, &[]).ends(0);
 }
 
-/// Two files of one name would stop every command, and two requests could be read differently by two readers.
+/// Two files for one name would stop every command, and two readers could understand two requests differently.
 #[test]
 fn a_policy_lies_in_one_place_and_asks_once() {
     let desk = Desk::new();
     let file = desk.signed("1.0.0", &[]);
     desk.add(&file, &[]).ends(0);
     let policies = desk.machine.path("policies");
-    // The same component with other grants is no downgrade.
+    // Adding the same component with other grants is not a downgrade.
     let grants = desk.path("less.toml");
     fs::write(&grants, "name = \"mine\"\nversion = \"1.0.0\"\n[procedure.go]\nsummary = \"Less\"\n").unwrap();
     desk.add(&file, &["--grants", grants.to_str().unwrap()]).ends(0);
@@ -323,7 +323,7 @@ fn a_policy_lies_in_one_place_and_asks_once() {
     fs::write(&newer, [bytes, section].concat()).unwrap();
     desk.sign(&newer, PUBLISHER, "key").ends(5).says(&["more than one request"]);
     desk.run(&["policy", "check", newer.to_str().unwrap()]).ends(5).says(&["more than one request"]);
-    // Nor does it come in by hand.
+    // Nor is it accepted if somebody copies it into the directory.
     let text = fs::read_to_string(policies.join("elsewhere.toml")).unwrap();
     let accepted = text.lines().find(|line| line.starts_with("component = ")).unwrap();
     let digest = Digest::of(&fs::read(&newer).unwrap());
@@ -339,7 +339,7 @@ fn what_nobody_signed_needs_the_risk_by_name() {
     let run = desk.add(&file, &[]).ends(5);
     assert!(run.stdout.contains("NOT SIGNED"), "{}", run.stdout);
     run.says(&["nobody has signed this component", "--accept-risk=unsigned-policy"]);
-    // An operator grants less than is asked for, not more.
+    // An operator can grant less than the component requests, but not more.
     let grants = desk.path("less.toml");
     let text = |path: &str| {
         format!(
@@ -361,7 +361,7 @@ fn what_nobody_signed_needs_the_risk_by_name() {
     desk.add(&file, &with).ends(0);
     let shown = desk.run(&["policy", "show", "mine"]).ends(0).stdout;
     assert!(shown.contains("{sshd}/motd") && !shown.contains("{sshd}/*"), "{shown}");
-    // From nobody to somebody is a decision, too.
+    // The change from no publisher to one is a decision as well.
     let file = desk.signed("1.1.0", &["files.write = [\"{sshd}/*\"]"]);
     desk.update(&file).ends(5).says(&["nobody signed the one that is there"]);
     desk.add(&file, &[])

@@ -1,4 +1,4 @@
-//! What is on record, and how it is read back.
+//! What the audit log records, and how it is read back.
 
 use crate::support::{Machine, Run, machine::NAME, missing};
 use std::{
@@ -17,7 +17,7 @@ fn the_log_is_read_past_what_a_crash_left() {
     drop(log);
     let shown = machine.warded(["audit", "log"]).ends(0).stdout;
     assert!(shown.contains("10 unfinished bytes"), "{shown}");
-    // The next record accounts for it, and both are shown.
+    // The next record continues after the unfinished line, and both are shown.
     let path = machine.path("ssh/x");
     super::refusals::write(&machine, &[], path.to_str().unwrap(), &["x"]).ends(5);
     let shown = machine.warded(["audit", "log"]).ends(0).stdout;
@@ -44,7 +44,7 @@ fn runs_at_once_share_one_chain() {
     assert_eq!(records.iter().filter(|record| record["kind"] == "started").count(), 4);
 }
 
-/// A user has a log of his own, and leaves root's alone.
+/// A user has a log of their own, and does not touch root's.
 #[test]
 fn a_user_has_a_chain_of_his_own() {
     if missing::root() {
@@ -88,7 +88,7 @@ fn a_user_has_a_chain_of_his_own() {
     let verified = warded(&["audit", "verify", "--json"]).ends(0).object("warded.audit-verify/1");
     assert_eq!(verified["records"], count);
     assert_eq!(roots(), before);
-    // What is root's cannot even be looked at.
+    // The user cannot even read root's log.
     warded(&["--state", machine.path("state").to_str().unwrap(), "audit", "verify"]).ends(5).says(&["not safe"]);
     assert_eq!(roots(), before);
 }

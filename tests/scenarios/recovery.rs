@@ -1,5 +1,5 @@
-//! Nobody needs to be there: whatever happens to a run, to its terminal or to its watchdog, the
-//! machine is as it was or as it was meant to be, and sshd serves.
+//! Nobody needs to be present: whatever happens to a run, its terminal or its watchdog, the machine is either as it was
+//! or as it was meant to be, and sshd serves.
 
 mod announcement;
 mod beside;
@@ -30,10 +30,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What can be compared of a machine: sshd's files, and whether it is enrolled.
+/// What the tests compare of a machine: the owners, modes and contents of sshd's files, and whether it is enrolled.
 type MachineView = (BTreeMap<PathBuf, (u32, u32, u32)>, BTreeMap<PathBuf, Vec<u8>>, bool);
 
-/// Everything but the bytes of certificates, which are others every time.
+/// Everything but the bytes of certificates, which differ each time.
 fn seen(machine: &Machine) -> MachineView {
     let tree = machine.tree();
     let is_certificate = |path: &PathBuf| path.to_string_lossy().ends_with("-cert.pub");
@@ -51,7 +51,7 @@ fn certify(machine: &Machine, options: &[&str]) -> Command {
     command
 }
 
-/// The newest run's journal, if there is one that can be read just now.
+/// The newest run's journal, if there is one and it can be read at this moment.
 fn journal(machine: &Machine) -> Option<Value> {
     serde_json::from_slice(&fs::read(newest(machine)?.join("journal.json")).ok()?).ok()
 }
@@ -68,7 +68,7 @@ fn newest(machine: &Machine) -> Option<PathBuf> {
     Some(machine.path(&format!("state/runs/{newest}")))
 }
 
-/// The watchdogs of this machine's runs that live.
+/// The process ids of the watchdogs of this machine's runs.
 fn watchdogs(machine: &Machine) -> Vec<i32> {
     let state = machine.path("state").to_str().unwrap().to_owned();
     let is_one = |pid: &i32| {
@@ -82,18 +82,18 @@ fn watchdogs(machine: &Machine) -> Vec<i32> {
 }
 
 fn send(pid: i32, signal: Signal) {
-    // It may have ended by itself.
+    // It may have exited by itself.
     let _gone = kill_process(Pid::from_raw(pid).unwrap(), signal);
 }
 
-/// A change that nobody has confirmed, and that nobody watches any more, as after a power cut.
+/// Makes a change that is not confirmed, and kills its watchdog, as a power cut would.
 fn apply_unconfirmed(machine: &Machine) {
     Run::of(&mut certify(machine, &["--confirm-within", "10m"])).ends(0);
     watchdogs(machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
     wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
 }
 
-/// Someone who knows a plain host key gets in.
+/// Checks that a client that knows a plain host key can connect.
 #[track_caller]
 fn serves(machine: &Machine) {
     machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
@@ -105,13 +105,13 @@ fn recover(machine: &Machine, code: i32) -> Value {
     machine.warded(["recover", "--json"]).ends(code).object("warded.recover/1")
 }
 
-/// The details of the records of this kind, the newest last.
+/// The details of the records of this kind, oldest first.
 fn details(machine: &Machine, kind: &str) -> Vec<String> {
     let of_kind = machine.audit().into_iter().filter(|record| record["kind"] == kind);
     of_kind.filter_map(|record| Some(record["detail"].as_str()?.to_owned())).collect()
 }
 
-/// Runs a command whose end is not of interest.
+/// Runs a command whose exit code does not matter.
 fn ends_somehow(command: &mut Command) -> Run {
     Run::of(command)
 }

@@ -1,5 +1,5 @@
-//! What would lock somebody out, or is nobody's to change: stopped before anything is touched,
-//! with the cause in the message.
+//! Changes that would lock somebody out, or that are not Warded's to make. Warded refuses them before it touches
+//! anything, and names the cause.
 
 mod certificates;
 mod configuration;
@@ -10,7 +10,7 @@ mod ways_in;
 
 use crate::support::{ClientKnowledge, Grants, Machine, Run};
 
-/// Has the bundled `demo` write a file, under these grants.
+/// Makes the bundled `demo` write a file under these grants.
 pub(crate) fn write(machine: &Machine, grants: &[&str], path: &str, lines: &[&str]) -> Run {
     let path = format!("path={path}");
     let mut command = machine.warded_command(["apply", "write-file", "--policy", "writer", "--yes", "--set", &path]);
@@ -24,7 +24,7 @@ pub(crate) fn write(machine: &Machine, grants: &[&str], path: &str, lines: &[&st
     Run::of(&mut command)
 }
 
-/// A drop-in of lines for sshd, of which these keywords are granted.
+/// Writes a drop-in with these lines for sshd, with grants for these keywords.
 fn drop_in(machine: &Machine, keywords: &str, lines: &[&str]) -> Run {
     let path = machine.path("ssh/sshd_config.d/60-test.conf");
     let grants = [
@@ -35,7 +35,7 @@ fn drop_in(machine: &Machine, keywords: &str, lines: &[&str]) -> Run {
     write(machine, &grants, path.to_str().unwrap(), lines)
 }
 
-/// A drop-in is refused for this reason, and the machine is as it was.
+/// Checks that a drop-in is refused for this reason, and that the machine is as it was.
 #[track_caller]
 fn refused(machine: &Machine, keywords: &str, lines: &[&str], says: &[&str]) {
     let before = machine.tree();
@@ -43,7 +43,7 @@ fn refused(machine: &Machine, keywords: &str, lines: &[&str], says: &[&str]) {
     assert_eq!(before, machine.tree(), "{lines:?}");
 }
 
-/// The sshd still serves whoever knows one of its keys.
+/// Checks that clients that know one of sshd's keys can connect.
 #[track_caller]
 pub(super) fn serves(machine: &Machine) {
     machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();

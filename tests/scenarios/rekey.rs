@@ -1,4 +1,4 @@
-//! Host keys are replaced, and only where the operator gives the old ones up.
+//! Host keys are replaced only if the operator accepts the loss of the old ones.
 
 use crate::support::{
     ClientKnowledge, Machine, Peer, Run,
@@ -12,26 +12,26 @@ use std::{collections::BTreeMap, fs, os::unix::fs::chown, path::PathBuf, process
 const REKEY: [&str; 4] = ["apply", "rekey-host", "--yes", "--json"];
 const ACCEPT: &str = "--accept-risk=replace-host-keys";
 
-/// The fingerprint of a key or of a certificate's key, as ssh-keygen says it.
+/// The fingerprint of a key or of a certificate's key, as printed by ssh-keygen.
 fn fingerprint(machine: &Machine, file: &str) -> String {
     let run = Run::of(Command::new("ssh-keygen").args(["-l", "-f"]).arg(machine.path(file))).ends(0);
     run.stdout.split_whitespace().nth(1).unwrap().to_owned()
 }
 
-/// Size and type of a key, as ssh-keygen says them.
+/// The size and type of a key, as printed by ssh-keygen.
 fn kind(machine: &Machine, file: &str) -> String {
     let run = Run::of(Command::new("ssh-keygen").args(["-l", "-f"]).arg(machine.path(file))).ends(0);
     let words: Vec<&str> = run.stdout.split_whitespace().collect();
     format!("{} {}", words[0], words[words.len() - 1])
 }
 
-/// Each key, its `.pub` and its certificate belong together: the fingerprints.
+/// The fingerprints of the keys. Checks that each key, its `.pub` and its certificate belong together.
 #[track_caller]
 fn pairs(machine: &Machine) -> Vec<String> {
     KEYS.iter()
         .map(|name| {
             let key = format!("ssh/ssh_host_{name}_key");
-            // From the private key itself: -y does not look at what lies beside.
+            // Derived from the private key itself: `-y` does not read the `.pub` file.
             let public = Run::of(Command::new("ssh-keygen").arg("-y").arg("-f").arg(machine.path(&key))).ends(0).stdout;
             let of = |text: &str| text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
             assert_eq!(of(&public), of(&machine.host_key(name)), "{name}");
@@ -50,7 +50,7 @@ fn keys_are_replaced_and_brought_back() {
     let pinned: Vec<_> =
         KEYS.iter().map(|name| machine.client(&ClientKnowledge::Keys(machine.host_key(name)))).collect();
 
-    // What ends is named, and refused: by a plan, by apply, and by nothing less than this risk.
+    // The plan names the keys that end. Without the option for exactly this risk, apply is refused.
     let plan = machine.warded(["plan", "rekey-host"]).ends(3);
     for print in &old {
         assert!(plan.stdout.contains(&format!("clients that pinned {print} will warn")), "{}", plan.stdout);
@@ -73,10 +73,10 @@ fn keys_are_replaced_and_brought_back() {
     KEYS.iter().for_each(|name| drop(machine.client(&ClientKnowledge::Keys(machine.host_key(name))).connects()));
     pinned.iter().for_each(|client| assert_ne!(client.tries().code, Some(0), "a client that knows the old key got in"));
 
-    // It goes on as before: what is there is renewed.
+    // Renewals continue with the new keys.
     machine.warded(["renew", "--force"]).ends(0);
 
-    // And back, with that renewal, which ends the new ones.
+    // The undo reverts that renewal, too. It ends the new keys, so it needs the same option.
     let refused = machine.warded(["undo", "--yes"]).ends(5).says(&[ACCEPT, "nothing was changed"]);
     new.iter().for_each(|print| assert!(refused.stderr.contains(print.as_str()), "{}", refused.stderr));
     assert_eq!(new, pairs(&machine));
@@ -91,8 +91,8 @@ fn keys_are_replaced_and_brought_back() {
     assert_eq!(machine.audit().iter().filter(|record| accepted(record)).count(), 2);
 }
 
-/// As on RHEL, whose keys others than root may read, and have a label. Stock sshd reads such a key only where another user
-/// than sshd's own has it (`sshkey_perm_ok` in OpenSSH's authfile.c).
+/// As on RHEL, where the keys have a label and users other than root may read them. Stock sshd accepts such a key only
+/// if its owner is another user than the one as whom sshd runs (`sshkey_perm_ok` in OpenSSH's authfile.c).
 #[test]
 fn a_replaced_key_keeps_owner_group_mode_and_attributes() {
     let machine = Machine::start();
@@ -111,7 +111,7 @@ fn a_replaced_key_keeps_owner_group_mode_and_attributes() {
     assert_eq!(whole(&key), before);
 }
 
-/// The type is kept, also where it is none of the usual ones; and only what was asked for goes.
+/// The key keeps its type, even an unusual one, and only the named key is replaced.
 #[test]
 fn one_key_of_any_type_is_replaced_alone() {
     for (algorithm, bits) in [("ecdsa", "384"), ("ecdsa", "521"), ("rsa", "4096")] {
@@ -132,7 +132,7 @@ fn one_key_of_any_type_is_replaced_alone() {
     }
 }
 
-/// A certificate that sshd does not serve would be refused, and with it all others.
+/// A certificate that sshd does not serve would be refused, and all others with it. So such a key is left out.
 #[test]
 fn a_key_that_sshd_hides_keeps_no_other_from_being_replaced() {
     let machine = Machine::stopped();
@@ -147,7 +147,8 @@ fn a_key_that_sshd_hides_keeps_no_other_from_being_replaced() {
     pairs(&machine);
 }
 
-/// A cluster of Proxmox VE knows its machines by their RSA keys; its directory is there also while its service is not running.
+/// A Proxmox VE cluster knows its machines by their RSA keys. Its directory exists even while its service is not
+/// running.
 #[test]
 fn the_key_that_a_cluster_pins_stays() {
     let Some(peer) = Peer::prepared("trixie", |peer| fs::create_dir(peer.file("/etc/pve")).unwrap()) else { return };
@@ -194,8 +195,8 @@ fn a_real_step_ca_takes_the_old_keys_word() {
     machine.client(&ClientKnowledge::Authority(ca.authority("host"))).connects();
 }
 
-/// Killed before any of the exchanges, whoever rolls it back: afterwards each key has its
-/// certificate, all of them are old or all new, and whoever knows them gets in.
+/// Killed before any of the exchanges, and rolled back by whichever process: afterwards each key has its certificate,
+/// all keys are old or all new, and clients that know them get in.
 #[test]
 fn no_crash_leaves_a_key_without_its_certificate() {
     let machine = Machine::start();
@@ -224,37 +225,37 @@ fn no_crash_leaves_a_key_without_its_certificate() {
         machine.serves_certificates();
         machine.client(&ClientKnowledge::Keys(machine.host_key("ecdsa"))).connects();
     }
-    // Three files of each of the keys.
+    // There are three files for each key.
     assert!(ended.0 >= 3 * KEYS.len(), "{ended:?}");
     assert!(pairs(&machine).iter().all(|print| !old.contains(print)), "the last one was not killed");
 }
 
-/// Waits until a run that was killed is rolled back: by its watchdog, or by this.
+/// Waits until a killed run is rolled back, by its watchdog or by this function's `recover`.
 #[track_caller]
 pub(super) fn rolled_back(machine: &Machine, what: &str) {
     wait(&format!("rolled back: {what}"), LONG, || {
         let is_final = machine.warded(["recover"]).code == Some(0) && journal_is_final(machine);
-        // The watchdog tidies up after that.
+        // The watchdog removes its temporary files after that.
         is_final && !machine.tree().keys().any(|path| path.to_string_lossy().contains(".warded-"))
     });
 }
 
-/// Whether the newest run has ended, one way or the other.
+/// Whether the newest run is kept or rolled back.
 fn journal_is_final(machine: &Machine) -> bool {
     let runs = fs::read_dir(machine.path("state/runs")).unwrap();
     let newest = runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u64>().ok()).max().unwrap();
     let run = machine.path(&format!("state/runs/{newest}"));
-    // A number that was only taken has no journal.
+    // A run number that was only reserved has no journal.
     let Ok(state) = fs::read_link(run.join("journal.state")) else { return !run.join("journal.json").exists() };
     matches!(state.to_str(), Some("kept" | "rolled-back"))
 }
 
-/// Where two policies can, one is chosen, by the option that the refusal names.
+/// If two policies have the procedure, the operator chooses one with the option that the error names.
 #[test]
 fn the_policy_is_chosen_where_several_replace_keys() {
     let machine = Machine::start();
     machine.certify();
-    // The same policy by another name.
+    // The same policy under another name.
     let bundled = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
     let policies = machine.path("policies");
     fs::create_dir_all(&policies).unwrap();
@@ -264,7 +265,7 @@ fn the_policy_is_chosen_where_several_replace_keys() {
     let before = machine.tree();
     let several = ["more than one policy for this machine has a procedure rekey-host", "choose one with --policy: "];
     machine.warded(["rekey", "--yes"]).ends(2).says(&several).says(&["case", "unix"]);
-    // The names were confirmed for the policy that the machine is enrolled with.
+    // The operator confirmed the names for the policy with which the machine is enrolled.
     let unconfirmed = "web1.example.org is not a name that the operator confirmed for this machine";
     machine.warded(["rekey", "--yes", "--policy", "case"]).ends(1).says(&[unconfirmed]);
     machine.warded(["rekey", "--yes", "--policy", "unix"]).ends(5).says(&[ACCEPT]);

@@ -1,4 +1,4 @@
-//! `warded remove`: the machine as it was before Warded, whatever came in between.
+//! `warded remove` restores the machine as it was before Warded, whatever happened in between.
 
 use crate::support::{
     Machine, Peer,
@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::fs;
 
-/// However many renewals and other runs there were.
+/// After many renewals and other runs.
 #[test]
 fn everything_goes_after_25_renewals() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -28,7 +28,7 @@ fn everything_goes_after_25_renewals() {
     assert_eq!(machine.tree(), before);
     machine.warded(["renew"]).ends(2).says(&["not enrolled"]);
     machine.warded(["remove", "--yes"]).ends(0).prints(&["Warded has changed no file here"]);
-    // It is a run like any other.
+    // The removal is a run like any other.
     machine.warded(["history"]).ends(0).prints(&["28  ", "undo of runs 1 to 27"]);
     machine.certify();
     let object = machine.warded(["remove", "--yes", "--json"]).ends(0).object("warded.remove/1");
@@ -36,7 +36,7 @@ fn everything_goes_after_25_renewals() {
     assert_eq!(machine.tree(), before);
 }
 
-/// Clients know the new ones by now, and the old ones were given up.
+/// Clients know the new keys by now, and the old ones were given up.
 #[test]
 fn keys_that_were_made_anew_stay() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -58,7 +58,7 @@ fn keys_that_were_made_anew_stay() {
     assert_eq!(machine.tree(), before);
 }
 
-/// In a file of the administrator's only the block goes, also where runs and edits took turns.
+/// In the administrator's file only the block is removed, even if runs and edits alternated.
 #[test]
 fn a_block_goes_and_edits_around_it_stay() {
     let machine = Machine::with(&Setup { alone: true, without_rsa: true, ..Setup::default() });
@@ -80,7 +80,7 @@ fn a_block_goes_and_edits_around_it_stay() {
     assert_eq!(fs::read_to_string(machine.config()).unwrap(), expected);
 }
 
-/// What was edited where Warded wrote the whole file is shown, and lost only if that is said.
+/// Edits in a file that Warded wrote are shown, and are given up only on request.
 #[test]
 fn edits_in_a_file_of_wardeds_are_shown_first() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -104,7 +104,7 @@ fn edits_in_a_file_of_wardeds_are_shown_first() {
     assert_eq!(machine.tree(), before);
 }
 
-/// At a terminal it is a question: no leaves all as it is.
+/// At a terminal Warded asks. If the answer is no, everything stays as it is.
 #[test]
 fn edits_are_asked_about_at_a_terminal() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -119,7 +119,7 @@ fn edits_are_asked_about_at_a_terminal() {
         let mut terminal = Terminal::run(&machine, 100, &line, |command| {
             machine.environment(command);
         });
-        terminal.until("Give these edits up? [y/N] ");
+        terminal.until("Discard these edits? [y/N] ");
         assert!(terminal.seen.contains("1 file changed since the last run") && terminal.seen.contains("+# mine"));
         terminal
     };
@@ -135,7 +135,7 @@ fn edits_are_asked_about_at_a_terminal() {
     assert_eq!(machine.tree(), before);
 }
 
-/// Nothing is changed by a plan, and afterwards it is as the plan said.
+/// A plan changes nothing, and the command does what the plan said.
 #[test]
 fn what_stops_renewals_is_shown_first() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -152,7 +152,7 @@ fn what_stops_renewals_is_shown_first() {
     machine.warded(["unenrol", "--plan"]).ends(2).says(&["is not enrolled"]);
 }
 
-/// Files, modes and owners are as at first in whichever order procedures were applied.
+/// Files, modes and owners are restored in whichever order procedures were applied.
 #[test]
 fn procedures_in_every_order() {
     let procedures: [&[&str]; 4] = [
@@ -161,7 +161,7 @@ fn procedures_in_every_order() {
         &["trust-user-ca", "--accept-risk=root-by-certificate"],
         &["trust-host-ca", "--set", "domain=*.example.org"],
     ];
-    // Each order of the three that are about sshd, with the clients' one at each place among them.
+    // Each order of the three procedures for sshd, with the one for clients at different places among them.
     for order in [[3, 0, 1, 2], [0, 3, 2, 1], [1, 0, 3, 2], [1, 2, 0, 3], [2, 3, 0, 1], [3, 2, 1, 0]] {
         let Some(peer) = Peer::start("trixie", "") else { return };
         fs::write(peer.file("/etc/ssh/ssh_known_hosts"), "# hosts\nother.example.org ssh-ed25519 AAAA").unwrap();
@@ -177,7 +177,7 @@ fn procedures_in_every_order() {
     }
 }
 
-/// A block that was there before is another state directory's, or a person's.
+/// A block that was there before belongs to another state directory, or to a person.
 #[test]
 fn a_block_that_was_there_before_stays() {
     let machine = Machine::with(&Setup { alone: true, without_rsa: true, ..Setup::default() });

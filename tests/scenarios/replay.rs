@@ -1,11 +1,12 @@
-//! `--record` and `warded policy replay`: another build of a component, run against what a machine answered once.
+//! `--record` and `warded policy replay`: another build of a component runs against the answers that a machine gave
+//! once.
 
 use crate::support::{Grants, Machine, Run, machine::NAME, script::Script};
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 use warded_lib::{digest::Digest, text::is_neutral};
 
-/// Elsewhere: without the machine's files, and without a configuration or state.
+/// Replays as on another machine: without this machine's files, configuration and state.
 fn replay(recording: &Path, component: &Path, more: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warded"));
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent").env("TMPDIR", "/tmp");
@@ -37,7 +38,7 @@ fn the_same_build_does_the_same_and_the_recording_holds_no_key() {
         for name in machine.keys() {
             let private = fs::read_to_string(machine.path(&format!("ssh/ssh_host_{name}_key"))).unwrap();
             let public = machine.host_key(name);
-            // A private key's file has the public half, too.
+            // A private key's file contains the public half, too.
             let is_secret = |line: &&str| line.len() == 70 && !public.contains(line);
             let inner: Vec<&str> = private.lines().rev().filter(is_secret).take(8).collect();
             assert!(!inner.is_empty() && inner.iter().all(|line| !text.contains(line)), "{name}: {text}");
@@ -50,7 +51,7 @@ fn the_same_build_does_the_same_and_the_recording_holds_no_key() {
     assert_eq!(fs::read(&first).unwrap(), before);
 }
 
-/// A policy that reads a file and writes one, in a place of its own.
+/// A policy in its own place that reads one file and writes another.
 fn build(machine: &Machine, place: &str, text: &str, more: Option<&str>) -> std::path::PathBuf {
     let directory = machine.path(place);
     fs::create_dir_all(&directory).unwrap();
@@ -87,7 +88,7 @@ fn a_changed_build_shows_where_it_differs_and_what_it_would_leave() {
     let object = replay(&file, &new, &["--json"]).ends(3).object("warded.policy-replay/1");
     assert_eq!((&object["divergence"]["number"], &object["same"]), (&2.into(), &false.into()), "{object}");
     assert_eq!(object["changes"][0]["replayed"], "two\n", "{object}");
-    // It asks for what nobody recorded.
+    // The new build makes a call that was not recorded.
     let new = build(&machine, "newer", "one\n", Some("other"));
     replay(&file, &new, &[])
         .ends(3)
@@ -104,7 +105,8 @@ fn a_changed_build_shows_where_it_differs_and_what_it_would_leave() {
     }
 }
 
-/// Whoever can write a recording can write its digest; a terminal gets none of its control characters.
+/// Whoever can write a recording can also write its digest. Even so, no control characters of a recording reach a
+/// terminal.
 #[test]
 fn a_recording_moves_no_cursor() {
     let machine = Machine::stopped();
@@ -115,7 +117,7 @@ fn a_recording_moves_no_cursor() {
     let text = fs::read_to_string(&file).unwrap();
     let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     drop(lines.pop());
-    // Texts that anything may stand in.
+    // Fields that may contain any text.
     let hidden = json!("\u{1b}[2J\u{9b}2J\u{202e}\n");
     (lines[0]["version"], lines[0]["ended"]) = (hidden.clone(), hidden.clone());
     let call = &mut lines[2][0];

@@ -1,4 +1,4 @@
-//! A resolver that does not answer costs a machine no time: nothing that is proved asks for a name.
+//! A resolver that does not answer costs no time: no proof asks for a name.
 
 use crate::support::{Peer, Run, machine::NAME};
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 #[test]
 fn no_proof_asks_for_a_name() {
-    // sshd wants the name of each client here.
+    // This sshd looks up the name of each client.
     let Some(peer) = Peer::start("bookworm", "UseDNS yes\n") else { return };
     let names = peer.file("/etc/resolv.conf");
     if names.symlink_metadata().is_ok() {
@@ -25,7 +25,7 @@ fn no_proof_asks_for_a_name() {
     };
     Run::of(peer.command("ssh").args(["-o", "BatchMode=yes", "nowhere.test"])).ends(255);
     assert!(!questions().is_empty(), "it is asked where a name is wanted");
-    // The name of a bench's peer is known, or the resolver would have to be asked for it.
+    // /etc/hosts resolves the name of the peer's host, for which the resolver would otherwise be asked.
     for hosts in [format!("127.0.0.1 localhost {NAME}\n"), format!("127.0.1.1 {NAME}\n")] {
         fs::write(peer.file("/etc/hosts"), &hosts).unwrap();
         for words in [

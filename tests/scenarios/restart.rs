@@ -1,5 +1,5 @@
-//! Services that read their files only when they start, restarted by systemd as Debian boots it: with the run, and once
-//! more when the run is rolled back. Never what runs sshd, by whatever name.
+//! Services that read their files only when they start. systemd, on a machine that Debian boots, restarts them with the
+//! run, and again when the run is rolled back. A service that runs sshd is never restarted, under whatever name.
 
 use super::booted::property;
 use crate::support::{
@@ -9,17 +9,17 @@ use crate::support::{
 };
 use std::fs;
 
-/// It starts only with a file that has no word `bad`, and keeps a copy of what it has read.
+/// The service starts only if the file does not contain the word `bad`, and keeps a copy of what it has read.
 const APP: &str = "[Service]\nExecStartPre=/bin/sh -c 'read word </etc/app.conf; test $$word != bad'\n\
                    ExecStartPre=/bin/cp /etc/app.conf /run/app.seen\nExecStart=/bin/sleep infinity\n";
-/// An sshd, and a name of its own for it.
+/// A unit that runs an sshd under another name.
 const DOOR: &str = "[Unit]\nAfter=ssh.service\nPartOf=base.service\n[Service]\nSlice=lobby.slice\nRuntimeDirectory=sshd\nRuntimeDirectoryPreserve=yes\n\
                     ExecStart=/usr/sbin/sshd -D -f /etc/ssh/door_config\n";
-/// An sshd for each connection, and none before the first.
+/// A socket that starts an sshd for each connection; none runs before the first.
 const GATE: &str = "[Socket]\nListenStream=2023\nAccept=yes\n[Install]\nWantedBy=sockets.target\n";
 const GATES_SSHD: &str = "[Service]\nStandardInput=socket\nExecStart=-/usr/sbin/sshd -i\n";
 const ONCE: &str = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'read word </etc/app.conf; test $$word != bad'\n";
-/// Warded itself.
+/// A unit that runs Warded itself.
 const OWN: &str = "[Service]\nType=oneshot\nEnvironment=WARDED_CA=/root/ca\nStandardError=file:/run/own.said\n\
                    ExecStart=/usr/local/bin/warded apply go --policy case --yes\n";
 const TABLES: &str = "[service.door]\nsystemd = ['door.service']\n[service.alias]\nsystemd = ['entry.service']\n\
@@ -56,7 +56,7 @@ impl Server {
         self.0.shell(line).ends(0).stdout
     }
 
-    /// Has a guest write the file, and a service restarted.
+    /// Makes a guest write the file and restart a service.
     fn writes(&self, text: &str, service: &str) -> Run {
         self.has_policy(text, service);
         self.0.warded("apply go --policy case --yes")
@@ -71,7 +71,7 @@ impl Server {
         grants.write(&self.0.file("/etc/warded/policies"), "case", "go", &script.component());
     }
 
-    /// What the service has read.
+    /// The text that the service has read.
     fn has_read(&self) -> String {
         self.sh("cat /run/app.seen")
     }
@@ -90,29 +90,29 @@ fn a_service_is_restarted_with_the_run_and_when_it_is_rolled_back() {
     assert_eq!(server.has_read(), "new\n");
     let second = server.process();
     assert!(first != second && second != "0", "{first} {second}");
-    // Nothing changes, so nothing is restarted.
+    // Nothing changes, so the service is not restarted.
     server.writes("new\n", "app").ends(0).prints(&["Nothing to do."]);
     assert_eq!(server.process(), second);
-    // The first unit that is there and runs counts.
+    // The first unit that exists and runs is restarted.
     server.writes("newer\n", "absent").ends(0);
     assert_eq!(server.has_read(), "newer\n");
     server.0.warded("undo --plan").ends(3).prints(&["> restart absent (absent.service or app.service)"]);
     server.0.warded("undo --yes").ends(0);
     assert_eq!(server.has_read(), "new\n");
-    // It does not come up: the file goes back, and it runs with that.
+    // The service does not start, so the file is restored, and the service starts with the old one.
     let failed = server.writes("bad\n", "app");
     assert!(!matches!(failed.code, None | Some(0)), "{failed:?}");
     failed.says(&["systemd could not restart app.service", "journalctl -u app.service"]);
     assert_eq!((server.sh("cat /etc/app.conf"), server.has_read()), ("new\n".to_owned(), "new\n".to_owned()));
     wait("it runs again", LONG, || server.0.shell("systemctl is-active --quiet app").code == Some(0));
-    // What does not run is not started.
+    // A service that does not run is not started.
     let stopped = server.writes("last\n", "stopped").ends(0);
     stopped.prints(&["stopped does not run, and is not started."]);
     assert!(server.sh("warded audit log").contains("stopped does not run, and is not started"));
     assert_eq!(server.0.shell("systemctl is-active --quiet stopped").code, Some(3));
     let log = server.sh("warded audit log");
     assert_eq!(log.matches("systemd restarted app.service").count(), 4, "{log}");
-    // What runs once and had failed has ended well.
+    // A one-shot unit that had failed succeeds, and then is inactive.
     server.sh("echo bad >/etc/app.conf; systemctl start once; systemctl is-failed once");
     server.writes("good\n", "once").ends(0);
     assert_eq!(property(&server.0, "ActiveState", "once.service"), "inactive");
@@ -140,9 +140,9 @@ fn what_runs_sshd_is_never_restarted() {
         ]);
         assert_eq!(server.sh("cat /etc/app.conf"), "old\n");
     }
-    // By its description: no such policy is read.
+    // A policy that describes such a restart of `ssh` is not even loaded.
     server.writes("new\n", "ssh").ends(2).says(&["procedure go may restart ssh, which is sshd", "\"reload\" instead"]);
-    // The unit in which the run itself is.
+    // The unit in which the run itself runs.
     server.has_policy("new\n", "own");
     assert_ne!(server.0.shell("systemctl start own").code, Some(0));
     assert_eq!(property(&server.0, "ExecMainStatus", "own.service"), "5");

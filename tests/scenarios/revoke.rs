@@ -1,4 +1,4 @@
-//! User certificates are refused by their serial numbers; and at no moment is anybody else.
+//! User certificates are refused by their serial numbers, and nobody else is refused at any moment.
 
 mod earlier;
 
@@ -18,7 +18,7 @@ use std::{
     process::Command,
 };
 
-/// A machine that trusts the CA's user key, and certificates of that CA's with the serial numbers 7 and 8.
+/// A machine that trusts the CA's user key, and two certificates of that CA with the serial numbers 7 and 8.
 fn machine() -> (Machine, [PathBuf; 2]) {
     machine_with(&Setup::default())
 }
@@ -39,7 +39,7 @@ fn machine_with(setup: &Setup) -> (Machine, [PathBuf; 2]) {
     (machine, users)
 }
 
-/// Whether somebody logs in with that certificate, and with nothing else.
+/// Whether somebody can log in with that certificate and nothing else.
 fn gets_in(machine: &Machine, key: &Path) -> bool {
     let known = machine.path("client/known");
     fs::write(&known, KEYS.map(|name| format!("{NAME} {}", machine.host_key(name))).concat()).unwrap();
@@ -52,7 +52,7 @@ fn gets_in(machine: &Machine, key: &Path) -> bool {
     Run::of(&mut command).code == Some(0)
 }
 
-/// Who of these logs in.
+/// Which of these users can log in.
 fn get_in(machine: &Machine, users: &[PathBuf; 2]) -> [bool; 2] {
     users.each_ref().map(|key| gets_in(machine, key))
 }
@@ -74,7 +74,7 @@ fn a_revoked_user_is_refused_and_others_are_not() {
     let revoked = machine.tree();
     let again = revoke(&machine, "7").ends(0);
     assert!(again.stdout.contains("Nothing to do"), "{}", again.stdout);
-    // Whoever writes our lines next leaves this one.
+    // A later run that writes Warded's other lines leaves this one.
     machine.certify();
     assert_eq!(revoked, machine.tree());
 
@@ -115,7 +115,7 @@ fn somebody_elses_list_stays_and_what_to_do_is_said() {
         fs::write(machine.config(), &main).unwrap();
     }
     fs::remove_file(machine.path("ssh/sshd_config.d/10-theirs.conf")).unwrap();
-    // The first line counts: ours would be void.
+    // sshd takes the first line, so Warded's would have no effect.
     fs::write(machine.config(), format!("RevokedKeys none\n{main}")).unwrap();
     refused("7", &["RevokedKeys none", "take that line out"]);
     fs::write(machine.config(), &main).unwrap();
@@ -123,7 +123,7 @@ fn somebody_elses_list_stays_and_what_to_do_is_said() {
     refused("7", &["warded-revoked.krl cannot be added to"]);
 }
 
-/// Since OpenSSH 10.3 sshd takes several lists in one line, and ignores a second line.
+/// Since OpenSSH 10.3 sshd accepts several lists in one line, and ignores a second line.
 #[test]
 fn a_list_stands_beside_somebody_elses_where_sshd_takes_both() {
     const THEIRS: &str = "/etc/ssh/theirs.krl";
@@ -174,9 +174,9 @@ fn a_list_stands_beside_somebody_elses_where_sshd_takes_both() {
         };
         assert_eq!(names(), [format!("{THEIRS} {OURS}")]);
         peer.warded(&apply).ends(0).prints(&["Nothing to do."]);
-        // Each of them is looked at by what reads sshd's lists.
+        // The checks of sshd's lists read both of them.
         peer.warded(&["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"]).ends(0);
-        // Nothing schedules renewals on this machine, and no other problem is told.
+        // Nothing schedules renewals on this machine; that is the only problem.
         let status = peer.warded(&["status"]).ends(4).stdout;
         assert_eq!(status.matches("\nproblem ").count(), 1, "{status}");
         fs::rename(peer.file(THEIRS), peer.file("/etc/ssh/away")).unwrap();
@@ -184,7 +184,7 @@ fn a_list_stands_beside_somebody_elses_where_sshd_takes_both() {
         peer.warded(&["doctor"]).ends(4).prints(&told);
         peer.warded(&["status"]).prints(&told);
         fs::rename(peer.file("/etc/ssh/away"), peer.file(THEIRS)).unwrap();
-        // What they change, the next run takes over.
+        // If the other list's names change, the next run adopts them.
         let config = peer.file("/etc/ssh/sshd_config");
         let text = fs::read_to_string(&config).unwrap();
         fs::write(&config, text.replace(THEIRS, "/etc/ssh/theirs.krl \"/etc/ssh/more of theirs\"")).unwrap();
@@ -196,8 +196,8 @@ fn a_list_stands_beside_somebody_elses_where_sshd_takes_both() {
     }
 }
 
-/// sshd says nothing of a list that it cannot read, and then refuses every public key; where nobody whom Warded
-/// can try logs in, no login shows it either.
+/// If sshd cannot read a list, it says nothing, and then refuses every public key. Here nobody whom Warded could try
+/// may log in, so no login would show it.
 #[test]
 fn a_damaged_list_is_refused_where_no_login_would_show_it() {
     let machine = Machine::with(&Setup { lines: "PermitRootLogin no\n".to_owned(), ..Setup::default() });
@@ -214,7 +214,7 @@ fn a_damaged_list_is_refused_where_no_login_would_show_it() {
             &["not every sshd reads"],
         ),
         (key, line.clone(), &["a list of plain keys"]),
-        // That is a list that sshd loads.
+        // sshd can load this list.
         (head, line, &[]),
     ] {
         let before = machine.tree();
@@ -222,14 +222,14 @@ fn a_damaged_list_is_refused_where_no_login_would_show_it() {
         if says.is_empty() {
             run.ends(0);
         } else {
-            run.ends(5).says(&[&["is not put in place", "nothing was changed"], says].concat());
+            run.ends(5).says(&[&["is not installed", "nothing was changed"], says].concat());
             assert_eq!(before, machine.tree());
             tried += 1;
         }
     }
     assert_eq!(tried, 3);
 
-    // In use by now. Where the line goes, too, sshd still reads the list until it is told.
+    // The list is in use now. Even if its line is removed, sshd reads the list until it is told.
     let before = machine.tree();
     for (contents, reloads, says) in [
         (&b"garbage"[..], true, "a list of plain keys"),
@@ -242,7 +242,7 @@ fn a_damaged_list_is_refused_where_no_login_would_show_it() {
     }
 }
 
-/// Has a guest write files, and reload sshd then, or not.
+/// Makes a guest write files, and reload sshd if `reloads`.
 fn write_files(machine: &Machine, files: &[(&Path, &[u8])], reloads: bool) -> Run {
     let mut script = Script::new("");
     let paths: Vec<String> = files.iter().map(|(path, _)| format!("{:?}", path.display().to_string())).collect();
@@ -263,7 +263,8 @@ fn write_files(machine: &Machine, files: &[(&Path, &[u8])], reloads: bool) -> Ru
     machine.warded(["apply", "go", "--policy", "case", "--yes"])
 }
 
-/// Runs Warded, and kills it before the exchange of files with this number, if there are so many: strace's words.
+/// Runs Warded, and kills it before the exchange of files with this number, if there are that many. Returns strace's
+/// output.
 fn killed_at_exchange(machine: &Machine, when: u32, words: &[&str]) -> String {
     let trace = machine.path("trace");
     let mut command = machine.command("strace");
@@ -273,7 +274,7 @@ fn killed_at_exchange(machine: &Machine, when: u32, words: &[&str]) -> String {
     fs::read_to_string(&trace).expect("strace did not run: is it installed?")
 }
 
-/// Killed before any exchange: whatever sshd's files name by then, sshd can read.
+/// Killed before any exchange: sshd can read every file that its configuration names by then.
 #[test]
 fn no_crash_leaves_a_line_without_its_list() {
     let (machine, [revoked, other]) = machine();
@@ -283,7 +284,7 @@ fn no_crash_leaves_a_line_without_its_list() {
     let mut killed = 0;
     for when in 1.. {
         let trace = killed_at_exchange(&machine, when, &["apply", "revoke-users", "--yes", "--set", "serial=7"]);
-        // The list first.
+        // The list comes first.
         let order: Vec<bool> = trace
             .lines()
             .filter(|line| line.contains("warded-revoked.krl\"") || line.contains("50-warded-revoke-users.conf\""))
@@ -302,14 +303,14 @@ fn no_crash_leaves_a_line_without_its_list() {
             machine.warded(["undo", "--yes"]).ends(0);
         }
     }
-    // In different groups: what comes first is on the disk before the other is begun.
+    // They are in different groups of the queue: the first is on disk before the second begins.
     let newest = fs::read_dir(machine.path("state/runs")).unwrap();
     let newest = newest.filter_map(|run| run.unwrap().file_name().to_str()?.parse::<u64>().ok()).max().unwrap();
     let journal = fs::read(machine.path(&format!("state/runs/{newest}/journal.json"))).unwrap();
     let journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
     let orders: Vec<_> = journal["entries"].as_array().unwrap().iter().map(|entry| entry["order"].clone()).collect();
     assert_eq!(orders, ["write-certificate", "write-other"]);
-    // The list, and the drop-in that names it.
+    // One exchange for the list, and one for the drop-in that names it.
     assert!(killed >= 2, "{killed}");
     assert_eq!([&revoked, &other].map(|key| gets_in(&machine, key)), [false, true]);
 }
@@ -325,12 +326,12 @@ fn a_real_step_ca_renews_no_more_what_was_revoked() {
     let certify = ["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"];
     warded(&[&certify[..], &credential[..]].concat()).ends(0);
     warded(&["renew", "--force"]).ends(0);
-    // Its own, on the word of its key.
+    // The machine's own certificate, which its key is enough to revoke.
     let own = machine.path("ssh/ssh_host_ed25519_key-cert.pub");
     let done = warded(&["revoke", own.to_str().unwrap(), "--yes", "--reason", "4"]).ends(0);
-    assert!(done.stdout.contains("Nobody else hears of it"), "{}", done.stdout);
+    assert!(done.stdout.contains("The CA tells nobody else"), "{}", done.stdout);
     assert_ne!(warded(&["renew", "--force"]).code, Some(0), "it was renewed all the same");
-    // Another, on the word of who knows the password, and nobody else's.
+    // Another certificate: this takes the provisioner's password.
     assert_ne!(warded(&["revoke", "4711", "--yes"]).code, Some(0));
     let by_password = |arguments: &[&str]| warded(&[arguments, &credential[..]].concat());
     let done = by_password(&["revoke", "4711", "--yes", "--json"]).ends(0).object("warded.revoke/1");

@@ -1,5 +1,5 @@
-//! Without room, or where nothing may be written, a run stops before it starts: nothing is changed,
-//! and it says why. Through the shipped binary, on file systems of the machine's own.
+//! If there is no room, or nothing may be written, a run stops before it starts: nothing is changed, and it says why.
+//! The tests run the shipped binary on file systems of the machine's own.
 
 use crate::support::{
     Machine, Run, Setup,
@@ -9,7 +9,7 @@ use crate::support::{
 };
 use std::{path::Path, process::Command};
 
-/// A machine of root's, who alone can mount. None: this is not root, and the test is skipped.
+/// A machine of root's, since only root can mount. `None` unless this is root; then the test is skipped.
 fn machine() -> Option<Machine> {
     machine_with(&Setup::default())
 }
@@ -27,7 +27,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Puts a file system of so much room in the place of a directory.
+/// Mounts a file system with these options over a directory.
 fn mount(machine: &Machine, directory: &Path, options: &str) {
     run(machine, "mkdir", &["-p", text(directory)]);
     run(machine, "mount", &["-t", "tmpfs", "-o", options, "tmpfs", text(directory)]);
@@ -38,7 +38,7 @@ fn plan(command: &mut Command) -> &mut Command {
     command.args([env!("CARGO_BIN_EXE_warded"), "plan", "certify-host", "--set", &set])
 }
 
-/// Where there may be no further process or thread, that is said, and no thread ends in words of Rust's.
+/// If no further process or thread may start, Warded says so, and no thread ends with a panic message.
 #[test]
 fn without_room_for_threads_it_is_said_what_is_missing() {
     let Some(machine) = machine() else { return };
@@ -58,7 +58,7 @@ fn without_room_for_threads_it_is_said_what_is_missing() {
     assert!(met > 2, "{met} of the threads and processes were missed");
 }
 
-/// Where less memory is allowed than a run takes, that is said before anything is done.
+/// If the memory limit is too low for a run, Warded says so before it does anything.
 #[test]
 fn a_limit_on_memory_that_is_too_low_is_named() {
     let Some(machine) = machine() else { return };
@@ -82,7 +82,7 @@ fn a_limit_on_memory_that_is_too_low_is_named() {
     }
 }
 
-/// What was promised is enough for a run; and what brings a machine back, or only reads, is not refused with less.
+/// The documented memory is enough for a run. Commands that restore a machine, or only read, are not refused with less.
 #[test]
 fn a_run_comes_to_its_end_with_the_least_memory_that_it_is_given() {
     let Some(machine) = machine() else { return };
@@ -100,7 +100,8 @@ fn a_run_comes_to_its_end_with_the_least_memory_that_it_is_given() {
     }
 }
 
-/// Where files may not become as large as a run's are, that is said like any other cause: no signal ends the run.
+/// If files may not become large enough for a run, Warded reports that like any other cause, and is not killed by a
+/// signal.
 #[test]
 fn a_limit_on_the_size_of_files_stops_a_run_or_does_not_matter() {
     let Some(machine) = machine() else { return };
@@ -115,7 +116,7 @@ fn a_limit_on_the_size_of_files_stops_a_run_or_does_not_matter() {
     }
 }
 
-/// The beginning of a command with limits on its memory, in KiB.
+/// The beginning of a command with these limits, in ulimit's units.
 fn limited(machine: &Machine, limits: &[(&str, u32)]) -> Command {
     let limits: String = limits.iter().map(|(limit, kilobytes)| format!("ulimit {limit} {kilobytes}; ")).collect();
     let mut command = machine.command("sh");
@@ -123,7 +124,7 @@ fn limited(machine: &Machine, limits: &[(&str, u32)]) -> Command {
     command
 }
 
-/// A run as the kernel saw it: how it ended, and which of sshd's files it changed, by their real names.
+/// A run as the kernel saw it: how it ended, and which of sshd's files it changed under their final names.
 struct TracedRun {
     run: Run,
     exchanged: Vec<String>,
@@ -132,7 +133,7 @@ struct TracedRun {
 fn traced(machine: &Machine, arguments: &[&str]) -> TracedRun {
     let (run, effects) = trace::warded(machine, arguments);
     let ssh = format!("{}/", text(&machine.path("ssh")));
-    // What is written beside them has a name with a dot first.
+    // Files that are written beside them have a name that begins with a dot.
     let is_live = |path: &str| path.starts_with(&ssh) && !path.rsplit('/').next().unwrap().starts_with('.');
     let changed = effects.iter().filter(|effect| matches!(effect, Effect::Change(_)));
     TracedRun { run, exchanged: changed.map(Effect::path).filter(|path| is_live(path)).map(str::to_owned).collect() }
@@ -142,7 +143,7 @@ fn certify(machine: &Machine) -> TracedRun {
     traced(machine, &["apply", "certify-host", "--set", &format!("principal={NAME}"), "--yes"])
 }
 
-/// It stopped before it started, said why, and the machine is as before; sshd serves.
+/// Checks that the run stopped before it started and said why, that the machine is as before, and that sshd serves.
 #[track_caller]
 fn stopped(machine: &Machine, before: &impl PartialEq<Tree>, ended: &TracedRun, why: &[&str]) {
     let said = &ended.run.stderr;
@@ -156,19 +157,19 @@ fn stopped(machine: &Machine, before: &impl PartialEq<Tree>, ended: &TracedRun, 
 
 type Tree = std::collections::BTreeMap<std::path::PathBuf, crate::support::machine::Found>;
 
-/// sshd's files, with what is mounted among them.
+/// sshd's files, including those on mounted file systems.
 fn seen(machine: &Machine) -> Tree {
     tree(&machine.inside("ssh"))
 }
 
 const FULL: [&str; 3] = ["No space left on device", "no storage space", "has no room for it"];
 
-/// From hardly a page to enough: with each the run is stopped before it starts, or comes to its end.
+/// From hardly a page to enough room: each time the run either stops before it starts, or succeeds.
 #[test]
 fn a_disk_that_is_full_stops_a_run_or_does_not_matter() {
     let Some(machine) = machine() else { return };
     let (mut without, mut with) = (0, 0);
-    // Warded's own files there, or the directory of sshd's that gets a new file.
+    // The directory of Warded's own files, or the directory of sshd's that gets a new file.
     for (directory, rooms) in [("state", &[0, 2, 6, 14, 26, 60][..]), ("ssh/sshd_config.d", &[0, 2])] {
         for room in rooms {
             let at = machine.path(directory);
@@ -176,7 +177,7 @@ fn a_disk_that_is_full_stops_a_run_or_does_not_matter() {
             machine.warded(["audit", "verify"]);
             let before = seen(&machine);
             let filler = at.join("filler");
-            // Until it is full; then what is to be left is cut off.
+            // Fills the disk, and then truncates the filler by what is to be left free.
             let fill = format!(
                 "head -c 2m /dev/zero >{0} 2>/dev/null; truncate -s $(($(stat -c %s {0}) / 4096 * 4096 - {room} * 4096)) {0}",
                 filler.display()
@@ -192,7 +193,7 @@ fn a_disk_that_is_full_stops_a_run_or_does_not_matter() {
                 without += 1;
                 stopped(&machine, &before, &ended, &FULL);
             }
-            // Once there is room, nothing of it is left.
+            // Once there is room, nothing of the failure is left.
             certify(&machine).run.ends(0);
             machine.serves_certificates();
             machine.warded(["undo", "--yes"]).ends(0);
@@ -255,7 +256,7 @@ fn what_is_immutable_stops_a_run() {
     for name in ["ssh", "ssh/sshd_config.d", "ssh/ssh_host_rsa_key-cert.pub"] {
         let at = machine.path(name);
         run(&machine, "chattr", &["+i", text(&at)]);
-        // The renewal has nothing to do with the drop-in; to roll the enrolment back has.
+        // The renewal does not touch the drop-in; the undo of the enrolment does.
         for command in [["renew", "--force"], ["undo", "--yes"]] {
             let before = seen(&machine);
             let ended = traced(&machine, &command);
@@ -275,7 +276,7 @@ fn what_is_immutable_stops_a_run() {
     machine.warded(["undo", "--yes"]).ends(0);
 }
 
-/// sshd's main file, where it has to be changed itself.
+/// sshd's main file, on a machine on which Warded has to change it.
 #[test]
 fn an_immutable_main_file_stops_a_run() {
     let Some(machine) = machine_with(&Setup { alone: true, ..Setup::default() }) else { return };
@@ -295,7 +296,7 @@ fn an_immutable_main_file_stops_a_run() {
     machine.warded(["undo", "--yes"]).ends(0);
 }
 
-/// A plan is refused where the run would be, and neither asks the CA for a certificate.
+/// A plan is refused if the run would be, and neither asks the CA for a certificate.
 #[test]
 fn a_plan_foresees_what_cannot_be_written() {
     let (bind, read_only) = ("mount --bind $at $at; mount -o remount,bind,ro $at", "umount $at");

@@ -1,4 +1,4 @@
-//! A certified machine renews itself: by systemd's timer in a machine that boots, by cron where that runs.
+//! A certified machine renews itself: by systemd's timer on a machine that boots, and by cron if that runs.
 
 use super::booted::{CERTIFY, documented, drop_in, is_as, property, serves_certificates};
 use crate::support::{
@@ -12,19 +12,19 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 const UNITS: [&str; 3] = ["warded-renew.timer", "warded-renew.service", "warded-recover.service"];
 
-/// The machine's units and links to them, and sshd's files.
+/// The machine's units, the links to them, and sshd's files.
 fn configuration(machine: &Booted) -> [BTreeMap<PathBuf, Found>; 2] {
     ["/etc/ssh", "/etc/systemd/system"].map(|directory| below(machine, directory))
 }
 
-/// What is in a directory, by paths that are the same after another boot.
+/// The files below a directory, by paths that stay the same after a reboot.
 pub(super) fn below(machine: &Booted, directory: &str) -> BTreeMap<PathBuf, Found> {
     let directory = machine.file(directory);
     let name = |path: PathBuf| path.strip_prefix(&directory).unwrap().to_owned();
     tree(&directory).into_iter().map(|(path, found)| (name(path), found)).collect()
 }
 
-/// systemd takes the units without a word, and the timer means every hour.
+/// systemd accepts the units without a warning, and the timer means every hour.
 fn systemd_takes_the_units(machine: &Booted) {
     let units = UNITS.join(" ");
     let said = machine.shell(&format!("systemd-analyze verify {units} 2>&1")).stdout;
@@ -36,7 +36,7 @@ fn systemd_takes_the_units(machine: &Booted) {
     assert!(next.contains("Normalized form: *-*-* *:00:00"), "{next}");
 }
 
-/// All three certificates are due.
+/// Makes all three certificates due.
 pub(super) fn make_due(machine: &Booted) -> [Vec<u8>; 3] {
     for name in KEYS {
         let sign = "ssh-keygen -q -h -s /root/ca/host_ca -I x -n web1.example.org -z 7 -V -20d:+5d";
@@ -57,7 +57,7 @@ fn await_renewal(machine: &Booted, due: &[Vec<u8>; 3]) {
     });
 }
 
-/// The timer is started, and starts with the machine; so does the recovery.
+/// Checks that the timer runs and is enabled, and that the recovery is enabled.
 fn is_scheduled(machine: &Booted) {
     for (unit, active) in [("warded-renew.timer", "active"), ("warded-recover.service", "inactive")] {
         assert_eq!(property(machine, "UnitFileState", unit), "enabled", "{unit}");
@@ -74,7 +74,7 @@ fn is_scheduled(machine: &Booted) {
 fn a_machine_with_systemd_renews_itself() {
     for suite in ["bullseye", "bookworm", "trixie", "sid"] {
         let Some(mut machine) = Booted::start(suite, "ssh.service") else { return };
-        // The keys that this release makes besides: OpenSSH 10.6 has a fourth.
+        // Makes the further keys of this release: OpenSSH 10.6 has a fourth.
         machine.shell("ssh-keygen -A && systemctl restart ssh.service").ends(0);
         let before = configuration(&machine);
         machine.warded("plan certify-host --set principal=web1.example.org").ends(3).prints(&[
@@ -98,31 +98,31 @@ fn a_machine_with_systemd_renews_itself() {
         is_scheduled(&machine);
         systemd_takes_the_units(&machine);
         machine.warded(CERTIFY).ends(0).prints(&["Nothing to do."]);
-        // Somebody disabled it: it stays so, and that is said.
+        // Somebody disabled the timer. It stays disabled, and the output says so.
         machine.shell("systemctl disable --now warded-renew.timer").ends(0);
         machine.warded(CERTIFY).ends(0).prints(&["warded-renew.timer is not enabled", "Nothing to do."]);
         machine.shell("systemctl enable --now warded-renew.timer").ends(0);
 
-        // The timer fires; a drop-in shortens only its period. Nothing that the service needs is kept from it.
+        // The timer fires; the drop-in changes only its times. The service is not denied anything it needs.
         let due = make_due(&machine);
         let often = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
         drop_in(&machine, "warded-renew.timer", often);
         await_renewal(&machine, &due);
-        // One line a run: what is said to a person does not come on top, and a run with nothing due is silent.
+        // One line for each run, without the output for a person; a run with nothing due writes nothing.
         let journal = || machine.shell("journalctl --no-pager --output=cat --identifier=warded").ends(0).stdout;
         wait("the renewal is told", LONG, || journal().contains("renew-host: 3 certificates until "));
         let lines = journal();
         assert!(lines.lines().all(|line| line.starts_with("run ")), "{lines}");
-        // Its files were in place before sshd read them.
+        // The renewal wrote its files before sshd read them.
         serves_certificates(&machine);
 
-        // Boot begins with a renewal that is due, while sshd does not listen yet: it starts once the renewal waits for it.
+        // A renewal is due at boot, before sshd listens: sshd starts once the renewal waits for it.
         machine.shell("systemctl stop warded-renew.timer").ends(0);
         drop_in(&machine, "ssh.service", UNTIL_A_RENEWAL_WAITS);
         let due = make_due(&machine);
         machine.reboots();
         await_renewal(&machine, &due);
-        // Its files are there before sshd has read them, and sshd does not listen while it begins anew.
+        // The files are there before sshd has read them, and sshd does not listen while it restarts.
         let told = "journalctl --no-pager --boot --output=cat --identifier=warded";
         wait("the renewal is told", LONG, || {
             machine.shell(told).ends(0).stdout.contains("renew-host: 3 certificates until ")
@@ -143,7 +143,7 @@ const UNTIL_A_RENEWAL_WAITS: &str = r#"[Service]
 ExecStartPre=/bin/sh -c 'until case "$$(systemctl list-jobs --no-legend warded-renew.service)" in *waiting*) ;; *) false;; esac; do sleep 0.1; done'
 "#;
 
-/// What a schedule was made with before Warded made one.
+/// A schedule as administrators made it before Warded did.
 const BY_HAND: &str = "printf '[Service]\nType=oneshot\nExecStart=/usr/local/bin/warded renew\n' >warded-renew.service
     printf '[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n' >warded-renew.timer
     systemctl daemon-reload; systemctl enable --now warded-renew.timer";
@@ -155,19 +155,19 @@ fn what_somebody_else_scheduled_stays() {
     let units = || tree(&machine.file("/etc/systemd/system"));
     let here = |line: &str| machine.shell(&format!("cd /etc/systemd/system; {line}")).ends(0);
 
-    // A unit of that name for something else.
+    // A unit of that name for another purpose.
     here("printf '[Timer]\nOnCalendar=daily\n' >warded-renew.timer");
     let foreign = units();
     machine
         .warded(CERTIFY)
         .ends(0)
-        .prints(&["warded-renew.timer is there, Warded did not write it", "Nothing runs it automatically"]);
+        .prints(&["warded-renew.timer exists, but Warded did not write it", "Nothing runs it automatically"]);
     assert_eq!(units(), foreign);
     machine.shell("warded status").ends(4).prints(&["problem      nothing renews automatically"]);
     machine.warded("undo --yes").ends(0);
     assert_eq!(units(), foreign);
 
-    // A timer that renews, made by hand.
+    // A timer for renewals, made by hand.
     here(BY_HAND);
     let by_hand = units();
     machine.warded(CERTIFY).ends(0).prints(&["warded-renew.timer runs `warded renew` already"]);
@@ -177,7 +177,7 @@ fn what_somebody_else_scheduled_stays() {
     assert_eq!(units(), by_hand);
     here("systemctl disable --now warded-renew.timer; rm warded-renew.*; systemctl daemon-reload");
 
-    // A line of cron's that nothing runs; the same with a cron daemon.
+    // A cron line without a cron daemon; then with one.
     machine.shell("mkdir -p /etc/cron.d; echo '7 * * * * root warded renew' >/etc/cron.d/mine").ends(0);
     machine.warded(CERTIFY).ends(0).prints(&["Renewal: by warded-renew.timer"]);
     machine.warded("undo --yes").ends(0);
@@ -204,14 +204,14 @@ fn a_schedule_is_rolled_back_with_its_run() {
     is_as(&machine, &before[0]);
     assert_eq!(configuration(&machine)[1], before[1]);
 
-    // Nobody confirms it.
+    // Nobody confirms the change.
     machine.warded(&format!("{CERTIFY} --confirm-within 5s")).ends(0);
     wait("it is rolled back", LONG, is_gone);
     wait("the units are as before", LONG, || configuration(&machine)[1] == before[1]);
     is_as(&machine, &before[0]);
 }
 
-/// systemd would go on starting a service that is gone. Here the undo of the run sees to that.
+/// systemd would continue to start a service that is gone. Here the undo of the run stops the timer.
 #[test]
 fn a_timer_whose_file_was_deleted_is_stopped_all_the_same() {
     let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
@@ -224,7 +224,7 @@ fn a_timer_whose_file_was_deleted_is_stopped_all_the_same() {
     assert_eq!(configuration(&machine)[1], before[1]);
 }
 
-/// Its keys and its configuration may lie anywhere: the service may write there.
+/// The second sshd's keys and configuration may be anywhere: the service may write there.
 #[test]
 fn a_second_sshd_is_renewed_by_the_same_timer() {
     let Some(machine) = Booted::start("trixie", "ssh.service") else { return };
@@ -244,7 +244,7 @@ fn a_second_sshd_is_renewed_by_the_same_timer() {
     assert_ne!(certificate(), due);
 }
 
-/// A power cut meets a run that takes the recovery out, before that is kept.
+/// A power cut interrupts a run that removes the recovery, before that change is kept.
 #[test]
 fn what_takes_the_recovery_out_is_recovered_at_the_start_of_the_machine() {
     let Some(mut machine) = Booted::start("trixie", "ssh.service") else { return };
@@ -253,7 +253,7 @@ fn what_takes_the_recovery_out_is_recovered_at_the_start_of_the_machine() {
     let certified = configuration(&machine);
     for command in ["remove --yes", "undo --yes"] {
         machine.shell(&format!("WARDED_CA=/root/ca warded {command} >/dev/null 2>&1 &")).ends(0);
-        // It is gone long before sshd has been told, and seen to serve what it did.
+        // The drop-in is removed long before sshd has been told, and before Warded has seen what it serves.
         let drop_in = machine.file("/etc/ssh/sshd_config.d/50-warded.conf");
         wait("sshd's configuration changes", LONG, || !drop_in.exists());
         machine.loses_power();
@@ -269,7 +269,7 @@ fn what_takes_the_recovery_out_is_recovered_at_the_start_of_the_machine() {
     assert_eq!(property(&machine, "LoadState", "warded-recover.service"), "not-found");
 }
 
-/// It is rolled back at the start of the machine as well, and by a shutdown.
+/// Such a run is also rolled back at the start of the machine and by a shutdown.
 #[test]
 fn what_takes_the_recovery_out_may_wait_to_be_confirmed() {
     let Some(mut machine) = Booted::start("trixie", "ssh.service") else { return };
@@ -313,7 +313,7 @@ fn older_systemds_take_the_units() {
         );
         let run = Run::of(Command::new("unshare").args(["--mount", "sh", "-c", &line]));
         println!("{suite}: {}{}", run.stdout, run.stderr);
-        // There is no warded in these trees.
+        // These root file systems have no warded.
         let said = run.stdout.lines().filter(|line| line.contains("warded-re"));
         let said: Vec<&str> = said.filter(|line| !line.contains("is not executable")).collect();
         assert!(said.is_empty() && run.stdout.contains("*-*-* *:00:00"), "{suite}: {said:?} {}", run.stderr);
@@ -330,12 +330,12 @@ fn where_nothing_can_be_scheduled_the_plan_says_so() {
     assert_eq!(tree(&machine.path("ssh")), before);
 }
 
-/// Debian's cron runs it, from a table in which only the time is changed.
+/// Debian's cron starts the renewal, from a table in which only the time is changed.
 #[test]
 fn a_machine_with_cron_renews_itself() {
     let Some(machine) = Peer::start("trixie", "") else { return };
     let certify = ["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"];
-    // Another installation's is none of this one's.
+    // Another installation's cron line does not count for this one.
     fs::create_dir_all(machine.file("/etc/cron.d")).unwrap();
     fs::write(machine.file("/etc/cron.d/other"), "7 * * * * root warded --state /srv/other renew\n").unwrap();
     let table = machine.file("/etc/cron.d/warded-renew");
@@ -365,12 +365,12 @@ fn a_machine_with_cron_renews_itself() {
         || KEYS.map(|name| fs::read(machine.file(&format!("/etc/ssh/ssh_host_{name}_key-cert.pub"))).unwrap());
     let due = certificates();
     fs::write(&table, format!("{head}\n* * * * * root {rest}")).unwrap();
-    // cron(8) takes no such name.
+    // cron(8) ignores a file with such a name.
     fs::write(machine.file("/etc/cron.d/other+name"), "* * * * * root touch /run/other-name\n").unwrap();
     wait("cron renews", 3 * LONG, || certificates().iter().zip(&due).all(|(now, due)| now != due));
     assert!(!machine.file("/run/other-name").exists());
 
-    // A script for run-parts, which starts it itself, and no shell.
+    // run-parts starts the script directly, without a shell.
     fs::remove_file(&table).unwrap();
     let script =
         "mkdir -p /etc/cron.hourly; echo 'exec warded renew' >/etc/cron.hourly/mine; chmod 755 /etc/cron.hourly/mine";
@@ -383,11 +383,11 @@ fn a_machine_with_cron_renews_itself() {
         .prints(&["the script does not begin with `#!`", "put `#!/bin/sh` in the first"]);
     fs::remove_file(machine.file("/etc/cron.hourly/mine")).unwrap();
 
-    // Of no use from here on, and each of its jobs takes some time.
+    // The table is restored: each job takes some time, and none is needed from here on.
     fs::write(&table, &text).unwrap();
     let stop = "read pid </var/run/crond.pid; kill $pid || exit; while kill -0 $pid 2>/dev/null; do sleep 0.1; done";
     Run::of(machine.command("sh").args(["-c", stop])).ends(0);
-    // Those of its processes that wait for a job bear its name, too.
+    // Cron's processes that wait for a job have its name, too.
     wait("no cron daemon is left", LONG, || machine.warded(&["status"]).code == Some(4));
     let why = "/etc/cron.d/warded-renew runs `warded renew`, and no cron daemon runs that reads it";
     machine

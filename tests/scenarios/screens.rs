@@ -1,4 +1,4 @@
-//! Whole screens: what a person sees of each command where all goes well, and of each kind of refusal.
+//! Whole screens: what a person sees of each command when all goes well, and of each kind of refusal.
 
 mod daily;
 mod edits;

@@ -1,11 +1,11 @@
-//! The machine's own `ssh` is asked as well where the configuration changes, and only there.
+//! If the configuration changes, Warded also asks the machine's own `ssh`, and otherwise it does not.
 
 use crate::support::{Machine, Run, counts, machine::NAME};
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 const CLIENT: &str = "/usr/bin/ssh";
 
-/// Puts a client of this release, which takes no host key, in the place of the machine's.
+/// Replaces the machine's client with one of this release that accepts no host key.
 fn refuses(machine: &Machine, release: &str) {
     let program = machine.path("refuses");
     let text = format!(
@@ -42,7 +42,7 @@ fn a_client_that_takes_no_host_key_has_the_run_refused() {
     assert!(before == machine.tree());
 }
 
-/// It may not know what this sshd allows; then what it could not tell is told.
+/// An old client may not support what this sshd allows. Then the output says what it could not prove.
 #[test]
 fn an_old_client_that_takes_no_host_key_leaves_that_unproved() {
     let machine = Machine::start();
@@ -51,7 +51,7 @@ fn an_old_client_that_takes_no_host_key_leaves_that_unproved() {
     let not_proved: Vec<&str> = done["not_proved"].as_array().unwrap().iter().filter_map(|one| one.as_str()).collect();
     let of_client = "certificate by the `ssh` program as well, which did not get so far: Host key verification failed.";
     assert_eq!(not_proved.iter().filter(|one| one.contains(of_client)).count(), 3, "{done}");
-    // A renewal does not ask it.
+    // A renewal does not run `ssh`.
     let renewed = machine.warded(["renew", "--force", "--json"]).ends(0).object("warded.renew/1");
     assert_eq!(renewed["not_proved"].as_array().map(Vec::len), Some(0), "{renewed}");
 }

@@ -1,4 +1,5 @@
-//! Two sshds on one machine: each has an enrolment, and a run for one sees to the other where both read a file.
+//! Two sshds on one machine. Each has its own enrolment, and a run for one takes the other into account if both read a
+//! file.
 
 use crate::support::{
     ClientKnowledge, Run,
@@ -14,7 +15,7 @@ const SECOND: &str = "/etc/ssh/sshd_config_sftp";
 const SHARED: &str = "Include /etc/ssh/sshd_config.d/*.conf\n";
 const OWN_KEY: &str = "/etc/ssh/sftp_key";
 
-/// A machine with a second sshd, which has these lines, on port 2222.
+/// A machine with a second sshd, which has these lines and listens on port 2222.
 fn with_second(suite: &str, lines: &str) -> Option<Peer> {
     let peer = Peer::shaped(suite, |directory| {
         fs::write(directory.join("sshd_config_sftp"), format!("{lines}Port 2222\nUsePAM no\n")).unwrap();
@@ -37,7 +38,7 @@ fn both(peer: &Peer) {
     }
 }
 
-/// Who knows only the CA gets in at both.
+/// Checks that a client that knows only the CA can connect to both.
 #[track_caller]
 fn both_serve(peer: &Peer) {
     let authority = || ClientKnowledge::Authority(fs::read_to_string(peer.file("/root/ca/host_ca.pub")).unwrap());
@@ -45,7 +46,7 @@ fn both_serve(peer: &Peer) {
     peer.client_at(2222, &authority()).connects();
 }
 
-/// How many certificates every user of the machine is told of.
+/// How many certificates the public status has.
 fn told_to_all(peer: &Peer) -> usize {
     let file = fs::read(peer.file("/var/lib/warded-status/status.json")).unwrap();
     serde_json::from_slice::<Value>(&file).unwrap()["keys"].as_array().unwrap().len()
@@ -63,7 +64,7 @@ fn serials(result: &Value) -> Vec<String> {
     certificates.iter().map(|one| one["serial"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Since OpenSSH 9.8 an sshd serves the certificates that it had at its last reload: so both have to be told.
+/// Since OpenSSH 9.8 an sshd serves the certificates of its last reload, so both have to be told.
 #[test]
 fn a_shared_certificate_is_renewed_once_and_both_are_told() {
     for suite in ["bookworm", "trixie"] {
@@ -83,7 +84,7 @@ fn a_shared_certificate_is_renewed_once_and_both_are_told() {
         assert_eq!(results[0]["result"]["reloads"].as_array().unwrap().len(), 2, "{renewed:#}");
         both_serve(&peer);
 
-        // Nothing schedules renewals on this machine.
+        // Nothing schedules renewals on this machine, hence the exit code.
         let status = peer.warded(&["status", "--json"]).ends(4).object("warded.status/1");
         let served = |sshd: &Value| {
             let keys = sshd["host_keys"].as_array().unwrap();
@@ -93,7 +94,7 @@ fn a_shared_certificate_is_renewed_once_and_both_are_told() {
         assert_eq!(status["others"][0]["sshd_config"], SECOND);
         assert!(peer.warded(&["status"]).ends(4).stdout.contains(&format!("{SECOND} · OpenSSH")));
 
-        // Each undo is of the run's own sshd, without being told which.
+        // Each undo applies to its run's own sshd, without an option that names it.
         peer.warded(&["undo", "--yes"]).ends(0);
         assert_eq!(enrolled(&peer), [FIRST]);
         peer.warded(&["undo", "--yes"]).ends(0);
@@ -105,7 +106,7 @@ fn a_shared_certificate_is_renewed_once_and_both_are_told() {
     }
 }
 
-/// The second includes the system's drop-ins, as a copy of Debian's file does: its own lines are in its own file.
+/// The second sshd includes the system's drop-ins, as a copy of Debian's file does. Its own lines are in its own file.
 #[test]
 fn two_sshds_with_different_keys_keep_their_own_lines() {
     let lines = format!("{SHARED}HostKey {OWN_KEY}\n");
@@ -120,12 +121,12 @@ fn two_sshds_with_different_keys_keep_their_own_lines() {
         renewed["sshds"].as_array().unwrap().iter().map(|sshd| serials(&sshd["result"]).len()).collect();
     assert_eq!(counts, [3, 1], "{renewed:#}");
     both_serve(&peer);
-    // Nothing schedules renewals on this machine: that is the one problem.
+    // Nothing schedules renewals on this machine; that is the only problem.
     let status = peer.warded(&["status"]).ends(4).stdout;
     assert_eq!(status.matches("\nproblem ").count(), 1, "{status}");
     peer.warded(&["doctor"]).ends(4).prints(&["nothing renews automatically"]);
     assert_eq!(told_to_all(&peer), 4);
-    // One alone.
+    // A renewal of one sshd alone.
     let one = peer.warded(&["--sshd-config", SECOND, "renew", "--force", "--json"]).ends(0).object("warded.renew/1");
     assert_eq!(serials(&one).len(), 1, "{one:#}");
     peer.warded(&["--sshd-config", SECOND, "unenrol", "--yes"]).ends(0);
@@ -142,7 +143,7 @@ fn one_that_does_not_run_or_is_gone_keeps_no_other_from_being_renewed() {
 
     fs::rename(peer.file(SECOND), peer.file("/etc/ssh/away")).unwrap();
     for (second, others) in [("0", 1), ("1", 0)] {
-        // The order in which they were enrolled does not matter.
+        // The result does not depend on the order in which they were enrolled.
         let run = peer.warded(&["renew", "--force", "--json"]).ends(4);
         assert!(run.stderr.contains(&format!("{SECOND} is gone")), "{second} {}", run.stderr);
         let renewed = run.object("warded.renewals/1");
@@ -164,7 +165,7 @@ fn one_that_does_not_run_or_is_gone_keeps_no_other_from_being_renewed() {
     peer.warded(&["--sshd-config", SECOND, "renew"]).ends(2).says(&["is not enrolled", FIRST]);
 }
 
-/// The enrolments in the other order.
+/// Reverses the order of the enrolments.
 fn swap(peer: &Peer) {
     let path = peer.file("/var/lib/warded/enrolment.json");
     let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -186,7 +187,7 @@ fn a_shared_certificate_is_for_the_names_of_both() {
     both_serve(&peer);
 }
 
-/// Both have the old key in memory: both are told of the new one, and the second is proved before that.
+/// Both have the old key in memory, so both are told of the new one. The second sshd is proved before that.
 #[test]
 fn a_shared_key_is_replaced_for_both() {
     let Some(peer) = with_second("trixie", "") else { return };
@@ -202,7 +203,7 @@ fn a_shared_key_is_replaced_for_both() {
     peer.client(&key()).connects();
 }
 
-/// Nobody enrolled it, and it runs: a drop-in that it includes as well would break it.
+/// The second sshd is not enrolled, but it runs. A drop-in that it includes as well would break it.
 #[test]
 fn what_would_break_another_sshd_is_refused() {
     let Some(peer) = with_second("trixie", &format!("HostKey {OWN_KEY}\nMatch User nobody\n{SHARED}Match all\n"))
@@ -214,7 +215,8 @@ fn what_would_break_another_sshd_is_refused() {
     assert!(before == tree(&peer.file("/etc/ssh")) && enrolled(&peer).is_empty());
 }
 
-/// It was started with a relative path, which leads nowhere by now: whether it reads what changes is not known, and said.
+/// The second sshd was started with a relative path, which by now leads nowhere. Whether it reads the changed files is
+/// not known, and the output says so.
 #[test]
 fn another_sshd_whose_file_is_not_known_is_told_of() {
     let peer = Peer::shaped("trixie", |directory| {
@@ -230,7 +232,7 @@ fn another_sshd_whose_file_is_not_known_is_told_of() {
     peer.warded(&["undo", "--yes"]).ends(4).prints(&told);
 }
 
-/// The watchdog rolls it back, and tells both.
+/// The watchdog rolls the change back, and tells both.
 #[test]
 fn what_nobody_confirms_is_rolled_back_for_both() {
     let Some(peer) = with_second("trixie", "") else { return };

@@ -1,5 +1,5 @@
-//! Private keys: in nothing that Warded writes or says, but for the journal's own copies; and in
-//! nothing that crosses into a guest, which here tells all of its memory.
+//! Private keys appear in nothing that Warded writes or prints, except for the journal's own copies. They also never
+//! cross into a guest, which here prints all of its memory.
 
 use crate::support::{
     Grants, Machine, Run,
@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 
-/// What private keys' files hold and no public one: the last lines of each, and the numbers themselves.
+/// What private key files contain and public ones do not: the last lines of each file, and the numbers themselves.
 fn secrets(machine: &Machine) -> Vec<Vec<u8>> {
     let hosts = KEYS.iter().map(|name| machine.path(&format!("ssh/ssh_host_{name}_key")));
     let mut found = Vec::new();
@@ -28,7 +28,7 @@ fn secrets(machine: &Machine) -> Vec<Vec<u8>> {
     found
 }
 
-/// The numbers of a private key that its public half does not have, as bytes.
+/// The numbers of a private key that are not in its public half, as bytes.
 fn numbers(text: &str) -> Vec<Vec<u8>> {
     match PrivateKey::from_openssh(text).unwrap().key_data() {
         KeypairData::Ed25519(pair) => vec![pair.private.to_bytes().to_vec()],
@@ -53,7 +53,7 @@ fn no_private_key_is_written_or_told() {
         said.extend(run.stdout.into_bytes());
         said.extend(run.stderr.into_bytes());
     };
-    // A key that is made, kept, shown in an undo, and undone; and everything about the others.
+    // A key is made, kept, shown in an undo, and undone; and every command runs on the others.
     let mut maker = Script::new(machine.path("").to_str().unwrap().trim_end_matches('/'));
     maker.does("keys.ensure", &[Text(b"{dir}/ssh/made"), Text(b"ssh-ed25519")]);
     let grants = Grants::of(&[&format!("keys = [\"{}\"]", machine.path("ssh/made").display())]);
@@ -149,7 +149,7 @@ fn no_private_key_is_in_a_guests_memory() {
     assert_eq!(holds(&memory, &secrets(&machine)[..]).filter(|secret| secret.as_slice() != b"PRIVATE KEY"), None);
 }
 
-/// Says all of the memory that was used, from its beginning, in hexadecimal: 496 bytes a line.
+/// Prints all of the memory that was used, from its beginning, in hexadecimal: 496 bytes a line.
 fn tells_its_memory(guest: &mut Script) {
     let say = guest.call("log.info", &[Number(3000), Number(992)]);
     guest.field(

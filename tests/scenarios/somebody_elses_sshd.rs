@@ -1,5 +1,5 @@
-//! A user of the machine gives a process of their own the name and the command line of its sshd:
-//! root neither runs that program nor takes it for the listener.
+//! A user of the machine starts a process with the name and command line of its sshd. Warded as root neither runs that
+//! program nor takes the process for the listener.
 
 use crate::support::{
     ClientKnowledge, Machine, Run, missing,
@@ -12,8 +12,8 @@ use std::{
     process::{Child, Stdio},
 };
 
-/// A process of the user `nobody` that is called sshd and has our configuration on its command
-/// line; the file that `/proc/PID/exe` names is by now one that writes the `marker`.
+/// Starts a process of the user `nobody` that is called sshd and has this machine's configuration on its command line.
+/// The file that `/proc/PID/exe` names has meanwhile been replaced with one that writes the `marker`.
 fn pretend(machine: &Machine, marker: &Path) -> Option<Child> {
     if missing::root() {
         return None;
@@ -24,7 +24,7 @@ fn pretend(machine: &Machine, marker: &Path) -> Option<Child> {
     open(&theirs, 0o777);
     open(&machine.path(""), 0o755);
     let program = theirs.join("sshd");
-    // Some program that takes `-f FILE` and stays.
+    // tail(1) accepts `-f FILE` and keeps running.
     let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     Run::of(machine.command("setpriv").args(user).args(["cp", "/usr/bin/tail"]).arg(&program)).ends(0);
     let child = machine
@@ -60,7 +60,7 @@ fn its_program_is_not_run_by_root() {
     process.wait().unwrap();
 }
 
-/// Root is told to use a program that its owner, or the owner of a directory on the way, can exchange.
+/// Somebody tells root to use a program which its owner, or the owner of a directory on the path, can replace.
 #[test]
 fn a_program_that_is_theirs_is_not_run_because_it_is_named() {
     if missing::root() {
@@ -101,7 +101,7 @@ fn it_is_not_taken_for_the_listener() {
     let mut machine = Machine::stopped();
     let Some(mut process) = pretend(&machine, &machine.path("marker")) else { return };
     machine.serve();
-    // Where no file tells which one it is, it is the oldest: theirs, if that counted.
+    // Without the file of the process id, the oldest process would be taken: the other user's, if it counted.
     fs::remove_file(machine.path("sshd.pid")).unwrap();
     machine.certify();
     machine.client(&ClientKnowledge::Authority(machine.authority())).connects();

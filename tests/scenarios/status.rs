@@ -1,4 +1,4 @@
-//! `status` and `doctor` say what sshd is silent about.
+//! `status` and `doctor` report what sshd does not say.
 
 use crate::support::{
     Machine, Run,
@@ -36,20 +36,20 @@ fn a_missing_list_of_revoked_keys_is_told() {
     let line = format!("RevokedKeys {}\n", list.display());
     fs::write(machine.config(), fs::read_to_string(machine.config()).unwrap() + &line).unwrap();
     let words = ["the list of revoked keys", list.to_str().unwrap(), "refuse every public key"];
-    // Warded's own certificates are fine; `doctor` looks at the whole machine.
+    // Warded's own certificates are fine, so `status` is healthy; `doctor` checks the whole machine.
     let is_told =
         || [("status", 0), ("doctor", 4)].map(|(command, end)| machine.warded([command]).ends(end).prints(&words));
     is_told();
     fs::write(&list, "").unwrap();
     machine.warded(["status"]).ends(0);
 
-    // One that only some connections are refused by.
+    // A list that applies only to some connections.
     fs::remove_file(&list).unwrap();
     let before = fs::read_to_string(machine.config()).unwrap().replace(&line, "");
     fs::write(machine.config(), format!("{before}\nMatch User *\n  {line}")).unwrap();
     is_told();
 
-    // At a FIFO sshd waits at each login, and every change is refused.
+    // sshd would wait at a FIFO during each login, and every change is refused.
     mknodat(CWD, &list, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     both_say(&machine, &["the list of revoked keys", "it is no regular file"]);
 }
@@ -67,7 +67,7 @@ fn a_certified_key_that_sshd_ignores_is_told() {
     );
 }
 
-/// sshd itself would wait for the file, and be killed after 15 seconds: it is not asked.
+/// sshd itself would wait for the file, and be killed after 15 seconds, so Warded does not ask it.
 #[test]
 fn a_certificate_or_a_key_that_has_no_end_is_told_at_once() {
     let machine = Machine::start();
@@ -97,7 +97,8 @@ fn a_certificate_or_a_key_that_has_no_end_is_told_at_once() {
     machine.warded(["status"]).ends(0);
 }
 
-/// Without its record nothing renews what sshd goes on presenting; whoever ended that by a command knows.
+/// If the record of the enrolment is lost, nothing renews the certificates that sshd still presents. If a command ended
+/// the enrolment, the operator knows.
 #[test]
 fn an_enrolment_that_is_lost_is_told_and_one_that_was_ended_is_not() {
     let machine = Machine::start();
@@ -111,7 +112,7 @@ fn an_enrolment_that_is_lost_is_told_and_one_that_was_ended_is_not() {
     machine.warded(["status"]).ends(0).prints(&["enrolled     no"]);
     machine.warded(["unenrol", "--yes"]).ends(2).says(&["is not enrolled"]);
 
-    // All of the state, with the records of the runs.
+    // The whole state is lost, including the records of the runs.
     fs::remove_dir_all(machine.path("state")).unwrap();
     both_say(&machine, &lost);
     machine.warded(["unenrol", "--plan"]).ends(3).prints(&["no enrolment is known"]);
@@ -124,8 +125,8 @@ fn an_enrolment_that_is_lost_is_told_and_one_that_was_ended_is_not() {
     machine.warded(["status"]).ends(0);
 }
 
-/// Without its line a certificate is served until sshd reads its configuration again: that is told before, and each refusal
-/// says how the line comes back.
+/// sshd serves a certificate without its line until it reads its configuration again. Warded reports that beforehand,
+/// and each refusal says how to restore the line.
 #[test]
 fn a_certificate_that_no_line_names_is_told_before_the_next_reload() {
     let machine = Machine::start();
@@ -159,7 +160,7 @@ fn a_certificate_that_has_lost_its_key_is_told() {
     machine.warded(["status"]).ends(4).prints(&told);
 }
 
-/// The file is root's, for everybody to read; its fields are a closed list.
+/// The file belongs to root and is readable by everybody. The list of its fields is closed.
 #[test]
 fn the_public_status_has_these_fields_and_no_other() {
     if missing::root() {
@@ -190,7 +191,7 @@ fn the_public_status_has_these_fields_and_no_other() {
     let undone: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     assert_eq!((&undone["ca"], &undone["keys"]), (&Value::Null, &serde_json::json!([])), "{undone}");
 
-    // A directory that others can write is not written to.
+    // Warded does not write to a directory that others can write.
     fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
     let before = fs::read(&file).unwrap();
     machine.certify();
@@ -230,7 +231,7 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
     let object = nobody(&["status", "--json"]).ends(0).object("warded.status-without-root/1");
     assert_eq!((&object["healthy"], object["certificates"].as_array().unwrap().len()), (&true.into(), 3), "{object}");
 
-    // A state of one's own lets `doctor` look further, as far as it can.
+    // With a state directory of the user's own, `doctor` continues as far as it can.
     let own = home.join("state");
     let doctor = nobody(&["--state", own.to_str().unwrap(), "doctor"]);
     let doctor = doctor.prints(&["note    machine      the host keys can only be read by root: sudo warded doctor"]);
@@ -241,7 +242,7 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
     );
     fs::remove_dir_all(own).unwrap();
 
-    // Of what a user can see, root's answer and the user's are one.
+    // If the user can see a fault, both root's `status` and the user's report it.
     let certificate = machine.path("ssh/ssh_host_ecdsa_key-cert.pub");
     let drop_in = machine.path("ssh/sshd_config.d/50-warded.conf");
     let other = fs::read(machine.path("ssh/ssh_host_ed25519_key-cert.pub")).unwrap();
@@ -263,12 +264,12 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
         machine.warded(["status"]).ends(0);
         nobody(&["status"]).ends(0);
     }
-    // Root alone may read it.
+    // A certificate that only root may read is no problem.
     fs::set_permissions(&certificate, fs::Permissions::from_mode(0o600)).unwrap();
     nobody(&["status"]).ends(0);
     fs::set_permissions(&certificate, fs::Permissions::from_mode(0o644)).unwrap();
 
-    // What root finds wrong, a user is told, and not why.
+    // The user sees what root recorded as wrong, and not why.
     let file = machine.path("state-status/status.json");
     let mut recorded: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     recorded["due"] = "2026-01-01T00:00:00Z".into();
@@ -277,7 +278,7 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
     let ago = "at 2026-01-02 00:00 UTC) did not reach the CA (exit code 6)";
     nobody(&["status"]).ends(4).prints(&["problem      the last renewal (", ago]);
 
-    // What somebody else could have written says nothing.
+    // A file that somebody else could have written is ignored.
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let status = nobody(&["status"]).ends(4).prints(&["could have been written by another user"]);
     assert!(!status.stdout.contains("2026-01-02"), "{}", status.stdout);
@@ -286,7 +287,7 @@ fn a_user_sees_what_root_recorded_and_what_is_private() {
     assert_eq!(fs::read_dir(&home).unwrap().count(), 0, "to look leaves nothing behind");
 }
 
-/// What asks the CA is for root there, and the way is the same command by sudo.
+/// On such a machine only root can ask the CA; the advice is the same command with sudo.
 #[test]
 fn an_ordinary_user_on_an_enrolled_machine_is_not_told_that_there_is_no_ca() {
     if missing::root() {
@@ -296,7 +297,7 @@ fn an_ordinary_user_on_an_enrolled_machine_is_not_told_that_there_is_no_ca() {
     machine.certify();
     fs::set_permissions(machine.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     Run::copies_warded(&machine.path("warded"));
-    // Where root keeps its state by default, and the user none.
+    // The default place of root's state; the user has no state.
     let copied = "mount -t tmpfs -o mode=755 tmpfs /var/lib && cp -r \"$1\" /var/lib/warded-status";
     Run::of(machine.command("sh").args(["-ec", copied, "sh"]).arg(machine.path("state-status"))).ends(0);
     let home = machine.path("home");
@@ -332,7 +333,7 @@ fn another_openssh_than_the_one_that_proved_the_change_is_told() {
     let mut proof: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let version = proof["openssh"].as_str().unwrap().to_owned();
     assert!(!machine.warded(["status"]).ends(0).stdout.contains("was proved with"));
-    // Another program since then: an upgrade exchanges it.
+    // Another program has been installed since: an upgrade replaces it.
     proof["openssh"] = "7.4".into();
     proof["program"]["inode"] = 1.into();
     fs::write(&file, proof.to_string()).unwrap();
@@ -342,13 +343,13 @@ fn another_openssh_than_the_one_that_proved_the_change_is_told() {
     assert!(!machine.warded(["status"]).ends(0).stdout.contains("was proved with"));
 }
 
-/// Names of metrics in a text.
+/// The names of metrics in a text.
 fn metrics(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("warded_")).map(str::to_owned).collect()
 }
 
-/// What is known, in a file that every user can read; and the rules and the dashboard ask for nothing else.
+/// The file has everything that is known, and every user can read it. The rules and the dashboard use no other metrics.
 #[test]
 fn a_machine_is_monitored_by_prometheus() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -376,7 +377,7 @@ fn a_machine_is_monitored_by_prometheus() {
     let words = ["verify", "--hosts", hosts.to_str().unwrap(), "--prometheus", probed.to_str().unwrap()];
     let run = machine.warded(words);
     let probed = fs::read_to_string(&probed).unwrap_or_else(|_| panic!("{run:?}"));
-    // Unknown on a machine whose systemd is out of sight, and then absent.
+    // This metric is absent on a machine whose systemd is out of sight.
     let known = metrics(&(text + &probed + "\nwarded_renewal_scheduled 1\n"));
     for asked in
         [include_str!("../../deploy/ops/warded-alerts.yml"), include_str!("../../deploy/ops/grafana-dashboard.json")]

@@ -1,4 +1,4 @@
-//! With the real step-ca: everything that the `step` program was needed for.
+//! With the real step-ca: everything for which the `step` program was needed.
 
 mod agent;
 mod away;

@@ -1,10 +1,10 @@
-//! A machine that was enrolled with an earlier binary, whose bundled component was another one.
+//! A machine that was enrolled with an earlier binary, which had another bundled component.
 
 use crate::support::Machine;
 use std::{fs, path::Path};
 use warded_lib::digest::Digest;
 
-/// The record that an earlier binary wrote: the digests of its component and of its policy's text.
+/// Writes the record of an earlier binary: the digests of its component and of its policy's text.
 fn enrol_with(machine: &Machine, component: &str, grants: &str) {
     let file = machine.path("state/enrolment.json");
     let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();

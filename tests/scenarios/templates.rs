@@ -1,4 +1,5 @@
-//! Files of a template engine: bytes that the contents must not have, and directories that come and go with the file.
+//! Files for a template engine: bytes that their contents must not have, and directories that are made and removed with
+//! a file.
 
 use crate::support::{
     Grants, Machine, Run,
@@ -34,7 +35,7 @@ fn a_directory_comes_and_goes_with_the_fragment() {
     let before = machine.tree();
     procedure(&machine, |script| {
         script.writes(&format!("{{dir}}/{FRAGMENT}"), "HostCertificate /x\n");
-        // It sees itself.
+        // The run sees its own staged file.
         script.does("files.read", &[Text(format!("{{dir}}/{FRAGMENT}").as_bytes())]);
     });
     go(&machine, ["plan", "go"]).ends(3).prints(&["80Certificates", "in a new directory", "+HostCertificate /x"]);
@@ -50,7 +51,8 @@ fn a_directory_comes_and_goes_with_the_fragment() {
     machine.warded(["policy", "show", "case"]).ends(0).prints(&["80Certificates", "forbid", "parents = true"]);
 }
 
-/// An engine that gives the fragments of a directory, says for each that it is run, and notes which copy it worked on.
+/// An engine that prints the fragments of a directory, each below a line with its name, and records on which copy it
+/// worked.
 const ENGINE: &str = "#!/bin/sh\necho $1 >>{dir}/worked\ncd $1/etc && for name in $(ls -A); do echo \"# $name\"; cat $name; done >$1/out\n";
 const EXPAND: &str = r#"
 [action.expand]
@@ -60,7 +62,7 @@ output = { file = "out" }
 scratch."etc" = ["{dir}/stock", "{dir}/templates-custom/etc"]
 "#;
 
-/// Writes a fragment, and says what the product is with it.
+/// Writes a fragment, and prints what the engine generates with it.
 fn expands(machine: &Machine) {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = machine.path("").to_str().unwrap().trim_end_matches('/').to_owned();
@@ -92,7 +94,7 @@ fn a_query_sees_what_is_staged_and_the_machine_does_not() {
     machine.warded(["policy", "show", "case"]).ends(0).prints(&["{scratch}/etc is a copy of", "{scratch}/out"]);
     machine.warded(["undo", "--yes"]).ends(0);
     assert!(!machine.path("templates-custom").exists());
-    // One each for the plan, the two applies and their second looks: none is left.
+    // One copy each for the plan, the two applies and their second looks. None of these copies is left.
     let worked = fs::read_to_string(machine.path("worked")).unwrap();
     assert!(worked.lines().count() >= 3, "{worked}");
     for copy in worked.lines() {
@@ -100,7 +102,7 @@ fn a_query_sees_what_is_staged_and_the_machine_does_not() {
     }
 }
 
-/// Somebody changes another fragment while the plan is looked at.
+/// Somebody changes another fragment while a person reads the plan.
 #[test]
 fn another_fragment_that_changes_meanwhile_stops_the_run() {
     let machine = Machine::start();

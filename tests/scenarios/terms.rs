@@ -1,5 +1,5 @@
-//! The terms on which a machine is enrolled: what a plan ends is named, an undo brings the old
-//! terms back, and a renewal holds to what was accepted and says when it could not renew.
+//! The terms on which a machine is enrolled. A plan names the terms that it ends, an undo restores the old ones, and a
+//! renewal keeps to what was accepted and says why it could not renew.
 
 use crate::support::{Grants, Machine, Run, missing};
 use std::{fs, process::Stdio};
@@ -81,7 +81,7 @@ fn a_renewal_that_could_not_renew_says_so_by_its_exit_code() {
     fs::write(machine.path("ssh/ssh_host_rsa_key-cert.pub"), "no certificate\n").unwrap();
     let run = machine.warded(["renew"]).ends(4);
     assert!(run.stdout.contains("Nothing was renewed."), "{}", run.stdout);
-    // The others are renewed all the same: with the word of the one that could not be.
+    // The others are renewed nevertheless, with a message about the one that could not be.
     let run = machine.warded(["renew", "--force"]).ends(4);
     assert!(run.stdout.contains("Certified 2 keys"), "{}", run.stdout);
 }
@@ -116,7 +116,7 @@ fn configuration_that_others_can_write_is_not_read() {
     machine.warded(["status"]).ends(5).says(&["written by another user", "chmod go-w"]);
 }
 
-/// Root's own file, in a directory of somebody who can put another in its place.
+/// A file of root's in a directory whose owner can replace it.
 #[test]
 fn what_lies_in_somebody_elses_directory_is_not_read() {
     use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -142,13 +142,13 @@ fn what_lies_in_somebody_elses_directory_is_not_read() {
         for way in ["way", "link"] {
             end("config.toml", warded(way, "WARDED_CONFIG", "config.toml", &["policy", "list"]), 0);
             end("writer.toml", warded(way, "WARDED_POLICIES", "policies", &["policy", "list"]), 0);
-            // Its root is not there, so that this CA is not trusted.
+            // The root's file is missing, so this CA is not trusted.
             end("defaults.json", warded(way, "STEPPATH", "step", &["ca", "roots"]), 2);
         }
     };
     let refused = |why: &'static str| {
         move |file: &str, run: Run, _: i32| {
-            // What the CA is asked with is like an argument that is not right.
+            // For the CA's settings the exit code is that of a wrong argument.
             run.ends(if file == "defaults.json" { 2 } else { 5 }).says(&[
                 file,
                 "could have been written by another user",

@@ -1,5 +1,5 @@
-//! The policy `truenas` on machines whose configuration of sshd is generated from stored settings, in the order of
-//! several releases, with a real sshd.
+//! The policy `truenas` on machines that generate sshd's configuration from stored settings, each in the order of one
+//! of several releases, with a real sshd.
 
 mod cells;
 mod core;
@@ -47,7 +47,7 @@ fn everything_comes_and_goes() {
     machine.warded(&["status"]).ends(0).prints(&["schedule     a job of the appliance's, made by renewal-job-create"]);
     machine.warded(&["doctor"]).ends(0);
 
-    // The job renews, with no change of the settings; the middleware deletes nothing of ours.
+    // The job renews without changing a setting, and the middleware deletes none of Warded's files.
     let stored = machine.stored("options");
     fs::write(machine.file("/data/store/calls"), "").unwrap();
     machine.warded(&["renew", "--force"]).ends(0);
@@ -67,7 +67,7 @@ fn everything_comes_and_goes() {
     let log = fs::read_to_string(machine.file("/var/lib/warded/audit/log.jsonl")).unwrap();
     assert!(!log.contains(SECRET));
 
-    // Somebody deleted the job: it is missed, and made again; once.
+    // Somebody deleted the job. Warded reports that, and makes it again, once.
     machine.calls(&["cronjob.delete", "1"]).ends(0);
     machine.warded(&["status"]).ends(4).prints(&["the job that renewal-job-create made is gone"]);
     machine.warded(&CERTIFY).ends(0);
@@ -102,8 +102,8 @@ fn undo_and_removal_give_back_what_was_there() {
     machine.lets_everybody_in(false);
 }
 
-/// The template leaves a line of its own out where its keyword is anywhere in the stored text, in a comment too. No text of ours
-/// has one of these words.
+/// The template omits a line of its own if the stored text contains its keyword anywhere, even in a comment. No text of
+/// Warded's contains one of these words.
 #[test]
 fn no_word_of_ours_switches_a_default_of_the_appliances_off() {
     const DEFAULTS: [&str; 6] = [
@@ -141,7 +141,7 @@ fn no_word_of_ours_switches_a_default_of_the_appliances_off() {
     }
 }
 
-/// The document's own steps, each with what it does there; and ours in its place.
+/// The steps of the TrueNAS document, each with its effect, and Warded's instead.
 #[test]
 fn the_documents_steps_lock_people_out_and_ours_do_not() {
     let key2 = "HostKey /etc/ssh/ssh_host_ecdsa_key2\nHostCertificate /etc/ssh/ssh_host_ecdsa_key2-cert.pub";
@@ -151,16 +151,16 @@ fn the_documents_steps_lock_people_out_and_ours_do_not() {
                 /tmp/k.pub && ssh-keygen -q -s /root/ca/host_ca -h -I x -n web1.example.org /tmp/k.pub && \
                 cp /tmp/k-cert.pub /etc/ssh/ssh_host_ecdsa_key2-cert.pub";
     let sh = |script: &str| crate::support::Run::of(machine.command("sh").args(["-ec", script])).ends(0);
-    // After a `Match` of the appliance's, sshd does not start any more.
+    // After a `Match` of the appliance's, sshd no longer starts.
     sh(make);
     machine.calls(&["ssh.update", &format!("{{\"options\":{}}}", serde_json::Value::from(key2))]).ends(0);
     let refused = machine.sshd_takes_it().unwrap_err();
     assert!(refused.contains("is not allowed within a Match block"), "{refused}");
     assert!(!machine.gets_in(Some("ed25519")), "sshd is dead");
-    // The new key is gone with the same call: the middleware knows no such file.
+    // The same call has also removed the new key: the middleware does not know that file.
     assert!(!machine.file("/etc/ssh/ssh_host_ecdsa_key2").exists());
 
-    // Without such a user it starts, and has dropped the keys that people know.
+    // Without such a user sshd starts, but no longer offers the keys that people know.
     let quiet = Settings { options: "", ..Settings::of("25.04.2") };
     machine.sets(quiet);
     machine.serves();
@@ -173,12 +173,12 @@ fn the_documents_steps_lock_people_out_and_ours_do_not() {
         machine.sets(Settings { options: &format!("HostKey {directory}/ssh_host_ecdsa_key2"), ..quiet });
         machine.sshd_takes_it().unwrap();
         assert!(!machine.gets_in(Some("ed25519")), "the key that was pinned is gone");
-        // That line is the administrator's: it stays, and the plan says what it does.
+        // That line belongs to the administrator: it stays, and the plan says what it does.
         let plan = machine.warded(&["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(code);
         assert!(format!("{}{}", plan.stdout, plan.stderr).contains(words), "{plan:?}");
     }
 
-    // With a certificate of the administrator's for it nothing is left to certify, and so nothing to renew.
+    // If the administrator has a certificate for it, there is nothing left to certify, and so nothing to renew.
     sh("ssh-keygen -q -s /root/ca/host_ca -h -I x -n web1.example.org /root/keys/ssh_host_ecdsa_key2.pub");
     let theirs = "HostKey /root/keys/ssh_host_ecdsa_key2\nHostCertificate /root/keys/ssh_host_ecdsa_key2-cert.pub";
     machine.sets(Settings { options: theirs, ..quiet });
@@ -190,8 +190,8 @@ fn the_documents_steps_lock_people_out_and_ours_do_not() {
         .says(&["there is nothing to certify", "take the HostKey and HostCertificate lines out"]);
     assert_eq!(machine.stored("jobs"), jobs);
 
-    // A certificate in /etc/ssh is the database's, so a renewal beside the key is lost at the next reload; and a file
-    // with the user CA is deleted.
+    // The database owns certificates in /etc/ssh, so a certificate that is renewed beside its key is lost at the next
+    // reload. A file with the user CA is deleted.
     machine.sets(quiet);
     sh("echo old >/data/store/keys/ssh_host_ed25519_key-cert.pub; echo new >/etc/ssh/ssh_host_ed25519_key-cert.pub; \
         echo key >/etc/ssh/ssh_user_key.pub");
@@ -199,13 +199,13 @@ fn the_documents_steps_lock_people_out_and_ours_do_not() {
     assert_eq!(fs::read_to_string(machine.file("/etc/ssh/ssh_host_ed25519_key-cert.pub")).unwrap(), "old\n");
     assert!(!machine.file("/etc/ssh/ssh_user_key.pub").exists());
 
-    // Ours.
+    // Warded's way.
     machine.sets(settings);
     machine.warded(&CERTIFY).ends(0);
     machine.warded(&TRUST).ends(0);
     machine.calls(&["service.reload", "ssh"]).ends(0).prints(&["True"]);
     machine.lets_everybody_in(true);
-    // And what somebody switches later.
+    // The same after settings that somebody changes later.
     for later in [
         Settings { password_user: None, ..settings },
         Settings { two_factor: true, ..settings },

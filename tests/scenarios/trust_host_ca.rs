@@ -1,4 +1,4 @@
-//! `trust-host-ca`, with the real ssh of several releases, as root and as an ordinary user.
+//! `trust-host-ca`, with the real ssh of several releases, for root and for an ordinary user.
 
 mod configuration;
 mod files;
@@ -14,11 +14,11 @@ use std::{
 
 const SYSTEM: &str = "/etc/ssh/ssh_known_hosts";
 const DOMAIN: &str = "*.lab.test";
-/// Of an ordinary user's.
+/// The user id of an ordinary user.
 const USER: u32 = 1500;
 const SUITES: [&str; 3] = ["bookworm", "trixie", "sid"];
 
-/// A machine with an ordinary user, who has a CA to ask.
+/// A machine with an ordinary user, who can ask a CA.
 struct Client(Peer);
 
 impl Client {
@@ -28,7 +28,7 @@ impl Client {
         let known = fs::read_to_string(&passwd).unwrap();
         fs::write(passwd, format!("{known}ann:x:{USER}:{USER}::/home/ann:/bin/sh\n")).unwrap();
         let shadow = peer.file("/etc/shadow");
-        // Without a password, which is not needed to log in by a key.
+        // An account without a password: a login by key does not need one.
         fs::write(&shadow, fs::read_to_string(&shadow).unwrap_or_default() + "ann:*:19000::::::\n").unwrap();
         let client = Self(peer);
         client.sh("cp -r /root/ca /srv-ca; mkdir -p /home/ann; mkdir -m 700 /home/ann/.ssh; chown -R 1500:1500 /srv-ca /home/ann");
@@ -66,13 +66,13 @@ impl Client {
         self.file("/home/ann/.ssh/known_hosts")
     }
 
-    /// Gives the user a known_hosts.
+    /// Writes the user's known_hosts.
     fn knows(&self, contents: &[u8]) {
         fs::write(self.known_hosts(), contents).unwrap();
         self.sh("chown 1500:1500 /home/ann/.ssh/known_hosts; chmod 600 /home/ann/.ssh/known_hosts");
     }
 
-    /// The key of the host CA: type and Base64.
+    /// The host CA's key: its type and Base64.
     fn key(&self) -> String {
         let line = fs::read_to_string(self.file("/root/ca/host_ca.pub")).unwrap();
         line.split(' ').take(2).collect::<Vec<_>>().join(" ")
@@ -82,8 +82,8 @@ impl Client {
         format!("@cert-authority {DOMAIN} {} warded trust-host-ca {ca}\n", self.key())
     }
 
-    /// ssh of this user's, with that user's own files, reaches sshd of this machine by a name: strictly, and with no
-    /// plain key of it known.
+    /// Whether this user's ssh, with that user's own files, connects to this machine's sshd by a name. It checks
+    /// strictly, and knows no plain key.
     fn reaches(&self, name: &str) -> bool {
         let mut command = self.0.command("chroot");
         command.args([&format!("--userspec={USER}:{USER}"), "/", "ssh", "-o", "BatchMode=yes"]);
@@ -93,7 +93,7 @@ impl Client {
     }
 }
 
-/// Everybody of a machine, then one user of it; planned, applied, used, repeated, undone.
+/// For everybody on a machine, and then for one user: planned, applied, used, repeated, undone.
 #[test]
 fn ssh_of_every_release_trusts_the_ca() {
     for suite in SUITES {
@@ -112,7 +112,7 @@ fn ssh_of_every_release_trusts_the_ca() {
         assert_eq!((found.mode() & 0o7777, found.uid()), (0o644, 0), "{suite}");
         assert!(client.reaches("web1.lab.test"), "{suite}");
         client.root(&apply).ends(0).prints(&["Nothing to do."]);
-        // A umask may have kept it from everybody else.
+        // A umask may have made the file unreadable for others.
         fs::set_permissions(client.file(SYSTEM), fs::Permissions::from_mode(0o600)).unwrap();
         assert!(!client.reaches("web1.lab.test"), "{suite}");
         client.root(&apply).ends(0);
@@ -126,7 +126,7 @@ fn ssh_of_every_release_trusts_the_ca() {
         let found = fs::metadata(client.known_hosts()).unwrap();
         assert_eq!((found.mode() & 0o7777, found.uid()), (0o600, USER), "{suite}");
         assert!(client.reaches("web1.lab.test") && !client.reaches("web1.other"), "{suite}");
-        // ssh adds hosts all the time: what it added stays.
+        // ssh keeps adding hosts to the file; they stay.
         let pin = fs::read_to_string(client.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
         let known = fs::read_to_string(client.known_hosts()).unwrap();
         fs::write(client.known_hosts(), format!("{known}127.0.0.1 {pin}")).unwrap();
@@ -138,7 +138,7 @@ fn ssh_of_every_release_trusts_the_ca() {
     }
 }
 
-/// A client needs no sshd; and a user who has no part in one is not told to be root.
+/// A client needs no sshd. A user without a part in one is not told to become root.
 #[test]
 fn no_sshd_need_be_there() {
     let Some(client) = Client::start("bookworm") else { return };
@@ -148,7 +148,7 @@ fn no_sshd_need_be_there() {
     client.user(&["apply", "certify-host", "--set", "principal=web1", "--yes"]).ends(2).says(&["needs root"]);
 }
 
-/// The runs of a user are the user's to confirm and to list, without root.
+/// A user can confirm and list their own runs without root.
 #[test]
 fn a_user_confirms_what_the_user_has_changed() {
     let Some(client) = Client::start("bookworm") else { return };
@@ -165,7 +165,7 @@ fn a_user_confirms_what_the_user_has_changed() {
 #[test]
 fn whose_file_it_is_says_ssh() {
     let Some(client) = Client::start("bookworm") else { return };
-    // A runner of a CI system has another HOME; ssh does not care.
+    // A CI runner sets another HOME, which ssh ignores.
     client.sh("mkdir -p /github/home/.ssh; chown -R 1500:1500 /github");
     let set = format!("domain={DOMAIN}");
     let apply = ["apply", "trust-host-ca", "--set", &set, "--yes"];
@@ -173,7 +173,7 @@ fn whose_file_it_is_says_ssh() {
     assert!(!client.file("/github/home/.ssh/known_hosts").exists() && client.known_hosts().exists());
     client.sh("rm -r /home/ann/.ssh");
     client.trusts().ends(1).says(&["no-directory", "mkdir -m 700 /home/ann/.ssh"]);
-    // What sudo made is root's: ssh of the user's reads nothing of it.
+    // Files that sudo made belong to root: the user's ssh does not read them.
     client.sh("mkdir -m 700 /home/ann/.ssh; touch /home/ann/.ssh/known_hosts; chown 1500 /home/ann/.ssh");
     client.trusts().ends(5).says(&["belongs to another user (uid 0)", "sudo chown 1500 /home/ann/.ssh/known_hosts"]);
     client.sh("chmod 600 /home/ann/.ssh/known_hosts");
@@ -185,7 +185,7 @@ fn whose_file_it_is_says_ssh() {
     client.sh("rm /home/ann/.ssh/known_hosts; chmod 500 /home/ann/.ssh");
     client.trusts().ends(5).says(&["cannot be written by this user", "chmod u+rwx /home/ann/.ssh"]);
     client.sh("chmod 700 /home/ann/.ssh; touch /home/ann/.ssh/known_hosts");
-    // Through a link, never in its place.
+    // Warded writes through a link, and does not replace it.
     client.sh("cd /home/ann; rm .ssh/known_hosts; mkdir dots; chown 1500 dots");
     symlink("../dots/hosts", client.known_hosts()).unwrap();
     client.trusts().ends(0);
@@ -194,7 +194,7 @@ fn whose_file_it_is_says_ssh() {
     assert_eq!(fs::read_dir(client.file("/home/ann/.ssh")).unwrap().count(), 1);
     client.user(&["undo", "--yes"]).ends(0);
     assert!(client.known_hosts().symlink_metadata().unwrap().is_symlink());
-    // FreeIPA has sssd write another file, which comes in place of the system's.
+    // FreeIPA makes sssd write another file, which replaces the system's.
     fs::write(client.file("/etc/ssh/ssh_config"), "GlobalKnownHostsFile /var/lib/sss/pubconf/known_hosts\n").unwrap();
     let line = client.line("/root/ca");
     client.root(&apply).ends(1).says(&[
@@ -206,7 +206,7 @@ fn whose_file_it_is_says_ssh() {
     assert!(!client.file(SYSTEM).exists());
 }
 
-/// What a user's configuration does to the proof: it holds, but for how the server is reached.
+/// How a user's configuration affects the proof: all options apply, except for how the server is reached.
 #[test]
 fn the_proof_is_made_with_the_options_of_ssh() {
     let Some(client) = Client::start("bookworm") else { return };
@@ -268,16 +268,16 @@ fn whom_to_trust_is_said_by_name() {
     let apply = ["apply", "trust-host-ca", "--set", "domain=*.lab.test", "--yes"];
     for (lines, place) in [
         ("HostbasedAuthentication yes\n", "60-test.conf line 1"),
-        // Not for everybody.
+        // The keyword applies only to some users.
         ("Match User ann\n  HostbasedAuthentication \"yes\"\n", "60-test.conf line 2"),
         ("Match User ann\n  Include /etc/ssh/more.conf\n", "more.conf line 1"),
-        // sshd does not accept its configuration, so it cannot be asked.
+        // sshd does not accept its configuration, so Warded cannot ask it.
         ("NoSuchKeyword 7\nMatch all\n  HostbasedAuthentication yes\n", "60-test.conf line 3"),
     ] {
         fs::write(client.file("/etc/ssh/more.conf"), "HostbasedAuthentication yes\n").unwrap();
         fs::write(&config, lines).unwrap();
         client.root(&apply).ends(5).says(&["HostbasedAuthentication", "--accept-risk=admit-logins", place]);
-        // A file of the user's own lets hosts in to that user's account.
+        // A user's own known_hosts lets hosts in to that user's account.
         client.sh("rm -f /home/ann/.ssh/known_hosts");
         client.user(&apply).ends(5).says(&["HostbasedAuthentication", place]);
     }
@@ -285,8 +285,8 @@ fn whom_to_trust_is_said_by_name() {
     client.root(&[&apply[..], &["--accept-risk=admit-logins"]].concat()).ends(0);
 }
 
-/// A CA whose key is exchanged is trusted with both for a while; a key that it has dropped goes, one of another CA's
-/// or by another hand stays.
+/// A CA that rotates its key is trusted with both keys for a while. A key that it has dropped is removed; another CA's
+/// key, or one that somebody else added, stays.
 #[test]
 fn a_ca_may_change_its_key() {
     let Some(client) = Client::start("bookworm") else { return };

@@ -1,5 +1,5 @@
-//! `trust-user-ca`, with the real sshd and ssh of several releases: root and an ordinary user, by certificates of the
-//! CA, of another one, and by plain keys.
+//! `trust-user-ca`, with the real sshd and ssh of several releases: root and an ordinary user log in by certificates of
+//! the CA and of another one, and by plain keys.
 
 mod principals;
 mod refused;
@@ -16,7 +16,7 @@ const DROP_IN: &str = "/etc/ssh/sshd_config.d/50-warded-trust-user-ca.conf";
 const APPLY: [&str; 3] = ["apply", "trust-user-ca", "--yes"];
 const ROOT: &str = "--accept-risk=root-by-certificate";
 
-/// A machine with an ordinary user, and keys of people outside of it.
+/// A machine with an ordinary user, and the keys of people outside.
 struct Server(Peer);
 
 impl Server {
@@ -77,30 +77,30 @@ impl Server {
         fs::read_to_string(self.file(path)).unwrap()
     }
 
-    /// The CA's user key: type and Base64.
+    /// The CA's user key: its type and Base64.
     fn key(&self) -> String {
         self.text("/root/ca/user_ca.pub").split(' ').take(2).collect::<Vec<_>>().join(" ").trim().to_owned()
     }
 
-    /// Whether somebody with a key, and a certificate where there is one, logs in as a user.
+    /// Whether somebody with a key, and a certificate if there is one, can log in as a user.
     fn gets_in(&self, who: &str, user: &str) -> bool {
         let mut command = self.0.command("ssh");
         command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
         command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i", who, "-l", user]);
-        // From an address of its own each time: sshd penalises addresses.
+        // Each login comes from another address, since sshd penalizes addresses.
         static ADDRESS: AtomicU16 = AtomicU16::new(0);
         let [high, low] = ADDRESS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         command.args(["-b", &format!("127.79.{high}.{}", low.max(1))]);
         Run::of(command.args(["127.0.0.1", "true"])).code == Some(0)
     }
 
-    /// Of ann and root by certificate, and of both by another CA's.
+    /// Whether ann and root can log in by the CA's certificate, and by another CA's.
     fn by_certificate(&self) -> [bool; 4] {
         [("ann", "ann"), ("root", "root"), ("eve", "ann"), ("eve", "root")]
             .map(|(who, user)| self.gets_in(&format!("/people/{who}"), user))
     }
 
-    /// Of both by their plain keys.
+    /// Whether both can log in by their plain keys.
     fn by_key(&self) -> [bool; 2] {
         let key = self.0.shared().join("client/key");
         ["ann", "root"].map(|user| self.gets_in(key.to_str().unwrap(), user))
@@ -111,7 +111,7 @@ impl Server {
     }
 }
 
-/// Planned, refused for root's sake, applied, used, repeated, and undone, each next to `certify-host`.
+/// Planned, refused because of root, applied, used, repeated and undone, each time beside `certify-host`.
 #[test]
 fn people_log_in_by_certificates_of_the_ca() {
     for suite in ["bookworm", "trixie"] {
@@ -143,7 +143,7 @@ fn people_log_in_by_certificates_of_the_ca() {
     }
 }
 
-/// Root is out, so that nothing has to be accepted; the ordinary user's login is what is proved.
+/// Root may not log in, so there is no risk to accept; the ordinary user's login is proved.
 #[test]
 fn ordinary_users_are_proved_where_root_is_out() {
     for suite in ["bookworm", "trixie"] {
@@ -156,7 +156,7 @@ fn ordinary_users_are_proved_where_root_is_out() {
     }
 }
 
-/// The CA exchanges its key: the new one comes when the procedure is applied again, and `status` says that it is due.
+/// The CA rotates its key. `status` reports that, and the next apply of the procedure brings the new key.
 #[test]
 fn a_new_key_of_the_ca_is_told_and_brought() {
     let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
@@ -176,7 +176,7 @@ fn a_new_key_of_the_ca_is_told_and_brought() {
     assert!(!server.text(FILE).contains(&old) && server.text(FILE).contains(&server.key()));
     assert!(!server.gets_in("/people/ann", "ann") && server.gets_in("/people/new", "ann"));
     server.warded(&["status"]).ends(0);
-    // An undo would trust what the CA has dropped: a way in that has to be asked for.
+    // An undo would trust a key again that the CA has dropped: a way to log in that the operator has to accept.
     let new = server.text(FILE);
     for command in [["undo", "--plan"], ["undo", "--yes"]] {
         server.warded(&command).ends(5).says(&[
@@ -192,7 +192,7 @@ fn a_new_key_of_the_ca_is_told_and_brought() {
     assert!(server.gets_in("/people/ann", "ann") && !server.gets_in("/people/new", "ann"));
 }
 
-/// What sshd says nothing of.
+/// Faults of the list that sshd does not report.
 #[test]
 fn a_list_that_is_gone_or_damaged_is_told() {
     let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
@@ -215,7 +215,7 @@ fn a_list_that_is_gone_or_damaged_is_told() {
         (good.trim_end().to_owned(), "has no end of line", true),
     ] {
         fs::write(server.file(FILE), &damage).unwrap();
-        // Which damage sshd reads over is as sshd has it.
+        // sshd itself decides which damage it tolerates.
         assert_eq!(server.by_certificate()[0], lets_in, "{damage:?}");
         let status = server.warded(&["status"]).ends(4).prints(&[says]);
         assert_eq!(status.stdout.contains("trusted by sshd's list"), lets_in, "{}", status.stdout);
@@ -248,7 +248,7 @@ fn a_list_that_another_one_hides_is_told() {
     server.warded(&["status"]).ends(0);
 }
 
-/// Without an `Include` both procedures have a block in the main file, and each is undone alone.
+/// Without an `Include` both procedures have a block in the main file, and each can be undone alone.
 #[test]
 fn blocks_stand_side_by_side() {
     let server = Server::prepared("bookworm", |peer| {

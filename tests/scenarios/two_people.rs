@@ -1,5 +1,5 @@
-//! Two administrators work on one machine at the same time: the question of one keeps nobody from working, and
-//! who was faster is named.
+//! Two administrators work on one machine at the same time. A question to one does not block the other, and the
+//! messages name who was faster.
 
 use crate::support::{
     Machine, Run,
@@ -12,7 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Warded at a terminal, which waits for an answer.
+/// Warded at a terminal, waiting for an answer.
 struct PendingPrompt {
     terminal: Child,
     screen: std::path::PathBuf,
@@ -22,7 +22,7 @@ impl PendingPrompt {
     fn by(machine: &Machine, words: &str) -> Self {
         let screen = machine.path("screen");
         let mut command: Command = machine.command("script");
-        // Its own output is what the terminal shows.
+        // The terminal shows Warded's own output.
         command.args(["-qec", &machine.warded_line(words), "/dev/null"]);
         let terminal = command.stdin(Stdio::piped()).stdout(File::create(&screen).unwrap()).spawn().unwrap();
         let asked = Self { terminal, screen };
@@ -34,7 +34,7 @@ impl PendingPrompt {
         fs::read_to_string(&self.screen).unwrap()
     }
 
-    /// Says yes; the exit code, and all that was shown.
+    /// Answers yes. Returns the exit code, and everything that was shown.
     fn yes(mut self) -> (Option<i32>, String) {
         self.terminal.stdin.as_mut().unwrap().write_all(b"y\n").unwrap();
         let code = self.terminal.wait().unwrap().code();
@@ -69,7 +69,7 @@ fn an_apply_that_was_overtaken_names_the_run_and_what_is_left() {
     );
     assert_eq!(left, machine.tree());
     machine.serves_certificates();
-    // Whose it was does not matter where nothing was overtaken.
+    // If no run was overtaken, it does not matter whose the last run was.
     let asked = PendingPrompt::by(&machine, "apply certify-host --set principal=web1.example.org --set principal=web1");
     let (code, shown) = asked.yes();
     assert_eq!(code, Some(0), "{shown}");
@@ -92,7 +92,7 @@ fn an_undo_that_was_overtaken_calls_nothing_an_edit() {
     is_refused(asked.yes(), &[&format!("refused: run {run} (undo of run {undoes} by ")]);
 }
 
-/// An edit of somebody's is still called one.
+/// Somebody's edit is still reported as an edit.
 #[test]
 fn an_edit_while_a_question_waits_is_no_run() {
     let machine = Machine::start();
@@ -105,7 +105,8 @@ fn an_edit_while_a_question_waits_is_no_run() {
     assert!(shown.contains("changed since it was read") && !shown.contains("refused: run "), "{shown}");
 }
 
-/// It waits for the other run, or names it; a colleague's run is no edit by hand, and its certificates are no diff.
+/// The undo waits for the other run, or names it. It does not report a colleague's run as an edit by hand, nor its
+/// certificates as a diff.
 #[test]
 fn an_undo_while_an_apply_exchanges_files_calls_nothing_an_edit() {
     let machine = Machine::start();
@@ -117,7 +118,7 @@ fn an_undo_while_an_apply_exchanges_files_calls_nothing_an_edit() {
         let mut apply =
             machine.warded_command(["apply", "certify-host", "--set", "principal=web1.example.org", "--set", &other]);
         let mut apply = apply.args(["--yes"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        // Its first exchange, or its end.
+        // Waits for the apply's first exchange, or for its end.
         while certificate.metadata().is_ok_and(|now| now.ino() == before) && apply.try_wait().unwrap().is_none() {}
         let undo = machine.warded(["undo", "--yes"]);
         assert_eq!(apply.wait().unwrap().code(), Some(0), "{undo:?}");
@@ -134,7 +135,7 @@ fn an_undo_while_an_apply_exchanges_files_calls_nothing_an_edit() {
     machine.serves_certificates();
 }
 
-/// However often a machine was renewed, `undo` leads back to before its first run.
+/// However many renewals there were, `undo` leads back to the state before the first run.
 #[test]
 fn after_more_renewals_than_runs_are_kept_undo_leaves_nothing() {
     let machine = Machine::start();

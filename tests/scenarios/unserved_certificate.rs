@@ -1,5 +1,5 @@
-//! A certificate that was put in place without a reload of sshd: since OpenSSH 9.8 the old one is
-//! served until it is. That is something to do for a renewal, although no file differs.
+//! A certificate that was put in place without a reload: since OpenSSH 9.8 sshd serves the old one until it is
+//! reloaded. That gives a renewal something to do, although no file differs.
 
 use crate::support::{
     Client, ClientKnowledge, Machine, Peer, Run,
@@ -50,7 +50,7 @@ fn openssh_10_is_told_of_it() {
     peer.warded(&["plan", "renew-host"]).ends(0);
     peer.warded(&["audit", "verify"]).ends(0);
 
-    // Where sshd would not take it, nothing is reloaded for it.
+    // If sshd would not accept its configuration, it is not reloaded for the certificate.
     let path = peer.file("/etc/ssh/sshd_config");
     let good = fs::read_to_string(&path).unwrap();
     renewed_by_hand(peer.command("ssh-keygen"), "/root/ca/host_ca", "/etc/ssh/ssh_host_ecdsa_key");
@@ -58,12 +58,12 @@ fn openssh_10_is_told_of_it() {
     assert_ne!(peer.warded(&["renew"]).code, Some(0));
     fs::write(&path, good).unwrap();
     assert!(peer.warded(&["apply", "renew-host", "--yes"]).ends(0).stdout.contains("1 certificate served"));
-    // What was reloaded for is no run of its own: the certification is what an undo undoes.
+    // A run that only reloaded is not recorded as a run of its own: an undo reverts the certification.
     fs::remove_file(peer.file("/etc/ssh/ssh_host_ed25519_key-cert.pub")).unwrap();
     peer.warded(&["undo", "--yes"]).ends(5).says(&["ssh_host_e"]);
 }
 
-/// It offers the key that it has in memory, and a reload would end that one.
+/// sshd offers the key that it has in memory, and a reload would end that key.
 #[test]
 fn openssh_10_is_not_reloaded_while_it_offers_a_former_key() {
     let Some(peer) = Peer::start("trixie", "") else { return };
@@ -83,7 +83,7 @@ fn openssh_10_is_not_reloaded_while_it_offers_a_former_key() {
     let (former, gone) = (print("ecdsa"), print("rsa"));
     let (first, ecdsa) = (certificate("ed25519"), key("ecdsa"));
 
-    // One is replaced, one is removed.
+    // One key is replaced, and one is removed.
     for path in [&ecdsa, &key("rsa")] {
         ["", ".pub"].iter().for_each(|end| fs::remove_file(peer.file(&format!("{path}{end}"))).unwrap());
     }
@@ -114,13 +114,13 @@ fn openssh_10_is_not_reloaded_while_it_offers_a_former_key() {
     let mut expected = [former.as_str(), gone.as_str()];
     expected.sort_unstable();
     assert_eq!(former_keys, expected);
-    // Who wants that file changed is refused: the reload would end them.
+    // A run that has to change the configuration is refused: the reload would end the former keys.
     peer.warded(&["apply", "certify-host", "--force", "--set", SET, "--yes"]).ends(5).says(&["no longer offer"]);
     pinned.iter().for_each(|client| drop(client.connects()));
 
     Run::of(peer.command("sh").args(["-c", "kill -HUP $(cat /run/sshd.pid)"])).ends(0);
     wait("the former keys are gone", LONG, || peer.warded(&["renew"]).code == Some(0));
-    // One key is gone for good, and its line with the next apply.
+    // One key is gone for good, and the next apply removes its line.
     peer.warded(&["status"]).ends(4).prints(&["ssh_host_rsa_key-cert.pub, and has no host key for it"]);
     peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]).ends(0);
     peer.warded(&["status"]).ends(0);
@@ -128,7 +128,7 @@ fn openssh_10_is_not_reloaded_while_it_offers_a_former_key() {
     peer.client(&ClientKnowledge::Keys(read(format!("{ecdsa}.pub")))).connects();
 }
 
-/// No file has to change, and that is not all there is to say.
+/// No file has to change, but there is more to report than that.
 #[test]
 fn apply_tells_of_a_former_key_where_it_has_nothing_to_change() {
     let Some(peer) = Peer::start("trixie", "") else { return };

@@ -1,4 +1,4 @@
-//! Somebody had a file open that was replaced, and wrote to it: that is kept, and told.
+//! Somebody had a file open while Warded replaced it, and wrote to it: that text is kept, and Warded reports it.
 
 use crate::support::{Grants, Machine, Run};
 use std::{fs, os::unix::fs::PermissionsExt as _};
@@ -9,8 +9,8 @@ fn what_is_written_through_an_open_descriptor_is_told() {
     let directory = machine.path("ssh/sshd_config.d");
     let file = directory.join("60-test.conf");
     fs::write(&file, "# old\n").unwrap();
-    // Once the new file is there, the old one is beside it under a name that only its writer's
-    // descriptor knows; then sshd is asked whether it may be reloaded.
+    // When the new file is in place, the old one is still beside it under a temporary name, and Warded asks sshd
+    // whether it can be reloaded. The stand-in then writes to the old file, as the holder of an open descriptor would.
     let sshd = machine.path("stand-in");
     let text = format!(
         "#!/bin/sh\nif grep -q new {}; then for old in {}/.*.warded-*; do\n[ ! -e $old ] || echo '# theirs' >>$old\n\

@@ -1,4 +1,4 @@
-//! Another OpenSSH comes onto a machine that is enrolled, as an upgrade of the release brings it.
+//! An enrolled machine gets another OpenSSH, as an upgrade of the release brings it.
 
 use crate::support::{ClientKnowledge, Peer, Run, upgrade};
 use std::fs;
@@ -9,12 +9,12 @@ const NOTE: &str = "was proved with 10.0";
 fn renewals_go_on_with_another_openssh_and_a_fourth_host_key() {
     let Some(peer) = Peer::start("trixie", "") else { return };
     peer.warded(&["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"]).ends(0);
-    // Nothing schedules renewals on this machine.
+    // Nothing schedules renewals on this machine, hence the exit code.
     assert!(!peer.warded(&["status"]).ends(4).stdout.contains(NOTE));
 
     let Some(()) = upgrade::openssh("sid", &peer.file("/")) else { return };
-    // Until the package has started sshd anew, the old listener and the new programs serve nobody. That is no time for
-    // a change.
+    // Until the package restarts sshd, the old listener with the new programs serves nobody. That is not a time for a
+    // change.
     let waits = peer.warded(&["renew", "--force"]).ends(5);
     waits.says(&["cannot be asked which host keys it offers", "nothing was changed"]);
     peer.warded(&["status"]).ends(4).prints(&[NOTE, "cannot be asked which host keys it offers"]);

@@ -1,4 +1,4 @@
-//! `warded verify`: many machines as a strict client sees them, real sshds and liars.
+//! `warded verify`: many machines as a strict client sees them, both real sshds and liars.
 
 mod liars;
 mod penalties;
@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// An sshd on every address of 127/8 by its own port, with one certificate for many names.
+/// An sshd that listens on every address of 127/8 at its own port, with one certificate for many names.
 struct Server {
     port: u16,
     process: Child,
@@ -69,7 +69,7 @@ fn address(server: u16, number: u16) -> IpAddr {
     IpAddr::from(Ipv4Addr::new(127, 1, u8::try_from(server).unwrap(), low))
 }
 
-/// Four sshds, whose certificates have 250 names each, make a thousand machines; others lie, flood and are silent.
+/// Four sshds whose certificates have 250 names each stand for a thousand machines; others lie, flood or are silent.
 #[test]
 fn a_thousand_machines_are_judged_to_the_last_one() {
     if missing::root() {
@@ -96,7 +96,7 @@ fn a_thousand_machines_are_judged_to_the_last_one() {
     fs::write(&file, lines).unwrap();
 
     let prometheus = machine.path("warded.prom");
-    // More connections than this process may have open: it raises its limit.
+    // There are more connections than this process may have open, so it raises its limit.
     let mut verify = machine.command("sh");
     let script = format!("ulimit -Sn 64; exec time -f %M -o {} \"$0\" \"$@\"", machine.path("kilobytes").display());
     machine.environment(&mut verify).args(["-c", &script, env!("CARGO_BIN_EXE_warded")]);
@@ -126,7 +126,7 @@ fn a_thousand_machines_are_judged_to_the_last_one() {
     );
     assert_eq!((&gone["state"], cause(gone).contains("refused")), (&"unknown".into(), true), "{gone}");
 
-    // One object, the error, where that file cannot be written.
+    // If that file cannot be written, the output is a single object: the error.
     let nowhere = machine.path("hosts/none.prom");
     let words = ["verify", "--json", "--hosts", file.to_str().unwrap(), "--prometheus", nowhere.to_str().unwrap()];
     machine.warded(words).ends(1).object("warded.error/1");
@@ -139,7 +139,7 @@ fn a_thousand_machines_are_judged_to_the_last_one() {
     assert_eq!(mode & 0o777, 0o644);
 }
 
-/// Where this process may not open a file for each machine, fewer are asked at a time, and that is said.
+/// If this process may not open a file for each machine, it asks fewer at a time, and says so.
 #[test]
 fn a_limit_of_open_files_that_cannot_be_raised_is_told() {
     let machine = Machine::stopped();
@@ -160,7 +160,7 @@ fn a_limit_of_open_files_that_cannot_be_raised_is_told() {
 fn one_connection_asks_a_machine_and_more_only_where_all_keys_are_wanted() {
     let machine = Machine::with(&Setup { lines: "LogLevel VERBOSE\n".to_owned(), ..Setup::default() });
     let connections = || fs::read_to_string(machine.path("sshd.log")).unwrap().matches("Connection from").count();
-    // The port is the machine's own.
+    // The machine's own port.
     let config = fs::read_to_string(machine.config()).unwrap();
     let port = config.lines().find_map(|line| line.strip_prefix("Port ")).unwrap().to_owned();
     let hosts = machine.path("hosts");
@@ -182,10 +182,10 @@ fn one_connection_asks_a_machine_and_more_only_where_all_keys_are_wanted() {
     machine.certify();
     assert_eq!(verify(&[]), (Some(0), "ok".to_owned(), 1, 1));
     assert_eq!(verify(&["--all-keys"]), (Some(0), "ok".to_owned(), 3, 3));
-    // The certificates of this CA hold for 30 days.
+    // This CA's certificates are valid for 30 days.
     assert_eq!(verify(&["--expect-within", "7d"]), (Some(0), "ok".to_owned(), 1, 1));
     assert_eq!(verify(&["--expect-within", "31d"]), (Some(4), "ends-soon".to_owned(), 1, 1));
-    // By a key in a file nobody asks a CA.
+    // With the key in a file, Warded does not ask the CA.
     let key = machine.path("ca/host_ca.pub");
     assert_eq!(verify(&["--ca-key", key.to_str().unwrap()]), (Some(0), "ok".to_owned(), 1, 1));
     let other = machine.path("ca/user_ca.pub");

@@ -1,5 +1,5 @@
-//! Every function of every interface, called by a procedure to which it is not granted. The cases
-//! come from `wit/`: a function that is added there is tried here.
+//! Every function of every interface, called by a procedure that has no grant for it. The cases come from `wit/`, so a
+//! function that is added there is tried here.
 
 use crate::support::{
     Grants, Machine, Run,
@@ -8,7 +8,7 @@ use crate::support::{
 };
 use std::fs;
 
-/// A name that is a principal, too.
+/// A name that is also a valid principal.
 const CONFIRMED: &str = "localhost";
 
 #[test]
@@ -31,7 +31,7 @@ fn deny(machine: &Machine, function: &Callable) {
     let policies = machine.path("policies");
     let before = tree(&machine.path("ssh"));
 
-    // What it takes handles of is granted, by the very lines that the denials name.
+    // The functions that return the handles it takes are granted, by the lines that the denials name.
     let mut grants = Grants::of(&[]);
     let (denied, state) = loop {
         grants.write_confirming(&policies, "case", "go", &component);
@@ -55,11 +55,11 @@ fn deny(machine: &Machine, function: &Callable) {
         (&record["capability"], &record["procedure"], &record["policy"]),
         (&capability.as_str().into(), &"go".into(), &"case".into())
     );
-    // A number was taken for the run, and nothing was ever written there.
+    // The run's number was reserved, but nothing was written there.
     let runs = fs::read_dir(state.join("runs")).into_iter().flatten();
     assert!(runs.flatten().all(|run| fs::read_dir(run.path()).unwrap().next().is_none()), "{capability}");
 
-    // And it was this grant that was missing; to replace a key takes two.
+    // With this grant the call works, so it was the missing one. Replacing a key takes two grants.
     grants.add(&needed);
     grants.write_confirming(&policies, "case", "go", &component);
     let mut granted = go(machine, "plan");
@@ -69,7 +69,7 @@ fn deny(machine: &Machine, function: &Callable) {
         grants.write_confirming(&policies, "case", "go", &component);
         granted = go(machine, "plan");
     }
-    // It is granted; and a key without its certificate is what the guard refuses.
+    // The call is granted, and then the guard refuses a key without its certificate.
     let guarded = capability == "keys.replace" && granted.stderr.contains("No matching private key for certificate");
     assert!(matches!(granted.code, Some(0 | 3)) || guarded, "{capability} with {needed}: {granted:?}");
     assert_eq!(before, tree(&machine.path("ssh")), "{capability}");
@@ -86,20 +86,20 @@ fn go(machine: &Machine, command: &str) -> Run {
     Run::of(machine.warded_command([command, "go"]).args(arguments))
 }
 
-/// The line that a denial says would grant it.
+/// The line that would grant the call, as the denial names it.
 fn needed(run: &Run) -> &str {
     let (_, line) = run.stderr.split_once("[procedure.go] needs: ").unwrap_or_else(|| panic!("{run:?}"));
     line.lines().next().unwrap()
 }
 
-/// An argument that makes sense where it is granted.
+/// An argument that makes sense if the call is granted.
 fn argument(machine: &Machine, capability: &str, parameter: &str) -> String {
     let interface = capability.split('.').next().unwrap();
     let file = match (interface, parameter) {
         (_, "directory") => "ssh/sshd_config.d",
         ("files", "path") => "ssh/sshd_config.d/60-case.conf",
         ("keys", "path") => "ssh/ssh_host_ed25519_key",
-        // Another one than what it reads: a grant to read a certificate is one to write it.
+        // Another path than the one that it reads: a grant to read a certificate is also one to write it.
         ("authority", "path") if capability == "authority.write" => "ssh/ssh_host_ed25519_key-cert.pub",
         ("authority", "path") => "ssh/ssh_host_rsa_key-cert.pub",
         ("machine", _) => return "hostname".to_owned(),

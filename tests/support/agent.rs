@@ -1,4 +1,4 @@
-//! Agents for SSH keys: OpenSSH's and GnuPG's own, and stand-ins for the ways in which other agents fail.
+//! SSH agents: those of OpenSSH and GnuPG, and stand-ins that fail as other agents do.
 
 use super::{
     Machine,
@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// A real agent on a machine, which ends with it.
+/// A real agent on a machine; it ends with the machine.
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) socket: PathBuf,
@@ -47,10 +47,10 @@ impl Agent {
     }
 }
 
-/// What an agent does with a request.
+/// How an agent treats requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// It keeps what it is given.
+    /// It keeps whatever it gets.
     Honest,
     /// It refuses constraints (ssh-agent-mux, Windows' OpenSSH).
     NoConstraints,
@@ -58,43 +58,43 @@ pub(crate) enum Manner {
     NoConfirmation,
     /// It refuses every identity.
     ReadOnly,
-    /// It closes the connection at a certificate (gnome-keyring).
+    /// It closes the connection when it gets a certificate (gnome-keyring).
     Closes,
     /// It never answers.
     Silent,
     /// It accepts no connection after the first one.
     Deaf,
-    /// It announces an answer of 4 GiB.
+    /// It announces a reply of 4 GiB.
     Huge,
     /// It announces 100 bytes, and sends three.
     Half,
-    /// It answers a request to add with silence.
+    /// It does not reply to a request to add a key.
     SilentAtAdd,
-    /// It says that it took a certificate, and keeps nothing.
+    /// It reports success for a certificate, and keeps nothing.
     Forgets,
-    /// It says that it took a certificate, and keeps the bare key.
+    /// It reports success for a certificate, and keeps only the bare key.
     KeepsBareKey,
     /// It keeps each certificate twice.
     KeepsTwice,
-    /// It refuses to give a certificate up.
+    /// It refuses to remove a certificate.
     KeepsForGood,
-    /// It does not say what it holds.
+    /// It does not list its identities.
     Unlisted,
-    /// It sends a byte each second.
+    /// It sends one byte per second.
     Dribbles,
 }
 
-/// A stand-in, and what it holds: blobs of keys and certificates.
+/// A stand-in for an agent, with its contents: blobs of keys and certificates.
 #[derive(Clone, Debug)]
 pub(crate) struct StandIn {
     pub(crate) socket: PathBuf,
-    /// What it holds.
+    /// The blobs that it holds.
     pub(crate) held: Arc<Mutex<Vec<Vec<u8>>>>,
     manner: Manner,
 }
 
 impl StandIn {
-    /// One that listens at this path, and holds these.
+    /// Starts an agent that listens at this path and holds these blobs.
     pub(crate) fn start(socket: &Path, manner: Manner, held: &[Vec<u8>]) -> Self {
         let agent = Self { socket: socket.to_owned(), held: Arc::new(Mutex::new(held.to_vec())), manner };
         let listener = UnixListener::bind(socket).unwrap();
@@ -174,14 +174,14 @@ impl StandIn {
         match self.manner {
             Manner::ReadOnly => true,
             Manner::NoConstraints => request[0] == 25,
-            // The confirmation is the last byte: no lifetime in these tests ends so.
+            // The confirmation constraint is the last byte: no lifetime in these tests ends with this byte.
             Manner::NoConfirmation => request[0] == 25 && request.last() == Some(&2),
             _ => false,
         }
     }
 }
 
-/// Bytes with their length before them.
+/// Bytes, preceded by their length.
 pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }

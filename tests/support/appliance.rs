@@ -1,12 +1,12 @@
-//! An appliance: a tool with a store, as TrueNAS's middleware is one, and the actions by which a policy has it run.
+//! An appliance: a tool with a store, like TrueNAS's middleware, and the actions with which a policy runs the tool.
 
 use super::{Grants, Machine};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-/// What an appliance's tool knows and no procedure may see.
+/// A secret that the appliance's tool knows and no procedure may see.
 pub(crate) const SECRET: &str = "SECRET-KEY-OF-THE-APPLIANCE";
 
-/// The tool. `mode` is what goes wrong: `COMMAND:FAULT`.
+/// The tool. The file `mode` says what goes wrong: `COMMAND:FAULT`.
 const TOOL: &str = r#"#!/bin/sh
 store={dir}/store
 echo "$1" >>$store/calls
@@ -98,7 +98,7 @@ pub(crate) fn tables() -> String {
 pub(crate) struct Appliance<'a>(pub(crate) &'a Machine);
 
 impl<'a> Appliance<'a> {
-    /// Puts it there.
+    /// Installs the tool and its store.
     pub(crate) fn on(machine: &'a Machine) -> Self {
         let appliance = Self(machine);
         fs::create_dir(machine.path("store")).unwrap();
@@ -127,12 +127,12 @@ impl<'a> Appliance<'a> {
         self.0.path("store").join(name)
     }
 
-    /// What is in it.
+    /// The contents of a file of the store.
     pub(crate) fn stored(&self, name: &str) -> String {
         fs::read_to_string(self.store(name)).unwrap()
     }
 
-    /// What goes wrong from now on.
+    /// Sets what goes wrong from now on.
     pub(crate) fn mode(&self, mode: &str) {
         fs::write(self.store("mode"), format!("{mode}\n")).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Files with all that belongs to them: mode, owner, extended attributes, bytes.
+//! Files with everything that belongs to them: mode, owner, extended attributes, contents.
 
 use rustix::{
     fs::{FileType, XattrFlags, lgetxattr, llistxattr, setxattr},
@@ -14,18 +14,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file, or a link.
+/// A file or a symbolic link.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct FileAttributes {
     pub(crate) mode: u32,
     pub(crate) owner: (u32, u32),
     pub(crate) attributes: BTreeMap<String, Vec<u8>>,
-    /// What is in it; of a link: where it leads.
+    /// The contents; for a link, its target.
     pub(crate) bytes: Vec<u8>,
 }
 
 impl FileAttributes {
-    /// Whether it is a link.
+    /// Whether it is a symbolic link.
     pub(crate) fn is_link(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::Symlink
     }
@@ -65,8 +65,7 @@ pub(crate) fn wholes(directory: &Path) -> BTreeMap<PathBuf, FileAttributes> {
     found
 }
 
-/// Gives a file a mode, a group and attributes, among them a label as SELinux has it, that no new
-/// file would have.
+/// Gives a file a mode, a group and attributes that no new file would have, among them a label like SELinux's.
 pub(crate) fn adorn(path: &Path, mode: u32, group: u32) {
     chown(path, None, Some(group)).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

@@ -1,5 +1,5 @@
-//! A machine that has booted: Debian's systemd, or another init of Debian's, is its first process, and starts OpenSSH as
-//! Debian has it. Whenever that process ends, it boots anew with the files that it has.
+//! A machine that has booted: its first process is systemd or another init system of Debian's, which starts OpenSSH as
+//! on Debian. Whenever that process ends, the machine boots again with the files that it has.
 
 use super::{
     client::{self, Client, ClientKnowledge},
@@ -21,16 +21,16 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Where Warded is there.
+/// The path of Warded on the machine.
 pub(crate) const WARDED: &str = "/usr/local/bin/warded";
 const LONG: Duration = Duration::from_secs(60);
 
-/// What starts a machine's services.
+/// The init system of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Init {
     Systemd,
     Sysvinit,
-    /// Beneath sysvinit's first process.
+    /// OpenRC, started by sysvinit's first process.
     Openrc,
 }
 
@@ -43,7 +43,7 @@ impl Init {
         }
     }
 
-    /// How systemd-nspawn(1) starts it.
+    /// The options with which systemd-nspawn(1) starts it.
     fn boot(self) -> &'static str {
         match self {
             Self::Systemd => "--boot",
@@ -51,7 +51,7 @@ impl Init {
         }
     }
 
-    /// What is so inside once it is up.
+    /// The condition inside that shows that the machine is up.
     fn is_up(self) -> &'static str {
         match self {
             Self::Systemd => "systemctl is-active --quiet multi-user.target",
@@ -70,31 +70,31 @@ impl Init {
 /// A machine that boots.
 #[derive(Debug)]
 pub(crate) struct Booted {
-    // Its first process has a child, a shell that boots the machine; that one's child is systemd-nspawn(1), and
-    // that one's the machine's first process.
+    // The enclosure's first process has a child: a shell that boots the machine. That shell's child is
+    // systemd-nspawn(1), whose child is the machine's first process.
     enclosure: Enclosure,
     first: String,
     init: Init,
-    // Can be removed when the enclosure's processes have ended.
+    // Declared after the enclosure: the groups can be removed only when its processes have ended.
     _groups: Groups,
     shared: TempDir,
 }
 
 impl Booted {
-    /// A machine with OpenSSH and systemd as a suite of Debian ships them, with three host keys, on which this
-    /// unit is enabled. None: nothing can boot here, and the test is skipped.
+    /// A machine with OpenSSH and systemd from this release of Debian, with three host keys, on which this unit is
+    /// enabled. `None` if nothing can boot here and the test is skipped.
     pub(crate) fn start(suite: &str, unit: &str) -> Option<Self> {
         let enable = |root: &Path| {
             fs::write(root.join("etc/machine-id"), "").unwrap();
             let mut enable = Command::new("systemctl");
-            // The package's script for sysvinit is there as well, and nothing is that would enable it.
+            // The package also has a sysvinit script, and the tool that would enable it is not there.
             enable.env("SYSTEMCTL_SKIP_SYSV", "1");
             Run::of(enable.arg("--root").arg(root).args(["enable", unit])).ends(0);
         };
         Self::boot(Init::Systemd, suite, || tree(suite), enable)
     }
 
-    /// A machine with OpenSSH and cron as Debian bookworm ships them, and another init than systemd.
+    /// A machine with OpenSSH and cron from Debian bookworm, and another init system than systemd.
     pub(crate) fn with(init: Init) -> Option<Self> {
         let name = match init {
             Init::Systemd => return Self::start("bookworm", "ssh.service"),
@@ -143,13 +143,13 @@ impl Booted {
         Some(booted)
     }
 
-    /// Its power is cut; then it boots.
+    /// Cuts the power of the machine, which then boots again.
     pub(crate) fn loses_power(&mut self) {
         kill_process(Pid::from_raw(self.first.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
         self.await_boot();
     }
 
-    /// It is shut down as a reboot does it, and boots; how long its first process took to end.
+    /// Shuts the machine down as a reboot does, and boots it. Returns how long its first process took to end.
     pub(crate) fn reboots(&mut self) -> Duration {
         let (began, first) = (Instant::now(), format!("/proc/{}", self.first));
         self.shell(self.init.reboot());
@@ -162,7 +162,7 @@ impl Booted {
         took
     }
 
-    /// Waits until it is up, with another first process than before.
+    /// Waits until the machine is up, with another first process than before.
     fn await_boot(&mut self) {
         let (earlier, end) = (self.first.clone(), Instant::now() + LONG);
         let is_up = |booted: &mut Self| {
@@ -183,14 +183,14 @@ impl Booted {
         }
     }
 
-    /// A line for sh(1), inside, as root.
+    /// Runs a line of sh(1) inside, as root.
     pub(crate) fn shell(&self, line: &str) -> Run {
         let mut shell = command_of(&self.first, "/bin/sh");
         shell.env_clear().env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin").env("HOME", "/root");
         Run::of(shell.env("WARDED_CA", "/root/ca").args(["-c", line]))
     }
 
-    /// A line for sh(1), inside, as an ordinary user who has this home directory.
+    /// Runs a line of sh(1) inside, as an ordinary user with this home directory.
     pub(crate) fn shell_of(&self, id: u32, home: &str, line: &str) -> Run {
         let mut shell = Command::new("nsenter");
         shell.args(["--target", &self.first, "--mount", "--net", "--pid", "--root", "--wd"]);
@@ -198,39 +198,39 @@ impl Booted {
         Run::of(shell.env_clear().env("PATH", "/usr/local/bin:/usr/bin").env("HOME", home))
     }
 
-    /// Runs Warded there in a login of its own, as its administrator would.
+    /// Runs Warded there in a login session of its own, as an administrator would.
     pub(crate) fn warded(&self, words: &str) -> Run {
         let key = fs::read_to_string(self.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
         Run::of(&mut self.client(&ClientKnowledge::Keys(key)).command(&format!("WARDED_CA=/root/ca {WARDED} {words}")))
     }
 
-    /// A client beside it.
+    /// A client in the machine's network.
     pub(crate) fn client(&self, knows: &ClientKnowledge) -> Client<'_> {
         Client::new(Some(&self.enclosure), self.shared.path(), 22, knows)
     }
 
-    /// The number of a process whose network it has, as long as it is there.
+    /// The ID of a process in the machine's network that lives as long as the machine.
     pub(super) fn keeper(&self) -> &str {
         self.enclosure.first_process()
     }
 
-    /// Its network, in which servers beside it can listen.
+    /// The machine's network, in which other servers can listen.
     pub(crate) fn network(&self) -> Network {
         self.enclosure.network()
     }
 
-    /// A file of the machine's, seen from outside.
+    /// The path of a file of the machine, seen from outside.
     pub(crate) fn file(&self, path: &str) -> PathBuf {
         outside_of(&self.first, Path::new(path))
     }
 }
 
-/// systemd-nspawn(1): from 256 on systemd starts on no control groups of version 1, which this machine may have.
+/// systemd-nspawn(1): since 256, systemd does not start on version 1 control groups, which this machine may have.
 fn nspawn(suite: &str) -> &'static str {
     if suite == "sid" { "env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn" } else { "systemd-nspawn" }
 }
 
-/// Control groups for one machine: its systemd takes the one that it is in for its own.
+/// Control groups for one machine: its systemd takes the group that it starts in for its own.
 #[derive(Debug)]
 struct Groups(Vec<PathBuf>);
 
@@ -248,7 +248,7 @@ impl Drop for Groups {
     fn drop(&mut self) {
         let end = Instant::now() + LONG;
         for group in &self.0 {
-            // A process that was killed is in its group for a moment.
+            // A killed process stays in its group for a moment.
             while remove(group).is_err() && Instant::now() < end {
                 sleep(Duration::from_millis(10));
             }
@@ -256,7 +256,7 @@ impl Drop for Groups {
     }
 }
 
-/// Removes a group with those below it: what else is there is no file.
+/// Removes a group with those below it. Everything else in the directory is not a real file.
 fn remove(group: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(group)? {
         let entry = entry?;

@@ -1,5 +1,5 @@
-//! Calls of the functions in `wit/`, made from what `wit/` says: whatever is added there can be
-//! called here without a word.
+//! Calls of the functions in `wit/`, generated from `wit/` itself: a function that is added there can be called here
+//! without a change.
 
 use super::guest::{Guest, data, interfaces};
 use std::{collections::BTreeSet, fmt::Write as _};
@@ -19,16 +19,16 @@ pub(crate) struct Callable {
 }
 
 impl Callable {
-    /// The name in policies and audit: `files.write`.
+    /// Its name in policies and in the audit log: `files.write`.
     pub(crate) fn capability(&self) -> String {
         format!("{}.{}", self.interface, self.function.name)
     }
 
-    /// Whether it stands in an interface by itself: what a policy grants.
+    /// Whether it is a function of an interface and not of a resource: then a policy has to grant it.
     pub(crate) fn is_freestanding(&self) -> bool {
         match self.function.kind {
             FunctionKind::Freestanding => true,
-            // What belongs to a resource is reached only through a handle, which was granted.
+            // The functions of a resource are reached only through a handle, and the handle was granted.
             FunctionKind::Method(_) => false,
             _ => panic!("{}: a kind of function that these tests do not know", self.capability()),
         }
@@ -60,7 +60,7 @@ pub(crate) fn named(capability: &str) -> Callable {
     all().into_iter().find(|one| one.capability() == capability).unwrap()
 }
 
-/// Every resource, as its interface's full name and its own.
+/// Every resource: the full name of its interface, and its own name.
 pub(crate) fn resources() -> Vec<(String, String)> {
     let (resolve, package) = interfaces();
     let mut found = Vec::new();
@@ -74,7 +74,7 @@ pub(crate) fn resources() -> Vec<(String, String)> {
     found
 }
 
-/// Where arguments lie in the guest's memory, and results.
+/// Where arguments and results are in the guest's memory.
 const ARGUMENTS: usize = 4096;
 const RESULTS: usize = 1024;
 
@@ -93,7 +93,7 @@ pub(crate) struct Calls<'t> {
 }
 
 impl<'t> Calls<'t> {
-    /// No calls yet. `text` gives the argument for a function's parameter.
+    /// Starts without a call. `text` gives the argument for a function's parameter.
     pub(crate) fn new(text: &'t dyn Fn(&str, &str) -> String) -> Self {
         let (resolve, package) = interfaces();
         let functions = all_in(&resolve, package);
@@ -113,15 +113,15 @@ impl<'t> Calls<'t> {
         }
     }
 
-    /// Handles are made up, not asked for.
+    /// Makes handles up instead of getting them from a function.
     pub(crate) fn forged(mut self) -> Self {
         self.forged = true;
         self
     }
 
-    /// Calls a function; what it takes handles of is got from other functions first.
+    /// Calls a function. The handles that it takes are first got from other functions.
     pub(crate) fn call(&mut self, callable: &Callable) {
-        // Types have other numbers in every reading of wit/.
+        // Each parse of wit/ numbers the types differently.
         let capability = callable.capability();
         let own = self.functions.iter().find(|one| one.capability() == capability).unwrap().clone();
         let Callable { interface, module, function } = &own;
@@ -148,14 +148,14 @@ impl<'t> Calls<'t> {
         self.body.push_str(&"(drop) ".repeat(signature.results.len()));
     }
 
-    /// The guest, whose procedure is `go`.
+    /// The guest whose procedure `go` makes these calls.
     pub(crate) fn guest(self) -> Guest {
         let locals: String = (0..self.locals).map(|index| format!("(local $h{index} i32) ")).collect();
         let imports: Vec<String> = self.imports.into_iter().collect();
         Guest::doing(&imports.concat(), &self.fields, &format!("{locals}{}", self.body))
     }
 
-    /// For a parameter that is a handle: what puts one on the stack.
+    /// For a parameter that is a handle: the code that puts one on the stack.
     fn handle_for(&mut self, ty: &Type) -> Option<String> {
         let resource = self.handle(ty)?;
         if self.forged {
@@ -165,7 +165,7 @@ impl<'t> Calls<'t> {
         providers.retain(|one| {
             one.is_freestanding() && one.function.result.is_some_and(|ty| self.route(&ty, resource).is_some())
         });
-        // The one that wants least.
+        // The provider with the fewest parameters.
         let provider =
             providers.into_iter().min_by_key(|one| one.function.params.len()).expect("nothing makes this handle");
         self.call(&provider);
@@ -179,7 +179,7 @@ impl<'t> Calls<'t> {
         Some(format!("(local.get {local}) "))
     }
 
-    /// The resource that a handle is of.
+    /// The resource that a handle refers to.
     fn handle(&self, ty: &Type) -> Option<TypeId> {
         let Type::Id(id) = ty else { return None };
         match &self.resolve.types[*id].kind {
@@ -195,7 +195,7 @@ impl<'t> Calls<'t> {
         }
     }
 
-    /// How to get from a result in memory to the first handle of a resource: offsets to load from.
+    /// The way from a result in memory to the first handle of a resource: offsets to load from.
     fn route(&self, ty: &Type, resource: TypeId) -> Option<Vec<usize>> {
         if self.handle(ty) == Some(resource) {
             return Some(vec![0]);
@@ -221,7 +221,7 @@ impl<'t> Calls<'t> {
         }
     }
 
-    /// Puts an argument on the stack: `text` where there is a text in it.
+    /// Puts an argument on the stack, with `text` as its text.
     fn argument(&mut self, ty: &Type, text: &str) {
         let words = match ty {
             Type::String => {

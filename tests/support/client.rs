@@ -1,4 +1,4 @@
-//! An ssh client as people have it: with its default algorithms, and a known_hosts file.
+//! An ssh client as people use it: with its default algorithms, and a known_hosts file.
 
 use super::{
     enclosure::Enclosure,
@@ -13,10 +13,10 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// What a client has in its known_hosts.
+/// What a client's known_hosts contains.
 #[derive(Clone, Debug)]
 pub(crate) enum ClientKnowledge {
-    /// Nothing: it accepts what it sees first, and remembers that.
+    /// Nothing: it accepts the key that it sees first, and remembers it.
     Nothing,
     /// Host keys, one line each.
     Keys(String),
@@ -24,7 +24,7 @@ pub(crate) enum ClientKnowledge {
     Authority(String),
 }
 
-/// A client; it remembers what its known_hosts says.
+/// A client, with its own known_hosts file.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
     enclosure: Option<&'a Enclosure>,
@@ -67,33 +67,33 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The same client, which takes no other kinds of host keys than these.
+    /// The same client, but it accepts only these host key algorithms.
     pub(crate) fn only(self, algorithms: &'a str) -> Self {
         Self { algorithms: Some(algorithms), ..self }
     }
 
-    /// The same client, which asks for the server by its name: before OpenSSH 7.6 a client compared that with the names in
-    /// a certificate, and not its `HostKeyAlias`.
+    /// The same client, but it connects to the server's name: before OpenSSH 7.6, a client compared that name, and not
+    /// its `HostKeyAlias`, with the names in a certificate.
     pub(crate) fn by_name(self) -> Self {
         Self { server: NAME, ..self }
     }
 
-    /// The same client, who logs in as this user.
+    /// The same client, but it logs in as this user.
     pub(crate) fn logs_in_as(self, user: &'static str) -> Self {
         Self { user: Some(user), ..self }
     }
 
-    /// The same client, with another key, and with the certificate that lies beside it.
+    /// The same client, but with another key, and the certificate beside that key.
     pub(crate) fn with_key(self, key: PathBuf) -> Self {
         Self { key, ..self }
     }
 
-    /// The same client, by this machine's own OpenSSH, in the same network.
+    /// The same client, but with this machine's own OpenSSH, in the same network.
     pub(crate) fn of_this_machine(self) -> Self {
         Self { beside: true, ..self }
     }
 
-    /// The same client, which may log in by what a person is asked. No question comes: nobody is there.
+    /// The same client, but with authentication methods that ask a person. No question is answered: nobody is there.
     pub(crate) fn attended(self) -> Self {
         Self { attended: true, ..self }
     }
@@ -110,9 +110,9 @@ impl<'a> Client<'a> {
         Run::of(&mut self.command("echo in"))
     }
 
-    /// A login in which a line is run.
+    /// The command of a login that runs this line.
     pub(crate) fn command(&self, line: &str) -> Command {
-        // An address of its own each time, as from another machine: sshd penalises addresses.
+        // Each login has a source address of its own, as from another machine, because sshd penalises addresses.
         static ADDRESS: AtomicU16 = AtomicU16::new(0);
         let [high, low] = ADDRESS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut command = match self.enclosure {
@@ -137,7 +137,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Makes a user's key, and lets it in: `AuthorizedKeysFile` is `authorized_keys` there.
+/// Makes a user's key, and authorises it: `AuthorizedKeysFile` is `authorized_keys` there.
 pub(crate) fn make_key(directory: &Path) {
     let key = directory.join("client/key");
     keygen(&["-q", "-N", "", "-C", "somebody", "-t", "ed25519", "-f"], &key);

@@ -1,13 +1,13 @@
-//! A machine whose clock is wrong: for one program, by the library of faketime(1). A CA's clock
-//! cannot be moved so, because step-ca asks the kernel itself.
+//! A machine whose clock is wrong: faketime(1)'s library shifts the clock for one program. A CA's clock cannot be
+//! shifted like this, because step-ca asks the kernel itself.
 
 use jiff::Timestamp;
 use std::{fs, path::PathBuf, process::Command};
 
-/// Moves the clock that a program and its children see, by seconds.
+/// Shifts the clock that a program and its children see, by seconds.
 pub(crate) fn shift(command: &mut Command, seconds: i64) {
     command.env("LD_PRELOAD", library()).env("FAKETIME", format!("{seconds:+}"));
-    // How long something takes stays as it is.
+    // Durations stay real.
     command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_NO_CACHE", "1");
 }
 

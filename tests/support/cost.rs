@@ -1,16 +1,17 @@
-//! What a command costs: time on the clock and of the processor, and memory, with all that it started and waited for.
+//! What a command costs, together with everything that it started and waited for: real time, processor time, and
+//! memory.
 
 use super::Run;
 use std::{ffi::OsStr, fs, path::Path, process::Command};
 
-/// Seconds on the clock, seconds of computing, kilobytes.
+/// Seconds of real time, seconds of processor time, kilobytes.
 pub(crate) type Cost = (f64, f64, u64);
 
-/// bash tells both times to the millisecond, and time(1) the memory.
+/// bash measures both times in milliseconds, and time(1) the memory.
 const MEASURED: &str = "file=$1; shift; exec 3>&2; TIMEFORMAT='%R %U %S'; \
     { time /usr/bin/time -q -f %M -o \"$file\" \"$@\" 2>&3; } 2>\"$file.time\"";
 
-/// Runs a command by bash in an environment of its own; `file` is for what it costs.
+/// Runs a command with bash in an environment of its own, and writes its cost to `file`.
 pub(crate) fn by<T: AsRef<OsStr>>(mut bash: Command, file: &Path, words: &[T], exits: &[i32]) -> Cost {
     bash.args(["-c", MEASURED, "bash"]).arg(file).args(words);
     let run = Run::of(&mut bash);
@@ -21,13 +22,13 @@ pub(crate) fn by<T: AsRef<OsStr>>(mut bash: Command, file: &Path, words: &[T], e
     (times[0], times[1] + times[2], read(file).parse().unwrap())
 }
 
-/// The one in the middle.
+/// The median.
 pub(crate) fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
     values.sort_by(|one, other| one.partial_cmp(other).unwrap());
     values[values.len() / 2]
 }
 
-/// What it is measured on.
+/// The processor that the measurement runs on.
 pub(crate) fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();

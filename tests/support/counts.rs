@@ -1,4 +1,4 @@
-//! How many programs Warded starts, and how often it waits for the disk, from a trace of strace.
+//! Counts how many programs Warded starts and how often it waits for the disk, in an strace log.
 
 use super::{Machine, Peer, Run};
 use std::{
@@ -10,14 +10,15 @@ use std::{
 
 const OWN: &str = env!("CARGO_BIN_EXE_warded");
 
-/// What one run took.
+/// The counts of one run.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    /// The programs that Warded itself started, with their arguments. What sshd starts for a connection is sshd's.
+    /// The programs that Warded itself started, with their arguments. Programs that sshd starts for a connection are
+    /// not counted.
     pub(crate) programs: Vec<String>,
-    /// How often it started itself as the compiler of a component.
+    /// How often Warded started itself as the compiler of a component.
     pub(crate) compilers: usize,
-    /// What it waited for to be on disk: the paths of fsync(2) and fdatasync(2).
+    /// The paths that Warded passed to fsync(2) and fdatasync(2).
     pub(crate) syncs: Vec<String>,
 }
 
@@ -28,7 +29,7 @@ pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, Counts) {
     by(strace, &machine.path("trace"), &[&[OWN], arguments].concat())
 }
 
-/// The same on a machine with another OpenSSH.
+/// The same on a machine with another version of OpenSSH.
 pub(crate) fn on(peer: &Peer, arguments: &[&str]) -> (Run, Counts) {
     const WARDED: &str = "/usr/bin/warded";
     let (tree, trace) = (peer.tree(), peer.shared().join("trace"));
@@ -37,12 +38,12 @@ pub(crate) fn on(peer: &Peer, arguments: &[&str]) -> (Run, Counts) {
     let words = [&["chroot", tree.to_str().unwrap(), WARDED], arguments].concat();
     let (run, trace) = traced(strace, &trace, &words);
     let mut counts = count(&trace, WARDED);
-    // chroot(8), which became Warded.
+    // Warded was started through chroot(8), which is not counted.
     counts.programs.remove(0);
     (run, counts)
 }
 
-/// The same by strace in an environment of its own, of a build of Warded with its arguments. `file` is for the trace.
+/// The same with strace in an environment of its own, for a command line of Warded. `file` is for the trace.
 pub(crate) fn by(command: Command, file: &Path, words: &[&str]) -> (Run, Counts) {
     let (run, trace) = traced(command, file, words);
     (run, count(&trace, words[0]))
@@ -57,24 +58,24 @@ fn traced(mut command: Command, file: &Path, words: &[&str]) -> (Run, String) {
     (run, trace)
 }
 
-/// Runs a command: which of its threads made each of its connections by TCP, those that were refused too. `file` is for
-/// the trace.
+/// Runs a command, and returns which of its threads made each of its TCP connections, including refused ones. `file` is
+/// for the trace.
 pub(crate) fn connections(command: &Command, file: &Path) -> (Run, Vec<String>) {
     let (run, trace) = calls(command, "connect", file);
-    // A name is looked up at port 53; an address is tried for its route by a socket without connection, at port 0.
+    // Port 53 is a name look-up. Port 0 is a socket without a connection, which tests the route to an address.
     let is_tcp = |line: &&str| line.contains("connect(") && line.contains("sin");
     let is_other = |line: &&str| ["htons(53)", "htons(0)"].iter().any(|port| line.contains(port));
     let thread = |line: &str| line.split(char::is_whitespace).next().unwrap_or_default().to_owned();
     (run, trace.lines().filter(is_tcp).filter(|line| !is_other(line)).map(thread).collect())
 }
 
-/// Runs a command: how many connections to port 22 were open at once, at most, of those from an address that the command
-/// did not choose. `file` is for the trace.
+/// Runs a command, and returns the maximum number of simultaneous connections to port 22 from an address that the
+/// command did not choose. `file` is for the trace.
 pub(crate) fn at_once(command: &Command, file: &Path) -> (Run, usize) {
     let (run, trace) = calls(command, "bind,connect,close", file);
     let (mut bound, mut open, mut most) = (BTreeSet::new(), BTreeSet::new(), 0);
     for line in trace.lines() {
-        // `7 close(9<TCP:[4711]>) = 0`
+        // Such as `7 close(9<TCP:[4711]>) = 0`.
         let Some((call, rest)) = line.split_once('(') else { continue };
         let Some(socket) = rest.split_once(":[").and_then(|(_, rest)| Some(rest.split_once("]>")?.0)) else { continue };
         if call.ends_with(" bind") {
@@ -104,11 +105,11 @@ fn calls(command: &Command, names: &str, file: &Path) -> (Run, String) {
 }
 
 fn count(trace: &str, own: &str) -> Counts {
-    // Which program each process runs.
+    // The program that each process runs.
     let mut running: BTreeMap<String, String> = BTreeMap::new();
     let mut counts = Counts { programs: Vec::new(), compilers: 0, syncs: Vec::new() };
     let is_warded = |program: &str| [own, "/proc/self/exe"].contains(&program);
-    // A child can be seen before its parent's call comes back: then it is whatever its parent runs.
+    // A child may appear before its parent's call returns: until then it counts as running its parent's program.
     let mut unfinished: Vec<String> = Vec::new();
     for line in trace.lines() {
         let Some((pid, call)) = line.split_once(char::is_whitespace) else { continue };
@@ -146,7 +147,7 @@ fn count(trace: &str, own: &str) -> Counts {
             }
             running.insert(pid.to_owned(), program);
         }
-        // Not the second line of a call that another process's call interrupted: `<... fsync resumed>`.
+        // Does not count the second line of an interrupted call, `<... fsync resumed>`.
         if matches!(name, "fsync" | "fdatasync" | "sync" | "syncfs") && is_warded(&before) {
             counts
                 .syncs

@@ -1,4 +1,4 @@
-//! Warded as it was at an earlier commit.
+//! Warded as of an earlier commit.
 
 use super::{Machine, missing};
 use std::{
@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// Its program; built where there is none yet. None: it cannot be built here, and the test is skipped.
+/// The earlier program, which is built if necessary. `None` if it cannot be built here and the test is skipped.
 pub(crate) fn program() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let build = || {
@@ -32,7 +32,7 @@ pub(crate) fn program() -> Option<&'static Path> {
     }
 }
 
-/// It, to be run on a machine.
+/// A command that runs the earlier program on a machine.
 pub(crate) fn command(machine: &Machine, program: &Path, arguments: &[&str]) -> Command {
     let mut command = machine.command(program.to_str().unwrap());
     machine.environment(&mut command).args(arguments);

@@ -1,5 +1,5 @@
-//! Namespaces for one machine: its own mounts, network and processes. Whatever is started inside
-//! ends with it. An ordinary user gets none, and works beside the machine's own processes.
+//! Namespaces for one machine: its own mounts, network and processes. Everything that is started inside ends with it.
+//! An ordinary user cannot have them, and works beside the machine's own processes.
 
 use super::network::Network;
 use std::{
@@ -11,14 +11,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// What its first process does: waits for the end of its input, and for whoever else has ended;
-/// else they would be there for ever, and be looked at by everybody who looks at all processes.
+/// What the first process does: waits for the end of its input, and reaps every process that has ended. Without that,
+/// zombies would stay for ever, and every program that lists processes would read them.
 const WAIT: &str = "echo ready; exec 3<&0; cat <&3 & wait";
 
-/// What every enclosure does first. Nothing is propagated: unshare(1) makes all mounts private.
+/// What every enclosure does first. No mount is propagated: unshare(1) makes all mounts private.
 const BEGIN: &str = "set -e; ip link set lo up";
 
-/// Namespaces, until dropped.
+/// Namespaces, which end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Enclosure {
     holder: Child,
@@ -31,8 +31,8 @@ pub(crate) fn is_root() -> bool {
 }
 
 impl Enclosure {
-    /// This machine's own files, its programs read-only, with a `/run` and a `/proc` of its own. Who logs in runs nothing
-    /// that somebody here wants at each start of a shell.
+    /// This machine's own files, its programs read-only, with its own `/run` and `/proc`. `~/.bashrc` is hidden, so
+    /// that a login does not run what this machine's user has in it.
     pub(crate) fn beside() -> Self {
         Self::start(&format!(
             "{BEGIN}; mount --bind /usr /usr; mount -o remount,bind,ro /usr; \
@@ -43,9 +43,9 @@ impl Enclosure {
         ))
     }
 
-    /// The files of a tree, which stays as it is: changes are gone with the enclosure. `shared` is
-    /// a directory seen inside as it is outside; `program` is seen as `/usr/bin/warded`. There is room
-    /// for some megabytes, so that a test can fill it.
+    /// The files of a tree, which does not change: all changes disappear with the enclosure. `shared` has the same path
+    /// inside as outside; `program` appears as `/usr/bin/warded`. There is room for some megabytes only, so that a test
+    /// can fill it.
     pub(crate) fn within(tree: &Path, shared: &Path, program: &Path) -> Self {
         let (tree, shared, program) = (tree.display(), shared.display(), program.display());
         let enclosure = Self::start(&format!(
@@ -56,15 +56,15 @@ impl Enclosure {
              : >root/usr/bin/warded; mount --bind {program} root/usr/bin/warded
              exec chroot root sh -c '{WAIT}'"
         ));
-        // Whatever is written inside would else be written to this machine.
+        // Otherwise everything written inside would be written to this machine.
         let root = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).unwrap();
         assert_ne!(root(&enclosure.outside(Path::new("/"))), root(Path::new("/")), "this is no tree of its own");
         enclosure
     }
 
-    /// The files of a tree, to be booted once there is a file `boot` in `shared`, and whenever what was booted
-    /// has ended: by systemd-nspawn(1) and what it starts, `nspawn` and `boot`. `program` is seen there as `name`. Its first
-    /// process is whoever boots it.
+    /// The files of a tree, to be booted as soon as there is a file `boot` in `shared`, and again whenever the booted
+    /// machine has ended. `nspawn` and `boot` are the command line of systemd-nspawn(1) and what it starts. `program`
+    /// appears there as `name`. The enclosure's first process is the one that boots the machine.
     pub(super) fn before_boot(
         tree: &Path,
         shared: &Path,
@@ -90,7 +90,7 @@ impl Enclosure {
     fn start(script: &str) -> Self {
         let mut holder = Command::new("unshare")
             .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script])
-            // What its first process waits for: it ends with this one, however that ends.
+            // The first process waits for this pipe: it ends with this process, however that ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -103,7 +103,7 @@ impl Enclosure {
         Self { holder, inner: inner.trim().to_owned() }
     }
 
-    /// A program to be run inside.
+    /// A command for a program that runs inside.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         command_of(&self.inner, program)
     }
@@ -112,26 +112,26 @@ impl Enclosure {
         Network::of_process(&self.inner)
     }
 
-    /// A program of this machine's, to be run in the namespaces but outside of a tree: there
-    /// `SHARED/box/root` is the tree.
+    /// A command for one of this machine's programs, run in the namespaces but outside of a tree: the tree is
+    /// `SHARED/box/root` there.
     pub(crate) fn command_beside(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.inner, "--mount", "--net", "--pid", "--"]).arg(program);
         command
     }
 
-    /// The number of the first process inside, as it is seen from outside.
+    /// The ID of the first process inside, as seen from outside.
     pub(crate) fn first_process(&self) -> &str {
         &self.inner
     }
 
-    /// Where a path inside is seen from outside.
+    /// The path outside of a path inside.
     pub(crate) fn outside(&self, path: &Path) -> PathBuf {
         outside_of(&self.inner, path)
     }
 }
 
-/// A program to be run where a process is.
+/// A command for a program that runs in the namespaces of a process.
 pub(crate) fn command_of(process: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["--target", process, "--mount", "--net", "--pid", "--root", "--wd", "--"]).arg(program);
@@ -145,14 +145,14 @@ pub(crate) fn child(process: impl AsRef<str>) -> Option<String> {
     children.split_whitespace().next().map(str::to_owned)
 }
 
-/// Where a path of a process's is seen from outside.
+/// The path outside of a path that a process sees.
 pub(super) fn outside_of(process: &str, path: &Path) -> PathBuf {
     Path::new("/proc").join(process).join("root").join(path.strip_prefix("/").unwrap())
 }
 
 impl Drop for Enclosure {
     fn drop(&mut self) {
-        // With its first process all others of the namespace are killed.
+        // When its first process ends, the kernel kills all others in the namespace.
         self.holder.kill().unwrap();
         self.holder.wait().unwrap();
     }

@@ -1,5 +1,5 @@
-//! File systems to try things on. A test that needs one starts itself again, in a mount namespace
-//! of its own: whatever is mounted there goes with its last process.
+//! File systems for tests. A test that needs one starts itself again, in a mount namespace of its own: whatever is
+//! mounted there disappears with its last process.
 
 use super::run::Run;
 use rustix::fs::statfs;
@@ -9,16 +9,16 @@ use std::{
     process::Command,
 };
 
-/// Says in the environment that a test has been started again, and where.
+/// The environment variable that tells a test that it was started again, and on which file system.
 const ON: &str = "WARDED_TEST_ON";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileSystem {
-    /// In a file, by a loop device.
+    /// In an image file, through a loop device.
     Ext4,
     /// In memory.
     Tmpfs,
-    /// Of two file systems in memory: the upper one is empty at first.
+    /// Two file systems in memory; the upper one is empty at first.
     Overlay,
 }
 
@@ -31,7 +31,7 @@ impl FileSystem {
         }
     }
 
-    /// Of statfs(2).
+    /// The type that statfs(2) reports.
     fn magic(self) -> i64 {
         match self {
             Self::Ext4 => 0xef53,
@@ -40,8 +40,8 @@ impl FileSystem {
         }
     }
 
-    /// In the test of this name: starts it again, with its temporary files on this file system, and
-    /// says what it printed. None: this is the one that was started, and is to do the work.
+    /// Called from the test of this name: starts the test again, with its temporary files on this file system, and
+    /// returns its output. `None` in the test that was started again, which is to do the work.
     pub(crate) fn host(self, test: &str) -> Option<Run> {
         if env::var(ON).is_ok_and(|on| on == self.name()) {
             return None;
@@ -62,7 +62,7 @@ impl FileSystem {
         Some(run)
     }
 
-    /// A file is on it.
+    /// Asserts that a file is on this file system.
     #[track_caller]
     pub(crate) fn holds(self, path: &Path) {
         let found = statfs(path).unwrap().f_type;
@@ -70,7 +70,7 @@ impl FileSystem {
     }
 }
 
-/// Lays an overlay over a directory: what is in it becomes the lower layer.
+/// Mounts an overlay over a directory, whose contents become the lower layer.
 pub(super) fn layer(directory: &Path) {
     assert!(env::var(ON).is_ok_and(|on| on == FileSystem::Overlay.name()), "in this process nothing may be mounted");
     let upper = PathBuf::from(env::var_os("TMPDIR").unwrap()).with_file_name("upper");

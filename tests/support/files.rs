@@ -1,4 +1,4 @@
-//! What lies below a directory: to compare.
+//! The files below a directory, for comparisons.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 /// A file as it is: type and permission bits, owner, group, contents.
 pub(crate) type Found = (u32, u32, u32, Vec<u8>);
 
-/// Every file below a directory, without those that go while it is read.
+/// Every file below a directory, except those that disappear while it is read.
 pub(crate) fn tree(directory: &Path) -> BTreeMap<PathBuf, Found> {
     let mut found = with_directories(directory);
     found.retain(|_, (mode, ..)| *mode & 0o170_000 != 0o040_000);

@@ -1,5 +1,4 @@
-//! Guests made on the fly: a core module in text, wrapped into a component as the guests'
-//! toolchain does it.
+//! Guests made on the fly: a core module in the text format, wrapped into a component as the guests' toolchain does it.
 
 use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -8,7 +7,7 @@ use wit_parser::{PackageId, Resolve, WorldId};
 /// Where a procedure may put its result: zeros there are `ok`.
 pub(crate) const RESULT: u32 = 16;
 
-/// A guest in the making.
+/// A guest that is being built.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Guest {
     /// Its procedures.
@@ -19,14 +18,14 @@ pub(crate) struct Guest {
     pub(crate) package: Option<String>,
     /// `(import …)`, in the text format.
     pub(crate) imports: String,
-    /// `(func …)`, `(data …)`; a function that exports each procedure among them.
+    /// `(func …)`, `(data …)`; these must include a function that exports each procedure.
     pub(crate) fields: String,
-    /// The directory of the host's interfaces, if the guest is made for others than those of this version.
+    /// The directory of the host's interfaces, if the guest is made for other ones than this version's.
     pub(crate) interfaces: Option<PathBuf>,
 }
 
 impl Guest {
-    /// A guest whose one procedure, `go`, does this and ends well.
+    /// A guest whose only procedure, `go`, runs this body and succeeds.
     pub(crate) fn doing(imports: &str, fields: &str, body: &str) -> Self {
         Self {
             exports: vec!["go".to_owned()],
@@ -79,7 +78,7 @@ impl Guest {
     }
 }
 
-/// A procedure that does this and ends well.
+/// A procedure that runs this body and succeeds.
 pub(crate) fn procedure(name: &str, body: &str) -> String {
     format!(r#"(func (export "{name}") (param i32 i32) (result i32) {body} (i32.const {RESULT}))"#)
 }

@@ -1,4 +1,4 @@
-//! A CA that is as it should be, but for one thing.
+//! A CA that behaves correctly, except for one fault.
 
 mod fault;
 mod honest;
@@ -23,12 +23,12 @@ use std::{
 };
 use wire::{Answer, Answers, Pace, Request, serve};
 
-/// The name that it is known by.
+/// The host name of the CA.
 const NAME: &str = "127.0.0.1";
 /// How long its TLS certificates are valid.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The CA, until dropped. It looks at no token, and has the provisioners `admin` (JWK) and `sshpop`.
+/// The CA; it ends when this is dropped. It checks no token, and has the provisioners `admin` (JWK) and `sshpop`.
 #[derive(Debug)]
 pub(crate) struct HostileCa {
     network: Network,
@@ -40,7 +40,7 @@ pub(crate) struct HostileCa {
 }
 
 impl HostileCa {
-    /// A CA with this fault.
+    /// Starts a CA with this fault.
     pub(crate) fn start(network: &Network, fault: Fault) -> Self {
         let honest = Arc::new(HonestCa::new(fault));
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -82,17 +82,17 @@ impl HostileCa {
         self.honest.jwk.private().to_string()
     }
 
-    /// The public key that signs certificates of hosts (`host`) or users (`user`).
+    /// The public key that signs the certificates of hosts (`host`) or users (`user`).
     pub(crate) fn authority(&self, kind: &str) -> String {
         self.honest.signer.public(&format!("{kind}_ca"))
     }
 
-    /// What it was asked, in order: method and path.
+    /// The requests it has received, in order: method and path.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// To ask it directly.
+    /// A client that asks the CA directly.
     pub(crate) fn https(&self) -> Https {
         let root = self.honest.tls.root();
         Https { network: self.network.clone(), port: self.port, name: NAME.to_owned(), root }
@@ -102,7 +102,7 @@ impl HostileCa {
 impl Drop for HostileCa {
     fn drop(&mut self) {
         self.end.store(true, Ordering::SeqCst);
-        // Its thread sees that with the next connection.
+        // Its thread notices that at the next connection.
         let woken = self.network.on(|| TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
         drop(woken.unwrap());
         self.listener.take().unwrap().join().unwrap();

@@ -1,5 +1,4 @@
-//! A client for the HTTPS of a CA, as small as can be: it tries the servers of tests out before
-//! Warded has to do with them.
+//! A minimal HTTPS client for a CA: it tests the servers of the tests before Warded uses them.
 
 use super::network::Network;
 use rustls::{
@@ -15,18 +14,18 @@ use std::{
     time::Duration,
 };
 
-/// How much of an answer is read.
+/// How many bytes of an answer are read.
 pub(crate) const ENOUGH: u64 = 1 << 20;
 
-/// A server, and how it is known.
+/// A server, and how to verify it.
 #[derive(Clone, Debug)]
 pub(crate) struct Https {
     pub(crate) network: Network,
     /// Its port, on the loopback interface.
     pub(crate) port: u16,
-    /// The name that its certificate has to have.
+    /// The name that its certificate must have.
     pub(crate) name: String,
-    /// The only root that is trusted.
+    /// The only trusted root.
     pub(crate) root: String,
 }
 
@@ -39,7 +38,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body, with this status.
+    /// The body of an answer that must have this status.
     #[track_caller]
     pub(crate) fn ok(&self, status: u16) -> Value {
         let text = String::from_utf8_lossy(&self.body);
@@ -49,12 +48,12 @@ impl Answer {
 }
 
 impl Https {
-    /// Asks for something.
+    /// Sends a GET request.
     pub(crate) fn get(&self, path: &str) -> io::Result<Answer> {
         self.ask("GET", path, "")
     }
 
-    /// Sends something.
+    /// Sends a POST request.
     pub(crate) fn post(&self, path: &str, body: &Value) -> io::Result<Answer> {
         self.ask("POST", path, &body.to_string())
     }
@@ -72,7 +71,7 @@ impl Https {
         let name = ServerName::try_from(self.name.clone()).unwrap();
         let mut connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
         let mut stream = Stream::new(&mut connection, &mut socket);
-        // In this version of HTTP an answer ends with the connection, and no body comes in chunks.
+        // In HTTP/1.0 an answer ends with the connection, and its body is not chunked.
         write!(
             stream,
             "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -85,7 +84,7 @@ impl Https {
     }
 }
 
-/// None: it is not whole.
+/// Parses an answer; `None` if it is not complete.
 fn parse(received: &[u8]) -> Option<Answer> {
     let end = received.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&received[..end]).into_owned();

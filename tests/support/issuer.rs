@@ -1,5 +1,5 @@
-//! A small, real provider of single sign-on on the loopback interface, whose person agrees to everything, and which can be
-//! told to do one thing wrong. What it gives, a real step-ca accepts.
+//! A small, real provider of single sign-on on the loopback interface. Its user agrees to everything, and it can be
+//! told to do one thing wrong. A real step-ca accepts its tokens.
 
 mod wire;
 
@@ -22,62 +22,62 @@ use std::{
 use wire::{Answer, ProviderRequest};
 pub(crate) use wire::{Visit, browse, browse_trusting, visit};
 
-/// The client that the CA has there.
+/// The client ID of the CA at the provider.
 pub(crate) const CLIENT: &str = "step-cli";
 
-/// Instead of an error: the connection is closed without an answer.
+/// In place of an error: the connection is closed without an answer.
 pub(crate) const CLOSED: &str = "closed";
 
-/// What it does wrong.
+/// What the provider does wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ProviderFault {
     #[default]
     Nothing,
-    /// The person says no.
+    /// The user declines.
     Denied,
     /// Its ID tokens are not signed.
     AlgorithmNone,
     /// They are signed with the client's secret, which everybody knows.
     SharedSecret,
-    /// They are signed with a key that it does not publish, under the name of the one that it does.
+    /// They are signed with a key that it does not publish, under the key ID of the one that it does.
     OtherKey,
-    /// The nonce is another login's.
+    /// The nonce is that of another login.
     OtherNonce,
     NoNonce,
-    /// It says in the browser's answer that it is another provider.
+    /// Its redirect to the browser names another provider.
     OtherIssuer,
-    /// It does not say in the browser's answer who it is, although it promises to.
+    /// Its redirect to the browser does not name the provider, although it promises to.
     NoIssuer,
     /// It does not know the client.
     UnknownClient,
-    /// Its token endpoint knows no code.
+    /// Its token endpoint accepts no code.
     UnknownCode,
     /// It gives no ID token.
     NoIdToken,
     /// Its configuration is another provider's.
     OtherConfiguration,
-    /// Its configuration is a page.
+    /// Its configuration is an HTML page.
     Page,
-    /// The person does not use the device's code.
+    /// The user never enters the device's code.
     NeverOnDevice,
     /// It closes every connection without an answer.
     Gone,
-    /// The same at its token endpoint alone, and the code of a device is good for two seconds.
+    /// Only its token endpoint closes every connection without an answer, and a device's code is valid for two seconds.
     SilentAboutTokens,
 }
 
-/// What it was told, and what it knows of the logins.
+/// The instructions of the test, and the state of the logins.
 #[derive(Debug, Default)]
 struct State {
     claims: Value,
     wrong: ProviderFault,
     redirect_uris: Vec<String>,
     has_devices: bool,
-    /// How far its clock is ahead, in seconds, where it says what time it has.
+    /// By how many seconds the clock is ahead that it reports; `None` if it reports no time.
     clock: Option<i64>,
-    /// What the next polls of a device get before there is a token; `CLOSED`: no answer.
+    /// The answers to the next polls of a device, before there is a token; `CLOSED` means no answer.
     polls: Vec<&'static str>,
-    /// By code: PKCE's challenge, the nonce, the redirect URI.
+    /// For each code: PKCE's challenge, the nonce, the redirect URI.
     logins: HashMap<String, [String; 3]>,
     log: Vec<(Timestamp, String)>,
     issued: Vec<String>,
@@ -90,18 +90,18 @@ pub(crate) struct Issuer {
     port: u16,
     key: Arc<Jwk>,
     other: Arc<Jwk>,
-    /// With TLS, and this certificate.
+    /// For TLS: the configuration with its certificate.
     tls: Option<Arc<Mutex<Arc<ServerConfig>>>>,
     state: Arc<Mutex<State>>,
 }
 
 impl Issuer {
-    /// A provider for a person with these claims.
+    /// Starts a provider for a user with these claims.
     pub(crate) fn start(network: &Network, claims: Value) -> Self {
         Self::serving(network, claims, None)
     }
 
-    /// The same with TLS, showing this certificate.
+    /// The same with TLS and this certificate.
     pub(crate) fn start_with_tls(network: &Network, claims: Value, leaf: &Leaf) -> Self {
         Self::serving(network, claims, Some(Arc::new(Mutex::new(configuration(leaf)))))
     }
@@ -158,12 +158,12 @@ impl Issuer {
         }
     }
 
-    /// Has it say what time it has, so many seconds ahead of this machine's.
+    /// Makes it report a time that is so many seconds ahead of this machine's.
     pub(crate) fn clock(&self, ahead: i64) {
         self.state.lock().unwrap().clock = Some(ahead);
     }
 
-    /// Has it show another certificate.
+    /// Makes it use another certificate.
     pub(crate) fn shows(&self, leaf: &Leaf) {
         *self.tls.as_ref().unwrap().lock().unwrap() = configuration(leaf);
     }
@@ -173,12 +173,12 @@ impl Issuer {
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
-    /// Has it do this wrong from now on.
+    /// Makes it do this wrong from now on.
     pub(crate) fn goes_wrong(&self, wrong: ProviderFault) {
         self.state.lock().unwrap().wrong = wrong;
     }
 
-    /// Changes claims of the person; null takes one away.
+    /// Changes claims of the user; null removes one.
     pub(crate) fn claims(&self, changes: &Value) {
         let mut state = self.state.lock().unwrap();
         for (name, value) in changes.as_object().unwrap() {
@@ -186,29 +186,29 @@ impl Issuer {
         }
     }
 
-    /// Has it know these redirect URIs alone.
+    /// Makes it accept only this redirect URI.
     pub(crate) fn knows_only(&self, redirect_uri: &str) {
         self.state.lock().unwrap().redirect_uris = vec![redirect_uri.to_owned()];
     }
 
-    /// Has it let people log in on other devices; the first polls get these errors.
+    /// Lets people log in on other devices; the first polls get these errors.
     pub(crate) fn has_devices(&self, polls: &[&'static str]) {
         let mut state = self.state.lock().unwrap();
         state.has_devices = true;
         state.polls = polls.iter().rev().copied().collect();
     }
 
-    /// What it was asked, with the time.
+    /// The requests it has received, with their times.
     pub(crate) fn log(&self) -> Vec<(Timestamp, String)> {
         self.state.lock().unwrap().log.clone()
     }
 
-    /// Every secret that it gave out: codes and tokens.
+    /// Every secret that it issued: codes and tokens.
     pub(crate) fn issued(&self) -> Vec<String> {
         self.state.lock().unwrap().issued.clone()
     }
 
-    /// An ID token with these claims beside the usual ones.
+    /// An ID token with these claims in addition to the usual ones.
     pub(crate) fn token(&self, changes: &Value) -> String {
         let now = Timestamp::now().as_second();
         let mut claims =
@@ -276,7 +276,7 @@ impl Issuer {
         assert!(!of("scope").contains("offline_access") && of("scope").contains("openid"), "{}", of("scope"));
         let redirect_uri = of("redirect_uri");
         if !state.redirect_uris.is_empty() && !state.redirect_uris.contains(&redirect_uri) {
-            // As LemonLDAP::NG's error 108: the browser is not led back.
+            // Like LemonLDAP::NG's error 108: the browser is not redirected back.
             return Answer::page(400, "<h1>The redirect URI is not known</h1>");
         }
         let iss = match state.wrong {
@@ -337,7 +337,7 @@ impl Issuer {
                     _ => {}
                 }
             }
-            // A code serves once.
+            // A code is valid only once.
             let Some([challenge, nonce, redirect_uri]) =
                 state.logins.remove(&code).filter(|_| wrong != ProviderFault::UnknownCode)
             else {

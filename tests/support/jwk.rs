@@ -1,5 +1,5 @@
-//! The key of a JWK provisioner: what is in a CA's configuration, what its owner keeps, and the
-//! one-time tokens that it signs.
+//! The key of a JWK provisioner: the part in a CA's configuration, the part that its owner keeps, and the one-time
+//! tokens that it signs.
 
 use aes_gcm::{AeadInPlace as _, Aes256Gcm, KeyInit as _};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -37,12 +37,12 @@ impl Jwk {
         Self { key, public }
     }
 
-    /// What everybody may know.
+    /// The public part.
     pub(crate) fn public(&self) -> Value {
         self.public.clone()
     }
 
-    /// By which a CA finds it.
+    /// The key ID by which a CA finds it.
     pub(crate) fn id(&self) -> &str {
         self.public["kid"].as_str().unwrap()
     }
@@ -53,15 +53,15 @@ impl Jwk {
         KeyData::Ecdsa(EcdsaPublicKey::NistP256(point)).into()
     }
 
-    /// All of it, as an administrator keeps it in a file.
+    /// The whole key, as an administrator keeps it in a file.
     pub(crate) fn private(&self) -> Value {
         let mut private = self.public();
         private["d"] = encode(&self.key.to_bytes()).into();
         private
     }
 
-    /// All of it, encrypted, as a CA gives it to anybody who asks. `claimed` is the number of
-    /// iterations that the header names.
+    /// The whole key, encrypted, as a CA gives it to everybody who asks. `claimed` is the number of iterations that the
+    /// header names.
     pub(crate) fn encrypted(&self, password: &str, iterations: u32, claimed: u64) -> String {
         let mut salt = [0; 16];
         let mut content_key = [0; 32];
@@ -89,7 +89,7 @@ impl Jwk {
         self.token_with(&json!({ "kid": self.id() }), claims)
     }
 
-    /// A token with these members in its header besides the usual ones.
+    /// A token with these members in its header in addition to the usual ones.
     pub(crate) fn token_with(&self, header: &Value, claims: &Value) -> String {
         let mut header = header.clone();
         header["alg"] = "ES256".into();
@@ -100,12 +100,12 @@ impl Jwk {
     }
 }
 
-/// As everything is encoded in JOSE.
+/// Encodes bytes as JOSE does everywhere.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// An SSH public key on P-256, as a line, as a JWK.
+/// A line with an SSH public key on P-256, as a JWK.
 pub(crate) fn public_of(line: &str) -> Value {
     match PublicKey::from_openssh(line).unwrap().key_data() {
         KeyData::Ecdsa(EcdsaPublicKey::NistP256(point)) => public(point),
@@ -115,7 +115,7 @@ pub(crate) fn public_of(line: &str) -> Value {
 
 fn public(point: &EncodedPoint) -> Value {
     let (x, y) = (encode(point.x().unwrap()), encode(point.y().unwrap()));
-    // RFC 7638: the members in this order, and no blanks.
+    // RFC 7638: the members in this order, without blanks.
     let thumbprint = Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#));
     json!({
         "use": "sig", "kty": "EC", "alg": "ES256", "crv": "P-256", "kid": encode(&thumbprint), "x": x, "y": y,

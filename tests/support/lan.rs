@@ -1,9 +1,9 @@
-//! A network of several machines that have booted, and of servers beside them.
+//! A network of several booted machines, and of servers beside them.
 
 use super::{booted::Booted, enclosure::Enclosure, network::Network, run::Run};
 use std::{fs, process::Command};
 
-/// Machines by a switch. It has an address, too, on which servers of the test can listen.
+/// Machines connected by a switch. The switch has an address, too, on which the test's servers can listen.
 #[derive(Debug)]
 pub(crate) struct Lan {
     switch: Enclosure,
@@ -11,10 +11,10 @@ pub(crate) struct Lan {
 }
 
 impl Lan {
-    /// The address of what listens in [`Lan::network`].
+    /// The address of servers in [`Lan::network`].
     pub(crate) const HUB: &str = "10.77.0.1";
 
-    /// One without machines. As root.
+    /// Creates a network without machines. Needs root.
     pub(crate) fn new() -> Self {
         let lan = Self { switch: Enclosure::beside(), machines: 1 };
         ip(&lan.network(), &["link", "add", "lan", "type", "bridge"]);
@@ -27,7 +27,7 @@ impl Lan {
         self.switch.network()
     }
 
-    /// Connects a machine, which stays so when it boots anew: its address.
+    /// Connects a machine and returns its address. It stays connected when it boots again.
     pub(crate) fn connects(&mut self, machine: &Booted) -> String {
         self.machines += 1;
         let number = self.machines;
@@ -39,7 +39,7 @@ impl Lan {
         address
     }
 
-    /// Has a machine know these names beside its own.
+    /// Adds these names to the ones that a machine resolves.
     pub(crate) fn names(machine: &Booted, names: &[(&str, &str)]) {
         let lines: String = names.iter().map(|(address, name)| format!("{address} {name}\n")).collect();
         fs::write(machine.file("/etc/hosts"), format!("127.0.0.1 localhost\n{lines}")).unwrap();

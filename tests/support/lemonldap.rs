@@ -14,12 +14,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A script of the peers'.
+/// The path of one of the peers' scripts.
 pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers").join(name).canonicalize().unwrap()
 }
 
-/// The provider, until dropped.
+/// The provider; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct LemonLdap {
     process: Child,
@@ -27,12 +27,13 @@ pub(crate) struct LemonLdap {
 }
 
 impl LemonLdap {
-    /// A provider that knows this redirect URI alone. None: it cannot be had on this machine, and the test is skipped.
+    /// A provider that knows only this redirect URI. `None` if it is not available on this machine and the test is
+    /// skipped.
     pub(crate) fn start(network: &Network, redirect_uri: &str) -> Option<Self> {
         Self::serving(network, redirect_uri, None)
     }
 
-    /// One that knows no client but what these commands make known to it.
+    /// A provider that knows only the clients that these commands register.
     pub(crate) fn after(network: &Network, commands: &Path) -> Option<Self> {
         Self::serving(network, "", Some(commands))
     }
@@ -49,7 +50,7 @@ impl LemonLdap {
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let provider = Self { process, port };
         wait("nginx listens", LONG, || network.on(|| TcpStream::connect(("127.0.0.1", port)).is_ok()));
-        // The first answer takes as long as its Perl needs to load.
+        // The first answer takes as long as loading its Perl code.
         let configuration = format!("{}/.well-known/openid-configuration", provider.name());
         wait("LemonLDAP::NG answers", LONG, || visit(network, &configuration).status == 200);
         Some(provider)
@@ -61,7 +62,7 @@ impl LemonLdap {
 }
 
 impl Drop for LemonLdap {
-    /// What it has started ends with the machine in whose network it is.
+    /// The processes that it has started end with the machine in whose network they are.
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());

@@ -1,5 +1,5 @@
-//! Programs of this machine's on machines whose C library is older than what they were linked against: a copy of the
-//! program there takes libraries of this machine's that lie beside those of that one, which stay as they are.
+//! Runs programs of this machine on machines whose C library is older than the one they were linked against. A copy of
+//! the program uses this machine's libraries, which lie beside the other machine's own; those do not change.
 
 use super::run::Run;
 use std::{
@@ -8,15 +8,15 @@ use std::{
     process::Command,
 };
 
-/// Where the libraries are there.
+/// The directory of the libraries on the other machine.
 const DIRECTORY: &str = "/usr/lib/libraries-of-tests";
 
-/// Whether a suite of Debian has a C library before 2.34.
+/// Whether a release of Debian has a C library before 2.34.
 pub(crate) fn are_old(suite: &str) -> bool {
     suite == "bullseye"
 }
 
-/// The libraries of a program, its loader among them, which is the one that is named by its path alone.
+/// The libraries of a program and its loader, which ldd lists by its path alone.
 fn libraries_of(program: &Path) -> Vec<PathBuf> {
     let listed = Run::of(Command::new("ldd").arg(program)).ends(0).stdout;
     let libraries: Vec<PathBuf> =
@@ -25,7 +25,7 @@ fn libraries_of(program: &Path) -> Vec<PathBuf> {
     libraries
 }
 
-/// Makes a copy of a program that takes its libraries from [`bring`].
+/// Makes a copy of a program that uses the libraries from [`bring`].
 pub(crate) fn adapt(program: &Path, copy: &Path) {
     let libraries = libraries_of(program);
     let is_loader = |library: &&PathBuf| library.file_name().unwrap().to_str().unwrap().starts_with("ld-");
@@ -36,7 +36,7 @@ pub(crate) fn adapt(program: &Path, copy: &Path) {
     Run::of(&mut patch).ends(0);
 }
 
-/// Puts the libraries of a program into a machine's tree.
+/// Copies the libraries of a program into a machine's tree.
 pub(crate) fn bring(program: &Path, root: &Path) {
     let directory = root.join(DIRECTORY.strip_prefix('/').unwrap());
     fs::create_dir_all(&directory).unwrap();

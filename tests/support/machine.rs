@@ -1,5 +1,4 @@
-//! A machine to try things on: a directory with an sshd of its own, a CA of its own, and Warded's
-//! state, configuration and policies.
+//! A machine for tests: a directory with its own sshd and CA, and Warded's state, configuration and policies.
 
 pub(crate) use super::files::{Found, tree};
 use super::{
@@ -31,30 +30,30 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The kinds of host keys that a stock sshd has.
+/// The types of host keys that a stock sshd has.
 pub(crate) const KEYS: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
-/// A name that a test's machine is certified for.
+/// The name that a test's machine is certified for.
 pub(crate) const NAME: &str = "web1.example.org";
 
-/// What a machine is to be like.
+/// What a machine should be like.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     /// Lines at the end of sshd's main configuration file.
     pub(crate) lines: String,
-    /// More arguments of sshd's.
+    /// Additional arguments of sshd.
     pub(crate) arguments: Vec<String>,
-    /// Whether it has no RSA key, with which all takes longer.
+    /// Whether it has no RSA key, which makes everything slower.
     pub(crate) without_rsa: bool,
-    /// Whether there is no listener.
+    /// Whether no sshd listens.
     pub(crate) stopped: bool,
-    /// Whether the main file includes no others, so that it has to be changed itself.
+    /// Whether the main file has no `Include`, so that it must be changed itself.
     pub(crate) alone: bool,
-    /// Whether its directory is an overlay over what was made there; within
-    /// [`super::FileSystem::host`], whose mounts go with it.
+    /// Whether its directory is an overlay over the files that were made there. Only within
+    /// [`super::FileSystem::host`], whose mounts end with it.
     pub(crate) layered: bool,
 }
 
-/// The machine. Everything of it goes when this is dropped.
+/// The machine. Everything is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Machine {
     // Dropped in this order: the processes, then the files.
@@ -77,11 +76,11 @@ impl Machine {
         Self::with(&Setup { stopped: true, ..Setup::default() })
     }
 
-    /// A machine as told.
+    /// A machine with this setup.
     pub(crate) fn with(setup: &Setup) -> Self {
         let scratch = tempfile::Builder::new().prefix("warded-test-").tempdir().unwrap();
         let directory = scratch.path().canonicalize().unwrap();
-        // With a network of its own any port is free.
+        // In a network of its own, any port is free.
         let port = if is_root() { 2222 } else { free_port() };
         for part in ["ssh", "ssh/sshd_config.d", "policies", "client"] {
             fs::create_dir(directory.join(part)).unwrap();
@@ -127,7 +126,7 @@ impl Machine {
         self.serve_by(sshd);
     }
 
-    /// Starts sshd by this command, which takes more arguments of sshd's, and waits until it listens.
+    /// Starts sshd with this command, to which arguments of sshd are added, and waits until it listens.
     pub(crate) fn serve_by(&mut self, mut sshd: Command) {
         let daemon =
             sshd.arg("-E").arg(self.path("sshd.log")).args(&self.arguments).stdin(Stdio::null()).spawn().unwrap();
@@ -135,24 +134,24 @@ impl Machine {
         await_file(&self.path("sshd.pid"), &self.path("sshd.log"));
     }
 
-    /// The process that sshd was started by.
+    /// The ID of the process that started sshd.
     pub(crate) fn starter(&self) -> u32 {
         self.daemon.as_ref().unwrap().id()
     }
 
-    /// A program, to be run on this machine.
+    /// A command for a program that runs on this machine.
     pub(crate) fn command(&self, program: &str) -> Command {
         self.enclosure.as_ref().map_or_else(|| Command::new(program), |enclosure| enclosure.command(program))
     }
 
-    /// Warded, to be run on this machine.
+    /// A command that runs Warded on this machine.
     pub(crate) fn warded_command<const N: usize>(&self, arguments: [&str; N]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_warded"));
         self.environment(&mut command).args(arguments);
         command
     }
 
-    /// Tells a program that runs Warded where this machine's things are.
+    /// Sets the environment variables by which Warded finds this machine's files.
     pub(crate) fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for (name, path) in [
             ("CONFIG", "config.toml"),
@@ -171,8 +170,7 @@ impl Machine {
         Run::of(&mut self.warded_command(arguments))
     }
 
-    /// The line that runs Warded on this machine, wherever it is run; nothing else of the
-    /// environment is left there.
+    /// A shell line that runs Warded on this machine, wherever the line is run. It clears the rest of the environment.
     pub(crate) fn warded_line(&self, words: &str) -> String {
         let mut command = Command::new("env");
         let given = self.environment(&mut command).get_envs();
@@ -181,16 +179,16 @@ impl Machine {
         format!("env -i {} {} {words}", given.join(" "), env!("CARGO_BIN_EXE_warded"))
     }
 
-    /// A system log on this machine: what is sent to it from now on.
+    /// Starts a system log on this machine; receives what is sent to it from now on.
     pub(crate) fn system_log(&self) -> Receiver<String> {
-        // This machine's own devices stay as they are.
+        // This machine's own `/dev` does not change.
         let devices = "set -e; mkdir /run/dev; mount -t tmpfs -o mode=755 tmpfs /run/dev; cd /dev
             cp -a null zero full random urandom tty fd stdin stdout stderr /run/dev; mount --move /run/dev /dev";
         Run::of(self.command("sh").args(["-c", devices])).ends(0);
         self.messages_at("/dev/log")
     }
 
-    /// journald's socket on this machine: what is sent to it from now on.
+    /// Creates journald's socket on this machine; receives what is sent to it from now on.
     pub(crate) fn journal(&self) -> Receiver<String> {
         Run::of(self.command("mkdir").args(["-p", "/run/systemd/journal"])).ends(0);
         self.messages_at("/run/systemd/journal/socket")
@@ -200,7 +198,7 @@ impl Machine {
         let enclosure = self.enclosure.as_ref().expect("this takes a namespace of its own");
         let socket = UnixDatagram::bind(enclosure.outside(Path::new(path))).unwrap();
         let (sender, messages) = channel();
-        // Read at once, as a daemon does: few wait in the socket.
+        // Read at once, as a daemon does: the socket's queue is short.
         std::thread::spawn(move || {
             let mut bytes = [0; 8192];
             while let Ok(length) = socket.recv(&mut bytes) {
@@ -219,12 +217,12 @@ impl Machine {
         run.ends(0).object("warded.apply/1")
     }
 
-    /// A client on this machine, which connects to it by [`NAME`].
+    /// A client on this machine, which connects to [`NAME`].
     pub(crate) fn client(&self, knows: &ClientKnowledge) -> Client<'_> {
         Client::new(self.enclosure.as_ref(), &self.directory, self.port, knows)
     }
 
-    /// Starts another sshd with this machine's configuration, which has to listen; ends it.
+    /// Starts another sshd with this machine's configuration, which must listen, and ends it.
     #[track_caller]
     pub(crate) fn another_sshd_starts(&self) {
         let pid = self.path("another.pid");
@@ -241,7 +239,7 @@ impl Machine {
             .unwrap();
         await_file(&pid, &self.path("another.log"));
         let inner = fs::read_to_string(&pid).unwrap();
-        // Within the namespace: there its number is another one.
+        // Run inside the namespace, where the process has another ID.
         Run::of(self.command("kill").arg(inner.trim())).ends(0);
         daemon.wait().unwrap();
         if pid.exists() {
@@ -249,7 +247,7 @@ impl Machine {
         }
     }
 
-    /// A client that knows only the host CA gets in: sshd serves, and serves certificates.
+    /// Asserts that a client which knows only the host CA gets in: sshd listens, and serves certificates.
     #[track_caller]
     pub(crate) fn serves_certificates(&self) {
         self.client(&ClientKnowledge::Authority(self.authority())).connects();
@@ -264,7 +262,7 @@ impl Machine {
         fs::read_to_string(self.path("ca/host_ca.pub")).unwrap()
     }
 
-    /// The kinds of its host keys.
+    /// The types of its host keys.
     pub(crate) fn keys(&self) -> Vec<&'static str> {
         KEYS.into_iter().filter(|name| self.path(&format!("ssh/ssh_host_{name}_key")).exists()).collect()
     }
@@ -274,22 +272,22 @@ impl Machine {
         fs::read_to_string(self.path(&format!("ssh/ssh_host_{name}_key.pub"))).unwrap()
     }
 
-    /// Something in this machine's directory.
+    /// A path in this machine's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
-    /// The same, seen with what is mounted on this machine alone.
+    /// The same path, including what is mounted on this machine only.
     pub(crate) fn inside(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         self.enclosure.as_ref().map_or_else(|| path.clone(), |enclosure| enclosure.outside(&path))
     }
 
-    /// A socket that listens on this machine, and is nobody's there.
+    /// A socket that listens on this machine and belongs to none of its processes.
     pub(crate) fn listen(&self, port: u16) -> TcpListener {
         let enclosure = self.enclosure.as_ref().expect("this takes a network of its own");
         let network = fs::File::open(enclosure.outside(Path::new("/proc/1/ns/net"))).unwrap();
-        // A thread can be in another network than its process.
+        // A thread can be in another network namespace than its process.
         let listen = move || {
             move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap()
@@ -297,14 +295,14 @@ impl Machine {
         std::thread::spawn(listen).join().unwrap()
     }
 
-    /// Programs that run on this machine beside what keeps it; those that have ended do not count,
-    /// although nobody there asks how.
+    /// Programs that run on this machine, apart from those that keep it up. Zombies do not count, since nobody there
+    /// reaps them.
     pub(crate) fn programs(&self) -> Vec<String> {
         let Some(enclosure) = &self.enclosure else { return Vec::new() };
         let stat = |entry: fs::DirEntry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // The enclosure's own: its first process, and what that waits with.
+            // The enclosure's own processes: the first one, and the one with which it waits.
             let keeps_it = pid == 1 || stat.contains(" (cat) S 1 ");
             (!keeps_it && !stat.contains(") Z ")).then_some(stat)
         };
@@ -316,7 +314,7 @@ impl Machine {
         self.path("ssh/sshd_config")
     }
 
-    /// Every file of sshd's directory: to compare.
+    /// Every file of sshd's directory, for comparison.
     pub(crate) fn tree(&self) -> BTreeMap<PathBuf, Found> {
         tree(&self.path("ssh"))
     }
@@ -333,16 +331,16 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.enclosure = None;
         if let Some(mut daemon) = self.daemon.take() {
-            // In namespaces it has ended with them.
+            // If the machine has namespaces, the daemon has ended with them.
             drop(daemon.kill());
             daemon.wait().unwrap();
         }
     }
 }
 
-/// Writes one of the host keys that this process made: an RSA key takes a while.
+/// Copies one of the host keys that this process has made, since making an RSA key takes a while.
 pub(crate) fn copy_key(name: &str, to: &Path) {
-    // No directory of a static one would ever be removed.
+    // The keys are kept in memory: a temporary directory in a static would never be removed.
     static MADE: OnceLock<Vec<[Vec<u8>; 2]>> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
@@ -362,7 +360,7 @@ pub(crate) fn copy_key(name: &str, to: &Path) {
 /// Waits for the file that sshd writes when it listens.
 pub(crate) fn await_file(pid_file: &Path, log: &Path) {
     let patience = Instant::now() + Duration::from_secs(20);
-    // It is there a moment before anything is in it.
+    // The file is empty for a moment after it is created.
     while fs::read(pid_file).unwrap_or_default().is_empty() {
         assert!(Instant::now() < patience, "{:?}", fs::read_to_string(log));
         sleep(Duration::from_millis(10));

@@ -14,22 +14,22 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// A machine that has been told to trust this CA.
+    /// Makes a machine trust this CA.
     pub(crate) fn of(machine: Machine, ca: &StepCa) -> Self {
         let member = Self { machine };
         member.bootstrap(&ca.url(), &ca.fingerprint()).ends(0);
         member
     }
 
-    /// Tells it which CA to trust.
+    /// Runs `warded bootstrap` on it, with this CA.
     pub(crate) fn bootstrap(&self, url: &str, fingerprint: &str) -> Run {
         self.warded(&["bootstrap", "--ca-url", url, "--fingerprint", fingerprint])
     }
 
-    /// Warded, to be run on it.
+    /// A command that runs Warded on it.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.machine.warded_command([]);
-        // Neither the local CA nor a set-up of step.
+        // Neither a local CA nor a set-up of `step` is found.
         command.env_remove("WARDED_CA").env("STEPPATH", "/nonexistent").env("WARDED_CONFIG", self.config());
         command.args(arguments);
         command
@@ -40,14 +40,14 @@ impl Member {
         Run::of(&mut self.command(arguments))
     }
 
-    /// Runs Warded on it, with a clock that is off.
+    /// Runs Warded on it, with a clock that is wrong by so many seconds.
     pub(crate) fn warded_at(&self, seconds: i64, arguments: &[&str]) -> Run {
         let mut command = self.command(arguments);
         clock::shift(&mut command, seconds);
         Run::of(&mut command)
     }
 
-    /// Certifies its host keys, with what is said besides.
+    /// Certifies its host keys, with these additional arguments.
     pub(crate) fn certifies(&self, more: &[&str]) -> Run {
         let certify = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes"];
         self.warded(&[&certify[..], more].concat())
@@ -75,12 +75,12 @@ impl Member {
         self.machine.path(&format!("ssh/ssh_host_{name}_key-cert.pub"))
     }
 
-    /// Puts certificates in place that the CA's own key signed, with these options of ssh-keygen.
+    /// Installs certificates that the CA's own key signed, with these options of ssh-keygen.
     pub(crate) fn signed_by_hand(&self, ca: &StepCa, options: &[&str]) {
         self.signed_with(&ca.path("host_ca"), options);
     }
 
-    /// Puts certificates in place that this key signed, with these options of ssh-keygen.
+    /// Installs certificates that this key signed, with these options of ssh-keygen.
     pub(crate) fn signed_with(&self, private: &Path, options: &[&str]) {
         for name in super::machine::KEYS {
             let key = self.machine.path(&format!("ssh/ssh_host_{name}_key.pub"));

@@ -1,6 +1,6 @@
-//! What a test needs and this machine does not have. Such a test fails, whoever runs it. Only where the
-//! person who runs it sets `WARDED_SKIP_MISSING=1` does it return early, listed on stderr as skipped; so it does, too, in a
-//! clone without the history that it needs.
+//! For tests that need what this machine does not have. Such a test fails, whoever runs it, unless the person who runs
+//! it sets `WARDED_SKIP_MISSING=1`: then it returns early, and is listed on stderr as skipped. It also returns early in
+//! a clone without the history that it needs.
 
 use super::enclosure::is_root;
 use std::{
@@ -12,17 +12,17 @@ use std::{
 
 const SKIP: &str = "WARDED_SKIP_MISSING";
 
-/// Whether this is not root, who alone can make namespaces and mounts: then the test has to return.
+/// Returns whether the test must return because this is not root: only root can make namespaces and mounts.
 pub(crate) fn root() -> bool {
     root_for(&test_name())
 }
 
-/// [`root`] for a test whose thread does not have its name.
+/// The same as [`root`], for a test whose thread does not have the test's name.
 pub(crate) fn root_for(test: &str) -> bool {
     !is_root() && skipped(test, "it needs namespaces and mounts: run it as root")
 }
 
-/// Whether a program is missing, which this package of Debian has: then the test has to return.
+/// Returns whether the test must return because this program, from this package of Debian, is missing.
 pub(crate) fn program(name: &str, package: &str) -> bool {
     let is_there = Command::new(name).arg("--version").output().is_ok();
     !is_there && peer(&format!("it needs {name}: install Debian's package {package}, or run .ci/install as root"))
@@ -32,18 +32,18 @@ pub(crate) fn strace() -> bool {
     program("strace", "strace")
 }
 
-/// What the test runs against is missing, for this reason: the test has to return.
+/// Returns true: the test must return because its peer is missing, for this reason.
 pub(crate) fn peer(why: &str) -> bool {
     skipped(&test_name(), why)
 }
 
-/// This checkout lacks the history that the test needs: the test has to return. It fails nowhere, since a shallow clone
-/// is a choice, and nothing that could be installed.
+/// Reports that this checkout lacks the history that the test needs, so that the test must return. It never fails: a
+/// shallow clone is a choice, and there is nothing to install.
 pub(crate) fn history(why: &str) {
     list(&test_name(), why);
 }
 
-/// Always true, or the test has failed here.
+/// Returns true, unless it fails the test.
 fn skipped(test: &str, why: &str) -> bool {
     let skips = env::var(SKIP).is_ok_and(|value| value == "1");
     assert!(skips, "{test} cannot run here: {why}. With {SKIP}=1 such tests are skipped, and listed");
@@ -52,11 +52,11 @@ fn skipped(test: &str, why: &str) -> bool {
 }
 
 fn list(test: &str, why: &str) {
-    // The harness shows what eprintln! prints only for tests that fail.
+    // The harness shows what eprintln! prints only for failing tests.
     writeln!(io::stderr(), "skipped: {test}: {why}").unwrap();
 }
 
-/// With `--test-threads=1` tests run in the main thread, and the harness prints their names first.
+/// With `--test-threads=1`, tests run in the main thread, and the harness has printed their names already.
 fn test_name() -> String {
     match thread::current().name() {
         Some("main") | None => "this test".to_owned(),

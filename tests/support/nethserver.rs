@@ -1,4 +1,4 @@
-//! A machine whose sshd is configured as NethServer 7 does it: by a template engine, from fragments.
+//! A machine whose sshd is configured as on NethServer 7: a template engine builds the file from fragments.
 
 use super::{
     client::ClientKnowledge,
@@ -16,16 +16,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// NethServer's own fragments, and those that replace or join them.
+/// The directory of NethServer's own fragments, and the one of those that replace or extend them.
 pub(crate) const STOCK: &str = "/etc/e-smith/templates/etc/ssh/sshd_config";
 pub(crate) const CUSTOM: &str = "/etc/e-smith/templates-custom/etc/ssh/sshd_config";
 
-/// The properties of NethServer's database that count.
+/// The relevant properties of NethServer's database.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Properties {
     /// `sshd`, `StrongEncryption`: a list of algorithms without certificates.
     pub(crate) strong: bool,
-    /// `sssd`, `ShellOverrideStatus`: a `Match` for some, closed by `Match All`.
+    /// `sssd`, `ShellOverrideStatus`: a `Match` for some users, closed by `Match All`.
     pub(crate) shell_override: bool,
 }
 
@@ -41,7 +41,7 @@ impl Deref for NethServer {
 }
 
 impl NethServer {
-    /// A machine with OpenSSH of a suite. None: this is not root, and the test is skipped.
+    /// A machine with OpenSSH from this release of Debian. `None` if this is not root and the test is skipped.
     pub(crate) fn start(suite: &str, properties: Properties) -> Option<Self> {
         let peer = Peer::prepared(suite, |peer| install(peer, properties))?;
         let machine = Self(peer);
@@ -50,25 +50,25 @@ impl NethServer {
         Some(machine)
     }
 
-    /// The properties are changed, and no event is signalled.
+    /// Changes the properties, and signals no event.
     pub(crate) fn sets(&self, properties: Properties) {
         set(&self.0, properties);
     }
 
-    /// A fragment of an administrator's.
+    /// Adds a fragment of an administrator's.
     pub(crate) fn custom(&self, name: &str, text: &str) {
         fs::create_dir_all(self.file(CUSTOM)).unwrap();
         fs::write(self.file(CUSTOM).join(name), text).unwrap();
     }
 
-    /// What the templates give.
+    /// The file that the templates produce.
     pub(crate) fn product(&self) -> String {
         let argument = "--output_filename=/run/product";
         Run::of(self.command("/sbin/e-smith/expand-template").args([argument, "/etc/ssh/sshd_config"])).ends(0);
         fs::read_to_string(self.file("/run/product")).unwrap()
     }
 
-    /// sshd's configuration as it is.
+    /// sshd's configuration as it is now.
     pub(crate) fn configuration(&self) -> String {
         fs::read_to_string(self.file("/etc/ssh/sshd_config")).unwrap()
     }
@@ -78,14 +78,14 @@ impl NethServer {
         Run::of(self.command("/sbin/e-smith/signal-event").arg(event))
     }
 
-    /// Whether a listener is there.
+    /// Whether sshd listens.
     pub(crate) fn listens(&self) -> bool {
         self.file("/run/sshd.pid").exists()
     }
 
-    /// After an event: sshd reads its configuration, and listens again.
+    /// Signals an event, after which sshd has read its configuration and listens again.
     pub(crate) fn saves(&self) {
-        // sshd writes the file anew when it listens again.
+        // sshd rewrites the file when it listens again.
         let written =
             || fs::metadata(self.file("/run/sshd.pid")).ok().map(|found| (found.ino(), found.modified().unwrap()));
         let before = written();
@@ -93,13 +93,13 @@ impl NethServer {
         wait("sshd listens again", LONG, || written().is_some_and(|now| Some(now) != before));
     }
 
-    /// The host keys of these kinds, as known_hosts has them.
+    /// Clients that know the host keys of these types.
     pub(crate) fn pins(&self, kinds: &[&str]) -> Vec<ClientKnowledge> {
         let key = |kind: &&str| fs::read_to_string(self.file(&format!("/etc/ssh/ssh_host_{kind}_key.pub"))).unwrap();
         kinds.iter().map(|kind| ClientKnowledge::Keys(key(kind))).collect()
     }
 
-    /// All that a procedure may change, but for Warded's own.
+    /// Every file that a procedure may change, except Warded's own.
     pub(crate) fn tree(&self) -> BTreeMap<PathBuf, Found> {
         let directories = ["/etc/ssh", "/etc/e-smith", "/etc/backup-config.d", "/etc/cron.d", "/etc/systemd/system"];
         let there = directories.into_iter().map(|path| self.file(path)).filter(|path| path.exists());

@@ -1,5 +1,4 @@
-//! Where the servers of a test listen and are asked: in the network of a machine that is tried on,
-//! or in this machine's own.
+//! Where the servers of a test listen and are asked: in the network of a test machine, or in this machine's own.
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::{
@@ -19,12 +18,12 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// The network that a process is in, by its number.
+    /// The network namespace of a process, by its ID.
     pub(crate) fn of_process(process: &str) -> Self {
         Self { inner: Some(process.to_owned()) }
     }
 
-    /// A program that sees this network, and this machine's files. It ends with the network.
+    /// A command for a program that is in this network and sees this machine's files. It ends with the network.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let Some(inner) = &self.inner else { return Command::new(program) };
         let mut command = Command::new("nsenter");
@@ -32,11 +31,11 @@ impl Network {
         command
     }
 
-    /// Does something with sockets. Those that it makes stay in the network, whoever uses them.
+    /// Runs a closure that uses sockets. The sockets that it makes stay in this network, whoever uses them.
     pub(crate) fn on<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let Some(inner) = &self.inner else { return act() };
         let name_space = File::open(format!("/proc/{inner}/ns/net")).unwrap();
-        // Only the thread that asks for it is moved: one of its own, which then ends.
+        // Only the calling thread changes its namespace, so a thread of its own does this and then ends.
         let moved = || {
             move_into_link_name_space(name_space.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             act()
@@ -44,7 +43,7 @@ impl Network {
         thread::scope(|scope| scope.spawn(moved).join()).unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// A port of the loopback interface on which nobody listens.
+    /// A port of the loopback interface on which nothing listens.
     pub(crate) fn free_port(&self) -> u16 {
         self.on(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port())
     }

@@ -1,5 +1,5 @@
-//! Components in text, for guests that no builder makes: their parts (a procedure has its type and a memory), and a few
-//! odd ones.
+//! Components in the text format, for guests that no builder makes: the parts of such components (a procedure has its
+//! type and a memory), and a few odd ones.
 
 /// The type of a procedure, `$procedure`.
 pub(crate) const TYPES: &str = r#"
@@ -12,22 +12,23 @@ pub(crate) const TYPES: &str = r#"
     (alias export $types "error" (type $error))
     (type $procedure (func (param "settings" (list $setting)) (result (result (error $error)))))"#;
 
-/// Where its settings lie, the core instance `$memory`.
+/// The memory with its settings, the core instance `$memory`.
 pub(crate) const MEMORY: &str = r#"
     (core module $memory (memory (export "memory") 1)
         (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
     (core instance $memory (instantiate $memory))"#;
 
-/// The core function of a procedure that does nothing: at 8, there is no error.
+/// The core function of a procedure that does nothing: at address 8, the result says that there is no error.
 pub(crate) const DOING_NOTHING: &str = r#"(func (export "f") (param i32 i32) (result i32) i32.const 8)"#;
 
-/// The procedure `go`: the function `f` of the core instance `$i`.
+/// The procedure `go`: it is the function `f` of the core instance `$i`.
 pub(crate) const PROCEDURE: &str = r#"
     (func $f (type $procedure)
         (canon lift (core func $i "f") (memory $memory "memory") (realloc (func $memory "realloc"))))
     (export "go" (func $f))"#;
 
-/// A component of two, one of which calls the other with a text: wasmtime makes a core module with both memories.
+/// A component made of two, one of which calls the other with a text. Wasmtime generates a core module with both
+/// memories for it.
 pub(crate) fn composed() -> Vec<u8> {
     wat::parse_str(format!(
         r#"(component {TYPES}
@@ -58,8 +59,8 @@ pub(crate) fn composed() -> Vec<u8> {
     .unwrap()
 }
 
-/// A function whose innermost loop changes every local and leads back to every loop around it: each of these needs a
-/// value of its own for each local.
+/// A function whose innermost loop changes every local and branches to every loop around it: each of these loops needs
+/// its own value of each local.
 pub(crate) fn every_local_in_every_loop(locals: usize, loops: usize) -> String {
     let changed: String =
         (0..locals).map(|n| format!("(local.set {n} (i64.add (local.get {n}) (i64.const 1)))")).collect();

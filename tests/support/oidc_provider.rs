@@ -1,4 +1,4 @@
-//! The provider `oidc-provider` of npm, which has the device grant, in the network of a machine.
+//! npm's provider `oidc-provider`, which supports the device grant, in the network of a machine.
 
 use super::{
     issuer::visit,
@@ -12,7 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// The provider, until dropped.
+/// The provider; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct OidcProvider {
     process: Child,
@@ -20,7 +20,7 @@ pub(crate) struct OidcProvider {
 }
 
 impl OidcProvider {
-    /// A provider whose people have the address NAME@lab.test.
+    /// A provider whose users have the addresses NAME@lab.test.
     pub(crate) fn start(network: &Network) -> Self {
         let port = network.free_port();
         let library = Run::of(&mut Command::new(script("oidc-provider"))).ends(0).stdout;

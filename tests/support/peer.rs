@@ -1,5 +1,5 @@
-//! OpenSSH of another Debian release, in namespaces of its own: with the files where a machine has
-//! them, and Warded running inside as root, with its files where it has them by default.
+//! OpenSSH of another Debian release, in namespaces of its own. All files have their usual places, and Warded runs
+//! inside as root, with its files in their default places.
 
 use super::{
     client::{self, Client, ClientKnowledge},
@@ -20,17 +20,17 @@ use tempfile::TempDir;
 use warded_lib::digest::Digest;
 
 const WARDED: &str = "/usr/bin/warded";
-/// The manager of systemd, which is not process 1 on any of these machines.
+/// The systemd manager, which is not process 1 on any of these machines.
 pub(crate) const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 /// The release that is built from source.
 pub(crate) const OLD: &str = "7.5";
 
-/// Warded on these machines: today's, or an earlier one where `WARDED_PROGRAM` names it (`tests/earlier-host`).
+/// Warded on these machines: the present one, or an earlier one that `WARDED_PROGRAM` names (`tests/earlier-host`).
 fn program() -> PathBuf {
     env::var_os("WARDED_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_warded").into(), PathBuf::from)
 }
 
-/// A machine with another OpenSSH.
+/// A machine with another version of OpenSSH.
 #[derive(Debug)]
 pub(crate) struct Peer {
     enclosure: Enclosure,
@@ -38,8 +38,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A machine with OpenSSH as a suite of Debian ships it, with the host keys that it makes itself, and these lines
-    /// at the end of the stock configuration. None: this is not root, and the test is skipped.
+    /// A machine with OpenSSH from a release of Debian, with the host keys that it makes itself, and these lines
+    /// appended to the stock configuration. `None` if this is not root and the test is skipped.
     pub(crate) fn start(suite: &str, lines: &str) -> Option<Self> {
         Self::shaped(suite, |directory| {
             let config = directory.join("sshd_config");
@@ -48,13 +48,12 @@ impl Peer {
         })
     }
 
-    /// The same with another configuration: what `shape` makes of the stock one, in the directory
-    /// that is `/etc/ssh` inside.
+    /// The same with another configuration: `shape` changes the stock one, in the directory that is `/etc/ssh` inside.
     pub(crate) fn shaped(suite: &str, shape: impl FnOnce(&Path)) -> Option<Self> {
         Self::prepared(suite, |peer| shape(&peer.file("/etc/ssh")))
     }
 
-    /// The same after `prepare`, which may run programs inside.
+    /// The same, after `prepare`, which may run programs inside.
     pub(crate) fn prepared(suite: &str, prepare: impl FnOnce(&Self)) -> Option<Self> {
         if missing::root() {
             return None;
@@ -73,17 +72,17 @@ impl Peer {
         for name in KEYS {
             copy_key(name, &peer.file(&format!("/etc/ssh/ssh_host_{name}_key")));
         }
-        // Those that this release makes besides: OpenSSH 10.6 has a fourth.
+        // Also makes the other host keys of this release: OpenSSH 10.6 has a fourth.
         Run::of(peer.command("ssh-keygen").arg("-A")).ends(0);
         if suite == "bullseye" {
-            // And one that sshd does not load, and Debian's package does not make.
+            // Removes a key that this sshd does not load and that Debian's package does not make.
             for name in ["ssh_host_dsa_key", "ssh_host_dsa_key.pub"] {
                 fs::remove_file(peer.file("/etc/ssh").join(name)).unwrap();
             }
         }
         let stock = fs::read_to_string(peer.file("/etc/ssh/sshd_config")).unwrap();
         assert!(!stock.lines().any(|line| line.starts_with("HostKey")), "not a stock configuration");
-        // A machine without systemd: one that has it, and on which it is not process 1, may be renewed by its timers.
+        // A machine without systemd: if systemd is installed and is not process 1, its timers may still renew.
         fs::remove_file(peer.file(SYSTEMD)).unwrap();
         prepare(&peer);
         fs::create_dir(peer.shared.path().join("client")).unwrap();
@@ -101,17 +100,17 @@ impl Peer {
         await_file(&self.file("/run/sshd.pid"), &self.file("/run/sshd.log"));
     }
 
-    /// Its sshd reads its files again, and listens.
+    /// Makes its sshd read its files again, and waits until it listens.
     pub(crate) fn reloads_sshd(&self) {
         let pid_file = self.file("/run/sshd.pid");
         let pid = fs::read_to_string(&pid_file).unwrap();
-        // sshd writes it again when it listens.
+        // sshd writes the file again when it listens.
         fs::remove_file(&pid_file).unwrap();
         Run::of(self.command("kill").args(["-HUP", pid.trim()])).ends(0);
         await_file(&pid_file, &self.file("/run/sshd.log"));
     }
 
-    /// Its sshd ends, and another one is started; logins live on.
+    /// Stops its sshd and starts another one; existing logins survive.
     pub(crate) fn restarts_sshd(&self) {
         let pid_file = self.file("/run/sshd.pid");
         let pid = fs::read_to_string(&pid_file).unwrap();
@@ -120,7 +119,7 @@ impl Peer {
         self.serves();
     }
 
-    /// Accepts a policy of the checkout's, as its document says.
+    /// Accepts a policy from this checkout, as its documentation says.
     pub(crate) fn adds_policy(&self, name: &str) {
         let component = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../policies/{name}.wasm"));
         let component = fs::read(component).unwrap();
@@ -132,21 +131,21 @@ impl Peer {
         self.warded(&[&words[..], &answers].concat()).ends(0);
     }
 
-    /// A program, to be run inside.
+    /// A command for a program that runs inside.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = self.enclosure.command(program);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin").env("HOME", "/root");
         command
     }
 
-    /// Has cron renew, by a table as an administrator writes one.
+    /// Makes cron renew, with a crontab as an administrator writes it.
     pub(crate) fn renews_by_cron(&self) {
         fs::create_dir_all(self.file("/etc/cron.d")).unwrap();
         fs::write(self.file("/etc/cron.d/mine"), "17 4 * * * root warded renew\n").unwrap();
         self.starts_cron();
     }
 
-    /// Starts Debian's cron daemon; none runs here by itself.
+    /// Starts Debian's cron daemon, which does not run here by itself.
     pub(crate) fn starts_cron(&self) {
         let mut cron = self.command("/usr/sbin/cron");
         let started = cron.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
@@ -158,14 +157,14 @@ impl Peer {
         Run::of(&mut self.warded_command(arguments))
     }
 
-    /// Warded, to be run inside.
+    /// A command that runs Warded inside.
     pub(crate) fn warded_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(WARDED);
         command.env("WARDED_CA", "/root/ca").args(arguments);
         command
     }
 
-    /// A program of this machine's, beside the tree, in the same namespaces.
+    /// A command for a program of this machine, outside of the tree but in the same namespaces.
     pub(crate) fn command_beside(&self, program: &str) -> Command {
         self.enclosure.command_beside(program)
     }
@@ -174,18 +173,18 @@ impl Peer {
         self.enclosure.network()
     }
 
-    /// The tree, as programs beside it see it.
+    /// The tree's path, as programs outside of it see it.
     pub(crate) fn tree(&self) -> PathBuf {
         self.shared.path().join("box/root")
     }
 
-    /// Warded's processes inside, each with its command line; words end with NUL.
+    /// Warded's processes inside, each with its command line, in which every word ends with NUL.
     pub(crate) fn processes(&self) -> Vec<(i32, String)> {
         let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
         let own = namespace(self.enclosure.first_process());
         assert!(own.is_some(), "it has ended");
         let found = |pid: String| {
-            // The watchdog was started by another name.
+            // The watchdog was started under another name.
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
             let line = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).ok()?).into_owned();
             let is_one = (name.trim() == "warded" || line.contains("\0watchdog\0")) && namespace(&pid) == own;
@@ -195,22 +194,22 @@ impl Peer {
         entries.filter_map(|entry| found(entry.ok()?.file_name().into_string().ok()?)).collect()
     }
 
-    /// A directory that is seen inside and outside alike.
+    /// A directory that has the same path inside and outside.
     pub(crate) fn shared(&self) -> &Path {
         self.shared.path()
     }
 
-    /// A client inside, of that OpenSSH.
+    /// A client inside, of the same OpenSSH.
     pub(crate) fn client(&self, knows: &ClientKnowledge) -> Client<'_> {
         self.client_at(22, knows)
     }
 
-    /// The same, of the sshd that listens on another port.
+    /// The same, for the sshd on another port.
     pub(crate) fn client_at(&self, port: u16, knows: &ClientKnowledge) -> Client<'_> {
         Client::new(Some(&self.enclosure), self.shared.path(), port, knows)
     }
 
-    /// A client whom nothing but a certificate of the user CA's lets in, as root.
+    /// A client that can log in as root only with a certificate of the user CA.
     pub(crate) fn client_with_certificate(&self, knows: &ClientKnowledge) -> Client<'_> {
         let key = self.shared.path().join("client/certified");
         if !key.exists() {
@@ -221,7 +220,7 @@ impl Peer {
         self.client(knows).with_key(key)
     }
 
-    /// Starts another sshd with this main file, and waits until it listens.
+    /// Starts another sshd with this main configuration file, and waits until it listens.
     pub(crate) fn serve(&self, config: &str) {
         let name = config.replace('/', "-");
         let (pid, log) = (format!("/run/sshd{name}.pid"), format!("/run/sshd{name}.log"));
@@ -230,7 +229,7 @@ impl Peer {
         await_file(&self.file(&pid), &self.file(&log));
     }
 
-    /// The kinds of its host keys.
+    /// The types of its host keys.
     pub(crate) fn keys(&self) -> Vec<String> {
         let names = fs::read_dir(self.file("/etc/ssh")).unwrap().map(|entry| entry.unwrap().file_name());
         let kind =
@@ -238,18 +237,18 @@ impl Peer {
         names.filter_map(kind).collect()
     }
 
-    /// A file of the machine's, seen from outside.
+    /// The path of a file of the machine, seen from outside.
     pub(crate) fn file(&self, path: &str) -> PathBuf {
         self.enclosure.outside(Path::new(path))
     }
 }
 
-/// The tree of a suite, or of the one release that is built from source. None: there is none, and the test is skipped.
+/// The tree of a release, or of the one that is built from source. `None` if there is none and the test is skipped.
 pub(crate) fn tree(suite: &str) -> Option<PathBuf> {
     if suite == OLD { made_by("openssh-7.5", None) } else { made_by("openssh-tree", Some(suite)) }
 }
 
-/// The tree that a script of `tests/peers` makes where there is none yet. None: it cannot, and the test is skipped.
+/// The tree that a script in `tests/peers` makes if necessary. `None` if it cannot and the test is skipped.
 pub(crate) fn made_by(script: &str, name: Option<&str>) -> Option<PathBuf> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers");
     let run = Run::of(Command::new(peers.join(script)).args(name));

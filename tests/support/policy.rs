@@ -1,9 +1,9 @@
-//! Policies that tests write: grants, for a component that a test made or the bundled `demo`.
+//! Policies that tests write: grants, for a component that a test made or for the bundled `demo`.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 use warded_lib::digest::Digest;
 
-/// The bundled component that writes what it is told to, and what its policy says of settings.
+/// The bundled component that writes what it is told to, and prints what its policy says of settings.
 const DEMO: &[u8] = include_bytes!("../../policies/demo.wasm");
 const DEMO_SETTINGS: &str = r#"
 settings.path   = { type = "string", required = true, help = "the file" }
@@ -11,7 +11,7 @@ settings.text   = { type = "string", many = true, help = "a line of the file" }
 settings.reload = { type = "choice", values = ["yes", "no"], default = "no", help = "whether to reload" }
 "#;
 
-/// The grants of a procedure; none to begin with.
+/// The grants of a procedure; empty at first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Grants {
     lists: BTreeMap<String, Vec<String>>,
@@ -19,7 +19,7 @@ pub(crate) struct Grants {
     tables: Option<String>,
 }
 
-/// The actions of a policy that names no others.
+/// The actions of a policy that defines no others.
 const ACTIONS: &str = "
 [action.show]
 kind = 'query'
@@ -45,7 +45,7 @@ impl Grants {
         self
     }
 
-    /// Adds a line, to what there is under the same key.
+    /// Adds a line to the values of its key.
     pub(crate) fn add(&mut self, line: &str) {
         let (key, _) = line.split_once(" = ").unwrap_or_else(|| panic!("no grant: {line}"));
         let mut value: &toml::Value = &toml::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -101,7 +101,7 @@ impl Grants {
     }
 }
 
-/// Changes a policy that a test wrote, as its publisher would: in its component's request, too.
+/// Changes a policy that a test wrote, as its publisher would: in the request inside its component, too.
 pub(crate) fn change(directory: &Path, name: &str, from: &str, to: &str) {
     let file = |kind: &str| directory.join(format!("{name}.{kind}"));
     let text = fs::read_to_string(file("toml")).unwrap();
@@ -118,14 +118,14 @@ pub(crate) fn change(directory: &Path, name: &str, from: &str, to: &str) {
     fs::write(file("wasm"), component).unwrap();
 }
 
-/// A component with a request in place of any that it had. What is no component stays as it is.
+/// The component with this request in place of any other. A file that is not a component does not change.
 pub(crate) fn asking(component: &[u8], request: &str) -> Vec<u8> {
     const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
     const NAME: &[u8] = b"\x0dwarded:policy";
     let Some(sections) = component.strip_prefix(HEADER) else { return component.to_owned() };
     let mut bytes = HEADER.to_vec();
     let mut rest = sections;
-    // A section is its id, its size and its contents; 0 is a custom one, which begins with its name.
+    // A section is its ID, its size and its contents; ID 0 is a custom section, which begins with its name.
     while let Some((id, size, header)) = section(rest) {
         let Some((whole, others)) = rest.split_at_checked(header + size) else { break };
         if id != 0 || !whole[header..].starts_with(NAME) {
@@ -141,7 +141,7 @@ pub(crate) fn asking(component: &[u8], request: &str) -> Vec<u8> {
     bytes
 }
 
-/// A section's id and size, and how many bytes say so.
+/// A section's ID, its size, and the length of this header.
 fn section(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (id, rest) = bytes.split_first()?;
     let length = rest.iter().take(5).position(|byte| byte & 0x80 == 0)? + 1;

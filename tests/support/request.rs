@@ -1,4 +1,4 @@
-//! Requests to a CA, as a client should make them, to try out a CA without Warded.
+//! Correct requests to a CA, to test a CA without Warded.
 
 use super::{
     https::Https,
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use ssh_key::rand_core::{OsRng, RngCore as _};
 
-/// What every token says: who made it, when, and for which request.
+/// The claims of every token: who made it, when, and for which request.
 pub(crate) fn claims(ca: &Https, provisioner: &str, request: &str) -> Value {
     let now = Timestamp::now().as_second();
     let mut random = [0; 32];
@@ -20,24 +20,24 @@ pub(crate) fn claims(ca: &Https, provisioner: &str, request: &str) -> Value {
     })
 }
 
-/// For a certificate of a host: these claims, with which names it is to have.
+/// Adds the names of the host certificate that is requested.
 pub(crate) fn for_host(mut claims: Value, names: &[&str]) -> Value {
     claims["step"] = json!({ "ssh": { "certType": "host", "keyID": "web1", "principals": names } });
     claims
 }
 
-/// To be sent to `/ssh/sign`.
+/// The body for `/ssh/sign`.
 pub(crate) fn signing(token: &str, host_key: &Jwk) -> Value {
     let key = BASE64_STANDARD.encode(host_key.ssh().to_bytes().unwrap());
     json!({ "ott": token, "certType": "host", "publicKey": key })
 }
 
-/// To be sent to `/ssh/renew`, with the certificate as the CA gave it.
+/// The body for `/ssh/renew`, with the certificate as the CA returned it.
 pub(crate) fn renewal(ca: &Https, provisioner: &str, host_key: &Jwk, certificate: &str) -> Value {
     json!({ "ott": by_host_key(ca, (provisioner, "renew"), host_key, certificate) })
 }
 
-/// The token of a host key, with its certificate, for `renew` or `rekey`.
+/// The token that a host key signs, with its certificate, for `renew` or `rekey`.
 pub(crate) fn by_host_key(
     ca: &Https,
     (provisioner, request): (&str, &str),

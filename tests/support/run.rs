@@ -1,4 +1,4 @@
-//! A run of the binary that ended, and what it said.
+//! A finished run of the binary, and its output.
 
 use serde_json::Value;
 use std::{
@@ -9,11 +9,11 @@ use std::{
 /// How it ended.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// The exit code; none: a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub(crate) code: Option<i32>,
     /// What it printed.
     pub(crate) stdout: String,
-    /// What it said beside.
+    /// What it printed on stderr.
     pub(crate) stderr: String,
     what: String,
 }
@@ -25,8 +25,8 @@ impl Run {
         Self::new(what, command.stdin(Stdio::null()).output().unwrap())
     }
 
-    /// Puts a copy of Warded there. Another program copies it: a file that this process has open for writing cannot be
-    /// run, nor as long as a child of another test's has it open.
+    /// Copies Warded to this path. Another program makes the copy: a file cannot be run while this process has it open
+    /// for writing, or while a child of another test has inherited that descriptor.
     pub(crate) fn copies_warded(to: &Path) {
         drop(Self::of(Command::new("cp").arg(env!("CARGO_BIN_EXE_warded")).arg(to)).ends(0));
     }
@@ -41,14 +41,14 @@ impl Run {
         Self { code: status.code(), stdout: text(stdout), stderr: text(stderr), what }
     }
 
-    /// It ended with this exit code.
+    /// Asserts that it ended with this exit code.
     #[track_caller]
     pub(crate) fn ends(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}\n{}", self.what, self.stdout, self.stderr);
         self
     }
 
-    /// It said all of these, on stderr.
+    /// Asserts that it said all of these words on stderr.
     #[track_caller]
     pub(crate) fn says(self, words: &[&str]) -> Self {
         for word in words {
@@ -57,7 +57,7 @@ impl Run {
         self
     }
 
-    /// It printed all of these words.
+    /// Asserts that it printed all of these words.
     #[track_caller]
     pub(crate) fn prints(self, words: &[&str]) -> Self {
         for word in words {
@@ -66,7 +66,7 @@ impl Run {
         self
     }
 
-    /// The one object that it printed, of this schema.
+    /// The only object that it printed, which must have this schema.
     #[track_caller]
     pub(crate) fn object(&self, schema: &str) -> Value {
         let object: Value =

@@ -1,4 +1,4 @@
-//! What a person sees of commands, without what differs from run to run: names of directories, numbers, times, keys.
+//! What a person sees of commands, without what differs from run to run: directory names, numbers, times, keys.
 
 use super::{Machine, Run};
 use std::{fmt::Write as _, fs};
@@ -16,23 +16,23 @@ impl Screens {
         Self { directory: directory.trim_end_matches('/').to_owned(), all: String::new() }
     }
 
-    /// The screens of a machine whose files are where they are by default.
+    /// The screens of a machine whose files have their default places.
     pub(crate) fn by_default() -> Self {
         Self { directory: "/nowhere".to_owned(), all: String::new() }
     }
 
-    /// Runs a line of Warded's, and keeps what is seen of it: what it prints, what it says, and how it ends.
+    /// Runs a command line of Warded and keeps what is visible: stdout, stderr, and the exit code.
     pub(crate) fn show(&mut self, machine: &Machine, line: &str) {
         let words = line.replace("DIR", &self.directory);
         let mut run = Run::of(machine.warded_command([]).args(words.split(' ')));
         if line == "history" || line.starts_with("audit log") {
-            // Its columns are as wide as the longest of the times in them.
+            // Its columns are as wide as the longest time in them.
             run.stdout = run.stdout.lines().map(|line| columns(line) + "\n").collect();
         }
         self.keep(line, &run);
     }
 
-    /// Keeps what was seen of a run.
+    /// Keeps what a run showed.
     pub(crate) fn keep(&mut self, line: &str, run: &Run) {
         let code = run.code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
         writeln!(self.all, "$ warded {line}\n{}{}[{code}]\n", run.stdout, run.stderr).unwrap();
@@ -53,7 +53,7 @@ impl Screens {
         ] {
             text = text.replace(&of_this_machine, in_its_place);
         }
-        // A time of today has no date.
+        // A time of today is shown without a date.
         text.lines().map(neutral_line).collect::<Vec<_>>().join("\n").replace("0000-00-00 ", "")
     }
 }
@@ -72,8 +72,8 @@ fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim_end().to_owned()
 }
 
-/// A line without what differs: times and their distances, long numbers, keys, fingerprints. Lengths stay, so that it
-/// ends where it did.
+/// A line without what differs: times and durations, long numbers, keys, fingerprints. Lengths are kept, so that lines
+/// break in the same places.
 fn neutral_line(line: &str) -> String {
     let mut seen = String::new();
     let mut rest = line;
@@ -88,7 +88,7 @@ fn neutral_line(line: &str) -> String {
     seen.trim_end().to_owned()
 }
 
-/// Puts what stands for a word that differs there, and says how much of the text it takes; 0: it stays as it is.
+/// Appends the placeholder for a word that differs, and returns how much of the text it replaces; 0 if the word stays.
 fn word(rest: &str, seen: &mut String) -> usize {
     let end = |is_part: fn(char) -> bool| rest.find(|one| !is_part(one)).unwrap_or(rest.len());
     let is_base64: fn(char) -> bool = |one| one.is_ascii_alphanumeric() || matches!(one, '+' | '/' | '=');
@@ -103,7 +103,7 @@ fn word(rest: &str, seen: &mut String) -> usize {
     }
     let hex = end(|one| one.is_ascii_hexdigit());
     if hex >= 16 {
-        // Serial numbers are of several lengths.
+        // Serial numbers have different lengths.
         let is_serial = rest[..hex].bytes().all(|byte| byte.is_ascii_digit());
         seen.push_str(&"f".repeat(if is_serial { 20 } else { hex }));
         return hex;
@@ -116,8 +116,8 @@ fn word(rest: &str, seen: &mut String) -> usize {
         (!rest.starts_with(|one: char| one.is_ascii_alphabetic())).then_some(digits + unit.len())
     });
     if let Some(taken) = unit.filter(|_| digits > 0) {
-        // What is still to come is told by its unit, and that nothing is left of it is seen; how long ago something was
-        // depends on how busy this machine is.
+        // A time that is left is replaced by its unit, unless it is zero. A time that has passed depends on how busy
+        // this machine is.
         let is_to_come = rest[taken..].starts_with(" left") || seen.ends_with("in ");
         if is_to_come && rest[..digits].bytes().any(|digit| digit != b'0') {
             seen.push('N');

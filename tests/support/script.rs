@@ -1,13 +1,13 @@
-//! What a hostile guest does, written as calls: each becomes a few lines of WebAssembly.
+//! What a hostile guest does, written as calls: each becomes some lines of WebAssembly.
 
 use super::guest::{Guest, data};
 use std::collections::BTreeSet;
 
-/// Where the results of calls go.
+/// The address of the results of calls.
 const RESULTS: usize = 1024;
-/// Where texts lie.
+/// The address of texts.
 const TEXTS: usize = 4096;
-/// Where they have to end: what the host allocates comes behind.
+/// The end of the texts: memory that the host allocates comes after it.
 const ROOM: usize = 65536;
 
 /// An argument of a call.
@@ -19,15 +19,15 @@ pub(crate) enum Argument<'a> {
     Texts(&'a [&'a [u8]]),
     /// A list of settings.
     Settings(&'a [(&'a [u8], &'a [u8])]),
-    /// A number, an address, a handle, a case.
+    /// A number, an address, a handle, or an enum case.
     Number(i32),
-    /// What an expression gives.
+    /// The value of an expression.
     Expression(&'a str),
 }
 
 use Argument::{Number, Text};
 
-/// A guest in the making.
+/// A guest that is being built.
 #[derive(Debug)]
 pub(crate) struct Script {
     directory: String,
@@ -39,7 +39,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Nothing yet. `{dir}` in texts becomes `directory`.
+    /// An empty script. `{dir}` in texts becomes `directory`.
     pub(crate) fn new(directory: &str) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -57,38 +57,38 @@ impl Script {
         Guest::doing(&imports, &self.fields, &format!("{}{}", self.locals, self.body)).component()
     }
 
-    /// WebAssembly, as it is. There are `$i` and `$h` to work with.
+    /// WebAssembly as it is. It can use the locals `$i` and `$h`.
     pub(crate) fn raw(&mut self, text: &str) -> &mut Self {
         self.body.push_str(text);
         self
     }
 
-    /// Functions, tables, data.
+    /// Adds functions, tables or data.
     pub(crate) fn field(&mut self, text: &str) -> &mut Self {
         self.fields.push_str(text);
         self
     }
 
-    /// Calls a function, and ends with its error if it gives one.
+    /// Calls a function, and ends with its error if it returns one.
     pub(crate) fn does(&mut self, function: &str, arguments: &[Argument<'_>]) -> &mut Self {
         self.tries(function, arguments)
             .raw(&format!("(if (i32.load8_u (i32.const {RESULTS})) (then (return (i32.const {RESULTS})))) "))
     }
 
-    /// Calls a function, and goes on whatever comes back.
+    /// Calls a function, and continues whatever it returns.
     pub(crate) fn tries(&mut self, function: &str, arguments: &[Argument<'_>]) -> &mut Self {
         let call = self.call(function, arguments);
         self.raw(&call)
     }
 
-    /// Does something so many times, `$i` counting down.
+    /// Repeats something so many times; `$i` counts down.
     pub(crate) fn repeats(&mut self, times: u32, body: impl FnOnce(&mut Self)) -> &mut Self {
         self.raw(&format!("(local.set $i (i32.const {times})) (loop $again "));
         body(self);
         self.raw("(br_if $again (local.tee $i (i32.sub (local.get $i) (i32.const 1))))) ")
     }
 
-    /// The same with a text, the last four digits `0000` of which become `$i` each time.
+    /// The same for a call with a text, in which the last `0000` is replaced by `$i` each time.
     pub(crate) fn repeats_counting(
         &mut self,
         times: u32,
@@ -111,12 +111,12 @@ impl Script {
         })
     }
 
-    /// Takes a handle from the last result, where it is so far in, into `$h`.
+    /// Loads a handle from the last result, at this offset, into `$h`.
     pub(crate) fn takes(&mut self, offset: usize) -> &mut Self {
         self.raw(&format!("(local.set $h (i32.load (i32.const {}))) ", RESULTS + offset))
     }
 
-    /// Takes the first handle of the list that came back, into `$h`.
+    /// Loads the first handle of the returned list into `$h`.
     pub(crate) fn takes_first(&mut self) -> &mut Self {
         self.raw(&format!("(local.set $h (i32.load (i32.load (i32.const {})))) ", RESULTS + 4))
     }
@@ -133,23 +133,23 @@ impl Script {
         self.tries(&format!("log.{level}"), &[Text(words.as_bytes())])
     }
 
-    /// Says something if `$h` is not nothing.
+    /// Prints something if `$h` is not zero.
     pub(crate) fn says_if_any(&mut self) -> &mut Self {
         let say = self.call("log.info", &[Text(b"there were some")]);
         self.raw(&format!("(if (local.get $h) (then {say})) "))
     }
 
-    /// Ends with an error of its own: code, message, and one detail that says what to do next.
+    /// Ends with an error of its own: code, message, and a detail that says what to do next.
     pub(crate) fn fails(&mut self, code: &[u8], message: &[u8], next: &[u8]) -> &mut Self {
         self.fails_with(code, message, [b"next", next])
     }
 
-    /// The same with a detail of another name.
+    /// The same with another name for the detail.
     pub(crate) fn fails_with(&mut self, code: &[u8], message: &[u8], [name, value]: [&[u8]; 2]) -> &mut Self {
         let [code, message, name, value] = [code, message, name, value].map(|text| self.bytes(text));
         let detail = self.bytes(&words(&[name, value]));
         let error = self.bytes(&words(&[(1, 0), code, message, (detail.0, 1)])[..]);
-        // `(1, 0)` is the tag with its padding, and one word more: the record begins at 4.
+        // `(1, 0)` is the tag with its padding and one more word: the record begins at offset 4.
         self.raw(&format!(
             "(memory.copy (i32.const {}) (i32.const {}) (i32.const 24)) (i32.store (i32.const {RESULTS}) (i32.const 1)) \
              (return (i32.const {RESULTS})) ",
@@ -158,7 +158,7 @@ impl Script {
         ))
     }
 
-    /// A call, as WebAssembly; what it gives back, if anything, lies at [`RESULTS`].
+    /// A call as WebAssembly; its result, if any, is stored at [`RESULTS`].
     pub(crate) fn call(&mut self, function: &str, arguments: &[Argument<'_>]) -> String {
         let (interface, name) = function.split_once('.').unwrap();
         let mut words = Vec::new();
@@ -192,7 +192,7 @@ impl Script {
         format!("(call ${id} {}) ", words.join(" "))
     }
 
-    /// Puts a text into the guest's memory, `{dir}` in it replaced.
+    /// Stores a text in the guest's memory, with `{dir}` replaced.
     pub(crate) fn text(&mut self, text: &[u8]) -> (usize, usize) {
         let replaced = std::str::from_utf8(text).map(|text| text.replace("{dir}", &self.directory));
         self.bytes(replaced.as_ref().map_or(text, String::as_bytes))
@@ -207,7 +207,7 @@ impl Script {
     }
 }
 
-/// Addresses and lengths, as they lie in memory.
+/// Addresses and lengths, in their memory layout.
 fn words(pairs: &[(usize, usize)]) -> Vec<u8> {
     let word = |word: usize| u32::try_from(word).unwrap().to_le_bytes();
     pairs.iter().flat_map(|(at, length)| [word(*at), word(*length)]).flatten().collect()

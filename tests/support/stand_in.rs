@@ -1,5 +1,5 @@
-//! A program in sshd's place, which does something at a certain moment of a run and is then the
-//! real one: somebody's edit, a CA that goes away, an sshd that fails.
+//! A program in sshd's place. At a certain moment of a run it does something, and then runs the real sshd: it simulates
+//! somebody's edit, a CA that goes away, an sshd that fails.
 
 use super::Machine;
 use std::{
@@ -8,22 +8,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// When it does so.
+/// When it does that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ActionTime {
-    /// The result is looked at, before the CA is asked: `sshd -T` of another file than the machine's.
+    /// When the result is checked, before the CA is asked: `sshd -T` of another file than the machine's own.
     Candidate,
-    /// The procedure asks about the configuration: `sshd -T` of the machine's own.
+    /// When the procedure asks about the configuration: `sshd -T` of the machine's own file.
     Asked,
-    /// The files are in place and sshd is about to be told: `sshd -t` of the machine's own, with the
-    /// drop-in that `certify-host` leaves.
+    /// When the files are in place and sshd is about to be told: `sshd -t` of the machine's own file, with the drop-in
+    /// that `certify-host` writes.
     Reload,
-    /// The first handshake over a pipe: `sshd -i`.
+    /// At the first handshake over a pipe: `sshd -i`.
     Proof,
 }
 
-/// Makes the program. Whenever the moment comes, it does this, in the language of sh(1); `$first`
-/// is `yes` the first time.
+/// Makes the program. Whenever the moment comes, it runs `what` in sh(1); `$first` is `yes` the first time.
 pub(crate) fn stand_in(machine: &Machine, when: ActionTime, what: &str) -> PathBuf {
     let config = machine.config();
     let moment = match when {
@@ -52,7 +51,7 @@ pub(crate) fn is_asked(program: &Path) -> bool {
     program.with_extension("done").exists()
 }
 
-/// The moment has come, and the program has done what it should.
+/// Asserts that the moment has come.
 #[track_caller]
 pub(crate) fn was_asked(program: &Path) {
     assert!(is_asked(program), "the moment never came");

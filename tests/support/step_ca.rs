@@ -26,10 +26,10 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How it says, once each time, that it has begun to serve.
+/// What it prints each time it begins to serve.
 const SERVES: &str = "Serving HTTPS on";
 
-/// A CA. Everything of it goes when this is dropped.
+/// A CA. Everything is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct StepCa {
     // Dropped in this order: the process, then its files.
@@ -44,20 +44,20 @@ pub(crate) struct StepCa {
 }
 
 impl StepCa {
-    /// A CA with the provisioners `admin`, whose key has the password [`PASSWORD`], and `sshpop`.
-    /// None: step-ca cannot be built on this machine, and the test is skipped.
+    /// A CA with the provisioners `admin`, whose key has the password [`PASSWORD`], and `sshpop`. `None` if step-ca
+    /// cannot be built on this machine and the test is skipped.
     pub(crate) fn start(network: &Network) -> Option<Self> {
         Self::with(network, &Setup::default())
     }
 
-    /// A CA as told.
+    /// A CA with this setup.
     pub(crate) fn with(network: &Network, setup: &Setup) -> Option<Self> {
         let mut ca = Self::made(network, setup)?;
         ca.serve();
         Some(ca)
     }
 
-    /// One that nobody who looks at its certificates trusts: only its log says that it serves.
+    /// A CA whose certificates are not valid for any client: only its log shows that it serves.
     pub(crate) fn unchecked(network: &Network, setup: &Setup) -> Option<Self> {
         let mut ca = Self::made(network, setup)?;
         ca.server = Some(Server::start(ca.binary, ca.directory.path(), &ca.network));
@@ -69,7 +69,7 @@ impl StepCa {
         let binary = binary()?;
         let directory = tempfile::Builder::new().prefix("warded-step-ca-").tempdir().unwrap();
         let port = network.free_port();
-        // Its name has what certificates and messages quote.
+        // The name contains characters that certificates and messages have to quote.
         let tls = match setup.ends {
             Some(ends) => Authority::ending("Test, Inc.", ends),
             None => Authority::new("Test, Inc."),
@@ -79,12 +79,12 @@ impl StepCa {
         Some(Self { server: None, binary, network: network.clone(), port, names, tls, keys, directory })
     }
 
-    /// Its address, by the first of its names.
+    /// Its URL, with the first of its names.
     pub(crate) fn url(&self) -> String {
         self.url_by(&self.names[0])
     }
 
-    /// Its address, by a name that leads to this machine.
+    /// Its URL, with a name that resolves to this machine.
     pub(crate) fn url_by(&self, name: &str) -> String {
         format!("https://{name}:{}", self.port)
     }
@@ -109,12 +109,13 @@ impl StepCa {
         self.path(&format!("{provisioner}.jwk"))
     }
 
-    /// A JWK provisioner's key, to make tokens that Warded would not make.
+    /// A JWK provisioner's key, for tokens that Warded would not make.
     pub(crate) fn key(&self, provisioner: &str) -> &Jwk {
         &self.keys[provisioner]
     }
 
-    /// The files with the certificate that X5C provisioners accept, its intermediate after it, and with its key.
+    /// The file with the certificate that X5C provisioners accept, followed by its intermediate, and the file with its
+    /// key.
     pub(crate) fn x5c(&self) -> (PathBuf, PathBuf) {
         (self.path("x5c.crt"), self.path("x5c.key"))
     }
@@ -124,17 +125,17 @@ impl StepCa {
         fs::read_to_string(self.path(&format!("{kind}_ca.pub"))).unwrap()
     }
 
-    /// A file of the CA's: `host_ca` and `user_ca` are the private keys.
+    /// The path of a file of the CA: `host_ca` and `user_ca` are the private keys.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// What it has logged, JSON by line: the true reason for a 401 is in it.
+    /// Its log, one JSON object per line, which gives the true reason for a 401.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// To ask it directly.
+    /// A client that asks the CA directly.
     pub(crate) fn https(&self) -> Https {
         Https { network: self.network.clone(), port: self.port, name: self.names[0].clone(), root: self.root() }
     }
@@ -151,20 +152,20 @@ impl StepCa {
         self.await_more_than(before);
     }
 
-    /// Ends it, and starts it again: older tokens die.
+    /// Restarts it: older tokens become invalid.
     pub(crate) fn restart(&mut self) {
         self.stop();
         self.serve();
     }
 
-    /// Has it read its configuration again, in the same process.
+    /// Makes it read its configuration again, in the same process.
     pub(crate) fn reload(&mut self) {
         let before = self.begun();
         self.server.as_mut().unwrap().signal("HUP");
         self.await_more_than(before);
     }
 
-    /// Changes its configuration, and starts it again with that.
+    /// Changes its configuration, and restarts it.
     pub(crate) fn reconfigure(&mut self, change: impl FnOnce(&mut Value)) {
         let mut config = read_config(self.directory.path());
         change(&mut config);
@@ -172,8 +173,8 @@ impl StepCa {
         self.restart();
     }
 
-    /// Has it sign certificates of hosts with a new key; it goes on listing the former one, and accepts what that
-    /// signed. Returns the former key.
+    /// Makes it sign host certificates with a new key. It still lists the former key, and accepts what that key signed.
+    /// Returns the former key.
     pub(crate) fn rotate_host_key(&mut self) -> String {
         let former = self.authority("host");
         for name in ["host_ca", "host_ca.pub"] {

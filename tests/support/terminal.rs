@@ -1,4 +1,4 @@
-//! A person at a terminal: what is typed, and what is seen.
+//! A person at a terminal: what is typed, and what is visible.
 
 use super::Machine;
 use std::{
@@ -6,18 +6,18 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-/// A line of a shell that runs at a terminal of its own.
+/// A shell line that runs at a terminal of its own.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     child: Child,
     keys: ChildStdin,
     screen: ChildStdout,
-    /// What was seen so far.
+    /// What has been visible so far.
     pub(crate) seen: String,
 }
 
 impl Terminal {
-    /// Runs a line of a shell on a machine, at a terminal of so many columns; `prepare` says with which environment.
+    /// Runs a shell line on a machine, at a terminal of so many columns; `prepare` sets its environment.
     pub(crate) fn run(machine: &Machine, columns: u16, line: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = machine.command("script");
         prepare(&mut command);
@@ -29,7 +29,7 @@ impl Terminal {
         Self { child, keys, screen, seen: String::new() }
     }
 
-    /// Reads until these words are seen.
+    /// Reads until these words are visible.
     #[track_caller]
     pub(crate) fn until(&mut self, words: &str) -> &mut Self {
         let mut seen = std::mem::take(&mut self.seen).into_bytes();
@@ -48,7 +48,7 @@ impl Terminal {
         self
     }
 
-    /// Waits for its end; its exit code, and the whole screen.
+    /// Waits for its end; returns its exit code and the whole screen.
     pub(crate) fn ends(mut self) -> (i32, String) {
         let mut rest = String::new();
         self.screen.read_to_string(&mut rest).unwrap();

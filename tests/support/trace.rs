@@ -1,14 +1,13 @@
-//! What a program and its children did to files, from a trace of strace.
+//! What a program and its children did to files, according to an strace log.
 
 use super::{Machine, Run};
 use std::{collections::BTreeSet, fs};
 
-/// Where a call has a path: the argument with the directory, and the one with the name.
+/// Where a call has a path: the index of the argument with the directory, and of the one with the name.
 type PathArguments = (Option<usize>, Option<usize>);
 
-/// The calls that change files or run programs, each with where its paths are: for each a
-/// directory's descriptor (none: the working directory), and the name. A name that is none: the
-/// descriptor itself.
+/// The calls that change files or run programs, each with the positions of its paths. A path is a directory's
+/// descriptor (`None` for the working directory) and a name (`None` for the descriptor itself).
 const CALLS: &[(&str, &[PathArguments])] = &[
     ("open", &[(None, Some(0))]),
     ("creat", &[(None, Some(0))]),
@@ -52,7 +51,7 @@ const CALLS: &[(&str, &[PathArguments])] = &[
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
-    /// A file was opened for writing, made, removed, renamed, or got another mode or owner.
+    /// A file was opened for writing, created, removed or renamed, or got another mode or owner.
     Change(String),
     /// A program was run.
     Run(String),
@@ -66,10 +65,10 @@ impl Effect {
     }
 }
 
-/// Runs Warded on a machine under strace: how it ended, and what it and its children did.
+/// Runs Warded on a machine under strace. Returns how it ended, and what it and its children did.
 pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, BTreeSet<Effect>) {
     let file = machine.path("trace");
-    // Those that this architecture does not have are left out.
+    // The question mark makes strace ignore calls that this architecture does not have.
     let calls: Vec<String> = CALLS.iter().map(|(name, _)| format!("?{name}")).collect();
     let mut command = machine.command("strace");
     machine.environment(&mut command);
@@ -94,7 +93,7 @@ pub(crate) fn warded(machine: &Machine, arguments: &[&str]) -> (Run, BTreeSet<Ef
 fn effects(line: &str) -> Vec<Effect> {
     let call = line.trim_start_matches(|digit: char| digit.is_ascii_digit()).trim_start();
     let Some((name, rest)) = call.split_once('(') else { return Vec::new() };
-    // Who was ended on the way into a call has not made it, and strace cannot tell which one it was.
+    // The process was killed on entry to the call, so it was not made, and strace cannot tell which call it was.
     if name == "???" {
         return Vec::new();
     }
@@ -132,7 +131,7 @@ pub(crate) fn descriptor(text: &str) -> &str {
         .unwrap_or("")
 }
 
-/// The arguments of a call: what stands between commas that are not in quotes or brackets.
+/// The arguments of a call: the parts between commas that are not in quotes or brackets.
 pub(crate) fn arguments(text: &str) -> Vec<String> {
     let (mut all, mut current) = (Vec::new(), String::new());
     let (mut quoted, mut depth) = (false, 0_i32);

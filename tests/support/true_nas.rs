@@ -1,5 +1,5 @@
-//! A TrueNAS: a Debian with `tests/peers/midclt`, its store, and the configuration of sshd that it generates; also with
-//! the paths of CORE, which is a FreeBSD.
+//! A TrueNAS: a Debian with `tests/peers/midclt`, its store, and the sshd configuration that it generates. It can also
+//! have the paths of CORE, which is a FreeBSD.
 
 use super::{
     ClientKnowledge, Peer, Run,
@@ -17,11 +17,11 @@ pub(crate) const CERTIFY: [&str; 5] = ["apply", "certify-host", "--set", SET, "-
 pub(crate) const TRUST: [&str; 4] = ["apply", "trust-user-ca", "--yes", "--accept-risk=root-by-certificate"];
 pub(crate) const REMOVE: [&str; 4] = ["apply", "remove", "--yes", "--accept-risk=lose-ssh"];
 
-/// What is set up in the web interface.
+/// The settings in the web interface.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings<'a> {
     pub(crate) version: &'a str,
-    /// A user who may log in by password.
+    /// A user who may log in with a password.
     pub(crate) password_user: Option<&'a str>,
     pub(crate) two_factor: bool,
     /// The auxiliary parameters.
@@ -29,28 +29,28 @@ pub(crate) struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    /// Nothing but the release.
+    /// The default settings of this release.
     pub(crate) fn of(version: &str) -> Settings<'_> {
         Settings { version, password_user: None, two_factor: false, options: "" }
     }
 }
 
-/// Whether `tests/appliances` tries all.
+/// Whether `tests/appliances` tests every release.
 pub(crate) fn all() -> bool {
     env::var("WARDED_APPLIANCES").is_ok_and(|all| all == "all")
 }
 
-/// All that counts: the settings, the jobs, sshd's files, and those that last.
+/// The relevant state: the settings, the jobs, sshd's files, and the persistent files.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) options: String,
     pub(crate) jobs: String,
     pub(crate) sshd_config: String,
-    /// What is in /etc/ssh, and of Warded's files in /root.
+    /// The files in /etc/ssh, and Warded's files in /root.
     pub(crate) files: BTreeMap<PathBuf, Found>,
 }
 
-/// Where things are on it.
+/// The paths of a release.
 #[derive(Debug)]
 struct Layout {
     midclt: &'static str,
@@ -61,7 +61,7 @@ struct Layout {
 
 const SCALE: Layout =
     Layout { midclt: "/usr/bin/midclt", sshd: "/usr/sbin/sshd", config: "/etc/ssh/sshd_config", policy: "truenas" };
-/// The host keys are in /etc/ssh here, too: Debian's sshd looks there.
+/// The host keys are in /etc/ssh here, too, since Debian's sshd looks for them there.
 const CORE: Layout = Layout {
     midclt: "/usr/local/bin/midclt",
     sshd: "/usr/local/sbin/sshd",
@@ -83,10 +83,10 @@ impl Deref for TrueNas {
 }
 
 impl TrueNas {
-    /// A machine whose sshd runs, with the policy accepted, and with the paths that the release has. None: this is not
-    /// root, and the test is skipped.
+    /// A machine with a running sshd, with the policy accepted, and with the paths of this release. `None` if this is
+    /// not root and the test is skipped.
     pub(crate) fn start(settings: Settings<'_>) -> Option<Self> {
-        // CORE and FreeNAS.
+        // Versions of CORE and FreeNAS begin with 1.
         let layout = if settings.version.starts_with('1') { &CORE } else { &SCALE };
         let suite = if settings.version == "26" { "trixie" } else { "bookworm" };
         let machine = Self { peer: Self::prepared(suite, settings, layout)?, layout };
@@ -125,7 +125,7 @@ impl TrueNas {
         })
     }
 
-    /// Warded, to be run there.
+    /// A command that runs Warded there.
     pub(crate) fn warded_command(&self, words: &[&str]) -> Command {
         let mut command = self.peer.warded_command(words);
         if self.layout.config != SCALE.config {
@@ -138,13 +138,13 @@ impl TrueNas {
         Run::of(&mut self.warded_command(words))
     }
 
-    /// Changes the settings, as the web interface does: stores them, and generates.
+    /// Changes the settings as the web interface does: stores them, and generates the files.
     pub(crate) fn sets(&self, settings: Settings<'_>) {
         store(self, settings);
         self.calls(&["service.reload", "ssh"]);
     }
 
-    /// Whether its sshd runs: the middleware takes the file away when it tells it to reload.
+    /// Whether its sshd runs, by its PID file, which the middleware removes when it tells sshd to reload.
     pub(crate) fn is_served(&self) -> bool {
         self.file("/run/sshd.pid").exists()
     }
@@ -156,24 +156,24 @@ impl TrueNas {
         wait("sshd listens", LONG, || self.is_served());
     }
 
-    /// Calls the middleware.
+    /// Calls a method of the middleware.
     pub(crate) fn calls(&self, words: &[&str]) -> Run {
         Run::of(self.command(self.layout.midclt).arg("call").args(words))
     }
 
-    /// What goes wrong from now on: `METHOD:FAULT`, or `none`.
+    /// Sets what goes wrong from now on: `METHOD:FAULT`, or `none`.
     pub(crate) fn mode(&self, mode: &str) {
         fs::write(self.file("/data/store/mode"), format!("{mode}\n")).unwrap();
     }
 
-    /// A file of the store.
+    /// The contents of a file of the store.
     pub(crate) fn stored(&self, name: &str) -> String {
         fs::read_to_string(self.file(&format!("/data/store/{name}"))).unwrap_or_default()
     }
 
     pub(crate) fn state(&self) -> State {
         let known = tree(&self.file("/etc/ssh")).into_iter().chain(tree(&self.file("/root")));
-        // The CA of a test lies there, too.
+        // The CA of a test is in the same directory.
         let is_kept = |(path, _): &(PathBuf, Found)| {
             let name = path.file_name().unwrap().to_str().unwrap();
             name.starts_with("ssh") || name.starts_with("warded-") || name.starts_with('.')
@@ -191,13 +191,13 @@ impl TrueNas {
         fs::read_to_string(self.file(self.layout.config)).unwrap()
     }
 
-    /// What `sshd -t` says of the configuration in place, and whether it takes it.
+    /// Whether `sshd -t` accepts the present configuration, and what it says if not.
     pub(crate) fn sshd_takes_it(&self) -> Result<(), String> {
         let run = Run::of(self.command(self.layout.sshd).args(["-t", "-f", self.layout.config]));
         if run.code == Some(0) { Ok(()) } else { Err(run.stderr) }
     }
 
-    /// What the middleware would generate now is what is in place.
+    /// Asserts that the present files are what the middleware would generate now.
     #[track_caller]
     pub(crate) fn is_as_generated(&self) {
         let before = self.sshd_config();
@@ -205,17 +205,17 @@ impl TrueNas {
         assert_eq!(self.sshd_config(), before);
     }
 
-    /// Who has pinned a host key, and who knows only the CA: whether they get in.
+    /// Whether a client gets in that has pinned a host key, or, without one, a client that knows only the CA.
     pub(crate) fn gets_in(&self, key: Option<&str>) -> bool {
         self.logs_in(key).is_ok()
     }
 
-    /// The same, with what the client says.
+    /// The same, with the client's output.
     pub(crate) fn logs_in(&self, key: Option<&str>) -> Result<(), String> {
         is_in(&self.client(&self.knowledge(key)))
     }
 
-    /// Who has no key here, but a certificate of the CA's for root: whether it lets them in.
+    /// Whether a client without a key here can log in as root with a certificate of the CA.
     pub(crate) fn logs_in_by_certificate(&self) -> Result<(), String> {
         is_in(&self.client_with_certificate(&self.knowledge(Some("ed25519"))))
     }
@@ -234,7 +234,7 @@ impl TrueNas {
         }
     }
 
-    /// Everybody gets in who should.
+    /// Asserts that every client gets in that should.
     #[track_caller]
     pub(crate) fn lets_everybody_in(&self, is_certified: bool) {
         self.sshd_takes_it().unwrap();

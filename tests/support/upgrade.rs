@@ -1,4 +1,4 @@
-//! OpenSSH of another suite in the place of the one that a machine has, as a package manager leaves it.
+//! Replaces a machine's OpenSSH by that of another Debian release, as a package manager does.
 
 use super::peer::tree;
 use std::{
@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Puts OpenSSH of a suite, and the libraries that it needs, into the place of those below `root`. Each file is there
-/// in one step; what runs goes on with what it had. None: there is no tree of that suite, and the test is skipped.
+/// Replaces OpenSSH and the libraries that it needs below `root` by those of this release. Each file is replaced
+/// atomically; running programs keep the old ones. `None` if there is no tree of this release and the test is skipped.
 pub(crate) fn openssh(suite: &str, root: &Path) -> Option<()> {
     let tree = tree(suite)?;
     let libraries = below(&tree.join("usr/lib"), |name| name.ends_with("-linux-gnu")).pop().unwrap();
@@ -30,7 +30,7 @@ fn below(directory: &Path, is_one: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     named.filter(|path| is_one(path.file_name().unwrap().to_str().unwrap())).collect()
 }
 
-/// Copies a file or a link beside the place where it is to be: the copy, and that place.
+/// Copies a file or a link next to its destination; returns the path of the copy and the destination.
 fn copied(from: &Path, to: &Path) -> (PathBuf, PathBuf) {
     let mut new = to.as_os_str().to_owned();
     new.push(".new");

@@ -1,14 +1,14 @@
-//! Waiting for an event, and not for a time.
+//! Waits for an event instead of a fixed time.
 
 use std::{
     thread::sleep,
     time::{Duration, Instant},
 };
 
-/// Longer than anything takes that comes at all.
+/// Longer than any event takes that happens at all.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// Waits until something is so.
+/// Waits until the condition holds.
 #[track_caller]
 pub(crate) fn wait(what: &str, patience: Duration, mut so: impl FnMut() -> bool) {
     let end = Instant::now() + patience;

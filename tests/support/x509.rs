@@ -1,4 +1,4 @@
-//! TLS certificates for the CAs of tests, with a root and an intermediate as a real CA has them.
+//! TLS certificates for the CAs of tests, with a root and an intermediate, as a real CA has them.
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 use std::time::{Duration, SystemTime};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// In seconds.
+/// A year in seconds.
 const YEAR: i64 = 365 * 24 * 3600;
 
-/// A root and an intermediate, which signs.
+/// A root, and an intermediate that signs.
 #[derive(Debug)]
 pub(crate) struct Authority {
     root: Certificate,
@@ -20,23 +20,23 @@ pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A certificate that ends a chain, and its key.
+/// A leaf certificate, and its key.
 #[derive(Debug)]
 pub(crate) struct Leaf {
     /// The certificate, and the intermediate that signed it.
     pub(crate) chain: Vec<CertificateDer<'static>>,
-    /// The same, as it stands in a file.
+    /// The same chain in PEM.
     pub(crate) pem: String,
     pub(crate) key: KeyPair,
 }
 
 impl Authority {
-    /// A new one; no other has its name.
+    /// A new authority, whose name must be unique.
     pub(crate) fn new(name: &str) -> Self {
         Self::ending(name, [YEAR, YEAR])
     }
 
-    /// One whose root and whose intermediate end so many seconds from now; before it, where that is negative.
+    /// An authority whose root and intermediate expire so many seconds from now; a negative number is in the past.
     pub(crate) fn ending(name: &str, [root, intermediate]: [i64; 2]) -> Self {
         let (root, root_key) = (authority(&format!("{name} Root"), 1, root), KeyPair::generate().unwrap());
         let certificate = root.self_signed(&root_key).unwrap();
@@ -64,12 +64,13 @@ impl Authority {
         self.issuer.key().serialize_pem()
     }
 
-    /// For a server with these names, or a client, valid from an hour ago for so long from now.
+    /// A certificate for a server with these names, or for a client: valid since an hour ago, and for this long from
+    /// now.
     pub(crate) fn leaf(&self, names: &[&str], valid: Duration) -> Leaf {
         self.leaf_until(names, SystemTime::now() + valid)
     }
 
-    /// One that has expired.
+    /// A certificate that has expired.
     pub(crate) fn expired(&self, names: &[&str]) -> Leaf {
         self.leaf_until(names, SystemTime::now() - HOUR / 2)
     }
@@ -88,7 +89,7 @@ impl Authority {
 }
 
 impl Leaf {
-    /// Its key, as rustls takes it.
+    /// Its key in the form that rustls takes.
     pub(crate) fn private(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }

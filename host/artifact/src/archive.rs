@@ -1,4 +1,4 @@
-//! All policies of a lock file in one file, with their components and signatures, for a machine without network.
+//! All policies of a lock file in one file, with their components and signatures, for a machine without a network.
 
 use crate::{lock::Entry, manifest::MAX_BYTES as MAX_SIGNED_BYTES, read::MAX_COMPONENT_BYTES};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -32,12 +32,12 @@ pub struct Archive {
 #[serde(deny_unknown_fields)]
 struct ArchivedPolicy {
     lock: Entry,
-    /// In Base64.
+    /// The bytes in Base64.
     component: String,
     signed: Option<SignedManifest>,
 }
 
-/// A map in which no name stands twice: of two, JSON would keep the last one, and people read the first.
+/// Parses a map in which no name occurs twice: of two, JSON parsers keep the last, and people read the first.
 fn each_once<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<BTreeMap<Name, ArchivedPolicy>, D::Error> {
     struct Policies;
     impl<'de> Visitor<'de> for Policies {
@@ -62,7 +62,7 @@ fn each_once<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<BTreeMap
 }
 
 impl Archive {
-    /// An archive of these policies: the same give the same bytes.
+    /// An archive of these policies. The same policies give the same bytes.
     #[must_use]
     pub fn of(policies: impl IntoIterator<Item = (Name, Entry, Artifact)>) -> Self {
         let saved = policies.into_iter().map(|(name, lock, artifact)| {
@@ -72,7 +72,7 @@ impl Archive {
         Self { schema: SCHEMA.to_owned(), policies: saved.collect() }
     }
 
-    /// As it is written.
+    /// The archive as a file.
     ///
     /// # Errors
     /// Never: every field is a text.
@@ -83,10 +83,10 @@ impl Archive {
         Ok(bytes)
     }
 
-    /// Reads an archive; each component has the digest of its entry, and nobody has verified a signature.
+    /// Reads an archive. Each component matches the digest of its entry; no signature has been verified.
     ///
     /// # Errors
-    /// Refused: it is no archive, or not whole.
+    /// Refused: it is not an archive, or not complete.
     pub fn parse(bytes: &[u8]) -> Result<Vec<(Name, Entry, Artifact)>> {
         let wrong = |why: String| {
             Error::refused("this is no file of saved policies").cause(why).next("`warded policy save` writes one")
@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    /// Whoever reads the file sees the first, and a map would keep the last.
+    /// A person who reads the file sees the first entry, and a map would keep the last.
     #[test]
     fn a_policy_is_in_an_archive_once() {
         let entry = |component: &[u8]| {

@@ -1,19 +1,20 @@
-//! A component as it is shipped: without the names, versions and paths that its tools left in it, and with its request.
+//! A component as it is published: without the names, versions and paths that its tools left in it, and with its
+//! request.
 
 use crate::imports;
 use warded_lib::error::{Error, Result};
 use wasmparser::Parser;
 
-/// What a module begins with, and what a component does.
+/// The length of the header of a module or a component.
 const HEADER: usize = 8;
-/// Sections of a component that hold a module or a component.
+/// The IDs of sections that hold a module or a component.
 const WITHIN: [u8; 2] = [1, 4];
 const CUSTOM: u8 = 0;
 
-/// Takes every custom section out of a component, at every depth, and puts the request into one of its own.
+/// Removes every custom section from a component, at every depth, and adds one with the request.
 ///
 /// # Errors
-/// It is no component, or imports what no procedure gets.
+/// It is not a component, or imports what no procedure gets.
 pub fn embedded(component: &[u8], request: &str) -> Result<Vec<u8>> {
     imports::only_ours(component)?;
     let mut bytes = stripped(component)
@@ -24,7 +25,7 @@ pub fn embedded(component: &[u8], request: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A module or component without custom sections; none where a section has no end.
+/// The module or component without custom sections; `None` if a section is truncated.
 fn stripped(bytes: &[u8]) -> Option<Vec<u8>> {
     let (header, mut rest) = bytes.split_at_checked(HEADER)?;
     let mut kept = header.to_vec();
@@ -47,7 +48,7 @@ fn section(bytes: &mut Vec<u8>, id: u8, body: &[u8]) {
     bytes.extend(body);
 }
 
-/// A number in LEB128, and what comes after it.
+/// Reads a number in LEB128; returns it with the remaining bytes.
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let length = bytes.iter().take(5).position(|byte| byte & 0x80 == 0)? + 1;
     let (digits, rest) = bytes.split_at_checked(length)?;

@@ -1,4 +1,4 @@
-//! What a component asks of its host, read before anything of it is compiled.
+//! What a component imports from its host, read before any of it is compiled.
 
 use std::{collections::BTreeSet, fmt};
 use warded_lib::{
@@ -7,20 +7,20 @@ use warded_lib::{
 };
 use wasmparser::{ComponentTypeRef, Parser, Payload, TypeBounds, Validator, component_types::ComponentEntityType};
 
-/// The package whose interfaces are the only ones there are.
+/// The only package whose interfaces the host offers.
 const PACKAGE: &str = "warded:host/";
 const PACKAGE_NAME: &str = "warded:host";
 /// The major and minor version of that package, as in `wit/`.
 const VERSION: (u64, u64) = (0, 1);
 
-/// Modules and components that may be within a component. Validation takes time by the square of their number, and
-/// some hundred KiB can hold ten thousand of them.
+/// The maximum number of nested modules and components. Validation time grows with the square of their number, and a
+/// file of some hundred KiB can hold ten thousand of them.
 const MAX_WITHIN: usize = 1000;
 
 /// The instances and functions that a component imports at its top level.
 ///
 /// # Errors
-/// Not a valid component.
+/// It is not a valid component.
 pub fn of(component: &[u8]) -> Result<Vec<String>> {
     let invalid = |error: wasmparser::BinaryReaderError| {
         Error::refused("this is not a valid WebAssembly component").cause(neutral(&error.to_string())).next(
@@ -49,7 +49,7 @@ pub fn of(component: &[u8]) -> Result<Vec<String>> {
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
                     let import = import.map_err(invalid)?;
-                    // A world's `use types.{error}` names a type again; there is nothing in it to call.
+                    // A world's `use types.{error}` imports a type under another name, and a type cannot be called.
                     if !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_))) {
                         names.push(import.name.name.to_owned());
                     }
@@ -61,10 +61,10 @@ pub fn of(component: &[u8]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Refuses a component that asks for anything but `warded:host`, or for a later one than this binary has.
+/// Refuses a component that imports anything but `warded:host`, or a later version of it than this binary has.
 ///
 /// # Errors
-/// The whole list of what it should not ask for.
+/// The complete list of what it must not import.
 pub fn only_ours(component: &[u8]) -> Result<()> {
     let imports = of(component)?;
     let foreign: Vec<String> =
@@ -92,8 +92,8 @@ pub fn only_ours(component: &[u8]) -> Result<()> {
         .next(next))
 }
 
-/// The interfaces that go together. Within a minor version functions and interfaces are added, and nothing is changed,
-/// so any patch level will do; a pre-release is compatible with nothing.
+/// Versions that are compatible with each other. Within a minor version, functions and interfaces are only added, so
+/// any patch level will do; a pre-release is compatible with nothing.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Track {
     /// An import that names no release.
@@ -126,11 +126,11 @@ impl fmt::Display for Track {
     }
 }
 
-/// Every function of the instances that a component imports, as `INTERFACE#FUNCTION`: what it can hand on to another
-/// component within it.
+/// Every function of the instances that a component imports, as `INTERFACE#FUNCTION`: everything that it can pass on to
+/// a nested component.
 ///
 /// # Errors
-/// Not a valid component.
+/// It is not a valid component.
 pub fn functions(component: &[u8]) -> Result<Vec<String>> {
     let imports = of(component)?;
     let types = Validator::new_with_features(warded_engine::FEATURES).validate_all(component).map_err(|error| {
@@ -153,10 +153,10 @@ pub fn functions(component: &[u8]) -> Result<Vec<String>> {
     Ok(functions)
 }
 
-/// The request that a component carries in its custom section `warded:policy`, if it does.
+/// The request in the component's custom section `warded:policy`, if it has one.
 ///
 /// # Errors
-/// Not a valid component, or one that carries several, or one that is not text.
+/// It is not a valid component, or carries several requests, or one that is not text.
 pub fn request(component: &[u8]) -> Result<Option<String>> {
     only_ours(component)?;
     let (mut depth, mut found) = (0_usize, None);
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(error.message(), "the component carries more than one request");
         let error = request(&with(&[section("\\ff"), section("a")].concat())).unwrap_err();
         assert_eq!(error.message(), "the component carries a request that is not text");
-        // One within belongs to what it is in.
+        // A request in a nested component does not count for the outer one.
         assert_eq!(request(&with(&format!("(component {})", section("a")))).unwrap(), None);
     }
 
@@ -259,14 +259,14 @@ mod tests {
             levels.into_iter().rev().flatten().chain(HEADER.to_vec()).collect::<Vec<u8>>()
         };
         only_ours(&nested(3)).unwrap();
-        // Half a MiB, which would take minutes.
+        // Half a MiB, which would take minutes to validate.
         let error = only_ours(&nested(40_000)).unwrap_err();
         assert_eq!(error.message(), "the component has too many modules and components within");
         let beside = wat::parse_str(format!("(component {})", "(core module)".repeat(MAX_WITHIN + 1))).unwrap();
         assert_eq!(only_ours(&beside).unwrap_err().message(), error.message());
     }
 
-    /// The engine knows several memories for what it makes itself where components are composed.
+    /// The engine allows several memories only for the modules that it generates itself to connect components.
     #[test]
     fn a_guests_own_modules_have_one_memory() {
         let two = wat::parse_str("(component (core module (memory 1) (memory 1)))").unwrap();

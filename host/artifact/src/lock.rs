@@ -1,5 +1,5 @@
-//! `policies.lock`: which policies an administrator added, where from, and who signed them. One file serves many machines,
-//! since it names everything by digest.
+//! `policies.lock`: which policies an administrator added, where they came from, and who signed them. One file serves
+//! many machines, since it identifies everything by digest.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub struct Entry {
     pub version: String,
     /// The digest of its component.
     pub component: Digest,
-    /// Who signed it; none: nobody.
+    /// Who signed it; `None` if nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publisher: Option<String>,
     /// A reference to an artifact, or the name of a file.
@@ -34,7 +34,7 @@ pub struct Entry {
     /// The digest of the artifact in the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Digest>,
-    /// The policy file, where it grants less than the component asks for.
+    /// The policy file, if it grants less than the component asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<String>,
 }
@@ -63,10 +63,10 @@ impl Entry {
         *self == Self { source: self.source.clone(), artifact: self.artifact, ..other.clone() }
     }
 
-    /// Where to take it from.
+    /// Where to get the policy from.
     ///
     /// # Errors
-    /// In words: it does not say that.
+    /// The entry does not say that; the text explains it.
     pub fn place(&self) -> std::result::Result<Place, String> {
         if self.source.starts_with("oci://") {
             let reference: Reference = self.source.parse()?;
@@ -89,7 +89,7 @@ impl Entry {
     }
 }
 
-/// Whether it is the name of a component's file that a lock file can have.
+/// Whether a lock file may contain this name of a component's file.
 #[must_use]
 pub fn is_file_name(name: &str) -> bool {
     !name.starts_with('.') && !name.contains('/') && name.ends_with(".wasm") && name.len() <= 255 && is_neutral(name)
@@ -101,12 +101,12 @@ impl Lock {
         self.0.iter()
     }
 
-    /// Adds an entry, in place of the one of this name.
+    /// Adds an entry, or replaces the one with this name.
     pub fn set(&mut self, name: &Name, entry: Entry) {
         self.0.insert(name.clone(), entry);
     }
 
-    /// Takes an entry out.
+    /// Removes an entry.
     pub fn remove(&mut self, name: &Name) {
         self.0.remove(name);
     }
@@ -114,7 +114,7 @@ impl Lock {
     /// Reads a lock file.
     ///
     /// # Errors
-    /// Refused: it is no lock file.
+    /// Refused: it is not a lock file.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |why: String| Error::refused("this is no file of locked policies").cause(why);
         let text = str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
@@ -132,7 +132,7 @@ impl Lock {
         Ok(Self(file.policy))
     }
 
-    /// As it is written.
+    /// The lock file as text.
     ///
     /// # Errors
     /// Never: every field is a text.

@@ -1,4 +1,4 @@
-//! What is signed of a component.
+//! The manifest of a component, which its publisher signs.
 
 use serde::{Deserialize, Serialize};
 use warded_lib::{
@@ -11,17 +11,17 @@ use warded_lib::{
 /// The largest manifest or signature that is read, in bytes.
 pub const MAX_BYTES: u64 = 64 << 10;
 
-/// What is signed: not the component alone, so that no signature can be used for another name or version.
+/// What is signed. It is more than the component, so that the signature cannot be used for another name or version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Who publishes it: a principal of the line of `allowed_signers` that matches.
+    /// Who publishes the component: a principal in the matching line of `allowed_signers`.
     pub publisher: String,
     pub name: String,
     pub version: String,
     /// The digest of the component.
     pub component: Digest,
-    /// The digest of the request that it carries.
+    /// The digest of the request that the component carries.
     pub request: Digest,
 }
 
@@ -29,9 +29,10 @@ impl Manifest {
     /// The manifest of a component.
     ///
     /// # Errors
-    /// The publisher is no name that one line of `allowed_signers` can have.
+    /// The publisher's name cannot be a name on a single line of `allowed_signers`.
     pub fn of(publisher: &str, component: &[u8], request: &str, policy: &Policy) -> Result<Self> {
-        // A pattern, or a list of them, would be more than one publisher; another script has letters that look like these.
+        // A pattern, or a list of patterns, could match more than one publisher; other scripts have letters that look
+        // like Latin ones.
         let is_plain = publisher.bytes().all(|byte| byte.is_ascii_graphic());
         if publisher.is_empty() || publisher.contains(['*', '?', '!', ',', '"']) || !is_plain {
             return Err(Error::usage(format!("{:?} cannot be a publisher's name", neutral(publisher)))
@@ -46,10 +47,10 @@ impl Manifest {
         })
     }
 
-    /// Reads a manifest, and compares it with the component that it is to be for.
+    /// Reads a manifest, and compares it with its component.
     ///
     /// # Errors
-    /// It is no manifest, or one of another component.
+    /// It is not a manifest, or is the manifest of another component.
     pub fn read(bytes: &[u8], component: &[u8], request: &str, policy: &Policy) -> Result<Self> {
         let wrong = |why: String| Error::refused("the manifest is not one of this component").cause(why);
         let text = str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
@@ -70,7 +71,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// As it is signed.
+    /// The manifest as it is signed.
     ///
     /// # Errors
     /// Never: every field is a text.

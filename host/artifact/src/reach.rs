@@ -1,8 +1,8 @@
-//! What each procedure of a component can call of the host, found in its code without running it.
+//! Which host functions each procedure of a component can call, found in its code without running it.
 //!
-//! The answer is an upper bound: no run calls more. Calls through a table are followed exactly where the index is a
-//! constant, as in the shims that `wit-component` makes; else every function of that table with the right type counts.
-//! Where the code cannot be followed, the answer is [`Reach::Everything`].
+//! The answer is an upper bound: no run calls more. A call through a table is followed exactly if its index is a
+//! constant, as in the shims that `wit-component` makes; otherwise every function of that table with the right type
+//! counts. If the code cannot be followed, the answer is [`Reach::Everything`].
 
 mod component;
 mod graph;
@@ -30,21 +30,21 @@ pub type HostFunction = String;
 pub enum Reach {
     /// These functions, and no other.
     Functions(BTreeSet<HostFunction>),
-    /// It cannot be found out, so it counts as all that the component imports.
+    /// The reach cannot be determined, so it counts as everything that the component imports.
     Everything {
-        /// Why it cannot be found out.
+        /// Why the reach cannot be determined.
         because: &'static str,
     },
 }
 
-/// What a component imports, and what of it each of its procedures can call.
+/// What a component imports, and which of it each of its procedures can call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComponentReach {
     /// Every function that the component imports.
     pub imported: BTreeSet<HostFunction>,
-    /// For each function that the component exports.
+    /// The reach of each function that the component exports.
     pub procedures: BTreeMap<String, Reach>,
-    /// What it exports besides functions and types.
+    /// What the component exports besides functions and types.
     pub other_exports: BTreeSet<String>,
 }
 
@@ -62,13 +62,14 @@ impl ComponentReach {
 /// Reads a component, and follows its calls.
 ///
 /// # Errors
-/// It is no component, or imports what no procedure gets.
+/// It is not a component, or imports what no procedure gets.
 pub fn reached(component: &[u8]) -> Result<ComponentReach> {
     imports::only_ours(component)?;
     let bytes = component;
     let component = Component::read(bytes)
         .map_err(|error| Error::refused("this component cannot be read").cause(neutral(&error.to_string())))?;
-    // Whole interfaces: a function can be had of one that was handed on, to a component within or by another name.
+    // Whole interfaces count: if an interface is passed on to a nested component or exported under another name, any of
+    // its functions can be taken from it.
     let imported = imports::functions(bytes)?.iter().map(|name| host_function(name)).collect();
     let everything = |because| Reach::Everything { because };
     let graph = component.opaque.map_or_else(|| Graph::of(&component), Err);
@@ -87,7 +88,7 @@ pub fn reached(component: &[u8]) -> Result<ComponentReach> {
     Ok(ComponentReach { imported, procedures, other_exports: component.other_exports })
 }
 
-/// `warded:host/files@0.1.0#write` as `files.write`.
+/// Turns `warded:host/files@0.1.0#write` into `files.write`.
 fn host_function(name: &str) -> HostFunction {
     let (interface, function) = name.split_once('#').unwrap_or((name, ""));
     let interface = interface.rsplit('/').next().unwrap_or(interface);

@@ -1,4 +1,4 @@
-//! Components and other files that an operator names, from wherever they are.
+//! Reads components and other files that an operator names, wherever they are.
 
 use crate::imports;
 use rustix::fs::OFlags;
@@ -31,7 +31,7 @@ pub fn any(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a regular file: at a FIFO, Warded would wait for a program that writes into it.
+/// Opens a regular file. Opening a FIFO would wait for a program that writes to it.
 #[expect(clippy::disallowed_methods, reason = "what an operator names is read from wherever it is, and not written")]
 fn open(path: &Path) -> io::Result<fs::File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
@@ -39,7 +39,7 @@ fn open(path: &Path) -> io::Result<fs::File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
-/// What is in a file; none where it does not exist.
+/// The contents of a file; `None` if it does not exist.
 ///
 /// # Errors
 /// As [`any`].
@@ -54,14 +54,14 @@ pub fn there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 /// Reads a component and the request in it.
 ///
 /// # Errors
-/// It cannot be read, is too large, or is no component with a request.
+/// It cannot be read, is too large, or is not a component with a request.
 pub fn component(path: &Path) -> Result<(Vec<u8>, String)> {
     let component = any(path, MAX_COMPONENT_BYTES)?;
     let request = request(&component, &neutral_path(path))?;
     Ok((component, request))
 }
 
-/// The request that a component carries; `what` names the component.
+/// The request that a component carries; `what` names the component in errors.
 ///
 /// # Errors
 /// It carries none, or one that cannot be read.

@@ -1,4 +1,4 @@
-//! Recordings: the calls of a run and what came of each, as a file.
+//! Recordings: the calls of a run and the outcome of each, as a file.
 
 mod bytes;
 mod call;

@@ -1,12 +1,12 @@
-//! `allowed_signers`, as far as Warded judges it itself; ssh-keygen does the rest. A line is taken apart as OpenSSH's
+//! `allowed_signers`, as far as Warded checks it itself; ssh-keygen does the rest. Lines are parsed as OpenSSH's
 //! sshsig.c does it.
 
 use warded_lib::error::{Error, Result};
 
 const WHITESPACE: [u8; 4] = *b" \t\r\n";
 
-/// Refuses a list in which a certificate authority may vouch for any publisher: whoever has a certificate to log in
-/// would be a publisher of what root runs.
+/// Refuses a list in which a certificate authority may vouch for any publisher: everybody with a certificate for
+/// logging in could then publish what root runs.
 ///
 /// # Errors
 /// Refused: the list has such a line.
@@ -23,8 +23,8 @@ pub fn refuse_everybody(signers: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A line's principals, and what follows them. As in misc.c (`strdelimw`), a quote anywhere in the word is dropped, and
-/// the word ends at the next one.
+/// A line's principals, and the rest of the line. As in misc.c (`strdelimw`), a quote anywhere in the word is dropped,
+/// and the word ends at the next quote.
 fn principals(line: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let line = line.trim_ascii_start();
     if line.is_empty() || line.starts_with(b"#") {
@@ -39,12 +39,12 @@ fn principals(line: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some(([plain, rest.get(..close)?].concat(), rest.get(close + 1..)?.trim_ascii_start()))
 }
 
-/// Whether the options before a key have one of this name: `a,b="c,d",e ssh-ed25519 …`.
+/// Whether the options before a key include one of this name: `a,b="c,d",e ssh-ed25519 …`.
 fn has_option(rest: &[u8], name: &[u8]) -> bool {
     let (mut quoted, mut start, mut at) = (false, 0, 0);
     while let Some(byte) = rest.get(at) {
         match byte {
-            // A quote that ends nothing.
+            // An escaped quote does not end a quoted part.
             b'\\' if rest.get(at + 1) == Some(&b'"') => at += 1,
             b'"' => quoted = !quoted,
             b',' | b' ' | b'\t' if !quoted => {

@@ -1,10 +1,10 @@
-//! What the core modules of a guest may use, and the component around them: a plain machine. What procedures need is
-//! no more, and less is less to attack.
+//! The WebAssembly features that a guest's core modules and component may use. Procedures need only these, and every
+//! further feature would be one more target for an attack.
 
 use wasmparser::WasmFeatures;
 
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
-    // References to objects of a host: there are none, and no collector for them is compiled in.
+    // There are no references to objects of the host, and no garbage collector is compiled in.
     .difference(WasmFeatures::GC_TYPES)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::TAIL_CALL)

@@ -1,9 +1,10 @@
-//! A person's ssh-agent, as a client of it: which one `ssh` uses, what it holds, and a certificate put into it; and
-//! sshd's, which signs with host keys (`signing`).
+//! A client of ssh-agent. It finds a person's agent as `ssh` does, lists what that agent holds, and adds a certificate
+//! to it. `signing` uses the agent that signs with host keys for sshd.
 //!
-//! Agents differ in what they take, and some say that they took what they threw away. So only a listing shows what an
-//! agent has. `ssh-agent-lib` encodes the requests (draft-miller-ssh-agent); the stream and its bounds are `exchange`'s,
-//! and a listing is read here, entry by entry, so that a key of an unknown type hides no other.
+//! Agents accept different kinds of key, and some report success although they discarded what they were given. So only
+//! a listing shows what an agent holds. `ssh-agent-lib` encodes the requests (draft-miller-ssh-agent). `exchange` does
+//! the I/O, with a deadline and a size limit. This module itself decodes a listing, entry by entry, so that a key of an
+//! unknown type does not hide the others.
 
 mod chosen;
 mod exchange;
@@ -30,13 +31,13 @@ use ssh_key::{Algorithm, PrivateKey, PublicKey, private::KeypairData, rand_core:
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Numbers of the protocol's answers.
+/// Message numbers of the protocol's answers.
 const SUCCESS: u8 = 6;
 const IDENTITIES: u8 = 12;
-/// FAILURE, and the one for extensions; 102 is what some agents of old answer.
+/// `SSH_AGENT_FAILURE`, `SSH_AGENT_EXTENSION_FAILURE`, and 102, which some old agents send.
 const FAILURES: [u8; 3] = [5, 28, 102];
 
-/// An agent at its socket. Each request has a connection of its own.
+/// An agent, known by its socket. Each request opens a connection of its own.
 #[derive(Clone, Debug)]
 pub struct Agent {
     socket: PathBuf,
@@ -48,21 +49,21 @@ pub struct Agent {
 pub struct Identity {
     /// Its public key or certificate, as it is on the wire.
     pub blob: Vec<u8>,
-    /// The agent's words for it.
+    /// The agent's comment on it.
     pub comment: String,
 }
 
-/// What an agent is asked to do with an identity.
+/// The constraints under which an agent is to hold an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Constraints {
-    /// To forget it after so many seconds.
+    /// The agent forgets the identity after this many seconds.
     pub lifetime: Option<u32>,
-    /// To ask the person at each use.
+    /// The agent asks the person at each use.
     pub confirm: bool,
 }
 
 impl Identity {
-    /// Its certificate, if it is one that can be read.
+    /// Its certificate, if it is a certificate and can be parsed.
     #[must_use]
     pub fn certificate(&self) -> Option<Certificate> {
         Certificate::from_bytes(&self.blob).ok()
@@ -70,10 +71,10 @@ impl Identity {
 }
 
 impl Agent {
-    /// The agent that listens at this socket. Nothing is sent to it.
+    /// The agent that listens at this socket. Connects once to see whose process it is, but sends nothing.
     ///
     /// # Errors
-    /// Nobody listens there, or another user's process does.
+    /// Nothing listens there, or a process of another user does.
     pub fn open(socket: &Path) -> Result<Self, AgentError> {
         Ok(Self { socket: socket.to_owned(), peer: exchange::peer(socket)? })
     }
@@ -83,24 +84,25 @@ impl Agent {
         &self.socket
     }
 
-    /// The process that listens there.
+    /// The process that listens at the socket.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// All that it holds.
+    /// All identities that the agent holds.
     ///
     /// # Errors
-    /// It does not answer, or not as an agent does.
+    /// The agent does not answer, or its answer is not valid in the protocol.
     pub fn list(&self) -> Result<Vec<Identity>, AgentError> {
         listed(&self.socket, PeerOwner::Own)
     }
 
-    /// Asks it to take a certificate with its private key. That it agrees proves nothing: list it.
+    /// Asks the agent to add a certificate with its private key. Success proves nothing: list the agent to see whether
+    /// it is there.
     ///
     /// # Errors
-    /// It refuses, or does not answer.
+    /// The agent refuses, or does not answer.
     pub fn add(&self, certificate: &Certificate, key: &PrivateKey, constraints: Constraints) -> Result<(), AgentError> {
         let identity = AddIdentity { credential: credential(certificate, key).ok_or(AgentError::NotEncodable)? };
         let lifetime = constraints.lifetime.map(KeyConstraint::Lifetime);
@@ -113,12 +115,12 @@ impl Agent {
         })
     }
 
-    /// Whether it is OpenSSH's agent and locked: such a one shows no identity and refuses every request (`process_message` in
-    /// ssh-agent.c). So where it shows none it is asked to take a throw-away key, for a second. No other agent is asked that:
-    /// some keep each key for good.
+    /// Whether this is OpenSSH's agent, and locked: a locked one lists no identity and refuses every request
+    /// (`process_message` in ssh-agent.c). So if OpenSSH's agent lists nothing, this asks it to add a throw-away key,
+    /// for one second. Other agents are not asked: some keep every key for good.
     ///
     /// # Errors
-    /// It does not answer.
+    /// The agent does not answer.
     pub fn is_locked(&self, held: &[Identity]) -> Result<bool, AgentError> {
         if !held.is_empty() || !self.peer.is_ssh_agent() {
             return Ok(false);
@@ -129,7 +131,7 @@ impl Agent {
         let constraints = vec![KeyConstraint::Lifetime(1)];
         match self.command(&Request::AddIdConstrained(AddIdentityConstrained { identity, constraints })) {
             Ok(()) => {
-                // It forgets it after a second anyway.
+                // If this fails, the agent still forgets the key after a second.
                 drop(self.remove_key(key.public_key()));
                 Ok(false)
             }
@@ -138,19 +140,19 @@ impl Agent {
         }
     }
 
-    /// Asks it to forget a certificate and its key.
+    /// Asks the agent to forget a certificate and its key.
     ///
     /// # Errors
-    /// It refuses, or does not answer.
+    /// The agent refuses, or does not answer.
     pub fn remove(&self, certificate: &Certificate) -> Result<(), AgentError> {
         let certificate = ssh_key::Certificate::try_from(certificate).map_err(|_| AgentError::NotEncodable)?;
         self.forget(PublicCredential::Cert(Box::new(certificate)))
     }
 
-    /// Asks it to forget a key without a certificate.
+    /// Asks the agent to forget a key that has no certificate.
     ///
     /// # Errors
-    /// It refuses, or does not answer.
+    /// The agent refuses, or does not answer.
     pub fn remove_key(&self, key: &PublicKey) -> Result<(), AgentError> {
         self.forget(PublicCredential::Key(key.key_data().clone()))
     }
@@ -173,7 +175,7 @@ impl Agent {
     }
 }
 
-/// All that the agent at a socket holds.
+/// All identities that the agent at a socket holds.
 fn listed(socket: &Path, whose: PeerOwner) -> Result<Vec<Identity>, AgentError> {
     let answer = ask(socket, &Request::RequestIdentities, whose)?;
     match answer.split_first() {
@@ -186,13 +188,13 @@ fn listed(socket: &Path, whose: PeerOwner) -> Result<Vec<Identity>, AgentError> 
 
 fn ask(socket: &Path, request: &Request, whose: PeerOwner) -> Result<Vec<u8>, AgentError> {
     let length = request.encoded_len_prefixed().map_err(|_| AgentError::NotEncodable)?;
-    // In one piece: growing would leave copies of a private key behind.
+    // Allocated at full size: growing would leave copies of a private key in freed memory.
     let mut message = Zeroizing::new(Vec::with_capacity(length));
     request.encode_prefixed(&mut *message).map_err(|_| AgentError::NotEncodable)?;
     exchange(socket, &message, whose)
 }
 
-/// None: the certificate would not be sent byte by byte as the CA signed it.
+/// `None`: the encoding would differ from the bytes that the CA signed, or the key is not an Ed25519 key.
 fn credential(certificate: &Certificate, key: &PrivateKey) -> Option<PrivateCredential> {
     let encoded = ssh_key::Certificate::try_from(certificate).ok()?;
     if encoded.to_bytes().ok()? != certificate.bytes() {
@@ -207,7 +209,7 @@ fn credential(certificate: &Certificate, key: &PrivateKey) -> Option<PrivateCred
     })
 }
 
-/// The entries of a listing; none where it is cut off.
+/// The entries of a listing; `None` if it is truncated.
 fn identities(mut list: &[u8]) -> Option<Vec<Identity>> {
     let reader = &mut list;
     let count = u32::decode(reader).ok()?;

@@ -1,13 +1,13 @@
-//! The audit log: what was asked for, what was allowed, what was done.
+//! The audit log: what a procedure requested, what the policy allowed, and what Warded did.
 //!
-//! JSON Lines in `log.jsonl`; each record carries the hash of the one before and of itself, and
-//! `head.json` carries the count and the last hash of what is known to be on disk, so that a
-//! change anywhere, a missing record, and a cut end all show. After a power cut the head may be an
-//! earlier one. It binds everybody but those who
-//! can write both files and compute hashes: for them each run sends the head to the system log.
+//! `log.jsonl` holds JSON Lines. Each record carries the hash of the record before and its own hash, and `head.json`
+//! carries the count and the last hash of the records that are known to be on disk. So a changed record, a missing
+//! record and a truncated end all show. After a power cut the head on disk may be an older one. Whoever can write both
+//! files and compute hashes can still forge the log: against them each run sends the head to the system log.
 //!
-//! A file that has become large is closed: it ends with a record `rotated` and becomes `log.N.jsonl`, and the chain goes
-//! on with `continued` in a new `log.jsonl`. `checkpoint.json` says how far the chain was checked.
+//! A file that has become large is closed: it ends with a record `rotated` and is renamed to `log.N.jsonl`, and the
+//! chain continues in a new `log.jsonl`, whose first record is `continued`. `checkpoint.json` says how far the chain
+//! was verified.
 
 mod backwards;
 mod chain;
@@ -28,9 +28,9 @@ pub use record::{Event, Kind, Record};
 pub use syslog::{Ending, Urgency};
 pub use verify::{ChainBreak, VerifiedLog, verify, verify_all};
 
-/// The records, in the log's directory.
+/// The file with the newest records, in the log's directory.
 const LOG: &str = "log.jsonl";
-/// How far the chain was checked.
+/// How far the chain was verified.
 const CHECKPOINT: &str = "checkpoint.json";
 /// How far the log is known to be on disk.
 const HEAD: &str = "head.json";

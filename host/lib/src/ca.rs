@@ -1,5 +1,5 @@
-//! The certificate authority: what can be asked of one, and the check that everything it returns
-//! has to pass. `local` is a CA in a directory, `step` a step-ca on a server.
+//! The certificate authority: the operations of a CA, and the check that every certificate it returns has to pass.
+//! `local` is a CA in a directory, `step` a step-ca on a server.
 
 pub mod attempts;
 pub mod certificate;
@@ -29,7 +29,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// What is asked of a CA, and what its answer is held against.
+/// A request to a CA. The CA's answer is checked against it.
 #[derive(Clone, Debug)]
 pub struct IssueRequest {
     /// Host or user.
@@ -38,21 +38,22 @@ pub struct IssueRequest {
     pub key: PublicKey,
     /// The names to certify it for: these, and no others.
     pub principals: Principals,
-    /// Free text for the logs of those who meet the certificate.
+    /// The key ID: free text that appears in the logs of servers and clients.
     pub key_id: String,
 }
 
-/// A host key that proves to a CA that this machine has it. Its private half never leaves the machine.
+/// A host key that proves possession to a CA. Its private half never leaves the machine.
 #[derive(Clone, Copy)]
 pub struct HeldKey<'a> {
-    /// The file of the private key, or of where it would be: the public one lies beside it.
+    /// The path of the private key, even if there is no private key in that file; the public key is beside it.
     pub path: &'a Path,
-    /// What signs with it where that file does not have it: an agent, or the key itself before it is in place.
+    /// Signs in place of that file, if the file does not contain the key: an agent, or a new key that is not in place
+    /// yet.
     pub signer: Option<&'a dyn Sign>,
 }
 
 impl<'a> HeldKey<'a> {
-    /// One whose private half is in this file.
+    /// A host key whose private half is in this file.
     #[must_use]
     pub fn in_file(path: &'a Path) -> Self {
         Self { path, signer: None }
@@ -61,53 +62,54 @@ impl<'a> HeldKey<'a> {
 
 /// A certificate authority.
 ///
-/// What an implementation needs to be trusted (a password file, a one-time token, an X.509
-/// certificate of the machine) it is given when it is made, and reads when it needs it.
-/// An implementation returns only certificates that passed [`verify::check`].
+/// An implementation is given its credential (a password file, a one-time token, an X.509 certificate of the machine)
+/// when it is created, and reads it when it first needs it. An implementation returns only certificates that passed
+/// [`verify::check`].
 pub trait CertificateAuthority {
     /// Which CA this is, for messages: `the CA https://ca.example`, `the local CA in /srv/ca`.
     fn describe(&self) -> String;
 
-    /// The CA's public keys of that kind, freshly fetched. More than one while keys are replaced: the one that signs
-    /// comes first.
+    /// The CA's public keys of that kind, freshly fetched. There are several while keys are being replaced: the one
+    /// that signs comes first.
     ///
     /// # Errors
-    /// When the CA does not answer, or has no keys of that kind.
+    /// The CA does not answer, or has no keys of that kind.
     fn roots(&self, kind: Kind) -> Result<Vec<PublicKey>, CaError>;
 
-    /// Makes sure that it can be asked for these new certificates, before it is: finds what it takes, and
-    /// asks a person for it where there is one. None: only renewals will be asked for.
+    /// Checks in advance that these new certificates can be requested: finds the credential, and asks a person for it
+    /// if there is a terminal. An empty slice: only renewals will be requested.
     ///
     /// # Errors
-    /// Something that it takes is missing, or will not be accepted.
+    /// The credential is missing, or will not be accepted.
     fn ready(&self, requests: &[IssueRequest]) -> Result<(), CaError>;
 
-    /// Whether a certificate of this machine is the better credential for its other host keys: new certificates take
-    /// one-time tokens here, and this CA rekeys.
+    /// Whether the machine had better use its first host certificate as the credential for its other host keys. That
+    /// is so if the credential consists of one-time tokens and this CA can rekey.
     fn goes_by_word(&self) -> bool {
         false
     }
 
-    /// Whether it renews certificates that have expired.
+    /// Whether the CA renews certificates that have expired.
     ///
     /// # Errors
-    /// When the CA does not answer.
+    /// The CA does not answer.
     fn renews_expired(&self) -> Result<bool, CaError>;
 
-    /// A new certificate.
+    /// Requests a new certificate.
     ///
     /// # Errors
-    /// When the CA does not answer, says no, or returns something else than was asked for.
+    /// The CA does not answer, refuses, or returns something else than was requested.
     fn issue(&self, request: &IssueRequest) -> Result<Certificate, CaError>;
 
-    /// A successor of a host certificate: same key, names and length of life. `key` is its key, for proof of
-    /// possession.
+    /// Requests a successor of a host certificate, with the same key, names and validity period. `key` is its key, for
+    /// the proof of possession.
     ///
     /// # Errors
-    /// As for `issue`; also when this CA did not sign `current`, or its time is over.
+    /// As for `issue`; also if this CA did not sign `current`, or if `current` has expired.
     fn renew(&self, current: &Certificate, key: HeldKey<'_>) -> Result<Certificate, CaError>;
 
-    /// A successor of a host certificate for another key, `new`. `key` is the present key, for proof of possession.
+    /// Requests a successor of a host certificate for another key, `new`. `key` is the present key, for the proof of
+    /// possession.
     ///
     /// # Errors
     /// As for `renew`.
@@ -117,33 +119,33 @@ pub trait CertificateAuthority {
 /// Why there is no certificate.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CaError {
-    /// The CA did not answer, or something else did in its place.
+    /// The CA did not answer, or its place was taken by something that is not a CA.
     #[error("{ca} {}: {cause}", unreached(*.answered))]
     Unreachable {
         ca: String,
-        /// Whether there was an answer, which is of no use.
+        /// Whether there was an answer, although an unusable one.
         answered: bool,
-        /// What was tried and how it ended.
+        /// What was tried, and how it failed.
         cause: String,
         next: String,
     },
-    /// No CA was chosen.
+    /// No CA is configured.
     #[error("no CA is configured")]
     NotConfigured { next: String },
-    /// The user who runs this has chosen none, and the machine has one.
+    /// The user who runs this has no CA configured, but the machine has.
     #[error("you have no CA configured; this machine has one, {address}")]
     OfRootOnly { address: String },
-    /// What this machine knows of the CA does not serve: it is not asked.
+    /// This machine's settings for the CA are not usable, so nothing was sent.
     #[error("{ca} cannot be used: {cause}")]
     Unusable { ca: String, cause: String, next: String },
-    /// The CA answered with a no.
+    /// The CA refused.
     #[error("{ca} refused: {cause}")]
     Refused { ca: String, cause: String, next: String },
-    /// It cannot be asked: a password, a key or a token is missing, or does not fit.
+    /// No request could be made: a password, a key or a token is missing, or does not fit.
     #[error("{cause}")]
     Credential { cause: String, next: String },
-    /// The CA's answer is not what was asked for.
-    #[error("the CA's certificate is not the one that was asked for: {0}")]
+    /// The CA returned something else than was requested.
+    #[error("the CA's certificate does not match the request: {0}")]
     Wrong(#[from] CertificateFault),
 }
 
@@ -162,7 +164,7 @@ impl CaError {
         }
     }
 
-    /// Whether it says nothing about what else the CA is asked for.
+    /// Whether the error concerns only this one request, so that other requests to the CA may succeed.
     #[must_use]
     pub fn is_about_one(&self) -> bool {
         match self {
@@ -174,7 +176,8 @@ impl CaError {
     }
 }
 
-/// What is said of a CA that was not reached, after its name. `answered`: by something, which is of no use.
+/// The words after the CA's name in a message about a failed connection. `answered`: there was an answer, although an
+/// unusable one.
 #[must_use]
 pub fn unreached(answered: bool) -> &'static str {
     if answered { "gives no usable answer" } else { "cannot be reached" }
@@ -195,14 +198,14 @@ impl From<CaError> for Error {
             CaError::Credential { cause, next } => {
                 Self::usage("the CA cannot be asked for a certificate").cause(cause).next(next)
             }
-            CaError::Wrong(wrong) => Self::refused("the CA returned another certificate than was asked for")
+            CaError::Wrong(wrong) => Self::refused("the CA returned a certificate that does not match the request")
                 .next(wrong.advice())
                 .cause(wrong),
         }
     }
 }
 
-/// The time, as certificates have it: seconds since 1970, UTC.
+/// The present time as in certificates: seconds since 1970, UTC.
 #[must_use]
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

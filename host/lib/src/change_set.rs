@@ -1,4 +1,4 @@
-//! The change set: what a procedure wants changed, as plain data. Nothing in it has happened.
+//! The change set: the changes that a procedure wants, as plain data. None of them has been made yet.
 
 pub mod review;
 pub mod staged;
@@ -20,7 +20,7 @@ use ssh_key::PublicKey;
 use staged::{After, StagedChange};
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Which certificate request, in the order asked for.
+/// A certificate request, by its position among the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct RequestId(usize);
 
@@ -29,40 +29,40 @@ pub struct RequestId(usize);
 pub struct Request {
     /// The private key's path.
     pub key: AbsolutePath,
-    /// The socket of the agent that has it; none: it is in its file.
+    /// The socket of the agent that holds the key; none: the key is in its file.
     pub agent: Option<PathBuf>,
-    /// Its public half.
+    /// The public half of the key.
     pub public: PublicKey,
     /// Host or user.
     pub kind: Kind,
     pub principals: Principals,
-    /// What it succeeds, if anything.
+    /// The certificate that the new one succeeds, if any.
     pub current: Option<Certificate>,
 }
 
 impl Request {
-    /// Whether it succeeds a certificate of another key.
+    /// Whether the request succeeds a certificate of another key.
     #[must_use]
     pub fn is_rekey(&self) -> bool {
         self.current.as_ref().is_some_and(|current| current.key().key_data() != self.public.key_data())
     }
 }
 
-/// A query that was asked.
+/// A query that was asked, and its answer.
 #[derive(Debug)]
 pub struct QueryRecord {
     pub query: Invocation,
-    /// What was staged then in the directories that it works on copies of.
+    /// What was staged at that time in the directories of which the query gets copies.
     pub overlay: Overlay,
     /// The answer.
     pub shown: QueryAnswer,
 }
 
 impl QueryRecord {
-    /// Asks it again: what is there now counts, with what was staged then.
+    /// Asks the query again: on the machine as it is now, with what was staged the first time.
     ///
     /// # Errors
-    /// It cannot be answered.
+    /// The query cannot be answered.
     pub fn again(&self, runner: &dyn Runner, root: &Root) -> Result<QueryAnswer, Fault> {
         answer(&self.query, &self.overlay, runner, root)
     }
@@ -82,15 +82,15 @@ pub struct ChangeSet {
     steps: Vec<Step>,
     asked: Vec<QueryRecord>,
     reads: BTreeMap<PlaceKey, (Place, Option<(Digest, u64)>)>,
-    /// A place in each directory that is held open: those read and staged there share its descriptor.
+    /// One place in each directory that is held open. Places read or staged in that directory share its descriptor.
     directories: Vec<Place>,
 }
 
 impl ChangeSet {
-    /// What is at a place, staged changes seen; and notes that the run depends on it.
+    /// Reads what is at a place as the staged changes would leave it, and notes that the run depends on it.
     ///
     /// # Errors
-    /// What is there cannot be read as a file, or is a certificate still to be issued.
+    /// What is there cannot be read as a file, or is a staged key or certificate whose contents are not known yet.
     pub fn read(&mut self, place: &Place) -> Result<Option<Vec<u8>>, FileError> {
         if let Some(staged) = self.staged.iter().find(|staged| staged.place.key() == place.key()) {
             return match &staged.after {
@@ -106,8 +106,7 @@ impl ChangeSet {
         Ok(self.look(place)?.map(|snapshot| snapshot.contents.to_vec()))
     }
 
-    /// The public half of the key that is staged at a place to be made there, and that of the key
-    /// which is there now.
+    /// The public half of the private key that is staged at a place, and that of the key which is there now.
     #[must_use]
     pub fn staged_key(&self, place: &Place) -> Option<(PublicKey, Option<PublicKey>)> {
         self.staged.iter().find_map(|staged| match &staged.after {
@@ -118,12 +117,12 @@ impl ChangeSet {
         })
     }
 
-    /// The private keys in whose place others come.
+    /// The private keys that staged changes replace.
     pub fn replaced(&self) -> impl Iterator<Item = KeyReplacement> + '_ {
         self.staged.iter().filter_map(StagedChange::replaced)
     }
 
-    /// What is on the machine at a place, staged changes not seen; noted as read.
+    /// Reads what is on the machine at a place, ignoring staged changes, and notes that the run depends on it.
     ///
     /// # Errors
     /// What is there cannot be read as a file.
@@ -135,7 +134,7 @@ impl ChangeSet {
         Ok(snapshot)
     }
 
-    /// Whether another file is at a place than when the run looked there first.
+    /// Whether the file at a place is another one than when the run first looked there.
     ///
     /// # Errors
     /// What is there cannot be read as a file.
@@ -144,8 +143,8 @@ impl ChangeSet {
         Ok(self.reads.get(&place.key()).is_some_and(|(_, first)| *first != now))
     }
 
-    /// A place that is kept until the run ends: in a directory that is open already, if it can be. A
-    /// guest may ask for thousands of names.
+    /// The place to hold until the run ends, sharing the descriptor of a directory that is already open where
+    /// possible: a guest may ask for thousands of names.
     fn kept(&mut self, place: Place) -> Place {
         if let Some(shared) = self.directories.iter().find_map(|open| place.by_way_of(open)) {
             return shared;
@@ -154,8 +153,8 @@ impl ChangeSet {
         place
     }
 
-    /// Stages one change. A later one at the same place replaces an earlier one; one that makes no
-    /// difference to the machine is dropped. True where the machine will differ.
+    /// Stages one change, which replaces an earlier one at the same place. A change that makes no difference to the
+    /// machine is dropped. Returns whether it makes one.
     ///
     /// # Errors
     /// What is there now cannot be read as a file.
@@ -170,7 +169,7 @@ impl ChangeSet {
         Ok(differs)
     }
 
-    /// Adds a request, or gives the one that asks for just the same.
+    /// Adds a request, or returns the earlier one that asks for exactly the same.
     pub fn request(&mut self, request: Request) -> RequestId {
         let same = |other: &Request| {
             other.public.key_data() == request.public.key_data()
@@ -185,7 +184,7 @@ impl ChangeSet {
         RequestId(id)
     }
 
-    /// Queues a reload or a restart, once.
+    /// Queues a reload or a restart, unless it is queued already.
     pub fn tell(&mut self, operation: ServiceOperation, service: Name) {
         let queued = (operation, service);
         if !self.services.contains(&queued) {
@@ -193,10 +192,10 @@ impl ChangeSet {
         }
     }
 
-    /// Asks a query, once; its answer is a precondition.
+    /// Asks a query once, and answers it from the record after that. The answer becomes a precondition of the run.
     ///
     /// # Errors
-    /// It cannot be answered.
+    /// The query cannot be answered.
     pub fn ask(&mut self, query: &Invocation, runner: &dyn Runner, root: &Root) -> Result<QueryAnswer, Fault> {
         let overlay = self.overlay(query, root)?;
         if let Some(known) = self.asked.iter().find(|known| known.query == *query && known.overlay == overlay) {
@@ -207,15 +206,15 @@ impl ChangeSet {
         Ok(shown)
     }
 
-    /// Whether anything is staged in the directories that a query works on copies of.
+    /// Whether anything is staged in the directories of which a query gets copies.
     ///
     /// # Errors
-    /// A key or a certificate is.
+    /// A key or a certificate is staged there.
     pub fn is_copied_from(&self, query: &Invocation, root: &Root) -> Result<bool, Fault> {
         self.overlay(query, root).map(|overlay| !overlay.is_empty())
     }
 
-    /// What is staged in the directories that a query works on copies of.
+    /// What is staged in the directories of which a query gets copies.
     fn overlay(&self, query: &Invocation, root: &Root) -> Result<Overlay, Fault> {
         let mut overlay = Overlay::new();
         for directory in query.action.copied() {
@@ -239,14 +238,14 @@ impl ChangeSet {
         Ok(overlay)
     }
 
-    /// What was asked, and what the answers were.
+    /// The queries that were asked, with their answers.
     #[must_use]
     pub fn asked(&self) -> &[QueryRecord] {
         &self.asked
     }
 
-    /// Queues a program, after the reloads that are queued already. It replaces one that is about the same. True where
-    /// it makes a difference.
+    /// Queues a program, to be run after the reloads queued so far. It replaces a queued program about the same
+    /// state. Returns whether the program would make a difference.
     pub fn queue(&mut self, step: Step) -> bool {
         self.steps.retain(|known| !known.is_about_same(&step));
         let differs = step.differs();
@@ -262,18 +261,18 @@ impl ChangeSet {
         &self.steps
     }
 
-    /// Queues that the init has these as their files say, once they are in place.
+    /// Queues that the init system takes up these parts of the schedule once their files are in place.
     pub fn reconcile(&mut self, started: Vec<Started>) {
         self.schedule = started;
     }
 
-    /// What of the schedule the init is to have as its files say.
+    /// The parts of the schedule that the init system is to take up from their files.
     #[must_use]
     pub fn schedule(&self) -> &[Started] {
         &self.schedule
     }
 
-    /// Names staged in a directory, and names removed from it.
+    /// The names staged in a directory (true), and the names removed from it (false).
     pub fn names_in(&self, directory: &Place) -> impl Iterator<Item = (&str, bool)> {
         let of = directory.key();
         self.staged.iter().filter_map(move |staged| {
@@ -282,8 +281,8 @@ impl ChangeSet {
         })
     }
 
-    /// Whether there is nothing to do. Requests that nothing writes, and reloads of what has not
-    /// changed, are nothing.
+    /// Whether there is nothing to do. Requests whose certificates are not staged, and reloads without a change, do
+    /// not count.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.staged.is_empty() && self.steps.is_empty()
@@ -315,7 +314,7 @@ impl ChangeSet {
         &self.staged
     }
 
-    /// The requests that a staged certificate waits for.
+    /// The requests whose certificates are staged.
     pub fn requests(&self) -> impl Iterator<Item = (RequestId, &Request)> {
         self.requests
             .iter()
@@ -329,13 +328,14 @@ impl ChangeSet {
         self.requests.get(id.0)
     }
 
-    /// The certificates that lie where a request's answer will be written.
+    /// The certificates that are now in the files to which a request's certificate will be written.
     pub fn present(&self, id: RequestId) -> impl Iterator<Item = Certificate> + '_ {
         self.answered_by(id)
             .filter_map(|staged| staged.before.as_ref().and_then(|before| certificate::parse(&before.contents).ok()))
     }
 
-    /// Leaves what waits for these requests as it is on the machine, and returns its paths.
+    /// Drops the staged changes that wait for these requests, so that those files stay as they are. Returns their
+    /// paths.
     pub fn withdraw(&mut self, ids: &[RequestId]) -> Vec<AbsolutePath> {
         let waits = |staged: &mut StagedChange| matches!(&staged.after, After::Certificate { request } if ids.contains(request));
         self.staged.extract_if(.., waits).map(|staged| staged.path).collect()
@@ -347,13 +347,13 @@ impl ChangeSet {
             .filter(move |staged| matches!(&staged.after, After::Certificate { request } if *request == id))
     }
 
-    /// The services to tell, in order.
+    /// The services to reload or restart, in order.
     #[must_use]
     pub fn services(&self) -> &[(ServiceOperation, Name)] {
         &self.services
     }
 
-    /// What was read, and as what.
+    /// The places that were read, each with the digest and inode found there.
     pub fn reads(&self) -> impl Iterator<Item = &(Place, Option<(Digest, u64)>)> {
         self.reads.values()
     }

@@ -1,4 +1,4 @@
-//! Warded's own configuration file, and where its files are.
+//! Warded's own configuration file, and the default places of its files.
 
 pub mod edit;
 
@@ -21,13 +21,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The file, as it is written. Every key can be left out.
+/// The contents of the file. Every key can be left out.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// The directory of a local CA (`warded ca init`).
     pub ca: Option<AbsolutePath>,
-    /// A step-ca (`warded bootstrap`), instead.
+    /// A step-ca (`warded bootstrap`), instead of a local CA.
     pub step_ca: Option<step::Settings>,
     /// Further step-cas, each by a name, for people who log in with several (`--ca NAME`).
     #[serde(default)]
@@ -35,32 +35,33 @@ pub struct Config {
     /// sshd's main configuration file.
     pub sshd_config: Option<AbsolutePath>,
     pub sshd: Option<AbsolutePath>,
-    /// Policies of the administrator's.
+    /// The directory with the administrator's policies.
     pub policies: Option<AbsolutePath>,
-    /// Where packages put the components that they offer.
+    /// The directory in which packages put the components that they offer.
     pub offered_policies: Option<AbsolutePath>,
-    /// State, journal and audit.
+    /// The directory for state, journal and audit log.
     pub state: Option<AbsolutePath>,
-    /// Percent of a certificate's life after which it is renewed: 10 to 70. What is due later may lapse before it has been
-    /// renewed.
+    /// Percent of a certificate's life after which it is renewed: 10 to 70. With a later renewal the certificate could
+    /// expire first.
     #[serde(default, deserialize_with = "renew_after")]
     pub renew_after: Option<u8>,
     /// Hours between two runs of `warded renew`: 1 to 168.
     #[serde(default, deserialize_with = "renew_every")]
     pub renew_every: Option<u8>,
-    /// The fingerprints (`SHA256:…`) of the CA's host keys that clients know.
+    /// The fingerprints (`SHA256:…`) of the CA's keys for host certificates that clients know.
     #[serde(default)]
     pub known_ca_keys: Vec<String>,
 }
 
 impl Config {
-    /// Reads the file at `path`, or the default one, which need not be there.
+    /// Reads the file at `path`, or the default file, which may be missing.
     ///
     /// # Errors
-    /// It cannot be read, another user could have written it, or it is not valid: with line and column.
+    /// The file cannot be read, another user could have written it, or it is not valid; the error names line and
+    /// column.
     pub fn load(path: Option<&Path>) -> Result<Self> {
         let file = path.map_or_else(default_file, Path::to_owned);
-        // Nobody can write into that one: it stands for no configuration at all.
+        // Nobody can store anything in /dev/null, so it may stand for an empty configuration.
         if file == Path::new("/dev/null") {
             return Ok(Self::default());
         }
@@ -78,7 +79,7 @@ impl Config {
         }
     }
 
-    /// The directory in which packages offer components. Nothing runs from there.
+    /// The directory in which packages offer components. Nothing is run from there.
     #[must_use]
     pub fn offered(&self) -> PathBuf {
         let configured = self.offered_policies.as_ref().map(|path| path.as_path().to_owned());
@@ -115,7 +116,7 @@ fn renew_every<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u8>, D::Err
     value.deserialize_any(Whole { range: 1..=168, what: "a whole number of hours" }).map(Some)
 }
 
-/// A whole number within bounds, which an error names.
+/// Deserializes a whole number within bounds; the error names the bounds.
 struct Whole {
     range: RangeInclusive<u8>,
     what: &'static str,
@@ -138,7 +139,7 @@ fn is_fingerprint(text: &str) -> bool {
     text.parse().is_ok_and(|print| matches!(print, Fingerprint::Sha256(_)))
 }
 
-/// Whether this process may change the system's files.
+/// Whether this process runs as root, and so may change the system's files.
 #[must_use]
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -150,7 +151,7 @@ pub fn default_file() -> PathBuf {
     default_directory().join("config.toml")
 }
 
-/// Where the configuration file and the policies are, unless said otherwise.
+/// The directory of the configuration file and the policies, by default.
 #[must_use]
 pub fn default_directory() -> PathBuf {
     if is_root() { PathBuf::from("/etc/warded") } else { xdg("XDG_CONFIG_HOME", ".config") }
@@ -162,7 +163,7 @@ pub fn default_state() -> PathBuf {
     if is_root() { PathBuf::from("/var/lib/warded") } else { xdg("XDG_STATE_HOME", ".local/state") }
 }
 
-/// A directory of the XDG Base Directory Specification, which ignores relative values.
+/// A directory of the XDG Base Directory Specification, according to which relative values are ignored.
 fn xdg(variable: &str, otherwise: &str) -> PathBuf {
     let set = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);

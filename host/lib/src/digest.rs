@@ -10,7 +10,7 @@ use std::{fmt, str::FromStr};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// How long it is.
+    /// The length of a digest in bytes.
     pub const BYTES: usize = 32;
 
     /// The digest of some bytes.

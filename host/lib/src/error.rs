@@ -1,24 +1,23 @@
-//! The message when something ends badly: what was being done to what, the cause, what
-//! was seen, what state the machine is in, and what to do next. Every layer makes these directly;
-//! there is nothing to translate on the way up.
+//! The message for a command that fails: what was being done to what, the cause, what was observed, what state the
+//! machine is in, and what to do next. Every layer creates this type directly, so nothing is converted on the way up.
 
 use std::fmt;
 
-/// What condition the machine is in where a command ended before it changed anything.
+/// The state of the machine if a command ends before it has changed anything.
 pub const UNCHANGED: &str = "nothing was changed";
 
-/// How a command ends, as a script sees it. Documented in `docs/USAGE.md`.
+/// The exit code of a command, for scripts. Documented in `docs/USAGE.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
-    /// Done, or nothing to do.
+    /// Success, or nothing to do.
     Done,
-    /// It failed, or the answer was no.
+    /// The command failed, or the person answered no.
     Failed,
-    /// Wrong usage, no terminal to ask at, or root needed.
+    /// Wrong usage, no terminal to ask a question at, or root is required.
     Usage,
-    /// `plan`: there are changes to make.
+    /// `plan`: there are changes to apply.
     Pending,
-    /// It works, but not as it should.
+    /// Success with a defect.
     Degraded,
     /// Refused, to keep the machine safe.
     Refused,
@@ -29,7 +28,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number.
+    /// The number of the exit code.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -45,7 +44,7 @@ impl Exit {
     }
 }
 
-/// What a line below the first one of a message is.
+/// The kind of a line below the first one of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// Why it failed.
@@ -58,7 +57,7 @@ pub enum Label {
 }
 
 impl Label {
-    /// The word before the line.
+    /// The word that precedes the line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -76,7 +75,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// The first word of the message.
+/// The kind of message, which its first word shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heading {
     Error,
@@ -91,35 +90,35 @@ pub struct Error {
     heading: Heading,
     exit: Exit,
     message: String,
-    /// Causes, and what was seen.
+    /// Causes and observations, in the order in which they were added.
     found: Vec<(Label, String)>,
     state: Option<String>,
     next: Vec<String>,
 }
 
-/// The result of nearly everything here.
+/// The result type of nearly every function here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Something failed: `message` says what was being done, to what.
+    /// A failure; `message` says what was being done, and to what.
     #[must_use]
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Heading::Error, Exit::Failed, message)
     }
 
-    /// The command was wrong, or cannot be carried out from here.
+    /// The command line is wrong, or the command cannot be carried out in this situation.
     #[must_use]
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Heading::Error, Exit::Usage, message)
     }
 
-    /// It could be done, and is not, because it is not safe or not granted.
+    /// The command would be possible, but is unsafe or not granted.
     #[must_use]
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(Heading::Refused, Exit::Refused, message)
     }
 
-    /// It can be done later, and is not done now, because clients are not ready for it.
+    /// The command is refused for now, because clients are not ready for it.
     #[must_use]
     pub fn put_off(message: impl Into<String>) -> Self {
         Self::new(Heading::Refused, Exit::Degraded, message)
@@ -131,25 +130,25 @@ impl Error {
         Self::new(Heading::Error, Exit::Unreachable, message)
     }
 
-    /// There is no CA to ask.
+    /// No CA is configured.
     #[must_use]
     pub fn no_authority(message: impl Into<String>) -> Self {
         Self::new(Heading::Error, Exit::NoAuthority, message)
     }
 
-    /// The machine was changed, and has been put back.
+    /// The machine was changed, and has been restored.
     #[must_use]
     pub fn rolled_back(message: impl Into<String>) -> Self {
         Self::new(Heading::RolledBack, Exit::Failed, message)
     }
 
-    /// The end of a command that has nothing to say: its reader went away, or the answer was no.
+    /// The end of a command without a message: its reader went away, or the person answered no.
     #[must_use]
     pub fn quiet(exit: Exit) -> Self {
         Self::new(Heading::Quiet, exit, "")
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there is no message to show.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.heading == Heading::Quiet
@@ -159,46 +158,47 @@ impl Error {
         Self { heading, exit, message: message.into(), found: Vec::new(), state: None, next: Vec::new() }
     }
 
-    /// Adds why.
+    /// Adds a cause.
     #[must_use]
     pub fn cause(mut self, text: impl fmt::Display) -> Self {
         self.found.push((Label::Cause, text.to_string()));
         self
     }
 
-    /// Adds what was observed.
+    /// Adds an observation.
     #[must_use]
     pub fn seen(mut self, text: impl fmt::Display) -> Self {
         self.found.push((Label::Seen, text.to_string()));
         self
     }
 
-    /// Says what condition the machine is in now. Who changes something says it; what only looks or decides cannot know.
+    /// Sets the state of the machine. Code that changes the machine sets it; code that only reads or decides cannot
+    /// know it.
     #[must_use]
     pub fn state(self, text: impl fmt::Display) -> Self {
         Self { state: Some(text.to_string()), ..self }
     }
 
-    /// Says what condition the machine is in now, unless that is said already.
+    /// Sets the state of the machine, unless it is set already.
     #[must_use]
     pub fn or_state(self, text: impl fmt::Display) -> Self {
         if self.state.is_some() { self } else { self.state(text) }
     }
 
-    /// Says that nothing was changed.
+    /// Sets the state: nothing was changed.
     #[must_use]
     pub fn unchanged(self) -> Self {
         self.state(UNCHANGED)
     }
 
-    /// Says that nothing was changed, unless something else is said already.
+    /// Sets the state: nothing was changed; unless a state is set already.
     #[must_use]
     pub fn or_unchanged(self) -> Self {
         self.or_state(UNCHANGED)
     }
 
-    /// The same failure after something else was changed: `earlier` says what, and stands before what the failure says of
-    /// the machine.
+    /// The same failure, after something else had been changed already. `earlier` says what; it precedes what the
+    /// failure itself says about the machine.
     #[must_use]
     pub fn after(self, earlier: impl fmt::Display) -> Self {
         let rest = match self.state.as_deref() {
@@ -208,27 +208,27 @@ impl Error {
         self.state(format!("{earlier}; {rest}"))
     }
 
-    /// The same failure with other words in its causes and in what was seen.
+    /// The same failure with the texts of its causes and observations replaced.
     #[must_use]
     pub fn reworded(mut self, words: impl Fn(&str) -> String) -> Self {
         self.found.iter_mut().for_each(|(_, text)| *text = words(text));
         self
     }
 
-    /// Adds what to do.
+    /// Adds a next step.
     #[must_use]
     pub fn next(mut self, text: impl fmt::Display) -> Self {
         self.next.push(text.to_string());
         self
     }
 
-    /// Adds what to do, unless that is said already.
+    /// Adds a next step, unless there is one already.
     #[must_use]
     pub fn or_next(self, text: impl fmt::Display) -> Self {
         if self.next.is_empty() { self.next(text) } else { self }
     }
 
-    /// The same failure, after the machine has been put back: `state` says how.
+    /// The same failure, after the machine has been restored: `state` says how.
     #[must_use]
     pub fn into_rolled_back(mut self, state: impl fmt::Display) -> Self {
         self.heading = Heading::RolledBack;
@@ -236,8 +236,7 @@ impl Error {
         self.state(state)
     }
 
-    /// The same failure, after the machine could not be put back wholly: `state` says what is not as
-    /// before.
+    /// The same failure, after the machine could not be restored completely: `state` says what differs from before.
     #[must_use]
     pub fn into_partly_rolled_back(mut self, state: impl fmt::Display) -> Self {
         self.heading = Heading::Error;
@@ -245,7 +244,7 @@ impl Error {
         self.state(state)
     }
 
-    /// The exit code that goes with it.
+    /// The exit code of the command that fails with this error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         self.exit
@@ -264,7 +263,7 @@ impl Error {
         found.chain(state).chain(self.next.iter().map(|text| (Label::Next, text.as_str())))
     }
 
-    /// The texts of one label.
+    /// The texts with one label.
     pub fn notes_of(&self, wanted: Label) -> impl Iterator<Item = &str> {
         self.notes().filter(move |(label, _)| *label == wanted).map(|(_, text)| text)
     }

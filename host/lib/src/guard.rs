@@ -1,10 +1,10 @@
-//! Nobody is locked out: what sshd makes of a change is found out before anything is touched, and
-//! what it really serves is seen afterwards. In the order of a run:
+//! Keeps a change from locking anybody out. Before anything is touched, the guard finds out what sshd would make of
+//! the change; afterwards it checks what sshd really serves. A run calls these in order:
 //!
 //! [`Baseline::take`] → [`Candidate::build`] → [`Candidate::check`] → [`Candidate::keeps_logins`] →
 //! [`Candidate::prove`] → (commit, reload) → [`live::verify`].
 //!
-//! The guard only looks: it changes no live file, reloads nothing and rolls nothing back.
+//! The guard only observes: it changes no live file, reloads nothing and rolls nothing back.
 
 pub mod baseline;
 pub mod bystanders;

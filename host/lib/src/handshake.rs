@@ -1,15 +1,17 @@
-//! SSH up to the verified host key, and as much of user authentication as a proof of a server needs,
-//! in this process: what the `ssh` program would do in one process a question.
+//! The part of SSH that ends with a verified host key, and as much user authentication as the proof of a server
+//! needs. All of it runs in this process; the `ssh` program would need one process per question.
 //!
-//! A [`Session`] reads the server's lists, makes one exchange for each host key algorithm that it is asked for,
-//! and can log in between. [`serve`] is the other role, for one client. A [`Fault`] says why something was not
-//! proved, and its [`Verdict`] what that means: ask again, ask the `ssh` program, or believe it.
+//! A [`Session`] reads the server's algorithm lists, makes one key exchange for each host key algorithm that the
+//! caller asks for, and can log in between two of them. [`serve`] plays the server's role for one client. A [`Fault`]
+//! says why something was not proved, and its [`Verdict`] what follows from that: ask again, ask the `ssh` program,
+//! or believe the answer.
 //!
-//! `sntrup761x25519-sha512` is not spoken: its one crate in Rust (`sntrup761`) is a single author's and was not reviewed, and a
-//! server has to allow no other method before that matters. Such a server is asked by the `ssh` program.
+//! `sntrup761x25519-sha512` is not implemented: the only Rust crate for it (`sntrup761`) is a single author's and has
+//! not been reviewed, and it matters only where a server allows no other method. Such a server is left to the `ssh`
+//! program.
 //!
-//! The specifications are RFC 4251 to 4254, 5656, 8308, 8332, 8731 and OpenSSH's PROTOCOL files. Possession of a
-//! host key is proved; whether a certificate is any good is the caller's to judge.
+//! The specifications are RFC 4251 to 4254, 5656, 8308, 8332, 8731 and OpenSSH's PROTOCOL files. This module proves
+//! possession of a host key; whether a certificate is valid is for the caller to judge.
 
 mod algorithm;
 mod auth;

@@ -1,8 +1,8 @@
-//! All of Warded that needs no WebAssembly and no command line: the machine, the CA, the audit, sshd's
-//! guard, transactions, policies and change sets.
+//! Everything in Warded that needs neither WebAssembly nor a command line: access to the machine, the CA, the audit,
+//! the guard of sshd, transactions, policies and change sets.
 //!
-//! Nothing here decides when something is done, or prints: that is the pipeline's and the CLI's, in the
-//! crate `warded`. `docs/ARCHITECTURE.md` draws the modules.
+//! This crate does not decide when something happens, and it prints nothing: that is up to the pipeline and the CLI,
+//! in the crate `warded`. `docs/ARCHITECTURE.md` draws the modules.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make what they test on"))]
 

@@ -1,4 +1,5 @@
-//! Times as a person reads them: in UTC, to the minute, with the distance from now in words; and as a person writes them.
+//! Formats times for people: in UTC, to the minute, with the distance from now in words. Also parses times that people
+//! write.
 
 use jiff::{
     SignedDuration, Span, SpanRelativeTo, Timestamp,
@@ -7,10 +8,10 @@ use jiff::{
 };
 use std::{ops::RangeInclusive, time::Duration};
 
-/// How a time without a zone is written, beside a day alone.
+/// Accepted formats for a time without a zone, besides a date alone.
 const WITHOUT_ZONE: [&str; 4] = ["%FT%H:%M", "%FT%T", "%F %H:%M", "%F %T"];
 
-/// `12 s`, `4 min`, `5 h`, `29 days`: as exact as a person needs it. Never more than there is.
+/// `12 s`, `4 min`, `5 h`, `29 days`: as precise as a person needs it, and always rounded down.
 #[must_use]
 pub fn distance(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -50,10 +51,10 @@ pub fn left(end: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Reads how long something takes: `90s`, `10m`, `1h 30m`, `7d`. A day has 24 hours.
+/// Parses a duration: `90s`, `10m`, `1h 30m`, `7d`. A day has 24 hours.
 ///
 /// # Errors
-/// It is written otherwise, or negative.
+/// The text has another form, or the duration is negative.
 pub fn duration(text: &str) -> Result<SignedDuration, String> {
     let span = text.trim().parse::<Span>().ok();
     let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
@@ -61,10 +62,10 @@ pub fn duration(text: &str) -> Result<SignedDuration, String> {
     duration.ok_or_else(|| "not a number with its unit, such as 90s, 10m, 12h or 7d".to_owned())
 }
 
-/// The same within bounds, whose words are `bounds`.
+/// As [`duration`], but within `range`, which `bounds` describes in words.
 ///
 /// # Errors
-/// As [`duration`]; or it is shorter or longer.
+/// As for [`duration`]; or the duration is out of range.
 pub fn duration_within(
     text: &str,
     range: &RangeInclusive<SignedDuration>,
@@ -74,11 +75,11 @@ pub fn duration_within(
     if range.contains(&found) { Ok(found) } else { Err(bounds.to_owned()) }
 }
 
-/// Reads a moment that has its zone, or else is UTC, as every time is that Warded shows; a day, from its beginning; or so long
-/// before `now`.
+/// Parses a point in time. It may be a time with a zone; a time without one, which is taken as UTC, as Warded shows
+/// every time; a date, which means its beginning; or a duration, which is counted back from `now`.
 ///
 /// # Errors
-/// It is none of these.
+/// The text is none of these.
 pub fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let text = text.trim();
     let utc = |time: DateTime| time.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).ok();

@@ -1,4 +1,4 @@
-//! The words a policy file is made of: names that are checked once, when they are read.
+//! The types of names in a policy file. A name is checked once, when it is parsed.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -46,8 +46,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// A systemd unit's name, such as `ssh.service`: what systemd.unit(5) allows, without templates'
-/// instances, and never something that a program could take for an option.
+/// A systemd unit's name, such as `ssh.service`: what systemd.unit(5) allows, except instances of templates, and except
+/// names that a program could take for an option.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct UnitName(String);

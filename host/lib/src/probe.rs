@@ -1,5 +1,5 @@
-//! Whether servers present host certificates that a strict client accepts: asked from outside, by handshakes in this
-//! process, without a login. Nothing is read that a client knows of them, such as known_hosts.
+//! Whether servers present host certificates that a strict client accepts. This process checks that from outside, by
+//! handshakes without a login. It uses nothing that a client knows about the servers, such as known_hosts.
 
 mod judgement;
 mod place;
@@ -21,37 +21,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a connection is made that ends before anything was learnt: sshd drops some when many are pending
-/// (`MaxStartups`).
+/// How often to connect if the connection ends before the server has shown anything: sshd drops connections when many
+/// are pending (`MaxStartups`).
 const TRIES: u32 = 4;
-/// How long the second try waits; each further one waits twice as long.
+/// The pause before the second try; it doubles before each further one.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Of one thread, in bytes: a handshake needs a fraction of it, and there may be thousands.
+/// The stack size of a thread, in bytes: a handshake needs a fraction of it, and there may be thousands of threads.
 const STACK: usize = 1024 * 1024;
 
-/// How servers are asked.
+/// How to probe servers.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeOptions {
-    /// How many at a time.
+    /// How many servers to probe at a time.
     pub at_once: usize,
-    /// How long one server may take.
+    /// The time limit for one server.
     pub patience: Duration,
-    /// Whether it is asked for every certificate that it offers, each over a connection of its own.
+    /// Whether to request every certificate that the server offers, each over a connection of its own.
     pub all_keys: bool,
 }
 
 /// What a server presented.
 #[derive(Clone, Debug)]
 pub struct Presentation {
-    /// For which algorithm it was asked; none: it offers no certificate, or was not reached.
+    /// The algorithm that was requested; `None`: the server offers no certificate, or was not reached.
     pub algorithm: Option<HostKeyAlgorithm>,
-    /// What it proved to hold.
+    /// The certificate whose key the server proved to hold.
     pub certificate: Option<Certificate>,
-    /// What that means.
+    /// The judgement on it.
     pub finding: Finding,
 }
 
-/// Asks them all; the answers come in the order of the places.
+/// Probes all servers; the results have the order of `places`.
 #[must_use]
 pub fn ask(places: &[Place], asking: ProbeOptions, judge: &Judge<'_>) -> Vec<Vec<Presentation>> {
     let next = AtomicUsize::new(0);
@@ -66,7 +66,7 @@ pub fn ask(places: &[Place], asking: ProbeOptions, judge: &Judge<'_>) -> Vec<Vec
     };
     thread::scope(|scope| {
         for _ in 1..asking.at_once.min(places.len()) {
-            // Where there can be no more threads, those that there are do the work.
+            // If no more threads can be started, the existing ones do the work.
             if thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).is_err() {
                 break;
             }
@@ -76,7 +76,7 @@ pub fn ask(places: &[Place], asking: ProbeOptions, judge: &Judge<'_>) -> Vec<Vec
     answers.into_iter().map(|answer| answer.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
-/// Asks one server: for the certificate that a client would choose, or for all of them.
+/// Probes one server: for the certificate that a client would choose, or for all of them.
 fn of_one(place: &Place, asking: ProbeOptions, judge: &Judge<'_>) -> Vec<Presentation> {
     let (first, offered) = match persistently(|| one(place, asking, judge, None)) {
         Ok(first) => first,
@@ -96,7 +96,7 @@ fn unproved(fault: &Fault) -> Presentation {
     Presentation { algorithm: None, certificate: None, finding: Finding::of_fault(fault) }
 }
 
-/// Again where a server ended the connection before it had said anything that counts.
+/// Tries again if the server ended the connection before it had said anything conclusive.
 fn persistently<T>(ask: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
     let mut pause = PAUSE;
     for _ in 1..TRIES {
@@ -113,7 +113,7 @@ fn is_worth_repeating(fault: &Fault) -> bool {
     fault.verdict() == Verdict::Unknown && !matches!(fault, Fault::Timeout | Fault::Io(_))
 }
 
-/// One connection, and one exchange; also what else could be asked for.
+/// One connection with one key exchange. Also returns the algorithms that could be requested.
 fn one(
     place: &Place,
     asking: ProbeOptions,
@@ -139,12 +139,12 @@ fn one(
     Ok((Presentation { algorithm: Some(algorithm), certificate, finding }, algorithms))
 }
 
-/// In the order in which `ssh` prefers them (HostKeyAlgorithms in ssh_config(5)).
+/// The certificate algorithms in the order in which `ssh` prefers them (HostKeyAlgorithms in ssh_config(5)).
 fn certificates() -> impl Iterator<Item = HostKeyAlgorithm> {
     HostKeyAlgorithm::all().filter(|algorithm| algorithm.certificate)
 }
 
-/// RSA has two signatures for one key.
+/// Keeps one of the two signature algorithms for RSA, which both use the same key.
 fn once_per_key(mut algorithms: Vec<HostKeyAlgorithm>) -> Vec<HostKeyAlgorithm> {
     if algorithms.contains(&HostKeyAlgorithm::certificate(KeyKind::RsaSha512)) {
         algorithms.retain(|one| one.kind != KeyKind::RsaSha256);
@@ -152,7 +152,7 @@ fn once_per_key(mut algorithms: Vec<HostKeyAlgorithm>) -> Vec<HostKeyAlgorithm> 
     algorithms
 }
 
-/// A connection to the first of its addresses that takes one; each gets its share of the time.
+/// Connects to the first of the server's addresses that accepts. Each address gets its share of the remaining time.
 fn connected(place: &Place, limits: &Limits) -> Result<TcpStream, Fault> {
     let addresses = place.addresses()?;
     let mut ended = Fault::Timeout;

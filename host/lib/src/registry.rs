@@ -1,5 +1,5 @@
-//! Policies in an OCI registry. A few calls of its protocol, each bounded; what a registry answers is taken only if it has
-//! the digest that was asked for, because some registries serve a blob that was altered on their disk.
+//! Policies in an OCI registry. Uses a few calls of its protocol, each with a limit on size and time. An answer is
+//! accepted only if it has the requested digest, because some registries serve a blob that was altered on their disk.
 
 pub mod credentials;
 pub mod manifest;
@@ -21,18 +21,18 @@ use url::Url;
 
 /// The largest manifest that is read, in bytes.
 const MAX_MANIFEST: usize = 4 << 20;
-/// The largest other answer that is read: an error, a token.
+/// The limit for other answers: an error, a token.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// A component, as it lies in a registry.
+/// A component as it is stored in a registry.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Artifact {
     pub component: Vec<u8>,
-    /// Who publishes it.
+    /// The publisher's signed manifest, if the artifact has one.
     pub signed: Option<SignedManifest>,
 }
 
-/// What a publisher signed, and the signature; nobody has verified it.
+/// What a publisher signed, with the signature; not verified yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedManifest {
@@ -44,13 +44,13 @@ pub struct SignedManifest {
 /// How a registry is reached.
 #[derive(Debug, Default)]
 pub struct Means {
-    /// Root certificates that are trusted besides the system's (DER).
+    /// Root certificates (DER) to trust in addition to the system's.
     pub roots: Vec<Vec<u8>>,
-    /// Without TLS; only to a loopback address.
+    /// Without TLS; only allowed for a loopback address.
     pub plain_http: bool,
 }
 
-/// A conversation about one repository.
+/// A session with a registry about one repository.
 #[derive(Debug)]
 pub struct Registry {
     transfer: Transfer,
@@ -58,17 +58,17 @@ pub struct Registry {
     base: Url,
     plain_http: bool,
     credentials: Option<Credentials>,
-    /// What the registry wanted, once it has said so.
+    /// The authentication that the registry demanded, once it has demanded one.
     access: RefCell<Option<Access>>,
-    /// What a token has to allow: a token server gives one for what was asked, and for nothing more.
+    /// The actions that a token has to permit: a token server grants exactly those that were requested.
     actions: &'static str,
 }
 
 impl Registry {
-    /// Nothing is sent yet.
+    /// A session with the registry. Nothing is sent yet.
     ///
     /// # Errors
-    /// It cannot be reached by these means.
+    /// The registry cannot be contacted in this way.
     pub fn new(reference: &Reference, means: Means, credentials: Option<Credentials>) -> Result<Self> {
         let scheme = if means.plain_http { "http" } else { "https" };
         let base = Url::parse(&format!("{scheme}://{}/v2/{}/", reference.authority, reference.name))
@@ -83,10 +83,10 @@ impl Registry {
         Ok(Self { transfer, reference, base, plain_http, credentials, access: RefCell::new(None), actions: "pull" })
     }
 
-    /// Fetches an artifact whose component has at most `limit` bytes; with it, the digest of its manifest.
+    /// Fetches an artifact whose component has at most `limit` bytes. Also returns the digest of its manifest.
     ///
     /// # Errors
-    /// Refused: what the registry sends is not what was asked for.
+    /// Refused: the registry sends something else than was requested.
     pub fn pull(self, limit: u64) -> Result<(Artifact, Digest)> {
         let bytes = self.manifest()?.ok_or_else(|| {
             Error::failed(format!("there is no {}", self.reference))
@@ -101,10 +101,10 @@ impl Registry {
         Ok((Artifact { component: self.blob(layer)?, signed: manifest.signed() }, Digest::of(&bytes)))
     }
 
-    /// Stores an artifact; its digest, and whether it was not there before.
+    /// Stores an artifact. Returns its digest, and whether the artifact is new.
     ///
     /// # Errors
-    /// The registry does not take it.
+    /// The registry rejects it.
     pub fn push(mut self, artifact: &Artifact) -> Result<(Digest, bool)> {
         self.actions = "pull,push";
         let config = manifest::config(&artifact.component);
@@ -121,7 +121,7 @@ impl Registry {
         Ok((digest, true))
     }
 
-    /// The manifest; none: the registry has none of this name.
+    /// The manifest; `None`: the registry has none of this name.
     fn manifest(&self) -> Result<Option<Vec<u8>>> {
         let url = self.at(&format!("manifests/{}", self.version()))?;
         let mut reply = self.send(&get(url, one_header(header::ACCEPT, manifest::MANIFEST)), MAX_MANIFEST)?;
@@ -141,7 +141,8 @@ impl Registry {
         let limit = usize::try_from(blob.size).unwrap_or(usize::MAX);
         let mut reply = self.send(&get(self.at(&format!("blobs/{}", blob.digest))?, HeaderMap::new()), limit)?;
         if (300..400).contains(&reply.status) {
-            // Registries on object storage do that. The storage gets no credentials, and cannot lead any further.
+            // Registries on object storage redirect to it. The storage gets no credentials, and a further redirect is
+            // not followed.
             let url = self.elsewhere(&reply)?;
             let request = get(url, HeaderMap::new());
             reply = self.transfer.send(request, limit).map_err(|problem| self.failed(&problem))?;
@@ -157,7 +158,7 @@ impl Registry {
         Ok(std::mem::take(&mut *reply.body))
     }
 
-    /// Where a redirection leads: to another server, by TLS.
+    /// The target of a redirect, which has to be another server, reached by TLS.
     fn elsewhere(&self, reply: &Reply) -> Result<Url> {
         let refused =
             |why: &str| Error::refused("the registry redirects to another address, which is not contacted").cause(why);
@@ -179,7 +180,7 @@ impl Registry {
         url.scheme() == "https" || (self.plain_http && is_safe(url))
     }
 
-    /// Stores a blob, unless it is there.
+    /// Uploads a blob, unless the registry has it.
     fn store(&self, bytes: &[u8]) -> Result<()> {
         let digest = Digest::of(bytes);
         let there = self.ask(Method::HEAD, self.at(&format!("blobs/{digest}"))?, HeaderMap::new(), &[])?;
@@ -207,7 +208,7 @@ impl Registry {
     }
 
     fn at(&self, path: &str) -> Result<Url> {
-        // A digest has a colon, which at the beginning of a relative address would end a scheme.
+        // Not `Url::join`: a digest contains a colon, so the beginning of the relative URL would be parsed as a scheme.
         let whole = format!("{}{path}", self.base);
         Url::parse(&whole).map_err(|error| Error::failed("cannot make an address at the registry").cause(error))
     }
@@ -216,7 +217,7 @@ impl Registry {
         self.send(&Request { method, url, headers, body: body.to_vec().into() }, MAX_ANSWER)
     }
 
-    /// Asks the registry, and once more if it asks for credentials.
+    /// Sends a request. If the registry demands authentication, sends the request once more with credentials.
     fn send(&self, request: &Request, limit: usize) -> Result<Reply> {
         let send = |access: Option<&Access>| {
             let mut request = request.clone();
@@ -235,7 +236,7 @@ impl Registry {
         reply
     }
 
-    /// What the registry wants to see (RFC 6750, and the token flow of the distribution specification).
+    /// The authentication that the registry demands (RFC 6750, and the token flow of the distribution specification).
     fn access(&self, reply: &Reply) -> Result<Access> {
         let challenge = reply.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         let challenge = challenge.unwrap_or_default();
@@ -304,7 +305,7 @@ fn one_header(name: header::HeaderName, value: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(name, header::HeaderValue::from_static(value))])
 }
 
-/// The beginning of what a registry says.
+/// The beginning of a registry's error text.
 fn shown(body: &[u8]) -> String {
     neutral(&String::from_utf8_lossy(body).chars().take(200).collect::<String>())
 }

@@ -1,8 +1,9 @@
-//! Which addresses a name has.
+//! Resolves host names to addresses.
 //!
-//! A dynamic program asks the C library. A static one must not: the C library would load the modules that
-//! `/etc/nsswitch.conf` names, which belong to the C library of the machine, and some of which end the program. So it has a
-//! resolver of its own (`stub`), which reads `/etc/hosts`, and then asks the name servers of `/etc/resolv.conf`.
+//! A dynamically linked program asks the C library. A static one must not: the C library would load the modules that
+//! `/etc/nsswitch.conf` names. They belong to the machine's C library, and some of them would end the program. So the
+//! static program has a resolver of its own (`stub`). It reads `/etc/hosts`, and then asks the name servers in
+//! `/etc/resolv.conf`.
 #![expect(clippy::disallowed_methods, reason = "looks up the names of servers")]
 
 #[cfg(any(test, feature = "static-resolver"))]
@@ -12,10 +13,10 @@ mod stub;
 use std::net::ToSocketAddrs as _;
 use std::{io, net::SocketAddr};
 
-/// The addresses of a name, in the order in which to try them. An address has itself.
+/// The addresses of a name, in the order in which to try them. An address resolves to itself.
 ///
 /// # Errors
-/// It has none, or nothing answers that would know.
+/// The name has no address, or no name server answers.
 pub fn addresses(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     #[cfg(feature = "static-resolver")]
     let found: Vec<SocketAddr> = stub::Resolver::of_this_machine()

@@ -1,8 +1,8 @@
-//! Single sign-on (OpenID Connect) for a person who logs in: by a browser that comes back to a listener on this machine
-//! (authorization code, RFC 8252, with PKCE), or by a code that the person types on another one (device grant, RFC 8628).
+//! Single sign-on (OpenID Connect) for a person who logs in. Either a browser comes back to a listener on this machine
+//! (authorization code, RFC 8252, with PKCE), or the person types a code on another machine (device grant, RFC 8628).
 //!
-//! `openidconnect` speaks the protocol and verifies the ID token; `ca/step/http.rs` carries its requests. No run of a
-//! procedure comes here: `warded login` alone does (`tests/arrows` holds that).
+//! `openidconnect` implements the protocol and verifies the ID token; `ca/step/http.rs` sends its requests. Only
+//! `warded login` uses this module, never the run of a procedure (`tests/arrows` enforces that).
 
 mod fault;
 mod listener;

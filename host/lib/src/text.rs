@@ -1,11 +1,11 @@
-//! Text from elsewhere — a guest, sshd, a file, the CA — before a person or a log sees it.
+//! Makes text from elsewhere — a guest, sshd, a file, the CA — safe to show to a person, or to write to a log.
 
 pub mod diff;
 
 use std::{ops::RangeInclusive, path::Path};
 
-/// What reorders text, ends a line, or is not seen at all: Unicode's `Bidi_Control`, its separators of lines
-/// and paragraphs, its interlinear annotations, and `Default_Ignorable_Code_Point` (`DerivedCoreProperties.txt`).
+/// Characters that reorder text, end a line, or are invisible: Unicode's `Bidi_Control`, its separators of lines and
+/// paragraphs, its interlinear annotations, and `Default_Ignorable_Code_Point` (`DerivedCoreProperties.txt`).
 const HIDDEN: [RangeInclusive<char>; 17] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
@@ -26,7 +26,7 @@ const HIDDEN: [RangeInclusive<char>; 17] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// Some of what [`neutral`] makes visible, of every kind; none of it could stand in a line of text.
+/// Examples of every kind of character that [`neutral`] makes visible; none of them could stand in a line of text.
 #[cfg(test)]
 pub(crate) const HIDDEN_SAMPLES: [char; 20] = [
     '\u{7}',
@@ -51,9 +51,9 @@ pub(crate) const HIDDEN_SAMPLES: [char; 20] = [
     '\u{e0041}',
 ];
 
-/// `text` with everything that could move a cursor, hide something or forge a line made visible:
-/// control characters (newlines too), and the Unicode characters that reorder or hide text
-/// (Trojan Source, CVE-2021-42574).
+/// Returns `text` with every character made visible that could move a cursor, hide something or forge a line: control
+/// characters (including newlines), and the Unicode characters that reorder or hide text (Trojan Source,
+/// CVE-2021-42574).
 #[must_use]
 pub fn neutral(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -67,13 +67,13 @@ pub fn neutral(text: &str) -> String {
     out
 }
 
-/// A path, made visible as [`neutral`] does it.
+/// A path, passed through [`neutral`].
 #[must_use]
 pub fn neutral_path(path: &Path) -> String {
     neutral(&path.display().to_string())
 }
 
-/// A word of a command line that a person may copy into a shell.
+/// A word of a command line, quoted so that a person may copy it into a shell.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
     let text = neutral(text);
@@ -81,7 +81,7 @@ pub fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// The command that this process was given, for root. Without what it was given if that may be a secret.
+/// The command line of this process with `sudo`. Without the arguments, if one of them may be a secret.
 #[must_use]
 pub fn by_sudo() -> String {
     by_sudo_of(std::env::args().skip(1))
@@ -95,13 +95,13 @@ fn by_sudo_of(arguments: impl Iterator<Item = String>) -> String {
     format!("sudo warded {}", words.join(" "))
 }
 
-/// Whether a terminal shows `text` as it is: [`neutral`] would change nothing in it.
+/// Whether [`neutral`] would leave `text` unchanged.
 #[must_use]
 pub fn is_neutral(text: &str) -> bool {
     neutral(text) == text
 }
 
-/// [`neutral`] line by line: newlines and tabs stay, a carriage return before a newline goes.
+/// [`neutral`] line by line: newlines and tabs stay, a carriage return before a newline is removed.
 #[must_use]
 pub fn neutral_lines(text: &str) -> String {
     let line = |line: &str| line.split('\t').map(neutral).collect::<Vec<_>>().join("\t");
@@ -114,7 +114,7 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Things one after another: `a`, `a and b`, `a, b and c`.
+/// Joins things: `a`, `a and b`, `a, b and c`.
 #[must_use]
 pub fn list(things: &[String]) -> String {
     match things {

@@ -1,9 +1,8 @@
-//! Changes all of it or nothing: lock, preconditions, journal, commit, keep or roll back; later
-//! undo. Which changes, and whether they are any good, is decided before and after.
+//! Makes all changes or none: lock, preconditions, journal, commit, keep or roll back; later undo. Which changes
+//! these are, and whether they are good, is decided elsewhere.
 //!
-//! Everything that needs room on a disk is written and synced before the first exchange. From
-//! then on each step is a rename, and the journal on disk alone says how to roll it back: a
-//! process may be killed anywhere.
+//! Everything that needs disk space is written and synced before the first exchange. From then on each step is a
+//! rename, and the journal on disk is enough to roll back: the process may be killed at any point.
 
 mod archive;
 mod change;
@@ -58,8 +57,8 @@ use lock::Locks;
 use run_directory::Run;
 use temporary::PreparedChange;
 
-/// A set of changes that is ready to be made, or has been made and can be rolled back. Dropping it
-/// rolls nothing back: the journal says what is to be done, and [`recover`] does it.
+/// A set of changes that is ready to be made, or has been made and can be rolled back. Dropping it rolls nothing
+/// back: the journal says what remains to be done, and [`recover`] does it.
 #[must_use]
 #[derive(Debug)]
 pub struct Transaction {
@@ -72,12 +71,12 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Gets everything ready and changes no file: locks the directories, compares every file with
-    /// what the changes were computed from, writes journal and new files, and syncs them.
+    /// Gets everything ready without changing a file: locks the directories, compares every file with the version
+    /// from which the changes were computed, writes the journal and the new files, and syncs them.
     ///
     /// # Errors
-    /// Refused: another run has the directories, something has changed, an earlier run was
-    /// interrupted, or a file cannot be replaced. Failed: anything else, such as a full disk.
+    /// Refused: another run has the directories, something has changed, an earlier run was interrupted, or a file
+    /// cannot be replaced. Failed: any other error, such as a full disk.
     pub fn begin(
         root: &Root,
         state: &StateDir,
@@ -88,10 +87,10 @@ impl Transaction {
     ) -> Result<Self> {
         recover::refuse_unended(state)?;
         let mut changes = temporary::plan(root, run.run, changes)?;
-        // Whoever changes what this sshd reads, wherever that is, is in the way of all others who do.
+        // All runs that change what this sshd reads exclude each other, wherever those files are.
         let configs = followup.configs().map(|config| root.place(config, usize::MAX)).collect::<Result<Vec<_>, _>>()?;
         let locks = Locks::take(changes.iter().flat_map(PreparedChange::places).chain(configs.iter().flatten()))?;
-        // Another run may have come to its end while this one waited for it, or to its confirmation.
+        // While this run waited for its locks, another one may have ended, or may now wait for its confirmation.
         recover::refuse_unended(state)?;
         recover::refuse_unended_here(state, &changes, followup)?;
         series::refuse_undone(state, run.run)?;
@@ -111,7 +110,7 @@ impl Transaction {
         let made = directories::make(root, transaction.run.journal(), &mut transaction.changes);
         match made.and_then(|()| temporary::write_all(&transaction.changes)) {
             Ok(()) => Ok(transaction),
-            // Nothing has been exchanged, so this only removes what was just written.
+            // Nothing has been exchanged, so this removes only what was just written.
             Err(error) => Err(match roll_back::roll_back(root, &mut transaction.run, |_, _| StillNamed::nothing()) {
                 Ok(_) => error,
                 Err(second) => error
@@ -121,65 +120,65 @@ impl Transaction {
         }
     }
 
-    /// Makes the changes, in order. Files that sshd uses until it has been reloaded are removed later, when the changes are
-    /// kept. After an error the caller rolls back.
+    /// Makes the changes, in order. Files that sshd uses until it has been reloaded are removed later, when the
+    /// changes are kept. After an error the caller rolls back.
     ///
     /// # Errors
-    /// Refused: another program has changed something since. Failed: anything else.
+    /// Refused: another program has changed something since. Failed: any other error.
     pub fn commit(&mut self) -> Result<()> {
         precondition::check_reads(&self.reads)?;
         self.run.advance(State::Committing)?;
         commit::put_in(&self.changes)
     }
 
-    /// Notes that sshd is about to be told: from now on it may have read what has changed.
+    /// Notes that sshd is about to be told to reload: from now on it may have read the changed files.
     ///
     /// # Errors
-    /// When that cannot be written down.
+    /// The note cannot be written.
     pub fn note_reload_begins(&self) -> Result<()> {
         self.run.note_told()
     }
 
-    /// Notes that a program of the run is about to be run: from now on it may have.
+    /// Notes that a program of the run is about to start: from now on it may have run.
     ///
     /// # Errors
-    /// When that cannot be written down.
+    /// The note cannot be written.
     pub fn note_step_begins(&self, index: usize) -> Result<()> {
         self.run.note_step(index)
     }
 
-    /// Makes the changes final, and removes the temporary files. What could not be removed is
-    /// named: another program has written to it, or the disk refuses.
+    /// Makes the changes final, and removes the temporary files. Returns those that could not be removed, because
+    /// another program has written to them or the disk refuses.
     ///
     /// # Errors
-    /// When what was to go cannot be removed, or the journal cannot be written: then nothing is final,
-    /// and the caller rolls back.
+    /// A retired file cannot be removed, or the journal cannot be written: then nothing is final, and the caller
+    /// rolls back.
     pub fn keep(&mut self) -> Result<Vec<UntouchedFile>> {
         self.has_committed()?;
         commit::remove_retired(&self.changes)?;
         self.run.keep()?;
         interruption::point("kept");
-        // From here on nothing fails: what stays untidy, the next command tidies.
+        // From here on nothing fails: the next command tidies up whatever is left.
         let mut left = tidy::tidy(&self.root, &self.run);
         left.extend(retain::prune_if_possible(&self.state));
         Ok(left)
     }
 
-    /// Whether what recovers at the start of the machine goes once this is kept.
+    /// Whether keeping this run removes the unit that recovers interrupted runs when the machine starts.
     #[must_use]
     pub fn retires_recovery(&self) -> bool {
         self.journal().entries.iter().any(|entry| entry.order == Order::RemoveRecovery)
     }
 
-    /// Leaves the changes for the operator to confirm in time. The watchdog rolls them back otherwise.
+    /// Leaves the changes for the operator to confirm in time. Otherwise the watchdog rolls them back.
     ///
     /// # Errors
-    /// As [`Transaction::keep`]; or the journal says nothing of a confirmation.
+    /// As [`Transaction::keep`]; or the journal does not ask for a confirmation.
     pub fn await_confirmation(&mut self) -> Result<()> {
         self.has_committed()?;
         commit::remove_retired(&self.changes)?;
         if self.run.journal().confirm.is_none() {
-            return Err(Error::failed(format!("{} does not wait for anybody", self.run.journal().run)));
+            return Err(Error::failed(format!("{} does not wait for a confirmation", self.run.journal().run)));
         }
         self.run.advance(State::Unconfirmed)
     }
@@ -191,11 +190,11 @@ impl Transaction {
         Err(Error::failed(format!("{} has made no changes to keep", self.run.journal().run)))
     }
 
-    /// Rolls back whatever has been changed, from the journal alone; `settle` reloads the services,
-    /// unless nothing had been changed, and says what sshd uses then.
+    /// Rolls back whatever has been changed, from the journal alone. Unless nothing had been changed, `settle`
+    /// reloads the services and says what sshd uses afterwards.
     ///
     /// # Errors
-    /// When a file could not be put back; the others have been. [`recover`] tries again.
+    /// A file could not be put back; the others have been. [`recover`] tries again.
     pub fn roll_back<S: Into<Settlement>>(
         &mut self,
         settle: impl FnOnce(&Journal, &RollbackReport) -> S,
@@ -210,16 +209,16 @@ impl Transaction {
     }
 }
 
-/// The number of the next run, reserved: no other run gets it, whether this one begins or not, unless there is a power cut
-/// before it does.
+/// Reserves the number of the next run. No other run gets it, even if this one never begins, unless a power cut comes
+/// before it begins.
 ///
 /// # Errors
-/// When the state directory cannot be read or written.
+/// The state directory cannot be read or written.
 pub fn next_run(state: &StateDir) -> Result<u64> {
-    // Between a look at the numbers and the next one, nobody else may give one or remove one.
+    // Between reading the numbers and taking the next one, nobody else may take or remove one.
     let _one_at_a_time = run_directory::lock_numbers(state).map_err(Error::or_unchanged)?;
     let number = run_directory::reserve(state).map_err(Error::or_unchanged)?;
-    // What is not removed now, the next run removes.
+    // Whatever is not removed now, the next run removes.
     drop(retain::discard_unbegun(state));
     Ok(number)
 }

@@ -6,19 +6,19 @@ use std::fmt;
 use warded_artifact::reach::Reach;
 use warded_lib::policy::{lines::Key, widening};
 
-/// Something to look at.
+/// Something that a reviewer should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How it counts.
+    /// How serious the finding is.
     pub severity: Severity,
     pub procedure: String,
-    /// What it is, in a sentence.
+    /// What was found, in one sentence.
     pub what: String,
     /// What to do about it.
     pub next: &'static str,
 }
 
-/// A finding, before it is known where.
+/// A finding before its procedure is known.
 type UnplacedFinding = (Severity, String, &'static str);
 
 /// How a finding counts.
@@ -47,7 +47,7 @@ impl fmt::Display for Severity {
 }
 
 impl Assessment {
-    /// All findings, the gravest first.
+    /// All findings, the most serious first.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> =
@@ -80,7 +80,7 @@ impl Procedure {
             Basis::Request => "the request does not ask for it",
         };
         let under = self.ungranted.iter().map(|function| {
-            (Severity::Under, format!("it can call {function}, and {without}"), "ask for it, or take the call out")
+            (Severity::Under, format!("it can call {function}, and {without}"), "request it, or remove the call")
         });
         let grants = self.grants.iter().filter_map(|grant| self.of_grant(grant));
         denied.chain(under).chain(grants).map(finding).collect()
@@ -107,15 +107,15 @@ impl Procedure {
         }
     }
 
-    /// What is no finding, and worth knowing: calls that cannot be ruled out, and wildcards whose names the code seems to
-    /// know.
+    /// Notes that are not findings: calls that cannot be ruled out, and wildcards for which the code seems to contain
+    /// the names.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let functions: Vec<&str> = self.not_ruled_out.iter().map(String::as_str).collect();
         let unclear = match &self.reach {
             Reach::Everything { because } if !functions.is_empty() => {
                 let functions = functions.join(", ");
-                Some(format!("{because}: whether it calls {functions} cannot be told, and nothing allows such a call"))
+                Some(format!("{because}: it is not known whether it calls {functions}, and nothing allows such a call"))
             }
             Reach::Everything { .. } | Reach::Functions(_) => None,
         };
@@ -134,12 +134,12 @@ impl Procedure {
         }
     }
 
-    /// Whether every file that may be read may be written, too.
+    /// Whether every file that the grant lets the procedure read may also be written.
     fn is_covered(&self, grant: &Grant) -> bool {
         self.covering(grant).next().is_some()
     }
 
-    /// The grants to write what a grant lets be read.
+    /// The grants that allow writing what this grant allows reading.
     pub(super) fn covering<'a>(&'a self, grant: &'a Grant) -> impl Iterator<Item = &'a Grant> {
         self.grants.iter().filter(|other| {
             grant.line.key == Key::ReadFiles
@@ -149,8 +149,8 @@ impl Procedure {
         })
     }
 
-    /// A grant that the log does not have, or of whose wildcard it has one name. Messages may be rare, and keywords
-    /// are in no record.
+    /// A finding for a grant that does not occur in the log, or whose wildcard was used for one name only. Messages may
+    /// be rare, and keywords are not recorded.
     fn unused(&self, grant: &Grant) -> Option<UnplacedFinding> {
         if self.usage.runs == 0 || matches!(grant.line.key, Key::Keywords | Key::Inform | Key::Warn) {
             return None;

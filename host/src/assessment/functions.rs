@@ -8,7 +8,7 @@ use warded_lib::{
     },
 };
 
-/// Every function that needs a grant: for each kind of grant that it needs, those of which one is enough.
+/// Every function that needs grants. It needs one grant from each of its lists.
 const FUNCTIONS: [(&str, &[&[Key]]); 25] = [
     ("actions.change", &[&[Key::Action]]),
     ("actions.query", &[&[Key::Action]]),
@@ -49,12 +49,12 @@ impl<'a> Grants<'a> {
         Self { policy, lines: named.map(|(_, procedure)| lines::of(procedure)).unwrap_or_default() }
     }
 
-    /// Whether a function needs a grant at all: a method needs none, since its handle was granted.
+    /// Whether a function needs a grant at all. A method needs none, since its handle was granted.
     pub(super) fn is_bound(function: &str) -> bool {
         !needs(function).is_empty()
     }
 
-    /// Whether all that a function needs is granted.
+    /// Whether everything that a function needs is granted.
     pub(super) fn allow(&self, function: &str) -> bool {
         let is_granted = |kinds: &&[Key]| {
             self.lines.iter().any(|line| kinds.contains(&line.key) && is_of_kind(function, line, self.policy))
@@ -62,16 +62,16 @@ impl<'a> Grants<'a> {
         needs(function).iter().all(is_granted)
     }
 
-    /// Whether a grant is of use to a function.
+    /// Whether a function can make use of a grant.
     pub(super) fn serves(&self, line: &Line, function: &str) -> bool {
-        // Keywords allow no call: they bound what may be written.
+        // Keywords do not allow a call: they limit what may be written.
         let bounds = line.key == Key::Keywords && function == "files.write";
         let is_needed = needs(function).iter().any(|kinds| kinds.contains(&line.key));
         bounds || (is_needed && is_of_kind(function, line, self.policy))
     }
 }
 
-/// A grant of an action is for one of the two functions.
+/// Whether a grant of an action fits the function: a query and a change need different functions.
 fn is_of_kind(function: &str, line: &Line, policy: Option<&Policy>) -> bool {
     let wanted = match function {
         "actions.change" => Kind::Change,

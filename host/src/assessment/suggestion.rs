@@ -1,4 +1,4 @@
-//! The smallest policy file that covers what a policy's procedures did, and what they need besides.
+//! The smallest policy file that covers what a policy's procedures did, and what else they need.
 
 use super::{Assessment, Grant, Procedure};
 use serde::Serialize;
@@ -15,36 +15,36 @@ use warded_lib::{
     text::neutral,
 };
 
-/// As many names are written out in place of a wildcard; where more were used, it stays.
+/// Up to this many names are written in place of a wildcard; if more were used, the wildcard stays.
 const NAMES: usize = 8;
 
-/// A policy file that grants less.
+/// A policy file that grants less than the present one.
 #[derive(Debug, Serialize)]
 pub struct Suggestion {
     #[serde(rename = "policy")]
     pub text: String,
-    /// How it differs from the one that is there.
+    /// How it differs from the present policy file.
     pub changes: Vec<Change>,
 }
 
-/// A grant that is not in it.
+/// A grant that the suggestion leaves out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     procedure: String,
     grant: String,
-    /// What takes its place.
+    /// What the suggestion grants instead.
     instead: Vec<String>,
     because: &'static str,
 }
 
 impl Suggestion {
-    /// The policy file, with what is not in it at its top. `used` says where the rest was used.
+    /// The policy file, which lists at its top what it leaves out. `used` says where the remaining grants were used.
     #[must_use]
     pub fn told(&self, title: &str, used: &str) -> String {
         let lead = if self.changes.is_empty() {
-            "Every grant that can be missed was used: this is the policy as it is."
+            "No grant was left out: this is the policy as it is."
         } else {
-            "Another machine, or another day, may need what is not in here:"
+            "Left out, although another machine or a later run may need it:"
         };
         let changes: String = self.changes.iter().map(|change| format!("#   {change}\n")).collect();
         format!("# {}, as far as it was used {used}.\n# {lead}\n{changes}{}", title.trim_end(), self.text)
@@ -59,20 +59,20 @@ impl fmt::Display for Change {
     }
 }
 
-/// What becomes of a grant.
+/// What happens to a grant.
 enum Verdict {
     Stays,
     Goes(&'static str),
-    /// These names in place of its wildcard.
+    /// These names replace its wildcard.
     Names(Vec<String>),
 }
 
 impl Assessment {
-    /// Takes out of a policy's text what its procedures cannot call, what another grant covers, and what was not
-    /// used by a procedure that ran. Keywords and messages stay: the log does not say what they were needed for.
+    /// Removes from a policy's text what its procedures cannot call, what another grant covers, and what a procedure
+    /// that ran did not use. Keywords and messages stay: the log does not say what they were needed for.
     ///
     /// # Errors
-    /// The text is no policy file.
+    /// The text is not a policy file.
     pub fn suggestion(&self, text: &str) -> Result<Suggestion> {
         let unfit = |why: &dyn fmt::Display| Error::failed("could not write a smaller policy file").cause(why);
         let mut document: DocumentMut = text.parse().map_err(|why: toml_edit::TomlError| unfit(&why.message()))?;
@@ -118,7 +118,7 @@ impl Procedure {
     }
 }
 
-/// The names that a wildcard was used for, each as a pattern; none where they cannot stand in its place.
+/// The names that a wildcard was used for, each as a pattern; `None` if they cannot replace it.
 fn names<'a>(line: &Line, needs: impl Iterator<Item = &'a String>) -> Option<Vec<String>> {
     if !matches!(line.key, Key::ReadFiles | Key::WriteFiles | Key::Keys | Key::Certificates)
         || !line.value.contains('*')
@@ -134,14 +134,14 @@ fn names<'a>(line: &Line, needs: impl Iterator<Item = &'a String>) -> Option<Vec
             let segments: Vec<&str> = path.segments().collect();
             let own = segments.get(segments.len().checked_sub(depth)?..)?.join("/");
             let name: Pattern = format!("{place}/{own}").parse().ok()?;
-            // A directory that was listed is no name that the pattern covers.
+            // The name of a listed directory is not a name that the pattern covers.
             name.is_within(&pattern).then(|| name.to_string())
         })
         .collect();
     names.filter(|names| names.len() <= NAMES && !names.contains(&line.value)).map(Vec::from_iter)
 }
 
-/// Puts values in place of the one that a grant's line has.
+/// Replaces the value of a grant in its line by other values.
 fn replace(procedure: &mut dyn TableLike, line: &Line, instead: &[String]) -> bool {
     let (keys, value): (&[&str], &str) = match line.key {
         Key::Facts => (&["facts"], &line.value),
@@ -203,7 +203,7 @@ mod tests {
         ("services.ssh reload", "ssh"),
     ];
 
-    /// A record of a call.
+    /// The record of a call.
     fn asked(procedure: &str, (grant, need): (&str, &str)) -> Record {
         let event = Event {
             policy: "unix".into(),
@@ -224,7 +224,8 @@ mod tests {
         }
     }
 
-    /// What ran keeps what it used, what did not run keeps all, and the file is a policy that grants no more.
+    /// A procedure that ran keeps the grants it used, one that did not run keeps all of its grants, and the policy
+    /// grants no more than before.
     #[test]
     fn what_was_not_used_goes() {
         let directory = format!("{}/../policies", env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! What the audit log says that the procedures of a policy did.
+//! What the procedures of a policy did, according to the audit log.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,7 +17,7 @@ pub struct Usages {
     procedures: BTreeMap<String, Usage>,
     /// When the log begins.
     pub since: Option<Timestamp>,
-    /// How many records it has, of all policies.
+    /// How many records the log has, of all policies.
     pub records: usize,
     /// The components that ran under this policy's name.
     pub components: BTreeSet<String>,
@@ -26,33 +26,33 @@ pub struct Usages {
 /// What one procedure did.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Usage {
-    /// Runs that asked for something.
+    /// The number of runs that asked for something.
     pub runs: u64,
-    /// The first record and the last one.
+    /// The first record.
     pub first: Option<Timestamp>,
     /// The last record.
     pub last: Option<Timestamp>,
-    /// For each grant, as the policy has it: what it was used for.
+    /// What each grant was used for, by the grant as the policy writes it.
     pub grants: BTreeMap<String, Exercise>,
-    /// What was asked for, and denied.
+    /// What was requested and denied.
     pub denied: BTreeMap<String, Count>,
 }
 
 /// The use of one grant.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Exercise {
-    /// All calls.
+    /// The number of calls.
     #[serde(flatten)]
     pub count: Count,
-    /// The concrete path, key, service or request, each with its calls.
+    /// The concrete path, key, service or request, each with its number of calls.
     pub needs: BTreeMap<String, u64>,
 }
 
-/// How often, and when last.
+/// How often something happened, and when last.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Count {
     pub calls: u64,
-    /// Runs in which there were any.
+    /// The number of runs in which it happened.
     pub runs: u64,
     /// The last call.
     pub last: Option<Timestamp>,
@@ -60,7 +60,7 @@ pub struct Count {
     last_run: Option<RunKey>,
 }
 
-/// A run with a number; one without, which changes nothing, is recognised by the records between.
+/// A run: by its number, or, for a run that changes nothing and has no number, by its order in the log.
 type RunKey = (u64, u64);
 
 impl Usages {
@@ -68,7 +68,7 @@ impl Usages {
     #[must_use]
     pub fn read(policy: &str, records: impl IntoIterator<Item: Borrow<Record>>) -> Self {
         let mut usages = Self::default();
-        // Runs without a number begin anew with each `started`.
+        // For runs without a number, each `started` begins a new run.
         let mut unnumbered = 0;
         let mut last_runs: BTreeMap<String, RunKey> = BTreeMap::new();
         for record in records {
@@ -120,7 +120,7 @@ impl Usages {
 }
 
 impl Usage {
-    /// In how many runs something was asked for, and when; nothing if in none.
+    /// In how many runs something was asked for, and when; `None` if in no run.
     #[must_use]
     pub fn in_words(&self, when: impl Fn(Timestamp) -> String) -> Option<String> {
         let (first, last) = (when(self.first?), when(self.last?));
@@ -130,7 +130,7 @@ impl Usage {
         })
     }
 
-    /// A call may be allowed by two grants at once, which the record joins by a comma.
+    /// Two grants together may allow a call; the record joins them by a comma.
     fn asked(&mut self, record: &Record, run: RunKey) {
         let Some(grants) = &record.event.grant else { return };
         let need = record.event.need.clone().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! An operation that the policy grants. Its fields are private, so an operation cannot be executed
-//! before the policy was asked: an effect without a grant does not compile.
+//! An operation that the policy grants. Its fields are private, so no operation can be executed before the policy was
+//! asked: code that has an effect without a grant does not compile.
 
 use warded_lib::policy::{
     authorize::{Circumstances, Denial, Permit, authorize},
@@ -30,22 +30,22 @@ impl<O> Granted<O> {
         &self.operation
     }
 
-    /// The grant, as the policy has it.
+    /// The grant, as it is written in the policy.
     pub fn grant(&self) -> &str {
         &self.permit.grant
     }
 
-    /// For paths: how many leading segments the policy wrote out, and the host may resolve.
+    /// For paths: how many leading segments the policy spelled out. The host may resolve links in these.
     pub fn literal(&self) -> usize {
         self.permit.literal
     }
 
-    /// For files: the characters that neither contents nor name may have.
+    /// For files: the characters that must be neither in the contents nor in the name.
     pub fn forbid(&self) -> &str {
         &self.permit.forbid
     }
 
-    /// For files: whether missing directories are made.
+    /// For files: whether missing directories are created.
     pub fn makes_directories(&self) -> bool {
         self.permit.parents
     }

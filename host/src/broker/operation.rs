@@ -1,4 +1,4 @@
-//! Operations: what a guest can ask for, each with what it needs, reads or stages. None changes
+//! Operations: what a guest can ask for. Each file says what the operation needs, reads or stages. None of them changes
 //! the machine: changes are staged, and carried out after the review.
 
 pub mod action;
@@ -30,39 +30,39 @@ pub trait Operation: Sized {
     /// What the guest gets.
     type Output: Answer;
 
-    /// What it needs, for the policy and the audit.
+    /// What the operation needs, for the policy and the audit.
     fn need(&self) -> Need;
 
-    /// What it is given besides, for the record: lengths and digests.
+    /// What else the guest passes, for the record: lengths and digests.
     fn input(&self) -> Option<String> {
         None
     }
 
-    /// Its other arguments, all of them, for a recording.
+    /// All of its other arguments, for a recording.
     fn arguments(&self) -> Value {
         Value::Null
     }
 
-    /// What it gives, for the record, likewise.
+    /// What it returns, for the record: lengths and digests.
     fn outcome(_output: &Self::Output) -> Option<String> {
         None
     }
 
-    /// Carries it out. Only the broker has what this takes.
+    /// Carries it out. Only the broker can supply the arguments.
     ///
     /// # Errors
     /// An ordinary failure, which the guest sees.
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure>;
 }
 
-/// An ordinary failure, as the guest sees it: the record `error` of types.wit.
+/// An ordinary failure, as the guest sees it: the record `error` in types.wit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// A stable word that wit/ documents.
     pub code: Cow<'static, str>,
     /// One sentence.
     pub message: String,
-    /// What it is about.
+    /// What the failure is about.
     pub details: Vec<(String, String)>,
 }
 
@@ -82,14 +82,15 @@ impl Failure {
         error.notes_of(Label::Next).fold(failure, |failure, text| failure.about(Label::Next.as_str(), text))
     }
 
-    /// Why a program did not say what its configuration comes to. Only one that refuses the configuration calls it wrong: one
-    /// that does not end in time, or whose files only root may read, says nothing about it.
+    /// Why a program did not print its effective configuration. Only a program that refuses the configuration shows
+    /// that it is wrong. A program that does not end in time, or whose files only root may read, shows nothing about
+    /// it.
     #[must_use]
     pub fn of_configuration(error: &Error) -> Self {
         Self::because(if error.exit() == Exit::Refused { "invalid-configuration" } else { "io" }, error)
     }
 
-    /// Adds what it is about.
+    /// Adds what the failure is about.
     #[must_use]
     pub fn about(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.details.push((name.to_owned(), value.to_string()));

@@ -1,4 +1,4 @@
-//! Recordings: what a run asked for and what it got, so that another build of its component can be run against that,
+//! Recordings: what a run asked for and what it got. Another build of the component can be run against a recording
 //! where the machine is not at hand. A recording holds what the procedure read, and no private key.
 
 mod answer;
@@ -24,11 +24,11 @@ pub enum Tape {
     Off,
     /// Its calls are carried out and recorded.
     Recording(Rc<Recorder>),
-    /// Nothing is carried out.
+    /// Its calls are answered from the recording; nothing is carried out.
     Replaying(Rc<Replay>),
 }
 
-/// A call of this operation.
+/// The recorded form of this operation's call.
 pub(super) fn call<O: Operation>(operation: &O) -> Call {
     let need = operation.need();
     Call { function: need.capability().to_owned(), about: need.to_string(), arguments: operation.arguments() }
@@ -44,12 +44,12 @@ fn outcome<T: Answer>(came: &Result<Result<T, Failure>>) -> Outcome {
     }
 }
 
-/// As the broker gives it to the guest.
+/// The recorded outcome in the form in which the broker gives it to the guest.
 fn given<T: Answer>(outcome: Outcome) -> Result<Result<T, Failure>> {
     match outcome {
         Outcome::Answer(value) => T::read(&value)
             .map(Ok)
-            .ok_or_else(|| Error::refused("the recording has an answer of another type than the interface")),
+            .ok_or_else(|| Error::refused("the recording has an answer whose type does not match the interface")),
         Outcome::Failure { code, message, details } => Ok(Err(Failure { code: Cow::Owned(code), message, details })),
         Outcome::Stopped(why) => Err(Error::refused(why)),
     }
@@ -63,7 +63,7 @@ pub struct Recorder(RefCell<RecordedCalls>);
 struct RecordedCalls {
     calls: Vec<(Call, Outcome)>,
     bytes: usize,
-    /// The serial numbers of certificates that were not due, as the host told the run.
+    /// The serial numbers of the certificates that were not due, as the host told the run.
     not_due: BTreeSet<u64>,
 }
 
@@ -71,7 +71,7 @@ impl Recorder {
     /// Notes a call.
     ///
     /// # Errors
-    /// Refused: it holds a private key, or there is no room for it. That ends the run.
+    /// Refused: the call holds a private key, or there is no room for it. That ends the run.
     pub(super) fn note<T: Answer>(
         &self,
         call: Call,
@@ -101,13 +101,13 @@ impl Recorder {
         Ok(())
     }
 
-    /// Whether nothing was asked.
+    /// Whether the run made no call.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.borrow().calls.is_empty()
     }
 
-    /// All of it, with what it is of.
+    /// The whole recording, with a head that says which run it is of.
     #[must_use]
     pub fn recording(&self, head: Head) -> Recording {
         let recorded = self.0.borrow();

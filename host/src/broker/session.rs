@@ -1,4 +1,4 @@
-//! What the operations of one run work on.
+//! The state that the operations of one run work on.
 
 use super::{
     answers::SshdAnswers,
@@ -28,17 +28,17 @@ use warded_lib::{
     text::neutral,
 };
 
-/// How loud a message is.
+/// How urgent a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Worth knowing.
     Info,
-    /// To look into.
+    /// Something to look into.
     Warn,
 }
 
-/// What a procedure said, neutralised.
+/// Something that a procedure said, with control characters neutralised.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Message {
     pub level: Level,
@@ -48,16 +48,17 @@ pub struct Message {
 /// When certificates are renewed.
 #[derive(Clone, Debug)]
 pub struct Renewal {
-    /// Percent of a certificate's life after which it is due.
+    /// The percentage of a certificate's life after which it is due.
     pub after_percent: u8,
-    /// Spreads machines over the time that follows.
+    /// Used to spread the renewals of different machines over time.
     pub machine_id: String,
-    /// Everything is due.
+    /// Whether every certificate counts as due.
     pub force: bool,
-    /// Certificates are due that are none to keep, whatever their age. A renewal leaves these: it may be the clock that is
-    /// wrong.
+    /// Whether certificates that are of no use are due, whatever their age. A renewal leaves these alone, since the
+    /// clock may be wrong.
     pub replaces_useless: bool,
-    /// The serial numbers of certificates that are not due, whatever is forced: this command got them for another sshd.
+    /// The serial numbers of certificates that are not due, even if `force` is set: this command got them for another
+    /// sshd.
     pub renewed: BTreeSet<u64>,
     /// The time, in seconds since 1970.
     pub now: u64,
@@ -94,23 +95,24 @@ pub struct Session {
     pub services: BTreeSet<Name>,
     /// The policy's actions.
     pub actions: BTreeMap<Name, Action>,
-    /// Who runs their programs.
+    /// Runs the actions' programs.
     pub runner: Arc<dyn Runner>,
-    /// What a schedule depends on; none: nothing can be scheduled.
+    /// What a schedule depends on; `None` if nothing can be scheduled.
     pub schedule: Option<Terms>,
     /// The sshd binary that the operator named.
     pub sshd_binary: Option<PathBuf>,
-    /// sshd's configuration when it was first asked anything; none: it was not, or there is no sshd.
+    /// sshd's configuration when sshd was first asked anything; `None` if it was not asked, or there is no sshd.
     pub configuration: Option<Digests>,
     /// The CA's keys for users' certificates, once they were asked for.
     pub user_authorities: Vec<PublicKey>,
-    /// The last thing that the CA could not or would not do.
+    /// The last error of the CA.
     pub authority_failure: Option<CaError>,
     answers: Option<SshdAnswers>,
     sshd: Option<Option<Sshd>>,
     effective: BTreeMap<Vec<(String, String)>, Effective>,
     host_keys: Option<Vec<HostKey>>,
-    /// The configuration for nobody in particular, but for the `LogLevel`, as sshd printed it with the host keys.
+    /// The configuration outside of every `Match`, as sshd printed it with the host keys. Its `LogLevel` is not the
+    /// configured one.
     for_nobody: Option<Effective>,
 }
 
@@ -151,7 +153,7 @@ impl Session {
         }
     }
 
-    /// No sshd is asked: these are its answers.
+    /// Uses these answers instead of asking an sshd.
     pub fn answer(&mut self, answers: SshdAnswers) {
         self.effective.clone_from(&answers.effective);
         self.host_keys = answers.version.as_ref().map(|_| answers.host_keys.clone());
@@ -167,12 +169,12 @@ impl Session {
     /// The place that a granted path stands for.
     ///
     /// # Errors
-    /// The way there cannot be trusted, or leads to what no grant covers.
+    /// The path to it cannot be trusted, or leads to a file that no grant covers.
     pub fn place(&self, path: &AbsolutePath, literal: usize) -> Result<Option<Place>, Failure> {
         self.unprotected(path, self.root.place(path, literal)?)
     }
 
-    /// [`Session::place`], of which directories may be missing that the grant wrote out.
+    /// The same as [`Session::place`], but directories that the grant spells out may be missing.
     ///
     /// # Errors
     /// As [`Session::place`].
@@ -189,7 +191,7 @@ impl Session {
         }
     }
 
-    /// [`Session::place`], of which the directory has to be there.
+    /// The same as [`Session::place`], but the directory must exist.
     ///
     /// # Errors
     /// As [`Session::place`], or there is no such directory.
@@ -197,10 +199,11 @@ impl Session {
         self.place(path, literal)?.ok_or_else(|| absent(path))
     }
 
-    /// Whether a query of the policy works on a copy of what a file lies in, by whatever path that is reached.
+    /// Whether a query of the policy works on a copy of the directory that the file is in, by whatever path that is
+    /// reached.
     ///
     /// # Errors
-    /// The way there cannot be trusted.
+    /// The path to that directory cannot be trusted.
     pub fn is_copied(&self, place: &Place) -> Result<bool, Failure> {
         for directory in self.actions.values().flat_map(Action::copied) {
             if action::inside(&self.root, directory)?.is_some_and(|inside| inside.key().is_beside(&place.key())) {
@@ -210,7 +213,7 @@ impl Session {
         Ok(false)
     }
 
-    /// Whether such a query's directory is the one that a path names.
+    /// Whether the path itself names the directory of such a query.
     #[must_use]
     pub fn is_copied_by_name(&self, path: &AbsolutePath) -> bool {
         path.parent().is_some_and(|parent| self.actions.values().flat_map(Action::copied).any(|one| *one == parent))
@@ -242,10 +245,10 @@ impl Session {
         })
     }
 
-    /// This machine's sshd, looked for once.
+    /// This machine's sshd. It is looked for only once.
     ///
     /// # Errors
-    /// There is no sshd, or its configuration is not valid as it is.
+    /// There is no sshd, or its present configuration is not valid.
     pub fn sshd(&mut self) -> Result<&Sshd, Failure> {
         if self.answers.as_ref().is_some_and(|answers| answers.version.is_some()) {
             return Err(Failure::new("no-sshd", "the scenario does not say what sshd answers to that"));
@@ -254,7 +257,7 @@ impl Session {
             self.sshd = Some(None);
         }
         if self.sshd.is_none() {
-            // Before the first question: an edit in between is seen as one.
+            // Read before the first question, so that an edit in between is noticed.
             self.configuration = config_digest::now(self.circumstances.places.sshd_config.as_path()).ok();
             let found = Sshd::find(&self.circumstances.places.sshd_config, self.sshd_binary.as_deref())
                 .map_err(|error| invalid(&error))?;
@@ -273,10 +276,10 @@ impl Session {
         })
     }
 
-    /// The version of this machine's sshd; none: there is no sshd.
+    /// The version of this machine's sshd; `None` if there is no sshd.
     ///
     /// # Errors
-    /// Its configuration is not valid as it is.
+    /// Its present configuration is not valid.
     pub fn version(&mut self) -> Result<Option<String>, Failure> {
         if let Some(answers) = &self.answers {
             return Ok(answers.version.clone());
@@ -294,20 +297,20 @@ impl Session {
         self.sshd.as_ref()?.as_ref().map(Sshd::version)
     }
 
-    /// For how many different connections sshd was asked.
+    /// The number of different connections that sshd was asked about.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.effective.len()
     }
 
-    /// As if sshd had been asked for so many.
+    /// Pretends that sshd was asked about so many connections.
     #[cfg(test)]
     pub(crate) fn pretend_connections(&mut self, count: usize) {
         let connection = |number: usize| vec![("user".to_owned(), number.to_string())];
         self.effective = (0..count).map(|number| (connection(number), Effective::default())).collect();
     }
 
-    /// The host keys of sshd's configuration, asked of sshd once.
+    /// The host keys of sshd's configuration. sshd is asked only once.
     ///
     /// # Errors
     /// As [`Session::sshd`].
@@ -320,20 +323,20 @@ impl Session {
         Ok(self.host_keys.insert(found).clone())
     }
 
-    /// Tells the operator something that the procedure did not say, once.
+    /// Adds a message to the operator that does not come from the procedure, unless it was added before.
     pub fn tell(&mut self, level: Level, text: String) {
         if !self.messages.iter().any(|known| known.text == text) {
             self.messages.push(Message { level, text });
         }
     }
 
-    /// The values of a keyword in the effective configuration for a connection, asked of sshd once.
+    /// The values of a keyword in the effective configuration for a connection. sshd is asked only once per connection.
     ///
     /// # Errors
     /// As [`Session::sshd`].
     pub fn values(&mut self, connection: &[(String, String)], keyword: &str) -> Result<Vec<String>, Failure> {
         if connection.is_empty() && !keyword.eq_ignore_ascii_case("loglevel") {
-            // Most procedures ask for the host keys, too.
+            // Most procedures also ask for the host keys, and one start of sshd answers both.
             self.host_keys()?;
             if let Some(known) = &self.for_nobody {
                 return Ok(known.values(keyword).to_vec());
@@ -356,7 +359,7 @@ fn no_sshd() -> Failure {
     Failure::new("no-sshd", "there is no sshd on this machine").about("next", "install OpenSSH's server")
 }
 
-/// Where it is: Debian's, Alpine's and Gentoo's, OpenWrt's, Void's.
+/// The paths of dropbear on Debian, on Alpine and Gentoo, on OpenWrt, and on Void.
 const DROPBEAR: [&str; 5] = [
     "/usr/sbin/dropbear",
     "/etc/default/dropbear",
@@ -380,7 +383,7 @@ fn absent(path: &AbsolutePath) -> Failure {
     let (what, next) = match std::fs::read_link(path.as_path()) {
         Ok(target) => (
             format!("{path} is a link to {}, whose directory does not exist", neutral(&target.to_string_lossy())),
-            format!("make that directory, or take the link away: rm {path}"),
+            format!("make that directory, or remove the link: rm {path}"),
         ),
         Err(_) => (format!("{path}: its directory does not exist"), format!("make the directory of {path}")),
     };

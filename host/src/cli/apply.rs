@@ -86,19 +86,19 @@ pub(super) fn parse_setting(text: &str) -> Result<Setting, String> {
     Ok(Setting { name: name.parse()?, value: value.to_owned() })
 }
 
-/// The terms that this machine would be enrolled on, where they are new: with the same ones the old
-/// record stays. An enrolment is a change like any other.
+/// The terms that this machine would be enrolled with, if they are new; if they are the same, the old record stays. An
+/// enrolment is a change like any other.
 pub(super) fn new_terms(context: &Context, planned: &PlannedRun<'_>) -> Result<Option<Enrolment>> {
     let enrolments = Enrolments::load(&context.state)?;
     let known = enrolments.of(&context.places.sshd_config);
     Ok(planned.enrolment().filter(|enrolment| !known.is_some_and(|known| known.same_as(enrolment))))
 }
 
-/// What belongs to a machine's first run besides the procedure.
+/// What a machine's first run does in addition to the procedure.
 pub(super) struct FirstDay<'a> {
-    /// The files by which it trusts its CA.
+    /// The files by which the machine trusts its CA.
     pub(super) files: Vec<StagedFile>,
-    /// A failure before the CA was asked, in words for a person who has a code.
+    /// Rewords an error from before the CA was asked, for a person who has a code.
     pub(super) told: &'a dyn Fn(Error) -> Error,
 }
 
@@ -107,7 +107,7 @@ impl Apply {
         self.carry_out(context, output, None)
     }
 
-    /// Runs the procedure, and on the first day what belongs to that: one plan, one question, one run.
+    /// Runs the procedure, together with the first day's changes if any: one plan, one question, one run.
     pub(super) fn carry_out(
         &self,
         context: &Context,
@@ -116,9 +116,9 @@ impl Apply {
     ) -> Result<Exit> {
         if self.procedure.settings_file.as_ref().is_some_and(|file| file.is_stdin) && self.identification.reads_stdin()
         {
-            return Err(Error::usage("standard input has either the settings or a secret")
+            return Err(Error::usage("standard input can hold the settings or a secret, but not both")
                 .unchanged()
-                .next("write the settings into a file, and name that with --settings-file"));
+                .next("write the settings into a file, and name it with --settings-file"));
         }
         let files = first_day.map_or(&[][..], |first_day| &first_day.files);
         let procedure = &self.procedure.procedure;
@@ -128,10 +128,10 @@ impl Apply {
         }
         self.confirm.check(context, output)?;
         recover::first(context, output)?;
-        // Without a yes nothing can change, and a number would be used up for nothing.
+        // Without a yes nothing can change, and a run number would be used up for nothing.
         let run = (self.yes || can_ask()).then(|| transaction::next_run(&context.state)).transpose()?;
         let mut planned = self.procedure.plan(context, &policies, output, run)?;
-        // The certificates that lie beside keys are noted: a key that had one is certified on no other key's word.
+        // Records the certificates beside the keys: a key that had one is not certified on another key's word.
         drop(HostKeyRecords::look(context, &mut planned.session));
         let mut review = planned.review();
         let unserved = serve::unserved(context, &planned)?;
@@ -163,7 +163,7 @@ impl Apply {
             return Err(rotation::refusal(&new_signers));
         }
         if let Some(first_day) = first_day {
-            // Before the question: nothing is used up, and a code that is of no use is not asked about.
+            // This comes before the question: nothing is used up, and nobody is asked about a code that cannot be used.
             certify::ready(context, &mut work).map_err(first_day.told)?;
         }
         let question = format!("Apply {}{}?", count(changes, "change"), reloading(&review.reloads));
@@ -181,7 +181,7 @@ impl Apply {
         work.own = enrolment.map(with).transpose()?;
         let done = pipeline::carry_out(context, &identity, work, &progress)?;
         drop(progress);
-        // The change stands, whether or not its report can be printed.
+        // The change is made, whether or not its report can be printed.
         let schema = first_day.map_or("warded.apply/1", |_| "warded.enrol/1");
         drop(
             done.lines()
@@ -193,7 +193,7 @@ impl Apply {
         Ok(done.exit())
     }
 
-    /// What is left where no file changes: the terms of the renewal, if they are new.
+    /// What remains to do if no file changes: the terms of the renewal, if they are new.
     fn enrol_only(
         &self,
         context: &Context,
@@ -219,7 +219,7 @@ impl Apply {
         Ok(Exit::Done)
     }
 
-    /// What is left where no file changes, and sshd serves something else than what is there.
+    /// What remains to do if no file changes, but sshd serves something else than what is on disk.
     fn reload_only(
         &self,
         context: &Context,
@@ -232,7 +232,7 @@ impl Apply {
             return Err(output.declined());
         }
         let object = report::reloaded(context, output, "warded.apply/1", planned, unserved)?;
-        // The change stands, whether or not its report can be printed.
+        // The change is made, whether or not its report can be printed.
         drop(output.object(&object));
         Ok(Exit::Done)
     }
@@ -265,13 +265,13 @@ impl ProcedureArgs {
         })
     }
 
-    /// Those of the command line, and those of the file.
+    /// The settings from the command line and from the file.
     fn settings(&self) -> Vec<Setting> {
         let file = self.settings_file.iter().flat_map(|file| &file.settings);
         self.set.iter().chain(file).cloned().collect()
     }
 
-    /// The command that plans it.
+    /// The command line that plans this procedure.
     fn plan_line(&self) -> String {
         let policy = self.policy.iter().map(|policy| format!(" --policy {policy}"));
         let settings = self.settings();
@@ -279,15 +279,15 @@ impl ProcedureArgs {
         format!("warded plan {}{}", self.procedure, policy.chain(set).collect::<String>())
     }
 
-    /// Whether the procedure may have to do with sshd.
+    /// Whether the procedure may concern sshd.
     fn concerns_sshd(&self, context: &Context, policies: &[BoundPolicy]) -> Result<bool> {
         let granting = components::choose(policies, self.procedure.as_str(), self.policy.as_ref(), context)?;
         Ok(granting.policy.procedures.get(&self.procedure).is_none_or(Procedure::concerns_sshd))
     }
 
-    /// Runs the procedure. If what was accepted at the enrolment covers it: for the names that were
-    /// confirmed then, where it is the renewal or takes no names; with the settings of
-    /// then, where it is the renewal and none are given.
+    /// Runs the procedure. If the operator's acceptance at the enrolment covers it, the earlier answers apply: the
+    /// confirmed names if it is the renewal or takes no names, and the settings if it is the renewal and none are given
+    /// now.
     pub(super) fn plan<'a>(
         &self,
         context: &Context,

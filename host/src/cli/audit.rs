@@ -1,4 +1,4 @@
-//! `warded audit POLICY`, and what is about the log itself: `log`, `verify`, `export`.
+//! `warded audit POLICY`, and the commands for the log itself: `log`, `verify`, `export`.
 
 mod html;
 mod log;
@@ -65,10 +65,13 @@ fn verify(context: &Context, signing: &signed::Signing, output: Output) -> Resul
     }
 }
 
-/// A log that is not whole. Where JSON is asked for, the object before it is the one on stdout.
+/// The error for a log that is not intact. With `--json`, the object before it is the only one on stdout.
 fn told(broken: &ChainBreak, output: Output) -> Error {
-    let error = Error::failed(format!("the audit log is not intact: record {}: {}", broken.record, broken.what))
-        .next("keep the directory as evidence; everything before that record is as it was written");
+    let error = Error::failed(format!("the audit log is not intact: {broken}")).next(if broken.record == 0 {
+        "keep the directory as evidence: whether records are missing at the log's end cannot be known"
+    } else {
+        "keep the directory as evidence; everything before that record is as it was written"
+    });
     if output.json {
         output.note(error.to_string());
         return Error::quiet(error.exit());

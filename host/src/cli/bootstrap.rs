@@ -107,7 +107,7 @@ impl Bootstrap {
         Ok(if self.plan && changed { Exit::Pending } else { Exit::Done })
     }
 
-    /// Which CA: as the flags say, as a token says, as it is trusted already, or as `step` knows it.
+    /// Which CA to trust: from the flags, from a token, the one that is trusted already, or the one that `step` knows.
     fn wanted(&self, configured: Option<&Settings>) -> Result<(CaUrl, Fingerprint, Option<String>)> {
         if let (Some(url), Some(fingerprint)) = (&self.ca_url, self.fingerprint) {
             return Ok((url.clone(), fingerprint, None));
@@ -125,8 +125,8 @@ impl Bootstrap {
             return Ok((found.url, found.fingerprint, found.provisioner));
         }
         Err(Error::usage("no CA is named").next(
-            "warded bootstrap --ca-url URL --fingerprint HEX; \
-             the fingerprint comes from whoever runs it: warded root-fingerprint root_ca.crt",
+            "warded bootstrap --ca-url URL --fingerprint HEX; get the fingerprint on the CA: warded root-fingerprint \
+             root_ca.crt",
         ))
     }
 }
@@ -150,7 +150,7 @@ impl Bootstrap {
         };
         let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let told = read_token(first).map_err(wrong)?.bootstrap();
-        told.map(Some).ok_or_else(|| wrong("it does not say which CA it is for, or not with which root".to_owned()))
+        told.map(Some).ok_or_else(|| wrong("it does not name both a CA and its root".to_owned()))
     }
 }
 

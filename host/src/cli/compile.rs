@@ -1,4 +1,4 @@
-//! `warded compile`: started by a run, for itself (`sandbox/compiler.rs`). Nobody else needs it.
+//! `warded compile`: a run starts it as its compiler (`sandbox/compiler.rs`). Nobody else needs it.
 
 use crate::sandbox::compiler;
 use clap::Args;
@@ -9,7 +9,7 @@ use warded_lib::error::Exit;
 pub(super) struct Compile {}
 
 impl Compile {
-    /// What goes wrong is said in one line, for the run that reads it.
+    /// An error is printed as one line, for the run that reads it.
     #[expect(clippy::unused_self, reason = "each command is run as a value")]
     pub(super) fn run(&self) -> Exit {
         let Err(error) = compiler::serve() else { return Exit::Done };

@@ -1,4 +1,4 @@
-//! `warded completions`, and the answers that the completions of a shell ask for while a person types.
+//! `warded completions`, and the candidates that a shell asks for while a person types.
 
 use super::{definition, output::Output};
 use crate::context::{self, Options};
@@ -13,7 +13,7 @@ use warded_lib::{
     transaction::{WayBack, history},
 };
 
-/// A shell sets it when it asks this program for candidates.
+/// The environment variable that a shell sets when it asks this program for candidates.
 const VARIABLE: &str = "WARDED_COMPLETE";
 
 /// Print completions for a shell, such as: warded completions bash > /etc/bash_completion.d/warded
@@ -32,9 +32,9 @@ enum Shell {
     Zsh,
 }
 
-/// Answers a shell that asks for candidates, and ends the process then.
+/// If a shell asks for candidates, prints them and ends the process.
 pub(super) fn answer() {
-    // The variable alone, left in an environment, must not keep a command from being run.
+    // If only the variable is set, because it was left in the environment, the command must run normally.
     if env::args_os().nth(1).is_none_or(|first| first != "--") {
         return;
     }
@@ -59,7 +59,7 @@ impl Completions {
     }
 }
 
-/// Each procedure, with what it does.
+/// Each procedure, with its description.
 pub(super) fn procedures() -> Vec<CompletionCandidate> {
     let named = |name: String, procedure: &Procedure| candidate(name, &procedure.summary);
     all(|_, procedures| procedures.iter().map(|(name, procedure)| named(name.clone(), procedure)).collect())
@@ -73,7 +73,7 @@ pub(super) fn settings() -> Vec<CompletionCandidate> {
     })
 }
 
-/// Each policy.
+/// The name of each policy.
 pub(super) fn policies() -> Vec<CompletionCandidate> {
     all(|policy, _| vec![CompletionCandidate::new(policy)])
 }
@@ -87,7 +87,7 @@ pub(super) fn runs() -> Vec<CompletionCandidate> {
     undoable.map(|past| candidate(past.journal.run.run.to_string(), &past.journal.run.procedure)).collect()
 }
 
-/// What `of` finds in each policy of this machine, without doubles.
+/// What `of` finds in each policy of this machine, without duplicates.
 fn all(of: impl Fn(&str, &[(String, Procedure)]) -> Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
     let options = Options {
         config: env::var_os("WARDED_CONFIG").map(Into::into),

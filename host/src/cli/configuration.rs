@@ -1,4 +1,4 @@
-//! `warded config`: what the configuration says, and where each value comes from.
+//! `warded config`: the configured values, and where each value comes from.
 
 use super::output::Output;
 use crate::context::{Choice, Options, installation, policies_directory, rhythm};
@@ -30,7 +30,7 @@ pub(super) struct Check {}
 struct ConfigObject<'a> {
     schema: &'static str,
     file: String,
-    /// Whether there is such a file; without it the defaults hold.
+    /// Whether the file exists; without it, the defaults apply.
     exists: bool,
     values: &'a [Value],
 }
@@ -72,7 +72,7 @@ impl Origin {
 }
 
 impl ConfigCommand {
-    /// Opens nothing of Warded's: a check makes no state directory.
+    /// Opens nothing of Warded's: a check must not create a state directory.
     pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
         let Self::Check(Check {}) = self;
         let file = options.config.clone().unwrap_or_else(config::default_file);
@@ -147,7 +147,7 @@ fn values(options: &Options, config: &Config) -> Result<Vec<Value>> {
 fn authority(options: &Options, config: &Config) -> Result<Value> {
     let is_option = options.ca.is_some();
     let (value, origin) = match Choice::of(options, config) {
-        // Each of them has a line of its own.
+        // Each of them is shown on a line of its own.
         Ok(Choice::Several(_)) => ("none without a name".to_owned(), Origin::Default),
         Err(error) => return Err(error),
         Ok(Choice::Local(directory)) => (neutral_path(directory.as_path()), Origin::of(is_option, true)),

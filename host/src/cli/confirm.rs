@@ -1,4 +1,4 @@
-//! `warded confirm`: what `apply --confirm-within` has changed stays.
+//! `warded confirm`: keeps what `apply --confirm-within` has changed.
 
 use super::{output::Output, recover, status::last_roll_back};
 use crate::{
@@ -16,7 +16,7 @@ use warded_lib::{
     transaction::{self, Journal, State},
 };
 
-/// What became of the newest run, where that was not confirmed in time.
+/// What happened to the newest run, if it was not confirmed in time.
 fn late(context: &Context) -> Result<Option<String>> {
     if let Some(last) = last_roll_back(context)?.filter(|last| last.why == RollbackReason::Unconfirmed) {
         return Ok(Some(last.to_string()));
@@ -29,7 +29,7 @@ fn late(context: &Context) -> Result<Option<String>> {
     Ok(rolled_back_now.map(|journal| format!("{} was not confirmed in time and is being rolled back", journal.run)))
 }
 
-/// What is so where nothing was confirmed.
+/// The machine's state if nothing was confirmed.
 fn state(runs: &StateDir) -> String {
     let waiting = transaction::unconfirmed(runs).ok().flatten();
     waiting.map_or_else(
@@ -38,7 +38,7 @@ fn state(runs: &StateDir) -> String {
     )
 }
 
-/// There is no run that waits.
+/// The end of the command if no run waits.
 fn nothing(context: &Context, output: Output) -> Result<Exit> {
     if let Some(late) = late(context).map_err(Error::or_unchanged)? {
         return Err(Error::refused(late)
@@ -75,11 +75,11 @@ pub(super) struct ConfirmWithin {
     pub(super) confirm_within: Option<SignedDuration>,
 }
 
-/// What rolls back at the start of the machine what was interrupted (docs/RECOVERY.md).
+/// The unit that rolls interrupted runs back at boot (docs/RECOVERY.md).
 pub(super) const RECOVER: &str = "warded-recover.service";
 
 impl ConfirmWithin {
-    /// Whether what would roll the change back can stay as long as that; before anything else.
+    /// Checks first whether the process that would roll the change back can live that long.
     ///
     /// # Errors
     /// Refused: systemd would end it.
@@ -88,25 +88,26 @@ impl ConfirmWithin {
             return Ok(());
         }
         if let Some(service) = control_group::service().filter(|service| !services::spares_processes(service)) {
-            return Err(Error::refused("--confirm-within does not work in a service of systemd")
+            return Err(Error::refused("--confirm-within does not work in a systemd service")
                 .cause(format!(
-                    "this runs in {}: systemd ends the watchdog with it, and nobody would roll the change back",
+                    "this runs in {}: systemd would end the watchdog with it, and nothing would roll the change back",
                     neutral(&service)
                 ))
                 .unchanged()
-                .next("give it a scope of its own: systemd-run --scope warded …"));
+                .next("run it in a separate scope: systemd-run --scope warded …"));
         }
         if !services::is_enabled(RECOVER) {
             output.note(format!(
                 "note: {RECOVER} is not enabled: if the machine stops before this is confirmed, it is rolled back by \
-                 the next command that changes something, not at the start"
+                 the next command that changes something, not at boot"
             ));
         }
         Ok(())
     }
 }
 
-/// A run that changes sshd takes seconds by itself; and a day later nobody remembers.
+/// Parses a duration within limits: a run that changes sshd alone takes seconds, and a day later nobody remembers the
+/// change.
 fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     moment::duration_within(text, &(SignedDuration::from_secs(5)..=SignedDuration::from_hours(24)), "from 5s to 24h")
 }
@@ -119,18 +120,18 @@ impl Confirm {
         }
         let confirmed = transaction::confirm(&context.state, &context.root, |journal, is_watched| {
             self.check(journal, is_watched)?;
-            // What cannot be recorded does not happen.
+            // If the confirmation cannot be recorded, it does not happen.
             context.log.append_synced(&event(&journal.run, Kind::Intent).detail("confirm"))
         });
         let confirmed = confirmed.map_err(|error| error.or_state(state(&context.state)))?;
         let Some((journal, left)) = confirmed else { return nothing(context, output) };
-        // It holds by now, so there is nothing to fail any more.
+        // The change is kept by now, so nothing may fail any more.
         let files = files(&journal);
         let ended = event(&journal.run, Kind::Ended).detail("confirmed, kept");
         let told = format!("confirmed, {} stay as changed", count(files.len(), "file"));
         drop(context.log.conclude(&ended, Ending::Confirmed, &told));
         recover::forget_recovery(context, |kind| event(&journal.run, kind), output);
-        // Of a machine that Warded has left there is nothing to tell.
+        // If Warded has been removed from a machine, there is nothing more to publish about it.
         let is_left = Enrolments::load(&context.state).is_ok_and(|enrolled| enrolled.iter().next().is_none());
         if journal.run.undoes.is_some() && is_left {
             PublicStatus::remove(context.state.path());
@@ -146,7 +147,7 @@ impl Confirm {
         Ok(Exit::Done)
     }
 
-    /// What would stay as changed, and whether this login could confirm it.
+    /// Shows what a confirmation would keep, and whether this login could confirm it.
     fn show(&self, context: &Context, output: Output) -> Result<Exit> {
         let Some((journal, is_watched)) = transaction::to_confirm(&context.state)? else {
             return nothing(context, output);
@@ -156,7 +157,7 @@ impl Confirm {
         let files = files(&journal);
         files.iter().try_for_each(|path| output.line(format!("~ {}", neutral(path))))?;
         output.line(format!(
-            "Nothing has been confirmed. It is rolled back unless that is done ({}).",
+            "Nothing has been confirmed. The run is rolled back unless it is confirmed ({}).",
             journal.until()
         ))?;
         output.object(&serde_json::json!({
@@ -171,7 +172,7 @@ impl Confirm {
             let (state, next) = if is_watched {
                 ("it is being rolled back", "warded recover, which waits for that, then apply it again")
             } else {
-                let state = "the process that was to roll it back has ended, so what it changed is still in place";
+                let state = "the process that was to roll it back has ended, so the run's changes are still in place";
                 (state, "warded recover, which rolls it back, then apply it again")
             };
             return Err(Error::refused(format!("{} was not confirmed in time", journal.run))
@@ -183,11 +184,11 @@ impl Confirm {
             _ if self.same_login => return Ok(()),
             (Some(opened), Some(since)) if opened > since => return Ok(()),
             (Some(_), _) => {
-                "this one was opened before the change was in place: that it still works says nothing about new ones"
+                "this login was opened before the change was made, so it does not show whether new logins work"
             }
             (None, _) => {
-                "no sshd is among the processes that started this one: a console, a script, tmux or screen says \
-                 nothing about new logins"
+                "no sshd is among the processes that started this one: a console, a script, tmux or screen does not \
+                 show whether new logins work"
             }
         };
         Err(Error::refused(format!("{} has to be confirmed from a new login", journal.run)).cause(why).next(

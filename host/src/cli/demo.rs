@@ -1,5 +1,5 @@
-//! `warded demo`: the main job on a private sshd, in a scratch directory. Nothing here is put on
-//! for show: it is what the other commands do, on another sshd.
+//! `warded demo`: the main job on a private sshd, in a scratch directory. Nothing is simulated: these are the same
+//! steps as the other commands', on another sshd.
 #![expect(clippy::disallowed_methods, reason = "the private machine of the demonstration")]
 
 mod private_machine;
@@ -42,7 +42,7 @@ struct Report<'a> {
     steps: &'a [Step],
 }
 
-/// What a step has to tell: what it saw, or that it could not be done here.
+/// The result of a step: what it saw, or that it could not be done here.
 pub(super) enum Outcome {
     Seen(String),
     Skipped(&'static str),
@@ -82,7 +82,7 @@ impl Demo {
         Ok(if ok { Exit::Done } else { Exit::Failed })
     }
 
-    /// Root has no business here: the demonstration runs as the user who owns nothing.
+    /// Root is not needed: the demonstration runs as the user nobody, who owns no files.
     fn as_nobody(&self, options: &Options, output: Output) -> Result<Exit> {
         let mut arguments: Vec<&str> = vec!["demo"];
         if self.keep {

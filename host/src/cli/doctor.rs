@@ -40,13 +40,13 @@ pub(super) struct Doctor {}
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
-    /// No fault, and worth knowing.
+    /// Not a fault, but worth knowing.
     Note,
     Warning,
     Wrong,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 struct Finding {
     check: &'static str,
@@ -80,7 +80,7 @@ impl Finding {
         Self { check, state: State::Wrong, seen: seen.into(), next: Some(next.into()) }
     }
 
-    /// What an error says.
+    /// The finding for an error.
     fn of(check: &'static str, error: &Error) -> Self {
         let next = error.notes_of(Label::Next).next().map(str::to_owned);
         Self { check, state: State::Wrong, seen: error.brief(), next }
@@ -122,7 +122,7 @@ impl Doctor {
     }
 }
 
-/// Everything about a step-ca, as far as it answers.
+/// Checks everything about a step-ca, as far as it answers.
 fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
     let shown = match step.shown_provisioners() {
         Ok(shown) => shown,
@@ -143,7 +143,7 @@ fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
     match shown {
         Some(provisioners) => of_provisioners(provisioners, findings),
         None => findings.extend(step.provisioners().err().map(|error| {
-            let seen = format!("the list of provisioners cannot be had, so nothing is said of them: {error}");
+            let seen = format!("the list of provisioners cannot be read, so they were not checked: {error}");
             Finding::ok("provisioner", seen)
         })),
     }
@@ -158,7 +158,7 @@ fn authority(step: &StepAuthority, findings: &mut Vec<Finding>) {
                 if concern.stops_renewals() {
                     Finding::wrong("renewal", seen, next)
                 } else if matches!(concern, Concern::RenamedProvisioner { .. }) {
-                    // `renew` finds the one that renews instead.
+                    // `renew` finds the provisioner that renews instead.
                     Finding::note("renewal", seen, next)
                 } else {
                     Finding::warning("renewal", seen, next)
@@ -191,7 +191,7 @@ fn of_provisioners(provisioners: &[Provisioner], findings: &mut Vec<Finding>) {
         Finding::ok("enrolment", format!("host certificates come from {}", issuing.join(", ")))
     });
     findings.push(match choose(provisioners, Purpose::RenewExpired, None) {
-        Ok(found) => Finding::ok("expiry", format!("{found} renews what has expired, too")),
+        Ok(found) => Finding::ok("expiry", format!("{found} also renews expired certificates")),
         Err(_) => Finding::note(
             "expiry",
             "this CA does not renew expired certificates: a machine that was off for longer needs new tokens",
@@ -206,20 +206,24 @@ fn clock(step: &StepAuthority) -> Finding {
         return Finding::wrong("clock", cause, next);
     }
     match ahead {
-        None => Finding::warning("clock", "the CA does not say what time it is", "look at what answers there"),
+        None => Finding::warning(
+            "clock",
+            "the CA does not say what time it is",
+            "check which server answers at that address",
+        ),
         Some(ahead) if ahead.abs() > 30_000 => Finding::warning(
             "clock",
             format!(
-                "this machine's clock and the CA's are {} s apart; from a minute on it refuses",
+                "this machine's clock and the CA's are {} s apart; from one minute on, the CA refuses requests",
                 ahead.abs() / 1000
             ),
             "timedatectl set-ntp true",
         ),
-        Some(_) => Finding::ok("clock", "it is the CA's, to a few seconds"),
+        Some(_) => Finding::ok("clock", "it agrees with the CA's to within 30 s"),
     }
 }
 
-/// sshd, its keys and agents, the disk, the schedule, and what recovers an interrupted run at the start.
+/// Checks sshd, its keys and agents, the disk, the schedule, and the recovery at boot.
 fn parts(context: &Context, status: &StatusObject) -> Vec<Finding> {
     let mut findings = vec![match &status.sshd {
         Some(version) if status.listening => Finding::ok("sshd", format!("OpenSSH {version} listens")),
@@ -252,14 +256,14 @@ fn parts(context: &Context, status: &StatusObject) -> Vec<Finding> {
     findings.extend(recovery(context, status.is_enrolled()));
     findings.extend(agents(context));
     findings.extend(status.notes.iter().map(|note| {
-        // Root sees here what this user does not.
+        // Root can see here what an ordinary user cannot.
         let seen = note.replace("sudo warded status", "sudo warded doctor");
         Finding { next: None, ..Finding::note("machine", seen, "") }
     }));
     findings
 }
 
-/// What recovers an interrupted run at the start of the machine.
+/// Checks the recovery of an interrupted run at boot.
 fn recovery(context: &Context, is_enrolled: bool) -> Option<Finding> {
     let has_systemd = context.facts.init == Init::Systemd;
     if has_systemd && services::is_enabled(RECOVER) {
@@ -283,7 +287,7 @@ fn recovery(context: &Context, is_enrolled: bool) -> Option<Finding> {
     is_enrolled.then(|| Finding::note("recovery", "nothing runs `warded recover` at the start of the machine", next))
 }
 
-/// The agents that sign for sshd with its host keys.
+/// Checks the agents that sign with host keys for sshd.
 fn agents(context: &Context) -> Vec<Finding> {
     let sshd = Sshd::find(&context.places.sshd_config, context.sshd_binary.as_deref()).ok().flatten();
     let keys = sshd.and_then(|sshd| sshd.host_keys().ok()).unwrap_or_default();
@@ -299,12 +303,12 @@ fn agents(context: &Context) -> Vec<Finding> {
             None => *held.entry(neutral(&socket.to_string_lossy())).or_default() += 1,
         }
     }
-    let holds = |(socket, keys)| Finding::ok("agent", format!("{socket} holds {} of sshd", count(keys, "host key")));
+    let holds = |(socket, keys)| Finding::ok("agent", format!("{socket} holds {} for sshd", count(keys, "host key")));
     findings.extend(held.into_iter().map(holds));
     findings
 }
 
-/// What `status` sees.
+/// Adds what `status` finds.
 fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
     let status = status::look(context)?;
     for problem in status.warnings.iter().chain(&status.problems).filter(|problem| problem.kind != ProblemKind::Ca) {
@@ -329,11 +333,11 @@ fn machine(context: &Context, findings: &mut Vec<Finding>) -> Result<()> {
             findings.push(Finding::warning(
                 "certificate",
                 format!(
-                    "{path} is for {} in all: too short to be renewed every {}",
+                    "{path} is valid for {} in total: too short to be renewed every {}",
                     distance(life),
                     distance(Duration::from_secs(context.renew_every))
                 ),
-                "let warded renew run more often, six times in that time at least; or on the CA, raise the claim \
+                "run warded renew more often, at least six times in that period; or on the CA, raise the claim \
                  \"defaultHostSSHCertDuration\" of the provisioner",
             ));
         }

@@ -53,7 +53,7 @@ pub(super) struct Enrol {
     shown: Option<String>,
 }
 
-/// What a code says.
+/// The contents of a code.
 struct Invitation {
     code: Code,
     given: TokenClaims,
@@ -116,7 +116,7 @@ impl Enrol {
         apply.carry_out(&context, output, Some(&FirstDay { files, told: &|error| told(error, &given) }))
     }
 
-    /// Whom the machine would trust, and as whom it would be known.
+    /// Shows which CA the machine would trust, and under which names the machine would be certified.
     fn introduce(&self, output: Output, trust: &Trust, names: &[String]) -> Result<()> {
         let Trust { root, settings, .. } = trust;
         output.line(format!("CA    {} · {} ({}, until {})", settings.url, root.subject, root.key, day(root.until)))?;
@@ -131,7 +131,7 @@ impl Invitation {
         let mut all = code.tokens.iter().map(TokenClaims::read);
         let given = all.next().ok_or_else(|| wrong("there is no token in it".to_owned()))?.map_err(wrong)?;
         let (url, root) =
-            given.bootstrap().ok_or_else(|| wrong("it does not say which CA it is for, with which root".to_owned()))?;
+            given.bootstrap().ok_or_else(|| wrong("it does not name both a CA and its root".to_owned()))?;
         for other in all {
             let other = other.map_err(wrong)?;
             if other.bootstrap() != Some((url.clone(), root)) || other.principals() != given.principals() {
@@ -142,7 +142,7 @@ impl Invitation {
     }
 }
 
-/// A failure before the CA was asked, in the words of a code.
+/// Rewords an error from before the CA was asked, for a person who has a code.
 fn told(error: Error, given: &TokenClaims) -> Error {
     match given.expired(now()) {
         Some(ago) if error.exit() == Exit::Usage => expired(&ago.to_string()),

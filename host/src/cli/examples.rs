@@ -1,8 +1,8 @@
-//! The examples below each command's help. A test runs every one of them, in this order.
+//! The examples at the end of each command's help. A test runs every one of them, in this order.
 
 use clap::Command;
 
-/// The words of a command, and examples of it.
+/// The words of a command, and its examples.
 const EXAMPLES: &[(&str, &[&str])] = &[
     ("root-fingerprint", &["warded root-fingerprint root_ca.crt", "warded root-fingerprint --json root_ca.crt"]),
     (
@@ -115,7 +115,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("version", &["warded version", "warded version --json"]),
 ];
 
-/// The command with examples below its help, and below that of each of its subcommands.
+/// Adds the examples to the command's help, and to that of each of its subcommands.
 pub(super) fn added(command: Command) -> Command {
     below(command, "")
 }
@@ -130,7 +130,7 @@ fn below(command: Command, words: &str) -> Command {
     if examples.is_empty() { command } else { command.after_help(format!("Examples:\n  {}", examples.join("\n  "))) }
 }
 
-/// The examples of a command; of a group of commands, the first one of each of its first two.
+/// The examples of a command. For a group of commands: the first example of each of its first two.
 fn of(command: &Command, words: &str) -> Vec<&'static str> {
     if let Some((_, examples)) = EXAMPLES.iter().find(|(of, _)| *of == words) {
         return examples.to_vec();
@@ -149,7 +149,7 @@ mod tests {
     use crate::cli::{Cli, definition};
     use clap::CommandFactory as _;
 
-    /// The words of each command that does something itself.
+    /// The words of each command that is not a group.
     fn commands(command: &Command, words: &str, found: &mut Vec<String>) {
         for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
             let words = format!("{words} {}", inner.get_name());

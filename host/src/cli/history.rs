@@ -1,4 +1,4 @@
-//! `warded history`: the runs that there have been.
+//! `warded history`: the list of past runs.
 
 use super::output::Output;
 use crate::context::Context;
@@ -25,22 +25,22 @@ struct HistoryObject {
 struct RunObject {
     run: u64,
     started: Timestamp,
-    /// None: the journal does not say.
+    /// Who started the run; null if the journal does not say.
     by: Option<String>,
     policy: String,
     procedure: String,
     /// The newest run that it undid, if it is an undo.
     undoes: Option<u64>,
-    /// The oldest one.
+    /// The oldest run that it undid.
     down_to: Option<u64>,
-    /// The newest of the later runs that are one with it.
+    /// The newest of the later runs that are undone together with it.
     folded: Option<u64>,
     files: Vec<String>,
     outcome: &'static str,
     undone_by: Option<u64>,
-    /// The command that undoes it; null: none does.
+    /// The command that undoes it; null if none does.
     undo: Option<String>,
-    /// The run that it is undone with.
+    /// The run together with which it is undone.
     undone_with: Option<u64>,
 }
 
@@ -54,7 +54,7 @@ impl History {
         for line in table(&history.runs) {
             output.line(line)?;
         }
-        // The one object of a command that fails is the error's.
+        // If a command fails, the only object that it prints is the error.
         history.fault.map_or(Ok(()), Err)?;
         let runs = history.runs.iter().map(RunObject::from).collect();
         output.object(&HistoryObject { schema: "warded.history/1", runs })?;
@@ -62,7 +62,7 @@ impl History {
     }
 }
 
-/// In columns, each as wide as it has to be.
+/// The runs as a table whose columns are as wide as necessary.
 fn table(runs: &[PastRun]) -> Vec<String> {
     let head = ["run", "started", "ago", "by", "what", "outcome", "undo"].map(str::to_owned);
     let rows: Vec<[String; 7]> =

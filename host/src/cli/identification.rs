@@ -1,4 +1,4 @@
-//! The options that say who this machine is to the CA, and the question for a password.
+//! The options that identify this machine to the CA, and the prompt for a password.
 
 use clap::Args;
 use std::{
@@ -41,20 +41,20 @@ pub(super) struct Identification {
 }
 
 impl Identification {
-    /// Whether it names a password, a key or tokens.
+    /// Whether an option names a password, a key or tokens.
     pub(super) fn is_given(&self) -> bool {
         let Self { provisioner_password_file, provisioner_key_file, token_file, x5c_cert, .. } = self;
         [provisioner_password_file, provisioner_key_file, token_file, x5c_cert].into_iter().any(Option::is_some)
     }
 
-    /// Whether standard input has a password, a key or tokens.
+    /// Whether a password, a key or tokens are read from standard input.
     pub(super) fn reads_stdin(&self) -> bool {
         let Self { provisioner_password_file, provisioner_key_file, token_file, .. } = self;
         let files = [provisioner_password_file, provisioner_key_file, token_file];
         files.into_iter().flatten().any(|file| file.as_os_str() == "-")
     }
 
-    /// These options, with a way to ask for a password where a person can answer.
+    /// These options, with a prompt for the password if a person can answer.
     pub(super) fn for_ca(&self) -> step::Identification {
         let is_interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
         let Self { provisioner, provisioner_password_file, provisioner_key_file, token_file, x5c_cert, x5c_key } =

@@ -19,7 +19,7 @@ use warded_lib::{
     text::count,
 };
 
-/// A terminal takes a line of at most 4,095 characters.
+/// The longest line to print: a terminal accepts at most 4,095 characters as input.
 const LINE: usize = 2000;
 
 #[derive(Debug, Args)]

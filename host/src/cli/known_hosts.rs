@@ -1,4 +1,4 @@
-//! The lines by which clients know machines that a CA signed (sshd(8), "`SSH_KNOWN_HOSTS` FILE FORMAT").
+//! The known_hosts lines by which clients know machines that a CA certified (sshd(8), "`SSH_KNOWN_HOSTS` FILE FORMAT").
 
 use ssh_key::PublicKey;
 use sshd_config::known_hosts::Patterns;
@@ -8,10 +8,10 @@ use warded_lib::{
     text::neutral,
 };
 
-/// Patterns of host names as they stand in a line.
+/// Checks patterns of host names for use in a known_hosts line.
 ///
 /// # Errors
-/// They would be read as something else there.
+/// ssh would read them as something else there.
 pub(super) fn pattern(text: &str) -> Result<String, String> {
     text.parse::<Patterns>().map(|patterns| patterns.to_string())
 }

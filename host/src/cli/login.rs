@@ -1,4 +1,4 @@
-//! `warded login`: a fresh key and its certificate, for a person.
+//! `warded login`: a new key and its certificate, for a person.
 
 mod files;
 mod into_agent;
@@ -37,7 +37,7 @@ use warded_lib::{
 };
 
 const NOT_ASKED: &str = "no certificate was asked for";
-/// What is so where the CA has signed, and neither an agent nor a file has taken it.
+/// The state if the CA has signed a certificate, and neither an agent nor a file has received it.
 const LOST: &str = "the CA has signed a certificate, and it is lost; a one-time token, if there was one, is used up";
 
 #[derive(Debug, Args)]
@@ -76,7 +76,7 @@ pub(super) struct Login {
     pub(super) identification: Identification,
 }
 
-/// A name that `ssh` gets as an argument: never an option.
+/// A name that is passed to `ssh` as an argument, and must not be an option.
 pub(super) fn parse_host(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte);
     if text.is_empty() || text.starts_with('-') || !text.bytes().all(is_plain) {
@@ -86,15 +86,15 @@ pub(super) fn parse_host(text: &str) -> Result<String, String> {
 }
 
 impl Login {
-    /// As `ssh` runs it before a connection.
+    /// Runs as ssh's `Match exec` does, before each connection.
     pub(super) fn run_on_demand(ca: Option<&Name>, log_in: impl FnOnce(Instant) -> Result<Exit>) -> Exit {
         on_demand::run(ca, log_in)
     }
 
-    /// `until`: when a single sign-on that nobody finishes is given up, where that is sooner than usual.
+    /// `until` is when to give up a single sign-on that nobody finishes, if that is sooner than usual.
     pub(super) fn run(&self, context: &Context, until: Option<Instant>, output: Output) -> Result<Exit> {
         let user = self.user()?;
-        let wrong = |error: String| Error::usage("these names cannot stand in a certificate").cause(error);
+        let wrong = |error: String| Error::usage("these names cannot be used in a certificate").cause(error);
         Principal::parse(Kind::User, &user).map_err(wrong)?;
         let principals = if self.principals.is_empty() { vec![user.clone()] } else { self.principals.clone() };
         let principals = Principals::parse(Kind::User, &principals).map_err(wrong)?;
@@ -113,7 +113,7 @@ impl Login {
             let wanted = SufficientCertificate { key_id: &user, principals: &principals, roots: &roots };
             let is_enough = |one: &Certificate| match &sign_in {
                 None => wanted.is(one),
-                // The CA chooses its names.
+                // With a single sign-on, the CA chooses the names.
                 Some(_) => {
                     wanted.is_usable(one) && files.certificate().is_some_and(|last| last == *one) && self.has_asked(one)
                 }
@@ -130,7 +130,7 @@ impl Login {
             }
         }
         if self.plan {
-            // With a single sign-on the CA makes the names, but for those that an admin asks for.
+            // With a single sign-on, the CA chooses the names, except those that an admin asks for.
             let names = match &sign_in {
                 None => principals.iter().map(ToString::to_string).collect(),
                 Some(_) => self.asked().cloned().collect(),
@@ -154,7 +154,7 @@ impl Login {
         self.deliver(context, output, (&key, &certificate), (agent.as_ref(), &files, &roots), &user)
     }
 
-    /// The single sign-on, where the person is to use it.
+    /// The single sign-on, if the person is to use it.
     #[cfg(feature = "sso")]
     fn sign_in(&self, context: &Context) -> Result<Option<SignIn>> {
         let sign_in = context.authority.open_step()?.map(StepAuthority::sign_in).transpose()?.flatten();
@@ -197,18 +197,18 @@ impl Login {
         Err(Error::usage("this build has no single sign-on"))
     }
 
-    /// Whether a certificate has every name that was asked for.
+    /// Whether a certificate has every name that the person asked for.
     fn has_asked(&self, certificate: &Certificate) -> bool {
         self.asked().all(|name| certificate.principals().contains(name))
     }
 
-    /// The names that were asked for in so many words.
+    /// The names that the person gave on the command line.
     fn asked(&self) -> impl Iterator<Item = &String> {
         let user = self.user.iter().filter(|_| self.principals.is_empty());
         self.principals.iter().chain(user)
     }
 
-    /// The agent, where the certificate is to go into one, and what it holds.
+    /// The agent and its identities, if the certificate is to go into an agent.
     fn agent(&self) -> Result<(Option<Agent>, Vec<Identity>)> {
         if self.out.is_some() && !self.agent {
             return Ok((None, Vec::new()));
@@ -240,12 +240,12 @@ impl Login {
             Ok(added) => added,
             Err(error) if self.out.is_some() => return Err(error.state(files.state(certificate))),
             Err(error) => {
-                // The CA has certified this key, perhaps for a token that serves once: it is not thrown away.
+                // The CA has certified this key, perhaps for a one-time token, so the key must not be thrown away.
                 files.write(key, certificate).map_err(|written| written.cause(error.message()).state(LOST))?;
                 return Err(error.state(files.state(certificate)));
             }
         };
-        // The last login's may have another key ID: with a single sign-on that is an e-mail address.
+        // The last login's certificate may have another key ID: with a single sign-on that is an e-mail address.
         let last = files.certificate();
         let is_earlier = |one: &Certificate| {
             let is_replaced = one.key_id() == certificate.key_id() || last.as_ref().is_some_and(|last| last == one);
@@ -285,7 +285,7 @@ impl Login {
     }
 }
 
-/// A certificate that makes another one needless.
+/// The criteria by which an existing certificate makes a new one unnecessary.
 struct SufficientCertificate<'a> {
     key_id: &'a str,
     principals: &'a Principals,
@@ -298,7 +298,7 @@ impl SufficientCertificate<'_> {
         certificate.key_id() == self.key_id && certificate.principals() == names && self.is_usable(certificate)
     }
 
-    /// Whether it is the CA's and holds now. With less than a minute left it would end before it is used.
+    /// Whether the CA signed it and it is valid now. With less than a minute left it would expire before it is used.
     fn is_usable(&self, certificate: &Certificate) -> bool {
         let now = ca::now();
         verify::signed_by(certificate, self.roots).is_ok()
@@ -307,7 +307,7 @@ impl SufficientCertificate<'_> {
     }
 }
 
-/// A new key, and what is asked of the CA for it.
+/// A new key, and the request to the CA for its certificate.
 fn requested(user: &str, principals: Principals) -> Result<(PrivateKey, IssueRequest)> {
     let failed = |error| Error::failed("cannot make a key").cause(error);
     let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(failed)?;
@@ -316,8 +316,8 @@ fn requested(user: &str, principals: Principals) -> Result<(PrivateKey, IssueReq
     Ok((key, IssueRequest { kind: Kind::User, key: bare, principals, key_id: user.to_owned() }))
 }
 
-/// How the person proves who they are is the credential's matter ([`ca::step::Credential`]): the password or key of a
-/// provisioner, a token, an X.509 certificate.
+/// Gets the certificate. How people prove who they are is up to the credential ([`ca::step::Credential`]): the password
+/// or key of a provisioner, a token, an X.509 certificate.
 fn issued(authority: &dyn CertificateAuthority, request: &IssueRequest) -> Result<Certificate> {
     authority.ready(std::slice::from_ref(request))?;
     Ok(authority.issue(request)?)

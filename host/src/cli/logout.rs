@@ -18,7 +18,7 @@ use warded_lib::{
     text::{count, neutral},
 };
 
-/// What empties an agent that does not do as it is asked.
+/// How to empty an agent that does not remove certificates.
 const END: &str = "end that agent, or empty it: ssh-add -D";
 
 #[derive(Debug, Args)]
@@ -40,12 +40,12 @@ pub(super) struct Logout {
 #[derive(Debug, Serialize)]
 pub(super) struct LogoutObject {
     schema: &'static str,
-    /// How many certificates the agent gave up.
+    /// How many certificates the agent removed.
     pub(super) identities: usize,
     pub(super) files: Vec<String>,
-    /// Whether this is what would be removed.
+    /// Whether this is a plan, and nothing was removed.
     planned: bool,
-    /// The CAs that could not be asked for their keys: a certificate of theirs may still be in the agent.
+    /// The CAs that could not be asked for their keys: their certificates may still be in the agent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_asked: Vec<String>,
 }
@@ -64,7 +64,7 @@ impl LogoutObject {
     }
 }
 
-/// Whose certificates are removed.
+/// The CAs whose certificates are removed.
 struct Signers {
     keys: Vec<PublicKey>,
     /// The CAs whose keys are not known, each with the reason.
@@ -83,8 +83,8 @@ impl Signers {
 }
 
 impl Logout {
-    /// Of the logins that the caller made on this machine. The agent may be a forwarded one, whose other certificates are
-    /// for other machines: no CA is asked what its keys are.
+    /// A logout from the logins that the caller made on this machine. The agent may be a forwarded one that also holds
+    /// certificates for other machines, so no CA is asked for its keys.
     pub(super) fn of_caller() -> Self {
         Self { host: None, out: None, plan: false, is_local: true }
     }
@@ -98,8 +98,8 @@ impl Logout {
         Ok(object.exit())
     }
 
-    /// Without the CA, where an earlier login left a certificate: so it works on a journey, too. Without `--ca` it is
-    /// about the logins with every CA.
+    /// If earlier logins left their certificates, the CA is not asked, so this works without a network. Without `--ca`,
+    /// it ends the logins with every CA.
     pub(super) fn carry_out(&self, context: &Context, output: Output) -> Result<LogoutObject> {
         let places = match context.options.ca {
             Some(_) => vec![Place::of(context.ca_name.as_ref())?],
@@ -108,7 +108,7 @@ impl Logout {
         let named = self.out.as_deref().map(Files::at).transpose()?;
         let files: Vec<Files> = named.into_iter().chain(places.iter().flat_map(Files::all)).collect();
         let known = known_signers(&files);
-        // What stays in an agent that does not answer is no reason to leave a private key in a file.
+        // Even if the agent does not answer, private keys in files are removed.
         let held = self.held();
         let signers = match &held {
             Ok(held) if !self.is_local => completed(context, known, held.as_ref())?,
@@ -140,7 +140,7 @@ impl Logout {
     }
 }
 
-/// What would be removed.
+/// Shows what would be removed.
 fn planned(
     (places, files): (&[Place], &[Files]),
     held: Result<Option<AgentCertificates>>,
@@ -163,11 +163,11 @@ fn planned(
     Ok(object)
 }
 
-/// These keys, and those of the CAs of which no login left a certificate, where the agent has a certificate of another
-/// signer: the file may be gone. Else no CA is asked, so it works on a journey.
+/// Adds the keys of the CAs for which no login left a certificate, but only if the agent has a certificate of an
+/// unknown signer: the login's file may be gone. Otherwise no CA is asked, so this works without a network.
 ///
 /// # Errors
-/// No key is known, and no CA gives its keys.
+/// No key is known, and no CA returns its keys.
 fn completed(context: &Context, mut keys: Vec<PublicKey>, held: Option<&AgentCertificates>) -> Result<Signers> {
     let mut not_asked: Vec<(String, Error)> = Vec::new();
     if held.is_none_or(|held| held.certificates.iter().all(|one| verify::signed_by(one, &keys).is_ok())) {
@@ -198,14 +198,14 @@ fn completed(context: &Context, mut keys: Vec<PublicKey>, held: Option<&AgentCer
     Ok(Signers { keys, not_asked })
 }
 
-/// An agent, and the certificates in it that are for people.
+/// An agent, and the user certificates in it.
 struct AgentCertificates {
     agent: Agent,
     certificates: Vec<Certificate>,
 }
 
 impl Logout {
-    /// None where `ssh` uses no agent, or one that has ended, with all that it held.
+    /// `None` if `ssh` uses no agent, or one that has ended and therefore holds nothing.
     fn held(&self) -> Result<Option<AgentCertificates>> {
         let AgentChoice::Socket { path, .. } = chosen(self.host.as_deref())? else { return Ok(None) };
         let agent = match Agent::open(&path) {
@@ -213,7 +213,7 @@ impl Logout {
             opened => opened.map_err(|error| left_in(&path, &error))?,
         };
         let held = agent.list().map_err(|error| left_in(&path, &error))?;
-        // What it shows would be no answer.
+        // A locked agent lists nothing, whatever it holds.
         if agent.is_locked(&held).map_err(|error| left_in(&path, &error))? {
             return Err(left_in(&path, &AgentError::Locked));
         }
@@ -222,13 +222,14 @@ impl Logout {
     }
 }
 
-/// Those of these certificates that one of these keys signed.
+/// The certificates that one of these keys signed.
 fn of_signers<'a>(certificates: &'a [Certificate], signers: &[PublicKey]) -> Vec<&'a Certificate> {
     certificates.iter().filter(|one| verify::signed_by(one, signers).is_ok()).collect()
 }
 
 impl AgentCertificates {
-    /// Removes the certificates of these CAs from the agent; how many. What it answers proves nothing: it is listed.
+    /// Removes the certificates of these CAs from the agent, and returns how many. The agent's answer proves nothing,
+    /// so its list is read again.
     fn emptied(self, signers: &[PublicKey]) -> Result<usize> {
         let ours = of_signers(&self.certificates, signers);
         let mut has_refused = false;
@@ -254,12 +255,12 @@ impl AgentCertificates {
     }
 }
 
-/// The certificates in the agent that are for people.
+/// The user certificates in the agent.
 fn user_certificates(held: &[Identity]) -> Vec<Certificate> {
     held.iter().filter_map(Identity::certificate).filter(|one| one.kind() == Kind::User).collect()
 }
 
-/// What the agent did; a certificate may still be in it.
+/// The error for an agent that may still hold a certificate.
 fn left_in(socket: &Path, error: &AgentError) -> Error {
     let next = if matches!(error, AgentError::Locked) {
         format!("{UNLOCK}; then again: warded logout")

@@ -1,4 +1,4 @@
-//! `warded man`: manual pages, from the same source as `--help`.
+//! `warded man`: manual pages, made from the same source as `--help`.
 
 use super::{definition, output::Output};
 use clap::{Args, Command};
@@ -34,7 +34,7 @@ impl Man {
     }
 }
 
-/// The page of a command, and those of its subcommands.
+/// The page of a command, and the pages of its subcommands.
 fn render(command: &Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
     let mut text = Vec::new();
     let page = Page::new(command.clone());

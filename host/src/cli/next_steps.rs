@@ -1,4 +1,5 @@
-//! What a person needs after a machine was certified: until when, what renews it, what clients need, where the log is.
+//! What a person needs to know after a machine was certified: until when, what renews it, what clients need, where the
+//! log is.
 
 use super::{known_hosts, output::Output, report::time};
 use crate::{context::Context, enrolment::Enrolments, pipeline::RunReport};
@@ -11,7 +12,7 @@ use warded_lib::{
     text::neutral,
 };
 
-/// Says it; little where no host certificate came.
+/// Prints the next steps; only a few if there is no host certificate.
 pub(super) fn say(context: &Context, output: Output, done: &RunReport) -> Result<()> {
     done.ways_of_proof().iter().for_each(|way| output.detail(way));
     let certificates: Vec<&Certificate> =
@@ -36,7 +37,7 @@ pub(super) fn say(context: &Context, output: Output, done: &RunReport) -> Result
     output.line(format!("Log:     warded audit log --run {}", done.run))
 }
 
-/// What renews the certificates, or what has to be done so that something does.
+/// What renews the certificates, or what to do so that something renews them.
 fn renewal(context: &Context, due: &str) -> String {
     let next = "run it every hour from cron or a systemd timer (docs/RENEWAL.md). It asks nothing, and does nothing until a \
                 certificate is due.";

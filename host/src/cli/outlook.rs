@@ -1,4 +1,4 @@
-//! What the next `warded renew` will meet: the questions that it asks first, asked without side effects.
+//! What the next `warded renew` will meet: the checks that it makes first, made without side effects.
 
 use super::{renew, status};
 use crate::{components, context::Context, enrolment::Enrolment};
@@ -35,14 +35,14 @@ pub(super) struct Problem {
     pub(super) kind: ProblemKind,
 }
 
-/// What a problem is about, where something depends on that.
+/// The subject of a problem, where something depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ProblemKind {
     #[default]
     Other,
-    /// The CA: `doctor` looks at it by itself.
+    /// The CA, which `doctor` checks separately.
     Ca,
-    /// Something that Warded set, and that is not so any more.
+    /// Something that Warded set and that has changed since.
     Drift,
 }
 
@@ -84,17 +84,17 @@ impl Serialize for Problem {
     }
 }
 
-/// What stands in the way of the next renewal, or will.
+/// Problems that prevent the next renewal, or will.
 #[derive(Debug, Default)]
 pub(super) struct Outlook {
     pub(super) problems: Vec<Problem>,
-    /// What is no problem yet.
+    /// What is not a problem yet.
     pub(super) notes: Vec<String>,
-    /// Whether the CA answered; none: it was not asked.
+    /// Whether the CA answered; `None` if it was not asked.
     pub(super) ca_reachable: Option<bool>,
 }
 
-/// Looks, for a machine that is enrolled and has these certificates, by their files.
+/// Checks an enrolled machine with these certificates, which are listed with their files.
 pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(String, Certificate)]) -> Outlook {
     let mut outlook = Outlook::default();
     if let Some(problem) = unrenewed(context, enrolled) {
@@ -102,7 +102,7 @@ pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(Str
         return outlook;
     }
     let (now, rhythm) = (ca::now(), context.renew_every);
-    // An expired one is reported as expired.
+    // An expired certificate is reported as expired.
     let holding = || certificates.iter().map(|(_, certificate)| certificate).filter(|one| now < one.valid_before());
     outlook.problems.extend(holding().find_map(|one| too_short(one, rhythm)));
     let due_since = |certificate: &Certificate| {
@@ -125,7 +125,7 @@ pub(super) fn look(context: &Context, enrolled: &Enrolment, certificates: &[(Str
     outlook
 }
 
-/// A certificate that can end between two renewals, which come every `rhythm` seconds.
+/// The problem of a certificate that can expire between two renewals, which come every `rhythm` seconds.
 pub(super) fn too_short(certificate: &Certificate, rhythm: u64) -> Option<Problem> {
     let life = due::short_life(certificate, rhythm)?;
     let seen = format!(
@@ -137,7 +137,7 @@ pub(super) fn too_short(certificate: &Certificate, rhythm: u64) -> Option<Proble
     Some(Problem::with(seen, next))
 }
 
-/// What the CA says that it would do.
+/// Asks the CA what it would do.
 fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, outlook: &mut Outlook) {
     let asked = context.authority.open().and_then(|authority| authority.roots(Kind::Host));
     outlook.ca_reachable = match &asked {
@@ -147,7 +147,7 @@ fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, 
     };
     let roots = match asked {
         Ok(roots) => roots,
-        // It may answer until one is due.
+        // It may answer again before a certificate is due.
         Err(error @ CaError::Unreachable { .. }) if !is_due && !has_expired(context) => {
             return outlook.notes.push(format!("{error}; no renewal is due yet"));
         }
@@ -171,10 +171,10 @@ fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, 
             outlook.problems.push(problem);
         }
     }
-    // A CA that answered a moment ago and does not now is asked again by the next look.
+    // If the CA answered a moment ago and does not now, the next check asks it again.
     let Ok(Some(step)) = context.authority.open_step() else { return };
     for concern in step.concerns().unwrap_or_default() {
-        // `renew` finds the one that renews instead.
+        // `renew` finds the provisioner that renews instead.
         if matches!(concern, Concern::RenamedProvisioner { .. }) {
             outlook.notes.push(concern.seen());
         } else {
@@ -184,13 +184,13 @@ fn ask(context: &Context, certificates: &[(String, Certificate)], is_due: bool, 
     }
 }
 
-/// Whether a certificate that TLS with the CA depends on has expired. The CA's answer to the last question showed it.
+/// Whether a certificate has expired on which TLS with the CA depends. The CA's last answer showed it.
 fn has_expired(context: &Context) -> bool {
     let step = context.authority.open_step().ok().flatten();
     step.is_some_and(|step| step.chain().iter().any(|(_, certificate)| certificate.until < ca::now()))
 }
 
-/// Certificates that the file system does not let be replaced.
+/// Certificates that the file system does not allow to replace.
 fn irreplaceable(context: &Context, certificates: &[(String, Certificate)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (path, certificate) in certificates {
@@ -198,7 +198,7 @@ fn irreplaceable(context: &Context, certificates: &[(String, Certificate)]) -> V
         let bytes = Some(certificate.to_file().len());
         let found = context.root.place(&path, usize::MAX).map_err(Error::from).and_then(|place| {
             let Some(place) = &place else { return Ok(()) };
-            // A file with a second name is not read.
+            // A file with a second hard link is not read.
             place.metadata()?;
             transaction::refuse_irreplaceable(&[Target { path: &path, place, bytes }])
         });
@@ -226,16 +226,17 @@ fn in_words(seconds: u64) -> String {
     distance(std::time::Duration::from_secs(seconds))
 }
 
-/// What is wrong with the lists of keys that sshd reads at each login.
+/// Faults of the lists of keys that sshd reads at each login.
 #[derive(Default)]
 pub(super) struct ListFaults {
-    /// With it no renewal goes through, because it is no file, and sshd would wait for it; or others decide by it.
+    /// No renewal succeeds with such a list: it is not a regular file, so sshd would wait for it; or others than root
+    /// can change it.
     pub(super) problems: Vec<Problem>,
-    /// It decides about logins alone, and is neither of Warded's making nor in its way.
+    /// The list affects only logins. Warded did not make it, and it does not hinder Warded.
     pub(super) warnings: Vec<Problem>,
 }
 
-/// Looks at those lists. `tree` has those that sshd reads for some connections alone.
+/// Checks those lists. `tree` contains the lists that sshd reads only for some connections.
 pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> ListFaults {
     let keywords = ["revokedkeys", "trustedusercakeys"];
     let everywhere =
@@ -248,7 +249,7 @@ pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> ListFaults {
             .flat_map(|keyword| line.directive.arguments.iter().map(move |one| (keyword, one.text.clone())))
     });
     let named: BTreeSet<(&str, String)> = everywhere.chain(within).collect();
-    // Warded's own is looked at by itself.
+    // Warded's own list is checked separately.
     let others = named.iter().filter(|(_, path)| !status::is_own_list(path));
     let (endless, lists): (Vec<_>, Vec<_>) = others.partition(|(_, path)| is_endless(Path::new(path)));
     let faults = |lists: Vec<&(&str, String)>| {
@@ -262,12 +263,12 @@ pub(super) fn lists(effective: &Effective, tree: Option<&Tree>) -> ListFaults {
     ListFaults { problems: faults(endless).chain(open).collect(), warnings: faults(lists).collect() }
 }
 
-/// A FIFO or a device, which a program that reads it may wait for.
+/// A FIFO or a device: a program that reads it may wait for ever.
 fn is_endless(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-/// A list that others than root can write, so that these decide whom sshd lets in.
+/// The problem of a list that users other than root can write, so that they decide whom sshd lets in.
 fn open_to_others(path: &Path) -> Option<Problem> {
     let found = fs::metadata(path).ok().filter(Metadata::is_file)?;
     let shown = neutral(&path.to_string_lossy());

@@ -1,4 +1,4 @@
-//! What a command prints: words on a terminal, or one JSON object on a clean stdout.
+//! What a command prints: words on a terminal, or one JSON object and nothing else on stdout.
 
 mod wrap;
 
@@ -14,12 +14,12 @@ use warded_lib::error::{Error, Exit, Result};
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
-    /// One JSON object instead of words.
+    /// Whether to print one JSON object instead of words.
     pub json: bool,
-    /// How much is said beside that.
+    /// How much to say in addition to the result.
     pub verbosity: Verbosity,
     colour: bool,
-    /// Whether it is what a part of a command says.
+    /// Whether only a part of a command prints this.
     is_part: bool,
 }
 
@@ -33,7 +33,7 @@ pub enum Verbosity {
     /// What a person wants to know.
     #[default]
     Usual,
-    /// Each stage, and each program that is started, as well.
+    /// In addition, each stage and each program that is started.
     Verbose,
 }
 
@@ -46,7 +46,7 @@ pub enum ColorChoice {
     Never,
 }
 
-/// How a word is set off on a terminal.
+/// How a word is highlighted on a terminal.
 #[derive(Clone, Copy, Debug)]
 pub enum Style {
     /// New, good.
@@ -55,12 +55,13 @@ pub enum Style {
     Red,
     /// To look into.
     Yellow,
-    /// Beside the point.
+    /// Less important.
     Dim,
 }
 
 impl Output {
-    /// Output as asked for: `NO_COLOR` (no-color.org) and what is no terminal get no colour.
+    /// The output that was asked for. With `NO_COLOR` (no-color.org), and where there is no terminal, there are no
+    /// colours.
     #[must_use]
     pub fn new(json: bool, verbosity: Verbosity, colour: ColorChoice) -> Self {
         let no_colour = || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -73,7 +74,7 @@ impl Output {
         Self { json, verbosity, colour: colour && !json, is_part: false }
     }
 
-    /// The same words for a part of a command, whose one object is printed by the whole.
+    /// The same output for a part of a command; the whole command prints the one object.
     #[must_use]
     pub fn of_part(self) -> Self {
         let verbosity =
@@ -85,17 +86,17 @@ impl Output {
         self.json || matches!(self.verbosity, Verbosity::Quiet | Verbosity::Beside)
     }
 
-    /// The end of a command, or of a part of one, whose question was answered with no.
+    /// The error for a command, or a part of one, whose question was answered with no.
     #[must_use]
     pub fn declined(self) -> Error {
         self.note(if self.is_part { "This step changed nothing." } else { "Nothing was changed." });
         Error::quiet(Exit::Failed)
     }
 
-    /// Prints a line for a person; nothing where JSON is asked for.
+    /// Prints a line for a person; nothing if JSON is asked for.
     ///
     /// # Errors
-    /// stdout cannot be written. A reader that went away is no error.
+    /// stdout cannot be written. It is no error if the reader has closed the pipe.
     pub fn line(self, text: impl AsRef<str>) -> Result<()> {
         if self.is_silent() {
             return Ok(());
@@ -103,7 +104,7 @@ impl Output {
         self.verbatim(fitting(&io::stdout(), text.as_ref()))
     }
 
-    /// The same for a line that is copied as it is: no terminal is too narrow for it.
+    /// The same for a line that people copy: it is not wrapped, however narrow the terminal.
     ///
     /// # Errors
     /// As [`Output::line`].
@@ -114,7 +115,7 @@ impl Output {
         written(writeln!(io::stdout(), "{}", text.as_ref()))
     }
 
-    /// Prints the one JSON object of a command; nothing where words are asked for.
+    /// Prints the one JSON object of a command; nothing if words are asked for.
     ///
     /// # Errors
     /// As [`Output::line`].
@@ -127,21 +128,21 @@ impl Output {
         written(writeln!(io::stdout(), "{text}"))
     }
 
-    /// Says on stderr what a person wants to know who asked for more.
+    /// Prints a detail on stderr for a person who asked for more.
     pub fn detail(self, text: impl AsRef<str>) {
         if self.verbosity == Verbosity::Verbose {
             say(&format!("» {}", text.as_ref()));
         }
     }
 
-    /// Says something beside the result, on stderr. What cannot be said there is not worth failing.
+    /// Prints a note beside the result, on stderr. If that is not possible, it is no error.
     pub fn note(self, text: impl AsRef<str>) {
         if self.verbosity != Verbosity::Quiet {
             say(text.as_ref());
         }
     }
 
-    /// A word, set off if colour is wanted.
+    /// A word, highlighted if colour is wanted.
     #[must_use]
     pub fn paint(self, style: Style, text: &str) -> String {
         if !self.colour {
@@ -156,7 +157,7 @@ impl Output {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// Reports how a command failed: on stderr, and as an object where JSON is asked for.
+    /// Reports how a command failed: on stderr, and as an object if JSON is asked for.
     pub fn failure(self, error: &Error) {
         if error.is_quiet() {
             return;
@@ -168,12 +169,12 @@ impl Output {
     }
 }
 
-/// On stderr. What cannot be said there is not worth failing.
+/// Prints on stderr. If that is not possible, it is no error.
 pub(super) fn say(text: &str) {
     drop(writeln!(io::stderr(), "{}", fitting(&io::stderr(), text)));
 }
 
-/// The text as it fits into a terminal; other outputs get it as it is.
+/// The text wrapped for a terminal; other outputs get it unchanged.
 fn fitting(stream: &(impl IsTerminal + AsFd), text: &str) -> String {
     let size = if stream.is_terminal() { tcgetwinsize(stream).ok() } else { None };
     match size.map(|size| usize::from(size.ws_col)) {
@@ -182,7 +183,7 @@ fn fitting(stream: &(impl IsTerminal + AsFd), text: &str) -> String {
     }
 }
 
-/// How something failed, as an object.
+/// A failure as an object.
 #[derive(Serialize)]
 pub(super) struct Failure<'a> {
     schema: &'static str,
@@ -213,13 +214,13 @@ struct Note<'a> {
 fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
-        // A reader that went away changes neither what a command does nor how it ends.
+        // A reader that has closed the pipe changes neither what a command does nor how it ends.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Error::failed("cannot write to stdout").cause(error)),
     }
 }
 
-/// Whether there is a terminal to ask at.
+/// Whether there is a terminal for a question.
 #[must_use]
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()

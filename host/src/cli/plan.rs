@@ -31,7 +31,7 @@ impl Plan {
         self.with_files(context, output, &[])
     }
 
-    /// The same for a run that changes these files as well.
+    /// The same for a run that also changes these files.
     pub(super) fn with_files(&self, context: &Context, output: Output, files: &[StagedFile]) -> Result<Exit> {
         recover::report(context, output)?;
         let policies = context.policies()?;
@@ -67,7 +67,7 @@ impl Plan {
         let object = PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()).with(&changes);
         let mut object = report::value(&object)?;
         if !planned.session.changes.is_empty() {
-            // The command that takes a risk names the one that has to be accepted.
+            // These risks count as accepted here: `apply` refuses without them, and names the risk to accept.
             let logins = Risks { root: true, ..Risks::default() };
             let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
             let work = Work::of(planned, terms);
@@ -89,18 +89,18 @@ impl Plan {
     }
 }
 
-/// What a plan says of clients that it would end.
+/// What a plan says of clients that would be refused.
 const PINS: &str = "Clients that know only this host key would be refused: `apply` refuses that without \
                     --accept-risk=replace-host-keys.";
-/// What a plan says of a pattern that is not for one domain alone.
+/// What a plan says of a pattern that covers more than one domain.
 const ANY_HOST: &str = "The CA would be trusted for hosts of more than one domain: `apply` refuses that without \
                         --accept-risk=any-host.";
-/// What a plan says of root, whom it lets in where that is accepted.
+/// What a plan says of root, who could log in if that risk is accepted.
 const ROOT: &str = "A certificate with the principal root would log in as root: `apply` refuses that without \
                     --accept-risk=root-by-certificate.";
 
-/// Checks that the work would not be refused, as far as this user can see that: another user than root can neither
-/// read sshd's host keys nor run it as it is run. Returns what would be proved, and what not.
+/// Checks that the work would not be refused, as far as this user can: a user other than root can neither read sshd's
+/// host keys nor run sshd as it is run. Returns what would be proved, and what would not.
 pub(super) fn foresee(context: &Context, work: &Work) -> Result<Forecast> {
     if work.concerns_sshd() && !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
         return Ok(Forecast::default());

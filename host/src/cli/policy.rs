@@ -1,4 +1,4 @@
-//! `warded policy`: one file for each of its commands; `list` and `show` are here.
+//! `warded policy`: one file per subcommand; `list` and `show` are in this one.
 
 mod add;
 mod attempt;
@@ -106,7 +106,7 @@ struct PolicyObject<'a> {
     component: String,
     origin: String,
     applies: bool,
-    /// Why it does not.
+    /// Why the policy does not fit this machine.
     unfit: Option<String>,
     /// Why its component can never run.
     broken: Option<String>,
@@ -115,7 +115,7 @@ struct PolicyObject<'a> {
     publisher: Option<Publisher>,
     /// The policy that stands in for it on this machine.
     replaced_by: Option<&'a str>,
-    /// The higher version that a package offers.
+    /// A higher version that a package offers.
     offered: Option<NewerVersion>,
     procedures: Vec<ProcedureObject<'a>>,
 }
@@ -136,7 +136,7 @@ struct SettingObject<'a> {
     required: bool,
 }
 
-/// As it is given on the command line, with what it is for.
+/// The setting as it is given on the command line, with its description.
 impl fmt::Display for SettingObject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let needed = if self.required { ", needed" } else { "" };
@@ -146,7 +146,7 @@ impl fmt::Display for SettingObject<'_> {
 }
 
 impl PolicyCommand {
-    /// Whether it loads a component for more than to list it.
+    /// Whether the command loads a component for more than listing it.
     pub(super) fn is_with_memory(&self) -> bool {
         matches!(
             self,
@@ -160,7 +160,7 @@ impl PolicyCommand {
         )
     }
 
-    /// `open` finds this machine's state; what is about a file alone leaves that as it is.
+    /// `open` opens this machine's state. Commands that concern only a file do not call it.
     pub(super) fn run(
         &self,
         open: impl FnOnce() -> Result<Context>,
@@ -199,13 +199,13 @@ impl PolicyCommand {
     }
 }
 
-/// What there is to look at.
+/// What the commands that list policies read.
 struct PolicyContext {
     policies: Vec<BoundPolicy>,
     machine: Facts,
     /// The directory in which packages offer components.
     offered: PathBuf,
-    /// Where the machine code of components is kept; none: this user has no such place.
+    /// The cache of compiled components; `None` if this user has none.
     compiled: Option<CompiledCache>,
     on_hang: HangHandler,
 }
@@ -218,7 +218,7 @@ impl PolicyContext {
                 let (policies, compiled) = (context.policies()?, Some(context.compiled()));
                 Ok(Self { policies, machine: context.facts, offered: context.offered, compiled, on_hang })
             }
-            // Only to look, no place of one's own is needed.
+            // To look only, this user needs no state directory.
             Err(_) if !config::is_root() => {
                 let (policies, machine, offered) = context::policies_only(options)?;
                 Ok(Self { policies, machine, offered, compiled: None, on_hang })
@@ -333,7 +333,7 @@ fn settings(procedure: &Procedure) -> Vec<SettingObject<'_>> {
         .collect()
 }
 
-/// Every grant, in a few words each; first of all, what cannot be undone.
+/// Every grant in a few words; those that cannot be undone come first.
 fn grants(procedure: &Procedure, policy: &Policy) -> Vec<String> {
     let Policy { services, actions, .. } = policy;
     let granted = actions.iter().filter(|(name, _)| procedure.actions.contains(name));
@@ -368,7 +368,7 @@ fn grants(procedure: &Procedure, policy: &Policy) -> Vec<String> {
     if !keywords.is_empty() {
         all.push(format!("change these keywords of sshd: {}", keywords.join(", ")));
     }
-    // Under its name a policy can have anything reloaded, or restarted.
+    // A policy can reload or restart any unit under the name that it gives a service.
     for (name, operations) in &procedure.services {
         for (operation, service) in operations.iter().filter_map(|one| Some((one, services.get(name)?))) {
             all.push(format!("have a service {operation}ed: {name} ({service})"));

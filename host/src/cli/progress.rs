@@ -1,4 +1,4 @@
-//! Progress on a terminal, for what takes longer than half a second.
+//! Progress on a terminal, for steps that take longer than half a second.
 
 use super::output::{Output, Verbosity, say};
 use crate::pipeline::{Reporter, Stage};
@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-/// What takes less than this is not worth a line.
+/// A shorter step gets no line.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// One line on stderr that says what is going on; nothing where stderr is no terminal.
+/// One line on stderr that shows what is being done; nothing if stderr is not a terminal.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -31,7 +31,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             bar.set_style(style);
         }
-        // The lines of a verbose run say more.
+        // A verbose run prints more than this anyway.
         if output.json || verbosity != Verbosity::Usual || !std::io::stderr().is_terminal() {
             return Self { bar, verbosity, appear: None };
         }
@@ -46,14 +46,14 @@ impl Progress {
         Self { bar, verbosity, appear: thread.ok().map(|thread| (done, thread)) }
     }
 
-    /// None at all.
+    /// No progress at all.
     #[must_use]
     pub fn hidden() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         Self { bar, verbosity: Verbosity::Usual, appear: None }
     }
 
-    /// Says what is being done now.
+    /// Shows what is being done now.
     pub fn say(&self, message: impl Into<Cow<'static, str>>) {
         self.bar.set_message(message);
     }
@@ -67,7 +67,7 @@ impl Reporter for Progress {
         self.say(stage.to_string());
     }
 
-    /// On stderr, also where progress is not shown.
+    /// A note goes to stderr even if progress is not shown.
     fn note(&self, text: &str) {
         if self.verbosity != Verbosity::Quiet {
             self.bar.suspend(|| say(&format!("note: {text}")));

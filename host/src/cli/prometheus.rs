@@ -1,5 +1,5 @@
-//! Prometheus' text format, for node_exporter's textfile collector: it reads `*.prom`, and needs to be able to read the
-//! file. What is not known is absent, never 0.
+//! Prometheus' text format, for node_exporter's textfile collector, which reads `*.prom` and needs permission to read
+//! the file. What is not known is absent, never 0.
 
 use std::{
     fmt::{Display, Write as _},
@@ -12,7 +12,8 @@ use warded_lib::{error::Result, machine::named_file};
 pub(super) struct Metrics(String);
 
 impl Metrics {
-    /// Adds a gauge: its name, what it is, and each of its values with its labels. Without values it is absent.
+    /// Adds a gauge: its name, its help text, and each of its values with its labels. A gauge without values is left
+    /// out.
     pub(super) fn gauge<V: Display>(
         &mut self,
         name: &str,
@@ -33,7 +34,7 @@ impl Metrics {
         }
     }
 
-    /// Adds a gauge with one value, if that is known.
+    /// Adds a gauge with one value, if the value is known.
     pub(super) fn value<V: Display>(&mut self, name: &str, help: &str, value: Option<V>) {
         self.gauge(name, help, value.map(|value| (Vec::new(), value)));
     }
@@ -42,7 +43,7 @@ impl Metrics {
         &self.0
     }
 
-    /// Writes the file whole, or not at all; readable for all.
+    /// Writes the file atomically, readable for everybody.
     pub(super) fn write(&self, file: &Path) -> Result<()> {
         named_file::replace(file, self.0.as_bytes(), 0o644)
     }

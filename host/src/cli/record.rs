@@ -25,7 +25,7 @@ pub(super) struct NewRecording {
 }
 
 impl NewRecording {
-    /// To be written into a file that is not there yet.
+    /// A recording into a file that must not exist yet.
     pub(super) fn at(file: &Path) -> Result<Self> {
         if file.symlink_metadata().is_ok() {
             return Err(Error::refused(format!("{} is there already", neutral_path(file)))
@@ -39,7 +39,7 @@ impl NewRecording {
         Tape::Recording(Rc::clone(&self.recorder))
     }
 
-    /// Writes it, however the run ended; nothing where it failed before it asked anything.
+    /// Writes the recording, however the run ended; nothing if the run failed before its first call.
     pub(super) fn write(
         &self,
         granting: &BoundPolicy,

@@ -1,4 +1,4 @@
-//! `warded recover`, and what the other commands do about a run that has not ended.
+//! `warded recover`, and what other commands do about a run that has not ended.
 
 mod beside;
 
@@ -28,7 +28,7 @@ use warded_lib::{
     transaction::{self, Journal},
 };
 
-/// How long another process may take that rolls a run back.
+/// How long another process may take to roll a run back.
 const OTHERS: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub(super) struct Recover {
 }
 
 impl Recover {
-    /// A configuration that cannot be read must not keep the start of the machine from this.
+    /// A configuration that cannot be read must not stop the recovery at boot.
     pub(super) fn run(&self, options: &Options, output: Output) -> Result<Exit> {
         let broken = match Context::open(options) {
             Ok(context) if self.plan => return plan(&context, output),
@@ -86,14 +86,14 @@ impl Recover {
         let others = others.iter().map(|run| run.run).collect();
         let shown = output.object(&RecoverObject { others, unconfirmed, ..RecoverObject::of(&rolled_back) });
         let clean = !damaged && rolled_back.iter().all(RolledBackRun::is_clean);
-        // The roll back stands, whether or not its report can be printed.
+        // The rollback is done, whether or not its report can be printed.
         if rolled_back.is_empty() {
             shown?;
         }
         Ok(if clean { Exit::Done } else { Exit::Degraded })
     }
 
-    /// The one object says of what was rolled back as well.
+    /// The one JSON object also lists what was rolled back.
     fn failed(context: &Context, rolled_back: &[RolledBackRun], error: Error, output: Output) -> Result<Exit> {
         if rolled_back.is_empty() || !output.json {
             return Err(error);
@@ -106,7 +106,7 @@ impl Recover {
     }
 }
 
-/// What would be rolled back, of the newest run that was interrupted.
+/// Shows what would be rolled back of the newest interrupted run.
 fn plan(context: &Context, output: Output) -> Result<Exit> {
     let (interrupted, waiting) = (transaction::interrupted(&context.state)?, transaction::unconfirmed(&context.state)?);
     let rolled_back = transaction::being_rolled_back(&context.state)?;
@@ -131,11 +131,11 @@ fn plan(context: &Context, output: Output) -> Result<Exit> {
     Ok(if interrupted.is_some() { Exit::Pending } else { Exit::Done })
 }
 
-/// Before a command changes anything: finishes what an interrupted run left. Nothing is changed
-/// on top of a run that waits to be confirmed.
+/// Called before a command changes anything: rolls back interrupted runs. Nothing is changed while a run waits to be
+/// confirmed.
 ///
 /// # Errors
-/// As [`Recovery::all`]; refused: a run waits. Each says what state the machine is in.
+/// As [`Recovery::all`]; refused: a run waits. Each error says what state the machine is in.
 pub(super) fn first(context: &Context, output: Output) -> Result<()> {
     let mut rolled_back = Vec::new();
     let recovered = Recovery::of(context).all(|done| {
@@ -145,7 +145,7 @@ pub(super) fn first(context: &Context, output: Output) -> Result<()> {
     let looked = recovered.and_then(|()| {
         tidy(context, output)?;
         report_damaged(context, output)?;
-        // A run that was killed before it had a journal has left its copies, and there is nothing to roll back.
+        // A run that was killed before it had a journal has left only scratch copies, which need no rollback.
         scratch::sweep();
         transaction::refuse_unconfirmed(&context.state)
     });
@@ -157,20 +157,21 @@ pub(super) fn first(context: &Context, output: Output) -> Result<()> {
     Ok(())
 }
 
-/// The runs that [`first`] has rolled back in this process: whatever ends the command afterwards, they were changes.
+/// The runs that [`first`] has rolled back in this process: these were changes, however the command ends.
 static ROLLED_BACK: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
-/// The failure that ends a command, with the runs that it rolled back before.
+/// Adds to the error that ends a command the runs that it rolled back before.
 pub(super) fn told(error: Error) -> Error {
     let rolled_back = ROLLED_BACK.lock().unwrap_or_else(PoisonError::into_inner);
     if rolled_back.is_empty() { error } else { error.after(were_rolled_back(&rolled_back)) }
 }
 
-/// What is so where a command ends before changes of its own: these runs were rolled back, and this one is still to be.
+/// The state if a command ends before changes of its own: the runs that were rolled back, and the one that still has to
+/// be.
 fn state(rolled_back: &[u64], left: Option<u64>) -> String {
     let parts = [
         (!rolled_back.is_empty()).then(|| were_rolled_back(rolled_back)),
-        left.map(|run| format!("run {run} was interrupted, and is not rolled back, or not wholly")),
+        left.map(|run| format!("run {run} was interrupted, and is not completely rolled back")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { UNCHANGED.to_owned() } else { format!("{}; nothing else was changed", parts.join("; ")) }
@@ -186,7 +187,7 @@ fn were_rolled_back(runs: &[u64]) -> String {
     }
 }
 
-/// Says which runs have ended and cannot be looked at. Returns whether there is one.
+/// Reports the ended runs whose journals cannot be read. Returns whether there is one.
 fn report_damaged(context: &Context, output: Output) -> Result<bool> {
     let damaged = damaged(context)?;
     for Problem { seen, next, .. } in &damaged {
@@ -195,13 +196,13 @@ fn report_damaged(context: &Context, output: Output) -> Result<bool> {
     Ok(!damaged.is_empty())
 }
 
-/// The runs that have ended and cannot be looked at.
+/// The ended runs whose journals cannot be read.
 pub(super) fn damaged(context: &Context) -> Result<Vec<Problem>> {
     let what = "a run has ended, and neither it nor those before it can be undone";
     Ok(transaction::damaged(&context.state)?.iter().map(|error| Problem::of_error(what, error)).collect())
 }
 
-/// Removes what runs that have ended left behind.
+/// Removes what ended runs left behind.
 fn tidy(context: &Context, output: Output) -> Result<()> {
     let left = transaction::tidy_ended(&context.state, &context.root)?;
     left.iter().for_each(|left| output.note(format!("note: {left}")));
@@ -210,7 +211,7 @@ fn tidy(context: &Context, output: Output) -> Result<()> {
     Ok(())
 }
 
-/// What a kept run took out last, the init forgets as well.
+/// Makes the init system forget the recovery unit, if a kept run has removed it.
 pub(super) fn forget_recovery(context: &Context, event: impl Fn(Kind) -> Event, output: Output) {
     if is_root()
         && let Some(Err(error)) = settle::forget_recovery(&context.log, event, context.facts.init)
@@ -219,7 +220,7 @@ pub(super) fn forget_recovery(context: &Context, event: impl Fn(Kind) -> Event, 
     }
 }
 
-/// For commands that change nothing: says what has not ended.
+/// For commands that change nothing: reports the runs that have not ended.
 pub(super) fn report(context: &Context, output: Output) -> Result<()> {
     let (interrupted, unconfirmed) =
         (transaction::interrupted(&context.state)?, transaction::unconfirmed(&context.state)?);
@@ -229,7 +230,7 @@ pub(super) fn report(context: &Context, output: Output) -> Result<()> {
     Ok(())
 }
 
-/// What there is to say of runs that have not ended.
+/// Messages about runs that have not ended.
 pub(super) fn unended(
     interrupted: Option<&Journal>,
     unconfirmed: Option<&Journal>,
@@ -287,7 +288,7 @@ struct RecoverObject<'a> {
     others: Vec<u64>,
     /// A run that waits to be confirmed, and was left alone.
     unconfirmed: Option<u64>,
-    /// Why not everything could be rolled back.
+    /// Why something could not be rolled back.
     error: Option<&'a str>,
 }
 
@@ -305,11 +306,11 @@ struct RunObject {
     procedure: String,
     restored: Vec<String>,
     left_alone: Vec<LeftObject>,
-    /// The programs that may have run, and what became of each.
+    /// The programs that may have run, and what happened to each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     programs: Vec<ReloadObject>,
     reloads: Vec<ReloadObject>,
-    /// What is not as before, as far as Warded can see.
+    /// The first difference from before that Warded can see.
     fault: Option<String>,
 }
 
@@ -359,12 +360,12 @@ mod tests {
             (&[][..], None, UNCHANGED),
             (&[3], None, "run 3, which was interrupted, was rolled back; nothing else was changed"),
             (&[4, 3], None, "runs 4, 3, which were interrupted, were rolled back; nothing else was changed"),
-            (&[], Some(2), "run 2 was interrupted, and is not rolled back, or not wholly; nothing else was changed"),
+            (&[], Some(2), "run 2 was interrupted, and is not completely rolled back; nothing else was changed"),
             (
                 &[3],
                 Some(2),
-                "run 3, which was interrupted, was rolled back; run 2 was interrupted, and is not rolled back, or not \
-                 wholly; nothing else was changed",
+                "run 3, which was interrupted, was rolled back; run 2 was interrupted, and is not completely rolled \
+                 back; nothing else was changed",
             ),
         ] {
             assert_eq!(state(rolled_back, left), expected);

@@ -35,7 +35,7 @@ pub(super) struct Rekey {
 }
 
 impl Rekey {
-    /// `warded apply rekey-host`, or `warded plan rekey-host`.
+    /// Runs `warded apply rekey-host`, or `warded plan rekey-host`.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let procedure = ProcedureArgs::named("rekey-host").map_err(Error::failed)?;
         let procedure = ProcedureArgs { policy: self.policy.clone(), ..procedure };

@@ -42,15 +42,15 @@ pub(super) struct Remove {
     risk: AcceptRisk,
 }
 
-/// What is so once the policies' own procedures have run, and nothing else has.
+/// The state once only the policies' own procedures have run.
 const ONLY_THEIRS: &str = "the policies' own lines are out";
 
-/// A failure before the runs were undone, or as that was tried.
+/// The error for a failure before or during undoing the runs.
 fn told(error: Error, by_policies: bool) -> Error {
     if by_policies { error.after(ONLY_THEIRS) } else { error.or_unchanged() }
 }
 
-/// The end where a question was answered with no.
+/// The end of the command if a question was answered with no.
 fn stopped(output: Output, by_policies: bool) -> Error {
     if !by_policies {
         return output.declined();
@@ -69,7 +69,7 @@ impl Remove {
         let by_policies = of_policies.is_some();
         if by_policies && self.plan {
             output.line(
-                "Then the rest would be undone, unless somebody edited that, too: `warded remove` shows it then, and \
+                "Then the other changes would be undone. If somebody edited those, too, `warded remove` shows that and \
                  asks. Nothing has been changed.",
             )?;
             output.object(&serde_json::json!({ "schema": "warded.remove/1", "run": null, "by_policies": true }))?;
@@ -78,7 +78,7 @@ impl Remove {
         self.undo_runs(context, output, of_policies).map_err(|error| told(error, by_policies))
     }
 
-    /// Undoes what the runs changed, after the policies' own procedures where these were needed.
+    /// Undoes what the runs changed, after the policies' own procedures if these were needed.
     fn undo_runs(&self, context: &Context, output: Output, of_policies: Option<Exit>) -> Result<Exit> {
         let by_policies = of_policies.is_some();
         let Some(mut undo) = self.found(context, output, by_policies)? else {
@@ -88,7 +88,7 @@ impl Remove {
         if !(self.plan || undo.is_of_known_hosts()) {
             context.may_change("remove")?;
         }
-        // An sshd may be enrolled that no run was for.
+        // An sshd may be enrolled although no run was for it.
         undo.sshds.extend(Enrolments::load(&context.state)?.iter().map(|enrolled| enrolled.sshd_config.clone()));
         let own = sshd_of(context, &undo);
         let context = own.as_ref().unwrap_or(context);
@@ -96,7 +96,7 @@ impl Remove {
         if self.plan {
             let mut told = object(&undo, &shown);
             let Forecast { not_proved, .. } = foresee(context, undo, self.risk.terms(&self.confirm))
-                .map_err(|error| error.or_next("put the cause in order, then run this again"))?;
+                .map_err(|error| error.or_next("correct the cause, then run this again"))?;
             report::unproved(output, &not_proved)?;
             if let Some(told) = told.as_object_mut() {
                 told.insert("not_proved".to_owned(), not_proved.into());
@@ -118,11 +118,11 @@ impl Remove {
         let told = object(&undo, &shown);
         let keys = undo.keys_left.clone();
         let done = carry_out(context, undo, self.risk.terms(&self.confirm), &Progress::new(output))
-            .map_err(|error| error.or_next("put the cause in order, then run this again"))?;
+            .map_err(|error| error.or_next("correct the cause, then run this again"))?;
         if done.confirm.is_none() {
             PublicStatus::remove(context.state.path());
         }
-        // The change stands, whether or not its report can be printed.
+        // The change is made, whether or not its report can be printed.
         drop(output.line(format!("Removed: {} as before Warded.", count(shown.files.len(), "file"))));
         if !keys.is_empty() {
             let keys: Vec<String> = keys.iter().map(|path| neutral(path.as_str())).collect();
@@ -130,7 +130,7 @@ impl Remove {
         }
         done.not_proved_lines().chain(done.confirm_lines()).for_each(|line| drop(output.line(line)));
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
-        // What waits to be confirmed may be rolled back, and a login would not come back with it.
+        // A change that waits to be confirmed may be rolled back, which would not restore a login.
         let logout = done.confirm.is_none().then(|| log_out(context, output));
         remains(context, output);
         drop(output.object(&finished(told, &done, logout.as_ref())));
@@ -140,12 +140,12 @@ impl Remove {
         Ok(if is_degraded { Exit::Degraded } else { done.exit() })
     }
 
-    /// No run has left a change.
+    /// The end of the command if no run has left a change.
     fn nothing(&self, context: &Context, output: Output) -> Result<Exit> {
         let is_enrolled = Enrolments::load(&context.state)?.iter().next().is_some();
         output.line("Warded has changed no file here, or every change was undone.")?;
         if is_enrolled {
-            output.line("This machine is still enrolled: `warded renew` goes on with what it found here.")?;
+            output.line("This machine is still enrolled: `warded renew` continues to renew its certificates.")?;
         }
         let logout = (!self.plan).then(|| log_out(context, output));
         let object = serde_json::json!({
@@ -156,7 +156,7 @@ impl Remove {
         Ok(if is_degraded { Exit::Degraded } else { Exit::Done })
     }
 
-    /// What there is to undo; edits that would be lost are shown and asked about.
+    /// What there is to undo. Edits that would be lost are shown, and the user is asked about them.
     fn found(&self, context: &Context, output: Output, by_policies: bool) -> Result<Option<Undo>> {
         let look = |edits| transaction::undo_changes(&context.state, &context.root, UndoScope::All(edits));
         if self.discard_edits {
@@ -170,11 +170,11 @@ impl Remove {
                     return Err(Error::refused(what)
                         .seen(diffs.join("\n"))
                         .unchanged()
-                        .next("to give these edits up: warded remove --discard-edits"));
+                        .next("to discard these edits: warded remove --discard-edits"));
                 }
                 output.line(format!("{what}:"))?;
                 diffs.iter().try_for_each(|diff| output.line(diff))?;
-                if !confirm("Give these edits up?")? {
+                if !confirm("Discard these edits?")? {
                     return Err(stopped(output, by_policies));
                 }
                 Ok(look(Edits::Discard)?)
@@ -211,7 +211,7 @@ fn object(undo: &Undo, shown: &Review) -> serde_json::Value {
     })
 }
 
-/// Takes this user's logins out of their agent and files.
+/// Removes this user's logins from their agent and files.
 fn log_out(context: &Context, output: Output) -> Result<LogoutObject> {
     let ended = Logout::of_caller().carry_out(context, output);
     if let Err(why) = &ended {
@@ -249,13 +249,13 @@ fn finished(
     object
 }
 
-/// What is not a run's, and so stays: a person decides on that.
+/// Lists what did not come from a run and therefore stays: a person decides about it.
 fn remains(context: &Context, output: Output) {
     drop(output.line(format!(
-        "The log of what Warded did stays in {}: delete that directory when you need it no more.",
+        "The log of what Warded did stays in {}: delete that directory when you no longer need it.",
         context.state.path().display()
     )));
-    drop(output.line("The certificates of other people's logins go with `warded logout`, run by each of them."));
+    drop(output.line("Other users remove the certificates of their own logins with `warded logout`."));
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ use obstacle::not_enrolled;
 pub(super) use obstacle::{Obstacle, accept, gone, gone_next, is_gone, obstacle};
 
 const SCHEMA: &str = "warded.renew/1";
-/// Held while a renewal is at work.
+/// The lock that a renewal holds while it runs.
 const LOCK: &str = "renewal";
 const NOTHING_DUE: &str = "Nothing is due.";
 
@@ -65,25 +65,25 @@ pub(super) struct Renew {
     pub(super) identification: Identification,
 }
 
-/// How the renewal of one sshd's certificates ended.
+/// The result of the renewal for one sshd.
 struct RenewalResult {
     exit: Exit,
     object: Value,
     /// The serial numbers of the certificates that it got.
     serials: Vec<u64>,
-    /// What it looked at, where all is renewed and nothing is wrong.
+    /// What the renewal looked at, if everything is renewed and nothing is wrong.
     at_rest: Option<RestRecord>,
-    /// What it left out, and what is unusual, each in a sentence.
+    /// What it left out, and what is unusual, one sentence each.
     remarks: Vec<String>,
 }
 
 impl RenewalResult {
-    /// One after which everything is to be looked at again.
+    /// A result after which the next renewal looks at everything again.
     fn new(exit: Exit, object: Value) -> Self {
         Self { exit, object, serials: Vec::new(), at_rest: None, remarks: Vec::new() }
     }
 
-    /// What is remembered of it: nothing where all went well.
+    /// The message that is remembered; `None` if all went well.
     fn remembered(&self) -> Option<String> {
         (self.exit == Exit::Degraded && !self.remarks.is_empty()).then(|| unattended::in_a_line_of(&self.remarks))
     }
@@ -95,14 +95,14 @@ impl Renew {
             return self.renew(context, output, &mut Vec::new());
         }
         context.may_change("renew")?;
-        // Of no use after a power cut: no need to wait for the disk.
+        // The lock is of no use after a power cut, so it need not be synced to disk.
         let Some(_lock) = context.state.sub_of_many(LOCK)?.try_lock()? else {
-            output.line("Another `warded renew` is at work.")?;
+            output.line("Another `warded renew` is running.")?;
             output.object(&DoneObject::nothing(SCHEMA, "", &[]))?;
             return Ok(Exit::Done);
         };
         let attempts = unattended::load(&context.state)?;
-        // Who is there, or names a password, wants it tried now.
+        // A user at a terminal, or one who names a password, wants the renewal tried now.
         let is_unattended = !self.force && !self.identification.is_given() && !io::stdin().is_terminal();
         if is_unattended && let Err(until) = attempts.may_try(ca::now()) {
             return unattended::wait(output, attempts, until);
@@ -132,8 +132,8 @@ impl Renew {
         ended.and_then(|exit| noted.map(|()| exit))
     }
 
-    /// Renews for every sshd that is enrolled; for one, where the operator said which. What failed for one of
-    /// several, and what was left out, is added to `failures`.
+    /// Renews for every enrolled sshd, or for the one that the operator named. If there are several, the failures and
+    /// omissions of each are added to `failures`.
     fn renew(&self, context: &Context, output: Output, failures: &mut Vec<String>) -> Result<Exit> {
         if self.plan {
             recover::report(context, output)?;
@@ -163,7 +163,7 @@ impl Renew {
         }
     }
 
-    /// One that fails keeps no other from being renewed.
+    /// A failure for one sshd does not stop the renewal of the others.
     fn renew_several(
         &self,
         context: &Context,
@@ -259,7 +259,7 @@ impl Renew {
         let looked = RestObservation::at(&mut planned.session, began);
         let mut work = Work::of(planned, self.risk.terms());
         work.shows_rest = "warded status".to_owned();
-        // Who names a password or a token wants that to be used.
+        // An operator who names a password or a token wants it to be used.
         work.renewal = Some(if self.identification.is_given() { HostKeyRecords::default() } else { vouching });
         let put_off = certify::ready(context, &mut work)?.into_iter();
         let put_off: Vec<_> = put_off.map(|text| Message { level: Level::Warn, text: neutral(&text) }).collect();
@@ -277,7 +277,7 @@ impl Renew {
             review.reloads.retain(|reload| done.reloads.iter().any(|(name, _)| *name == reload.named().1));
         }
         review.files.retain(|file| !done.withdrawn.iter().any(|path| path.as_str() == file.path));
-        // The change stands, whether or not its report can be printed.
+        // The change is made, whether or not its report can be printed.
         drop(tell(output, &review, &done));
         let object = report::value(&DoneObject::new(SCHEMA, procedure, &review, &messages, &done))?;
         let exit = if exit == Exit::Done { done.exit() } else { exit };
@@ -288,7 +288,7 @@ impl Renew {
     }
 }
 
-/// The end of a renewal that leaves everything as it is, and warned why.
+/// The end of a renewal that changes nothing; its warnings say why.
 fn nothing_renewed(context: &Context, output: Output, procedure: &str, messages: &[Message]) -> Result<RenewalResult> {
     let remarks = warnings(messages);
     pipeline::nothing_renewed(context, &remarks);
@@ -297,14 +297,14 @@ fn nothing_renewed(context: &Context, output: Output, procedure: &str, messages:
     Ok(RenewalResult { remarks, ..RenewalResult::new(Exit::Degraded, object) })
 }
 
-/// Has the logs say that nothing was run, unless a run has ended since and they say how.
+/// Records in the logs that nothing was run, unless a run has ended since and has been recorded.
 fn conclude(context: &Context, concluded: usize, error: &Error) {
     if context.log.concluded() == concluded {
         pipeline::renewal_did_not_begin(context, error);
     }
 }
 
-/// Something failed, something wants attention, all is well: which is worse.
+/// Orders the exit codes: all is well, something needs attention, something failed.
 fn severity(exit: Exit) -> u8 {
     match exit {
         Exit::Done => 0,
@@ -313,7 +313,7 @@ fn severity(exit: Exit) -> u8 {
     }
 }
 
-/// Whoever runs this unattended looks at how it ends.
+/// An unattended renewal is judged by its exit code.
 fn exit_after(messages: &[Message]) -> Exit {
     if messages.iter().any(|message| message.level == Level::Warn) { Exit::Degraded } else { Exit::Done }
 }

@@ -1,4 +1,4 @@
-//! How plans and results are shown: the same facts as in JSON.
+//! How plans and results are shown: with the same facts as in JSON.
 
 mod done;
 
@@ -32,7 +32,7 @@ use warded_lib::{
     text::count,
 };
 
-/// A line that says what machine this is, and which policy is at work.
+/// A line that says which machine and which policy this is.
 pub(super) fn header(output: Output, context: &Context, planned: &PlannedRun<'_>) -> Result<()> {
     let facts = &context.facts;
     let sshd = planned.session.sshd_version().map(|version| format!("OpenSSH {version} · ")).unwrap_or_default();
@@ -87,7 +87,7 @@ pub(super) fn review(output: Output, review: &Review) -> Result<()> {
     Ok(())
 }
 
-/// The lines that go and come.
+/// The removed and added lines.
 fn diff(output: Output, lines: &[String]) -> Result<()> {
     lines.iter().try_for_each(|line| {
         let style = match line.chars().next() {
@@ -136,7 +136,7 @@ pub(super) fn unseen(output: Output, unserved: &PendingReload) -> Result<()> {
     messages(output, &told.map(|text| Message { level: Level::Warn, text }).collect::<Vec<_>>())
 }
 
-/// What lies on disk and is not served.
+/// The certificates on disk that are not served.
 pub(super) fn unserved(output: Output, unserved: &PendingReload) -> Result<()> {
     if unserved.is_empty() {
         return Ok(());
@@ -150,7 +150,7 @@ pub(super) fn unserved(output: Output, unserved: &PendingReload) -> Result<()> {
     })
 }
 
-/// Has what lies on disk served, and says how that went.
+/// Makes sshd serve the certificates on disk, and reports the result.
 pub(super) fn reloaded(
     context: &Context,
     output: Output,
@@ -165,7 +165,7 @@ pub(super) fn reloaded(
     let served = serve::carry_out(context, &identity, &work, unserved, &progress)?;
     drop(progress);
     let serials: Vec<String> = served.certificates.iter().map(ToString::to_string).collect();
-    // The change stands, whether or not its report can be printed.
+    // The change is made, whether or not its report can be printed.
     drop(output.line(format!(
         "Reloaded {}. Seen live: {} served.",
         unserved.services().join(", "),
@@ -186,7 +186,7 @@ pub(super) struct PlanObject<'a> {
     pending: bool,
     #[serde(flatten)]
     review: &'a Review,
-    /// The terms that the machine would be enrolled on; none: they stay as they are.
+    /// The terms that the machine would be enrolled with; null if they stay as they are.
     enrolment: Option<String>,
     /// The new keys of the CA that clients would need.
     new_ca_keys: Vec<String>,
@@ -216,7 +216,7 @@ impl<'a> PlanObject<'a> {
 }
 
 impl PlanObject<'_> {
-    /// With the new keys of the CA that clients would need.
+    /// Adds the new keys of the CA that clients would need.
     pub(super) fn with(self, changes: &[NewSigner]) -> Self {
         Self { new_ca_keys: changes.iter().map(|change| change.new.clone()).collect(), ..self }
     }
@@ -227,7 +227,7 @@ impl PlanObject<'_> {
 pub(super) struct CertificateObject {
     algorithm: String,
     key: String,
-    /// As text: JSON's numbers are not exact above 2^53.
+    /// A string, since JSON's numbers are not exact above 2^53.
     serial: String,
     key_id: String,
     principals: Vec<String>,
@@ -251,22 +251,22 @@ impl From<&Certificate> for CertificateObject {
     }
 }
 
-/// Says of which users and keys a proof would say nothing.
+/// Says for which users and keys nothing would be proved.
 pub(super) fn unproved(output: Output, not_proved: &[String]) -> Result<()> {
     not_proved.iter().try_for_each(|what| output.line(format!("Would not be proved: {what}.")))
 }
 
-/// An object, to be printed later or as a part of another one.
+/// The object as a JSON value, to be printed later or as part of another one.
 pub(super) fn value(object: &impl Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(object).map_err(|error| Error::failed("cannot write JSON").cause(error))
 }
 
-/// Until when a certificate holds, and how long that is from now.
+/// Until when a certificate is valid, and how long that is from now.
 pub(super) fn until(certificate: &Certificate) -> String {
     time(certificate.valid_before()).map_or_else(|| "without end".to_owned(), |end| moment::left(end, Timestamp::now()))
 }
 
-/// A time as certificates have it; none: no bound.
+/// A time in a certificate; `None` if there is no limit.
 pub(super) fn time(seconds: u64) -> Option<Timestamp> {
     i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok())
 }

@@ -25,7 +25,7 @@ use warded_lib::{
     text::{count, neutral},
 };
 
-/// Far above the size of any certificate.
+/// Much more than the size of any certificate.
 const MAX_FILE: u64 = 64 * 1024;
 
 #[derive(Debug, Args)]
@@ -46,12 +46,12 @@ pub(super) struct Revoke {
     pub(super) identification: Identification,
 }
 
-/// One certificate to be revoked.
+/// A certificate to revoke.
 struct RevokedCertificate {
     serial: u64,
-    /// What else there is to say of it.
+    /// Additional text about it.
     about: String,
-    /// This machine's own, and the key which can say so itself.
+    /// If it is this machine's own: the certificate, and the path of its key, which can ask for the revocation.
     own: Option<(Certificate, PathBuf)>,
 }
 
@@ -115,7 +115,7 @@ impl Revoke {
             done.push(text);
         }
         output.line(format!("The CA will not renew {what} any more: {}.", done.join(" ")))?;
-        output.line("Nobody else hears of it: until they expire, machines and clients go on accepting them.")?;
+        output.line("The CA tells nobody else: machines and clients accept these certificates until they expire.")?;
         let settings: Vec<String> = done.iter().map(|serial| format!("--set serial={serial}")).collect();
         let apply = format!("apply revoke-users {}", settings.join(" "));
         output.line(format!("For user certificates, on each machine: warded {apply}"))?;
@@ -127,7 +127,7 @@ impl Revoke {
     }
 }
 
-/// The key of a certificate where sshd's agent has it. Where sshd cannot be asked, its file is tried.
+/// The key of a certificate, if sshd's agent has it. If sshd cannot be asked, the key's file is tried.
 fn in_agent(context: &Context, certificate: &Certificate, path: &Path) -> Result<Option<AgentKey>> {
     let sshd = context.sshd().ok().flatten();
     let keys = sshd.and_then(|sshd| sshd.host_keys().ok()).unwrap_or_default();
@@ -157,7 +157,7 @@ impl RevokedCertificate {
         opened.take(MAX_FILE).read_to_end(&mut contents).map_err(|error| unusable(error.to_string()))?;
         let certificate = certificate::parse(&contents).map_err(|error| unusable(error.to_string()))?;
         let serial = certificate.serial();
-        // The key beside it can speak for it, as long as it holds.
+        // The key beside the certificate can ask for its revocation, as long as the certificate is valid.
         let key = what.strip_suffix("-cert.pub").map(PathBuf::from).filter(|key| {
             certificate.kind() == Kind::Host
                 && now() < certificate.valid_before()

@@ -1,4 +1,4 @@
-//! Risks that an operator takes by their names, and only those.
+//! The risks that an operator accepts by name.
 
 use super::confirm::ConfirmWithin;
 use crate::pipeline::Terms;
@@ -35,7 +35,7 @@ pub(super) struct AcceptRisk {
 }
 
 impl AcceptRisk {
-    /// The terms on which something is changed.
+    /// The terms on which a command changes something.
     pub(super) fn terms(&self, confirm: &ConfirmWithin) -> Terms {
         let accepts = |risk| self.accept_risk.contains(&risk);
         Terms {
@@ -74,7 +74,7 @@ pub(super) struct AcceptRenewalRisk {
 }
 
 impl AcceptRenewalRisk {
-    /// The terms on which certificates are renewed.
+    /// The terms on which a command renews certificates.
     pub(super) fn terms(&self) -> Terms {
         let accepts = |risk| self.accept_risk.contains(&risk);
         Terms {

@@ -20,7 +20,7 @@ struct FingerprintObject {
     schema: &'static str,
     name: String,
     fingerprint: String,
-    /// What else there is in the file.
+    /// The other certificates in the file.
     others: Vec<OtherFingerprint>,
 }
 
@@ -45,7 +45,7 @@ impl RootFingerprint {
         if others.is_empty() {
             output.line(&fingerprint)?;
         } else {
-            // While a root is replaced: a person has to see which is which.
+            // While a root is being replaced, a person has to see which is which.
             output.line(format!("{fingerprint} {}", root.subject))?;
             others.iter().try_for_each(|other| output.line(format!("{} {}", other.fingerprint, other.name)))?;
         }

@@ -12,14 +12,14 @@ use std::{
 };
 use warded_lib::{name::Name, policy::setting::Setting};
 
-/// Far above what a procedure takes.
+/// Much more than any procedure takes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The settings of a file.
+/// The settings from a file.
 #[derive(Clone, Debug)]
 pub(super) struct SettingsFile {
     pub(super) settings: Vec<Setting>,
-    /// Whether the file is standard input, which then has no secret.
+    /// Whether the file is standard input, which then cannot supply a secret.
     pub(super) is_stdin: bool,
 }
 
@@ -40,7 +40,7 @@ fn bounded(source: impl Read) -> io::Result<String> {
     Ok(contents)
 }
 
-/// A value is a text, a whole number or a boolean; a setting that may be given more than once has a list of them.
+/// A value is a string, an integer or a boolean; a setting that may be repeated has a list of them.
 fn parse(text: &str) -> Result<Vec<Setting>, String> {
     let Members(members) =
         serde_json::from_str(text).map_err(|error| format!("it is no JSON object of settings: {error}"))?;
@@ -72,7 +72,7 @@ fn unexpected(setting: &str, found: &str) -> String {
     format!("{setting} has {found}: expected a text, a whole number, true or false, or a list of these")
 }
 
-/// The members of a JSON object in their order, also those of the same name, of which a map would keep the last.
+/// The members of a JSON object in order. Repeated names are kept, of which a map would keep only the last.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {

@@ -25,7 +25,7 @@ struct SshConfigObject {
     lines: Vec<String>,
 }
 
-/// A pattern of hosts, but not one for all of them: no login is wanted for every host of the world.
+/// A pattern of hosts that does not match every host: nobody wants a login for every host of the world.
 fn only_some(text: &str) -> Result<String, String> {
     if text.contains('[') {
         return Err("`Match host` compares a name without its port: write the name alone".to_owned());
@@ -35,7 +35,7 @@ fn only_some(text: &str) -> Result<String, String> {
         .split(',')
         .any(|part| !part.starts_with('!') && !part.contains(|letter: char| letter.is_ascii_alphanumeric()));
     if is_all {
-        Err("it is for hosts of every domain: name those of the CA's, such as *.example.org".to_owned())
+        Err("it matches hosts of every domain: name only the CA's hosts, such as *.example.org".to_owned())
     } else {
         Ok(one)
     }
@@ -47,10 +47,10 @@ impl SshConfig {
         let program =
             env::current_exe().map_err(|error| Error::failed("this program's own path is not known").cause(error))?;
         let program = program.to_str().map(shell_word).filter(|word| !word.contains('"')).ok_or_else(|| {
-            Error::usage(format!("the path {} cannot stand in ssh_config", program.display()))
-                .next("put warded at another place")
+            Error::usage(format!("the path {} cannot be written into ssh_config", program.display()))
+                .next("install warded in another directory")
         })?;
-        // Of `%` ssh makes tokens.
+        // ssh expands `%` tokens in the command.
         let command = format!("{} login --on-demand", program.replace('%', "%%"));
         let mut lines = vec![
             "# For the end of ~/.ssh/config. Before it connects to a host that a Match line names, ssh has Warded log you in"
@@ -70,10 +70,10 @@ impl SshConfig {
 }
 
 impl SshConfig {
-    /// For each CA the hosts that it is for.
+    /// The hosts of each CA.
     fn blocks(&self, context: &Context) -> Result<Vec<(Option<Name>, String)>> {
         if !self.patterns.is_empty() {
-            // Which of several CAs is not guessed.
+            // If there are several CAs, Warded does not guess which one is meant.
             if context.authority.name().is_none() && !context.authorities().is_empty() {
                 context.authority.open()?;
             }
@@ -93,12 +93,12 @@ impl SshConfig {
 
 fn unknown(ca: Option<&Name>, why: String) -> Error {
     let which = ca.map(|ca| format!(" --ca {ca}")).unwrap_or_default();
-    Error::usage("it is not known for which hosts the line is")
+    Error::usage("it is not known which hosts the line is for")
         .cause(why)
         .next(format!("warded ssh-config{which} '*.example.org'"))
 }
 
-/// The domain that the CA is in.
+/// The domain of the CA's host name.
 fn of_ca(ca: Option<&Name>, authority: &Authority) -> Result<String> {
     let unknown = |why: String| unknown(ca, why);
     let address =

@@ -74,45 +74,45 @@ pub(super) struct StatusObject {
     sshd_config: AbsolutePath,
     pub(super) sshd: Option<String>,
     pub(super) listening: bool,
-    /// Whether sshd allows nothing that Warded speaks, so that the `ssh` program asked it.
+    /// Whether sshd allows no algorithm that Warded itself speaks, so that the `ssh` program asked it.
     needed_ssh: bool,
     enrolled: Option<Enrolment>,
     host_keys: Vec<HostKey>,
-    /// The CA keys that sshd's list trusts, where the list is Warded's own.
+    /// The CA keys that sshd's list trusts, if the list is Warded's own.
     user_cas: Vec<UserCa>,
-    /// The other sshds that are enrolled, unless the operator chose one.
+    /// The other enrolled sshds, unless the operator named one.
     others: Vec<Self>,
     interrupted: Option<u64>,
     /// A run that is rolled back unless it is confirmed in time.
     unconfirmed: Option<u64>,
     pub(super) problems: Vec<Problem>,
-    /// What is wrong with sshd's logins, and neither of Warded's making nor in its way.
+    /// Faults of sshd's logins that Warded did not cause and that do not hinder it.
     pub(super) warnings: Vec<Problem>,
-    /// Whether the CA answered; none: it was not asked.
+    /// Whether the CA answered; null if it was not asked.
     ca_reachable: Option<bool>,
     /// How the last `warded renew` ended.
     last_renewal: Option<LastRenewal>,
     /// When the next certificate is due.
     due: Option<Timestamp>,
-    /// What runs `warded renew` by itself.
+    /// What runs `warded renew` by the clock.
     pub(super) schedule: String,
-    /// When that is next, where systemd says it.
+    /// The time of the next run, if systemd knows it.
     next_run: Option<Timestamp>,
-    /// Whether there is such a thing; none: that is not known.
+    /// Whether something runs it; null if that is not known.
     pub(super) scheduled: Option<bool>,
-    /// The newest run, if it was rolled back by itself.
+    /// The newest run, if another process rolled it back.
     rolled_back: Option<LastRollBack>,
     /// Higher versions of accepted policies that packages offer.
     offered: Vec<NewerVersion>,
-    /// What is no problem yet.
+    /// What is not a problem yet.
     pub(super) notes: Vec<String>,
-    /// Only root can read the host keys.
+    /// Whether only root can read the host keys.
     #[serde(skip)]
     pub(super) keys_are_roots: bool,
 }
 
 impl StatusObject {
-    /// Each host key's file; with why no certificate is asked for it, if none is, and what to do.
+    /// Each host key's file; if no certificate is requested for it, also why, and what to do.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Option<(&str, &str)>)> {
         self.host_keys.iter().map(|key| {
             let why = key.left_alone.as_deref().map(|why| (why, key.next.as_deref().unwrap_or_default()));
@@ -133,7 +133,7 @@ impl StatusObject {
         files.into_iter()
     }
 
-    /// Adds another sshd. What is true of the machine or of the CA is said once.
+    /// Adds the status of another sshd. What concerns the machine or the CA is not repeated.
     fn add(&mut self, other: Self) {
         let config = other.sshd_config.clone();
         let named = |problem: &Problem| Problem { seen: format!("{config}: {}", problem.seen), ..problem.clone() };
@@ -153,9 +153,9 @@ struct HostKey {
     algorithm: String,
     certificate: Option<CertificateObject>,
     due: Option<Timestamp>,
-    /// None: nothing listens, so nothing could be asked.
+    /// Whether sshd serves the certificate; null if nothing listens that could be asked.
     served: Option<bool>,
-    /// Why no certificate is asked for it.
+    /// Why no certificate is requested for it.
     left_alone: Option<String>,
     problem: Option<String>,
     #[serde(skip)]
@@ -166,12 +166,12 @@ struct HostKey {
     until: String,
     #[serde(skip)]
     parsed: Option<Certificate>,
-    /// Where its certificate is, or would be.
+    /// The path of its certificate, whether or not the file exists.
     #[serde(skip)]
     certificate_file: String,
 }
 
-/// Whether the user who runs this sees only what root shows to everybody.
+/// Whether this user can see only what root publishes to everybody.
 pub(super) fn is_without_root(options: &Options) -> bool {
     without_root::file(options).is_some()
 }
@@ -189,7 +189,7 @@ impl Status {
         Ok(if status.healthy { Exit::Done } else { Exit::Degraded })
     }
 
-    /// Writes metrics, if they are asked for.
+    /// Writes metrics, if the user asked for them.
     fn writes(&self, output: Output, metrics: impl FnOnce() -> Metrics) -> Result<bool> {
         match &self.prometheus {
             None => Ok(false),
@@ -205,7 +205,7 @@ impl Status {
     }
 }
 
-/// Looks at everything, and asks sshd what it serves.
+/// Checks everything, and asks sshd what it serves.
 ///
 /// # Errors
 /// Something of Warded's own cannot be read.
@@ -233,11 +233,11 @@ pub(super) fn look(context: &Context) -> Result<StatusObject> {
     Ok(status)
 }
 
-/// Looks at one sshd, and asks it what it serves.
+/// Checks one sshd, and asks it what it serves.
 fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObject> {
     let sshd = context.settled_sshd(enrolled.is_some())?;
     let mut problems = Vec::new();
-    // Whoever connects has the running sshd read these files, too.
+    // A connection also makes the running sshd read these files.
     let has_end = |sshd: &&Sshd| sshd::tree::refuse_endless(sshd.config.as_path()).is_ok();
     let offered = sshd.as_ref().filter(has_end).map_or(Ok(None), live::served);
     let offered = offered.unwrap_or_else(|error| {
@@ -316,8 +316,8 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     })
 }
 
-/// What there is to say about one host key; none where its path is one that Warded does not use.
-/// `named`: what sshd says of `HostCertificate`.
+/// The status of one host key; `None` if Warded does not use its path. `named` are the values that sshd reports for
+/// `HostCertificate`.
 fn host_key(
     context: &Context,
     (found, named): (&sshd::HostKey, &[String]),
@@ -346,7 +346,7 @@ fn host_key(
     let public = match found.certifiable() {
         Ok(public) => public,
         Err(why) => {
-            // What was certified once was served once.
+            // A key that has been certified has also been served.
             let was_certified = enrolled && matches!(certificate, Some(Ok(_)));
             let is_expected = |why: &_| matches!(why, IgnoredReason::SecondOfItsType(_) | IgnoredReason::Unreadable(_));
             let is_lost = matches!(&why, UncertifiedReason::Ignored(why) if !is_expected(why));
@@ -373,7 +373,7 @@ fn host_key(
             key.served =
                 offered.map(|offered| offered.certificates.iter().any(|seen| seen.seen.serial == certificate.serial()));
             let wrong = verify::problem(&certificate, Kind::Host, std::slice::from_ref(&public), ca::now());
-            // One with another fault is reported with that fault, and not renewed.
+            // A certificate with another fault is reported with that fault, and not renewed.
             if matches!(wrong, None | Some(verify::CertificateFault::Expired(_))) {
                 key.parsed = Some(certificate.clone());
             }

@@ -28,7 +28,7 @@ use warded_lib::{
     moment,
 };
 
-/// So many host keys a stock sshd has.
+/// The number of host keys of a stock sshd.
 const HOST_KEYS: u8 = 3;
 
 #[derive(Debug, Args)]
@@ -66,18 +66,19 @@ struct Tokens<'a> {
     tokens: Vec<&'a str>,
 }
 
-/// The bounds that `step` has.
+/// A duration within the limits that `step` has.
 pub(super) fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     moment::duration_within(text, &(SignedDuration::from_secs(10)..=SignedDuration::from_hours(1)), "from 10s to 1h")
 }
 
-/// The step-ca, for which tokens are made here.
+/// The step-ca for which this machine makes tokens.
 ///
 /// # Errors
-/// It is a local CA, or nothing but tokens is named to make tokens with.
+/// The CA is a local one, or only tokens are named, with which no tokens can be made.
 pub(super) fn maker<'a>(context: &'a Context, identification: &Identification) -> Result<&'a StepAuthority> {
     let Some(step) = context.authority.open_step()? else {
-        return Err(Error::usage("a local CA has no tokens").next("apply certify-host where its directory is"));
+        return Err(Error::usage("a local CA has no tokens")
+            .next("run warded apply certify-host on the machine that has the CA's directory"));
     };
     if identification.token_file.is_some() {
         return Err(Error::usage("a token cannot be made from a token")
@@ -89,13 +90,13 @@ pub(super) fn maker<'a>(context: &'a Context, identification: &Identification) -
 /// The names of a certificate.
 ///
 /// # Errors
-/// One of them cannot stand in a certificate.
+/// One of them cannot be in a certificate.
 pub(super) fn names<T: AsRef<str>>(kind: Kind, names: &[T]) -> Result<Principals> {
     Principals::parse(kind, names.iter().map(AsRef::as_ref))
-        .map_err(|error| Error::usage("these names cannot stand in a certificate").cause(error))
+        .map_err(|error| Error::usage("these names cannot be used in a certificate").cause(error))
 }
 
-/// So many tokens as are asked for, or else as are enough.
+/// The number of tokens to make: as many as are asked for, or else as many as are needed.
 ///
 /// # Errors
 /// The CA does not answer.
@@ -134,7 +135,7 @@ impl Token {
         Ok(Exit::Done)
     }
 
-    /// An admin's ID tokens, for a machine. They name no machine.
+    /// Makes an admin's ID tokens for a machine. They do not name the machine.
     #[cfg(feature = "sso")]
     fn signed_in(&self, step: &StepAuthority, sign_in: &SignIn, output: Output) -> Result<Exit> {
         let wrong = |what: &str, next: &str| Err(Error::usage(what).next(next));
@@ -142,7 +143,7 @@ impl Token {
             return wrong("an ID token is made for a person when they log in", "the person themselves: warded login");
         }
         if self.valid.is_some() {
-            return wrong("how long an ID token can be used is the provider's to say", "leave --valid out");
+            return wrong("the provider decides how long an ID token is valid", "leave --valid out");
         }
         let number = enough(step, Kind::Host, self.count)?;
         let made = number.map(|_| admins_token(step, sign_in, self.device, output)).collect::<Result<Vec<_>>>()?;
@@ -174,8 +175,8 @@ impl Token {
         }
         let enough = match step.certifies_on_word()? {
             true if number > 1 => {
-                " One is enough: the CA certifies the other host keys on the word of the first (SSHPOP), but for keys \
-                 that had a certificate before."
+                " One is enough: the CA certifies the other host keys on the word of the first (SSHPOP), except for \
+                 keys that had a certificate before."
             }
             true => {
                 " One is enough for all host keys that never had a certificate: the CA certifies the others on the word of \

@@ -1,4 +1,4 @@
-//! What makes this machine trust a CA: the root certificate in a file, and the configuration that names it. Both are
+//! The files by which this machine trusts a CA: the root certificate, and the configuration that names it. Both are
 //! Warded's own, so the host writes or stages them itself, and no guest can.
 
 use crate::context::{Context, Options};
@@ -26,38 +26,38 @@ use warded_lib::{
     transaction::{FileChange, NewFile, Order},
 };
 
-/// What a person looks at where something else than a CA answers.
+/// What a person should check if something else than a CA answers.
 const ADDRESS: &str = "make sure that the address and the port are the CA's";
-/// What a person does about a fingerprint that no server has.
+/// What a person should do about a fingerprint that no server has.
 const COMPARE: &str = "compare the fingerprint with what `warded root-fingerprint root_ca.crt` prints on the CA";
-/// Anybody may read both.
+/// The mode of both files: everybody may read them.
 const MODE: u32 = 0o644;
 
-/// Which command is to have a CA trusted.
+/// The command that makes the machine trust a CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TrustRequest {
-    /// `bootstrap`; by force it replaces a CA that is trusted already.
+    /// `bootstrap`. With `force` it replaces a CA that is trusted already.
     Bootstrap { force: bool },
-    /// `enrol`, by a code.
+    /// `enrol`, with a code.
     Enrol,
 }
 
-/// The configuration, as it is.
+/// The present configuration.
 pub(super) struct CurrentConfig {
     file: PathBuf,
-    /// The name that the CA has in it, if it has one.
+    /// The name that the CA has in it, if any.
     name: Option<Name>,
-    /// The step-ca that it says.
+    /// The step-ca that it names.
     pub(super) step_ca: Option<Settings>,
 }
 
-/// The two files, as they will be.
+/// The two files as they will be.
 pub(super) struct Trust {
     /// The configuration file.
     pub(super) file: PathBuf,
     /// The file of the root certificate.
     pub(super) root_file: PathBuf,
-    /// That certificate.
+    /// The root certificate.
     pub(super) root: X509,
     /// What will be configured.
     pub(super) settings: Settings,
@@ -66,7 +66,7 @@ pub(super) struct Trust {
 }
 
 impl CurrentConfig {
-    /// Reads what it says of the CA: of the one that has no name, or of the one with this name.
+    /// Reads what the configuration says of the CA with this name, or of the one without a name.
     ///
     /// # Errors
     /// It cannot be read, or the CA without a name is a local one.
@@ -85,10 +85,10 @@ impl CurrentConfig {
         Ok(Self { file, step_ca: configured.step_ca, name: None })
     }
 
-    /// Fetches the root by its fingerprint. Nothing is written yet.
+    /// Fetches the root with this fingerprint. Nothing is written yet.
     ///
     /// # Errors
-    /// Another CA is trusted, and this one is not to take its place; or there is no such root.
+    /// Another CA is trusted, and this one must not replace it; or there is no such root.
     pub(super) fn trust(self, url: CaUrl, fingerprint: Fingerprint, asked: TrustRequest) -> Result<Trust> {
         let Self { file, name, step_ca: before } = self;
         let may_replace = asked == TrustRequest::Bootstrap { force: true };
@@ -104,7 +104,7 @@ impl CurrentConfig {
         let root =
             bootstrap::fetch(&url, &fingerprint, proxy).map_err(|error| not_fetched(&url, &error, proxy, asked))?;
         let directory = file.parent().unwrap_or(Path::new("/"));
-        // Another root gets another file: the configuration alone says which one counts.
+        // Another root gets another file: only the configuration says which one counts.
         let root_file = match &before {
             None => match &name {
                 None => directory.join("root_ca.crt"),
@@ -121,7 +121,7 @@ impl CurrentConfig {
 }
 
 impl Trust {
-    /// The CA, with this root, and nothing else, trusted.
+    /// The CA, with this root as the only trusted one.
     ///
     /// # Errors
     /// It cannot be trusted as a root.
@@ -129,7 +129,7 @@ impl Trust {
         Ok(StepAuthority::with_root(&self.settings, &Identification::default(), self.root.der.clone())?)
     }
 
-    /// Writes down which provisioner renews, where none that is there is named.
+    /// Sets which provisioner renews, unless one that exists is named already.
     ///
     /// # Errors
     /// The CA does not answer.
@@ -143,7 +143,7 @@ impl Trust {
         Ok(())
     }
 
-    /// Writes both files. True: something was not there before.
+    /// Writes both files. Returns whether anything changed.
     ///
     /// # Errors
     /// They cannot be written.
@@ -164,10 +164,10 @@ impl Trust {
         Ok(!same || !same_root)
     }
 
-    /// The files that change, to be changed in a run.
+    /// The files that change, as parts of a run.
     ///
     /// # Errors
-    /// What is there cannot be read.
+    /// A present file cannot be read.
     pub(super) fn staged(&self) -> Result<Vec<StagedFile>> {
         let mut staged = Vec::new();
         let there = fs::read(&self.root_file).ok();
@@ -178,7 +178,7 @@ impl Trust {
         }
         if self.before.as_ref() != Some(&self.settings) {
             let (before, after) = edit::with_step_ca(&self.file, self.name.as_ref(), &self.settings)?;
-            // What a link leads to is changed, and the link stays.
+            // If the path is a link, its target is changed, and the link stays.
             let file = self.file.canonicalize().unwrap_or_else(|_| self.file.clone());
             staged.push(StagedFile::new(&file, (before, after), Order::WriteOther, String::new())?);
         }
@@ -186,7 +186,7 @@ impl Trust {
     }
 }
 
-/// One of the two, as a part of a run.
+/// One of the two files, as part of a run.
 pub(super) struct StagedFile {
     path: AbsolutePath,
     before: Option<Vec<u8>>,
@@ -201,16 +201,16 @@ impl StagedFile {
         Ok(Self { path, before, after, order, what })
     }
 
-    /// What a person sees of it.
+    /// How a person sees it in the review.
     pub(super) fn entry(&self) -> Entry {
         let entry = Entry::new(self.path.as_str(), self.before.as_deref(), Some(&self.after), "warded enrol");
         if self.what.is_empty() { entry } else { Entry { what: self.what.clone(), diff: Vec::new(), ..entry } }
     }
 
-    /// The change, once it was reviewed; makes the directory where it is missing.
+    /// The change, after the review; creates the directory if it is missing.
     ///
     /// # Errors
-    /// Somebody has changed the file in the meantime; or another user could change the way to it.
+    /// Somebody has changed the file in the meantime; or another user could change the path to it.
     pub(super) fn change(&self, context: &Context) -> Result<FileChange> {
         let failed = |why: &dyn std::fmt::Display| Error::failed(format!("cannot write {}", self.path)).cause(why);
         let path = self.path.as_path();
@@ -235,8 +235,8 @@ fn is_there(settings: &Settings, provisioners: &[Provisioner]) -> bool {
     named.is_some() && choose(provisioners, Purpose::Renew, named).is_ok()
 }
 
-/// Two fingerprints for one machine: the one that it trusts and the one that was given now; and which roots the server
-/// says it has. Nobody has verified what it says, so it only decides which words a person reads.
+/// Two fingerprints for one machine: the trusted one and the one that was given now; and the roots that the server
+/// claims to have. The claim is not verified, so it only affects the wording of the error.
 struct FingerprintConflict<'a> {
     url: &'a CaUrl,
     given: Fingerprint,
@@ -254,7 +254,7 @@ impl<'a> FingerprintConflict<'a> {
         self.says.as_ref().is_some_and(|says| says.contains(root))
     }
 
-    /// What differs, and what that server says of it.
+    /// What differs, and what the server says of it.
     fn seen(&self) -> Error {
         let Self { url, given, trusted, says } = self;
         let both = format!("trusted: {}\ngiven:   {given}", trusted.fingerprint);
@@ -293,7 +293,7 @@ impl<'a> FingerprintConflict<'a> {
         self.trusted.url.canonical() == self.url.canonical()
     }
 
-    /// For `bootstrap`; `can_have_a_name`: a second CA can stand beside the first by a name.
+    /// The error for `bootstrap`. `can_have_a_name` says that a second CA can exist beside the first under a name.
     fn told(&self, can_have_a_name: bool) -> Error {
         if !self.says_has(&self.given) {
             return self.seen().next(COMPARE);
@@ -301,15 +301,15 @@ impl<'a> FingerprintConflict<'a> {
         let beside = if self.is_same_address() || !can_have_a_name {
             ""
         } else {
-            "; where it is a second CA that you log in with: the same again with --name NAME"
+            "; if it is a second CA that you log in with: repeat the command with --name NAME"
         };
         self.seen().next(format!(
-            "ask whoever runs the CA whether this is its new root, or the CA that takes its place. Only then: the same \
-             again with --force{beside}"
+            "ask whoever runs the CA whether this is its new root, or the root of a CA that replaces it. Only then: \
+             repeat the command with --force{beside}"
         ))
     }
 
-    /// For `enrol`, which replaces no CA: `bootstrap` does.
+    /// The error for `enrol`, which does not replace a CA; `bootstrap` does.
     fn told_of_code(&self) -> Error {
         let Self { url, given, .. } = self;
         if !self.says_has(given) {
@@ -318,14 +318,14 @@ impl<'a> FingerprintConflict<'a> {
                 .next("ask the person who made the code which CA it is for, and how that CA is reached from here");
         }
         self.seen().next(format!(
-            "ask whoever runs the CA whether this is its new root, or the CA that takes its place. Only then: sudo \
-             warded bootstrap --ca-url {url} --fingerprint {given} --force; and then: sudo warded enrol"
+            "ask whoever runs the CA whether this is its new root, or the root of a CA that replaces it. Only then: \
+             sudo warded bootstrap --ca-url {url} --fingerprint {given} --force; and then: sudo warded enrol"
         ))
     }
 }
 
 const FINGERPRINT: &str = "get the fingerprint on the CA: warded root-fingerprint root_ca.crt";
-/// A code has the fingerprint that the admin's machine knew.
+/// A code contains the fingerprint that the admin's machine knew.
 const CODE: &str = "ask whoever runs the CA whether it has a new root; then on the admin's machine: warded bootstrap with its \
                     fingerprint and --force, and warded invite NAME";
 
@@ -334,7 +334,7 @@ fn not_fetched(url: &CaUrl, error: &FetchError, proxy: Option<&str>, asked: Trus
     match error {
         FetchError::Other(_) | FetchError::Unreadable(_) => Error::refused(message)
             .cause(error)
-            .next("make sure that the address and the fingerprint are right; do not go on before you know"),
+            .next("make sure that the address and the fingerprint are right; do not continue until you know"),
         FetchError::OutOfTime { .. } => Error::refused(message)
             .cause(error)
             .next("on the CA, make a new root and a new intermediate; or set this machine's clock, if that is wrong"),
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn what_helps_against_an_unknown_root_is_for_the_command() {
-        // Nothing answers there when it is asked what its roots are.
+        // Nothing answers there if it is asked for its roots.
         let url: CaUrl = "127.0.0.1:1".parse().unwrap();
         let failure = api::Failure::Status { status: 404, text: "not found".to_owned(), retry_after: None };
         let error = FetchError::Failure(failure);

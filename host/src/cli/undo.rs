@@ -124,7 +124,7 @@ impl Undo {
         }
         let done = carry_out(context, undo, terms, &Progress::new(output))
             .map_err(|error| way_on(explained(error), earlier))?;
-        // The change stands, whether or not its report can be printed.
+        // The change is made, whether or not its report can be printed.
         drop(output.line(format!("Undone: {} as before.", count(shown.files.len() + as_before.len(), "file"))));
         done.not_proved_lines().chain(done.confirm_lines()).for_each(|line| drop(output.line(line)));
         drop(output.object(&serde_json::json!({
@@ -143,7 +143,7 @@ impl Undo {
     }
 }
 
-/// What is printed of a run that is undone, in words.
+/// How a reload of an undone run is shown.
 pub(super) fn reloading(reload: &Reload) -> review::ServiceChange {
     if reload.is_schedule() {
         review::ServiceChange::schedule(&reload.schedule)
@@ -152,7 +152,7 @@ pub(super) fn reloading(reload: &Reload) -> review::ServiceChange {
     }
 }
 
-/// The context for the sshd that the newest of the runs was for, whichever the command would be about.
+/// The context for the sshd that the newest of these runs was for, whichever sshd the command is about.
 pub(super) fn sshd_of(context: &Context, undo: &Changes) -> Option<Context> {
     undo.sshds.iter().find(|sshd| sshd.as_path().exists()).map(|sshd| context.for_sshd(sshd))
 }
@@ -167,7 +167,7 @@ fn title(undo: &Changes) -> String {
     }
 }
 
-/// A certificate that an undo would restore, and that no client would accept.
+/// A certificate that an undo would restore and no client would accept.
 struct ExpiredCertificate {
     path: String,
     ago: Duration,
@@ -183,7 +183,7 @@ impl ExpiredCertificate {
         expired.collect()
     }
 
-    /// The refusal of the guard, in the words of an undo.
+    /// Rewords the refusal of the guard for an undo.
     fn explain(&self, runs: &RangeInclusive<u64>, refusal: &Error) -> Error {
         let Self { path, ago } = self;
         let why = format!("undoing run {} would bring back {path}, which expired {} ago", runs.start(), distance(*ago));
@@ -191,8 +191,9 @@ impl ExpiredCertificate {
     }
 }
 
-/// Whether expired certificates may come back. What the machine had before all runs, or of another CA, is what an undo
-/// is for. Those of a state in between would only take from clients what a longer undo, or none, leaves them.
+/// Whether expired certificates may be restored. They may if the machine had them before all runs, or if another CA
+/// signed them: that is the purpose of an undo. Those of a state in between would only take away what clients have now,
+/// or would have after a longer undo.
 fn may_restore_expired(undo: &Changes) -> bool {
     let has_same_signer = |change: &FileChange| {
         let signer = |contents: &[u8]| Some(certificate::parse(contents).ok()?.signer().key_data().clone());
@@ -209,7 +210,7 @@ fn work_of(undo: Changes, terms: Terms) -> Work {
     work
 }
 
-/// Says which certificates come back although they have expired.
+/// Says which certificates are restored although they have expired.
 pub(super) fn tell_expired(output: Output, undo: &Changes) -> Result<()> {
     ExpiredCertificate::among(undo).iter().try_for_each(|ExpiredCertificate { path, ago }| {
         output.line(format!("! {path} comes back as it was; it expired {} ago", distance(*ago)))
@@ -219,20 +220,20 @@ pub(super) fn tell_expired(output: Output, undo: &Changes) -> Result<()> {
 /// What an operator can do about a state that the guard refuses to restore.
 fn way_on(error: Error, earlier: Option<u64>) -> Error {
     match earlier.filter(|_| error.exit() == Exit::Refused) {
-        None => error.or_next("put the cause in order, then run this again"),
+        None => error.or_next("correct the cause, then run this again"),
         Some(run) => error.next(format!(
             "to go back to the state before run {run}, without restoring this one in between: warded undo --down-to {run}"
         )),
     }
 }
 
-/// Checks that it would not be refused, as far as this user can see that.
+/// Checks that the undo would not be refused, as far as this user can.
 pub(super) fn foresee(context: &Context, undo: Changes, terms: Terms) -> Result<Forecast> {
     plan::foresee(context, &work_of(undo, terms))
 }
 
-/// Undoes a run through the same stages as any other change. The enrolment becomes what it was
-/// before that run, for the sshds that the run was for.
+/// Undoes a run through the same stages as any other change. For the sshds that the run was for, the enrolment becomes
+/// what it was before that run.
 pub(super) fn carry_out(
     context: &Context,
     undo: Changes,
@@ -243,7 +244,7 @@ pub(super) fn carry_out(
     pipeline::carry_out(context, &identity, work, progress)
 }
 
-/// The run that undoes another one. Nobody else changes the enrolments until it has ended.
+/// Prepares the run that undoes another one. The lock keeps others from changing the enrolments until it has ended.
 fn prepared(context: &Context, undo: Changes, terms: Terms) -> Result<(Identity, Work, StateLock)> {
     let unreadable = |what: String| Error::failed("the journal has a name that this version cannot read").cause(what);
     let policy: Name = undo.run.policy.parse().map_err(unreadable)?;

@@ -33,7 +33,7 @@ impl Unenrol {
         let enrolments = Enrolments::load(&context.state)?;
         match enrolments.of(config) {
             Some(enrolment) => output.line(format!("- {config}: {enrolment}"))?,
-            // The record of it is lost: from now on it is known that none is wanted.
+            // The enrolment's record is lost; from now on it is recorded that none is wanted.
             None if status::has_lost_enrolment(context)? => {
                 output.line(format!("- {config}: no enrolment is known"))?;
             }

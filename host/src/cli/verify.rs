@@ -1,4 +1,4 @@
-//! `warded verify`: machines as a client sees them that knows the CA, and nothing else.
+//! `warded verify`: checks machines as a client sees them that knows only the CA.
 
 mod client;
 mod person;
@@ -25,7 +25,7 @@ use warded_lib::{
     text::{count, neutral},
 };
 
-/// Descriptors besides those of connections: a lookup of a name needs some, too.
+/// Descriptors for other purposes than connections: name look-ups need some, too.
 const SPARE: u64 = 64;
 
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ pub(super) struct Verify {
     login_as: Option<String>,
 }
 
-/// At least a second.
+/// Parses a number of seconds, at least one.
 fn seconds(text: &str) -> Result<u64, String> {
     let duration = moment::duration(text)?;
     u64::try_from(duration.as_secs()).ok().filter(|seconds| *seconds > 0).ok_or_else(|| "at least a second".to_owned())
@@ -90,12 +90,12 @@ impl Verify {
         let judge = Judge { roots: &roots, now: ca::now(), at_least: self.expect_within.unwrap_or_default() };
         let mut answers: Vec<(Place, Vec<Presentation>)> =
             places.iter().cloned().zip(probe::ask(&places, asking, &judge)).collect();
-        // As with what this user's ssh knows of the CA: not of a list.
+        // Like `known`, this applies to machines on the command line, and not to a list.
         answers.iter_mut().take(self.places.len()).for_each(|(place, presented)| client::revoked(place, presented));
         let object = VerifyObject::of(&answers, &self.known(&roots), begun.elapsed());
         report::show(output, &object, self.hosts.is_none())?;
         client::tell(output, &object);
-        // Before the object: where the file fails, the error is the one object on stdout.
+        // The file is written before the object is printed: if it fails, the error is the only object on stdout.
         if let Some(file) = &self.prometheus {
             prometheus::metrics(&answers, judge.now).write(file)?;
         }
@@ -103,8 +103,8 @@ impl Verify {
         Ok(if object.healthy { Exit::Done } else { Exit::Degraded })
     }
 
-    /// What this user's ssh knows of the CA, for each machine of the command line; a list is for monitoring, whose
-    /// user need not be a client.
+    /// What this user's ssh knows of the CA, for each machine on the command line. A list is for monitoring, whose user
+    /// need not be a client.
     fn known(&self, roots: &[PublicKey]) -> Vec<Option<KnownAuthority>> {
         self.places.iter().map(|place| client::known(place, roots)).collect()
     }
@@ -125,7 +125,7 @@ impl Verify {
         Ok(places)
     }
 
-    /// The keys by which certificates are judged.
+    /// The CA's keys, against which certificates are checked.
     fn roots(&self, context: &Context) -> Result<Vec<PublicKey>> {
         let Some(file) = &self.ca_key else { return Ok(context.authority.open()?.roots(Kind::Host)?) };
         let text = read(file)?;
@@ -143,11 +143,11 @@ fn read(file: &Path) -> Result<String> {
     fs::read_to_string(file).map_err(|error| Error::usage(format!("cannot read {}", file.display())).cause(error))
 }
 
-/// Raises this process's limit of open files as far as it needs and may: how many connections that allows.
+/// Raises this process's limit of open files as far as needed and allowed. Returns how many connections that allows.
 fn file_limit(wanted: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let needed = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_add(SPARE);
-    // None: there is no limit.
+    // `None` means that there is no limit.
     let Some(limit) = current.filter(|limit| *limit < needed) else { return wanted };
     let raised = maximum.map_or(needed, |maximum| maximum.min(needed));
     let limit = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).map_or(limit, |()| raised);

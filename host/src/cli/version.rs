@@ -1,4 +1,4 @@
-//! `warded version`: of what this program is made.
+//! `warded version`: what this program is made of.
 
 use super::output::Output;
 use crate::{components, context::Options, sandbox::compiler};
@@ -17,20 +17,20 @@ use warded_lib::{
 #[derive(Debug, Args)]
 pub(super) struct Version {}
 
-/// The commit that it was built from, where the one who built it said so.
+/// The commit that it was built from, if the build set it.
 const COMMIT: Option<&str> = option_env!("WARDED_COMMIT");
 
 #[derive(Serialize)]
 struct VersionObject {
     schema: &'static str,
     version: &'static str,
-    /// Null: not recorded when it was built.
+    /// Null if it was not recorded at build time.
     commit: Option<&'static str>,
     policies: Vec<BundledObject>,
     wasmtime: &'static str,
     /// Whether it can compile components.
     compiler: bool,
-    /// Null: there is no sshd.
+    /// The version of sshd; null if there is none.
     sshd: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Version {
             component: granting.digest.to_string(),
         });
         let config: Option<AbsolutePath> = default_config().parse().ok();
-        // A version is shown whatever is wrong with sshd.
+        // This program's version is shown whatever is wrong with sshd.
         let sshd = config.and_then(|config| Sshd::find(&config, options.sshd.as_deref()).ok().flatten());
         let object = VersionObject {
             schema: "warded.version/1",

@@ -1,4 +1,4 @@
-//! `warded watchdog`: started by a run, for itself (`pipeline/watchdog.rs`). Nobody else needs it.
+//! `warded watchdog`: a run starts it as its watchdog (`pipeline/watchdog.rs`). Nobody else needs it.
 
 use crate::{context::Options, pipeline::watchdog};
 use clap::Args;

@@ -1,8 +1,9 @@
-//! What `warded policy add` puts into the directory of policies: the policy file, and, named by the component's digest,
-//! the component, its signature, the policy file once more, and where they came from. The policy file is exchanged last and in one
-//! step, so an interruption leaves the policy as it was or as it is to be. What was there before stays beside it, for
-//! `warded policy rollback`. The texts of all that were accepted stay, so that a machine which was enrolled with one of
-//! them goes on renewing: an earlier text for the same component has its own digest in its name, too.
+//! What `warded policy add` puts into the directory of policies: the policy file, and, in files named by the
+//! component's digest, the component, its signature, a copy of the policy file, and where they came from. The policy
+//! file is replaced last and atomically, so an interruption leaves either the old policy or the new one. The previous
+//! version stays beside it, for `warded policy rollback`. The texts of all accepted versions stay, so that a machine
+//! that was enrolled with one of them can still renew; an earlier text for the same component has the text's digest in
+//! its name, too.
 
 #[cfg(test)]
 mod tests;
@@ -29,19 +30,19 @@ use warded_lib::{
     text::{neutral, neutral_path},
 };
 
-/// Hexadecimal digits of a digest in a file's name: enough to tell one policy's components apart; what counts is the
-/// digest in the policy file.
+/// The number of hexadecimal digits of a digest in a file's name: enough to tell one policy's components apart. What
+/// counts is the digest in the policy file.
 const DIGITS: usize = 16;
 
 /// Where an added policy came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// Who signed it; none: nobody.
+    /// Who signed it; `None` if nobody did.
     pub publisher: Option<Publisher>,
     /// When it was added.
     pub added: Timestamp,
-    /// A reference to an artifact, or the name of a file.
+    /// A reference to an artifact, or the name of a file; `None` if it is not known.
     #[serde(default)]
     pub source: Option<String>,
     /// The digest of the artifact in the registry.
@@ -57,7 +58,7 @@ pub struct Publisher {
     pub name: String,
     /// The key, as ssh-keygen names it.
     pub key: String,
-    /// Until when that key may sign, as was known when the policy was added; none: no end was known.
+    /// Until when that key may sign, as known when the policy was added; `None` if no end was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
@@ -70,7 +71,7 @@ impl Publisher {
     }
 }
 
-/// In words that a terminal shows as they are.
+/// The text is made safe to print on a terminal.
 impl Display for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "signed by {} ({}", neutral(&self.name), self.key)?;
@@ -81,7 +82,7 @@ impl Display for Publisher {
     }
 }
 
-/// A request as the grants of a component: its digest as the first key.
+/// Turns a request into a policy for a component: puts the component's digest first.
 #[must_use]
 pub fn for_component(text: &str, component: &[u8]) -> String {
     let digest = Digest::of(component);
@@ -97,16 +98,17 @@ pub fn for_component(text: &str, component: &[u8]) -> String {
     format!("component = \"{digest}\"\n{kept}")
 }
 
-/// The component of an added policy file.
+/// The path of the component of an added policy file.
 #[must_use]
 pub fn component_of(policy: &Path, digest: &Digest) -> PathBuf {
     named(policy, digest, "wasm")
 }
 
-/// Checks that a policy lies where `warded policy add` puts it: two files of one name would stop every command.
+/// Checks that a policy is in the file where `warded policy add` puts it: two files with the same policy name would
+/// stop every command.
 ///
 /// # Errors
-/// It lies in another file, which the administrator put there.
+/// It is in another file, which the administrator put there.
 pub fn refuse_elsewhere(directory: &Path, granting: &BoundPolicy) -> Result<()> {
     let name = &granting.policy.name;
     match &granting.origin {
@@ -120,7 +122,7 @@ pub fn refuse_elsewhere(directory: &Path, granting: &BoundPolicy) -> Result<()> 
     }
 }
 
-/// Where an added policy came from; none for one that the administrator put there.
+/// Where an added policy came from; `None` for a policy that the administrator put there.
 #[must_use]
 pub fn provenance(policy: &Path, digest: &Digest) -> Option<Provenance> {
     provenance_in(&named(policy, digest, "origin"))
@@ -131,7 +133,7 @@ fn provenance_in(file: &Path) -> Option<Provenance> {
     serde_json::from_slice(&bytes.ok()??).ok()
 }
 
-/// What was signed of an added policy; none where nobody signed it.
+/// The signed manifest of an added policy; `None` if nobody signed it.
 ///
 /// # Errors
 /// It cannot be read.
@@ -145,10 +147,10 @@ pub fn signed(policy: &Path, digest: &Digest) -> Result<Option<SignedManifest>> 
     Ok(text("manifest")?.zip(text("signature")?).map(|(manifest, signature)| SignedManifest { manifest, signature }))
 }
 
-/// Stores a policy, in place of the one of this name.
+/// Stores a policy in place of the one with this name.
 ///
 /// # Errors
-/// The directory cannot be written, or belongs to another user; the policy is as it was.
+/// The directory cannot be written, or belongs to another user; the policy is unchanged.
 pub fn store(
     directory: &Path,
     (name, text): (&Name, &str),
@@ -185,7 +187,7 @@ pub fn store(
     let now = digits(&digest);
     let mut kept: Vec<String> = before.iter().cloned().chain([now.clone()]).collect();
     if before == Some(now) {
-        // Only the grants differ: the version before stays the one that a roll back takes.
+        // Only the grants differ: a rollback still goes to the version before.
         kept.extend(stored(directory, name).map_err(failed)?.into_iter().map(|(_, digits)| digits));
     }
     tidy(directory, name, &kept).map_err(failed)
@@ -200,7 +202,7 @@ fn refuse_writable(directory: &Path) -> Result<()> {
     })
 }
 
-/// The version that was there before the last one, and its text: bound to its component, as it would be in force.
+/// The previous version, with its text: bound to its component, as if it were in force.
 ///
 /// # Errors
 /// There is no such policy, others could have written its files, or it grants what its component does not ask for.
@@ -217,16 +219,16 @@ pub fn version_before(directory: &Path, name: &Name) -> Result<(String, BoundPol
     Ok((text, granting))
 }
 
-/// The text of the policy file that was there before the last one.
+/// The path of the policy file's previous text.
 fn before(directory: &Path, name: &Name) -> Result<PathBuf> {
     let file = directory.join(format!("{name}.toml"));
     let now = text_in(&file).map(|(now, _)| digits(&now));
-    // Of what was accepted earlier, the one whose component is still there.
+    // Among the earlier accepted texts, the one whose component still exists.
     let is_whole = |path: &Path| is_grants(path) && path.with_extension("wasm").exists();
     let all = stored(directory, name);
     let all = all.map_err(|error| Error::failed(format!("cannot read policy {name}")).cause(error))?.into_iter();
     let others = all.filter(|(path, digits)| is_whole(path) && Some(digits) != now.as_ref());
-    // More than one is there where `store` was interrupted before it tidied up.
+    // There may be more than one if `store` was interrupted before it tidied up.
     let added = |path: &Path| provenance_in(&path.with_extension("origin")).map(|provenance| provenance.added);
     others.map(|(path, _)| path).max_by_key(|path| added(path)).ok_or_else(|| {
         Error::refused(format!("there is no earlier version of policy {name} on this machine"))
@@ -234,7 +236,7 @@ fn before(directory: &Path, name: &Name) -> Result<PathBuf> {
     })
 }
 
-/// Puts the text of [`version_before`] back.
+/// Restores the text of [`version_before`].
 ///
 /// # Errors
 /// It cannot be written.
@@ -246,9 +248,9 @@ pub fn roll_back(directory: &Path, name: &Name, text: &str) -> Result<()> {
     durable::replace(&file, text.as_bytes(), 0o644).map_err(failed)
 }
 
-/// Keeps the text in force, which is about to be replaced: a machine may have been enrolled with it. It becomes the newest of
-/// its component, which a roll back takes, because an administrator may have narrowed the policy file by hand; where the
-/// `next` component is the same, the newest text is the next one.
+/// Keeps the text in force, which is about to be replaced: a machine may have been enrolled with it. An administrator
+/// may have narrowed the policy file by hand, so this text becomes the newest one of its component, to which a rollback
+/// goes. If the `next` component is the same, the new text is its newest one.
 fn keep_in_force(policy: &Path, next: Option<&Digest>) -> io::Result<()> {
     let Some((component, text)) = text_in(policy) else { return Ok(()) };
     if next == Some(&component) {
@@ -262,14 +264,14 @@ fn keep_in_force(policy: &Path, next: Option<&Digest>) -> io::Result<()> {
     durable::replace(&newest, text.as_bytes(), 0o644)
 }
 
-/// Keeps a text for a component under its own digest, so that a machine which was enrolled with it goes on renewing.
+/// Keeps a text under its own digest, so that a machine that was enrolled with it can still renew.
 fn keep_by_text(policy: &Path, replaced: &Path) -> io::Result<()> {
     let Some((component, text)) = text_in(replaced) else { return Ok(()) };
     let kept = named_by_text(policy, &component, &text);
     if kept.exists() { Ok(()) } else { durable::replace(&kept, text.as_bytes(), 0o644) }
 }
 
-/// A policy file, and the component that it grants to; none where it can grant nothing.
+/// The text of a policy file, and the component that it grants to; `None` if it cannot grant anything.
 fn text_in(file: &Path) -> Option<(Digest, String)> {
     let bytes = files::read_ours(file, files::MAX_BYTES, |why| Error::failed(why.to_string())).ok()??;
     let text = String::from_utf8(bytes).ok()?;
@@ -277,7 +279,7 @@ fn text_in(file: &Path) -> Option<(Digest, String)> {
     Some((component, text))
 }
 
-/// The policy files that `warded policy add` stored for a policy, each with the digest of its text.
+/// The policy files that `warded policy add` has stored for this policy, each with the digest of its text.
 #[must_use]
 pub fn earlier(file: &Path, name: &Name) -> Vec<(Digest, Policy)> {
     let directory = file.parent().unwrap_or(Path::new("/"));
@@ -304,7 +306,7 @@ pub fn remove(directory: &Path, name: &Name) -> Result<()> {
     tidy(directory, name, &[]).map_err(failed)
 }
 
-/// Removes the policy's other components, and one that the administrator put beside its file.
+/// Removes the policy's other components, and a component that the administrator put beside the policy file.
 fn tidy(directory: &Path, name: &Name, kept: &[String]) -> io::Result<()> {
     for (path, digits) in stored(directory, name)? {
         if !kept.contains(&digits) && !is_grants(&path) {
@@ -319,7 +321,7 @@ fn is_grants(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "grants")
 }
 
-/// Every file that is named by a digest, in the order of their names, with its digits.
+/// Every file of this policy whose name contains a digest, sorted by name, with the digits.
 fn stored(directory: &Path, name: &Name) -> io::Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -346,7 +348,7 @@ fn named(policy: &Path, digest: &Digest, ending: &str) -> PathBuf {
     policy.with_file_name(format!("{stem}-{}.{ending}", digits(digest)))
 }
 
-/// Where an earlier text for a component is kept. No policy's name has a dot, so it is no other policy's file.
+/// The path for an earlier text of a component. Policy names contain no dot, so this cannot be another policy's file.
 fn named_by_text(policy: &Path, component: &Digest, text: &str) -> PathBuf {
     named(policy, component, &format!("{}.grants", digits(&Digest::of(text.as_bytes()))))
 }

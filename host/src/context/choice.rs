@@ -17,17 +17,17 @@ use warded_lib::{
 /// A CA, as it is configured.
 #[derive(Debug)]
 pub enum Choice {
-    /// A local one, in this directory.
+    /// A local CA in this directory.
     Local(AbsolutePath),
     /// A step-ca, with the name that it has in the configuration, if it has one.
     Step(Option<Name>, Box<Settings>),
-    /// One of these, which has to be named.
+    /// One of several, which the operator has to name.
     Several(String),
     None,
 }
 
 impl Choice {
-    /// The one that `--ca` says; else the one without a name; else the only one that there is.
+    /// The CA that `--ca` names; else the one without a name; else the only one that is configured.
     ///
     /// # Errors
     /// There are several, or none of that name; or the command is for the machine, whose CA has no name.
@@ -37,7 +37,7 @@ impl Choice {
             None => match (&config.ca, step_ca(config)) {
                 (Some(directory), _) => Self::Local(directory.clone()),
                 (None, Ok(Some(settings))) => Self::Step(None, Box::new(settings)),
-                // Whether `step` was set up well matters only where its CA would be the one.
+                // A faulty set-up of `step` matters only if its CA would be the chosen one.
                 (None, Err(error)) => return Err(error),
                 (None, Ok(None)) => Self::only(config),
             },
@@ -53,7 +53,7 @@ impl Choice {
         }
     }
 
-    /// What `--ca` says: a name that the configuration has, else a directory.
+    /// The CA that `--ca` names: a name from the configuration, or else a directory.
     fn given(given: &Path, config: &Config) -> Result<Self> {
         let name = given.to_str().and_then(|text| text.parse::<Name>().ok());
         if let Some((name, settings)) = name.as_ref().and_then(|name| config.named_ca.get_key_value(name)) {
@@ -81,7 +81,7 @@ impl Choice {
         }
     }
 
-    /// Its name, if it has one.
+    /// The CA's name, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&Name> {
         match self {
@@ -90,7 +90,7 @@ impl Choice {
         }
     }
 
-    /// It, to be opened; `identification`: who this machine or this person is to it.
+    /// The CA, ready to be opened. `identification` says who this machine or this person is to the CA.
     pub(super) fn authority(self, identification: &Identification) -> Authority {
         match self {
             Self::Local(directory) => Authority::local(directory.as_path()),
@@ -130,7 +130,7 @@ pub fn step_ca(config: &Config) -> Result<Option<Settings>> {
     }
 }
 
-/// The address of the CA of this machine, for a user who has none: root alone can use it.
+/// The address of this machine's CA, for a user who has configured none. Only root can use that CA.
 fn of_machine() -> Option<String> {
     if config::is_root() {
         return None;
@@ -139,8 +139,8 @@ fn of_machine() -> Option<String> {
 }
 
 impl Context {
-    /// Each CA that this command is for, with its name if it has one: the one of `--ca`, else all that are configured,
-    /// those too whose configuration cannot be read.
+    /// Each CA that this command is for, with its name if it has one: the one of `--ca`, or else all that are
+    /// configured, including those whose configuration cannot be read.
     #[must_use]
     pub fn authorities(&self) -> Vec<(Option<Name>, Rc<Authority>)> {
         let is_one = self.options.ca.is_some() || (self.ca_name.is_none() && self.authority.is_there());

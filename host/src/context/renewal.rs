@@ -17,7 +17,7 @@ use warded_lib::{
     transaction,
 };
 
-/// systemd starts a unit up to so many seconds late, and cron knows nothing shorter.
+/// In seconds: systemd may start a unit so much late, and cron knows no shorter interval.
 const MINUTE: u64 = 60;
 
 /// Hours, in seconds.
@@ -25,21 +25,22 @@ pub(super) fn in_seconds(hours: u8) -> u64 {
     u64::from(hours) * 3600
 }
 
-/// Seconds between two renewals, where the configuration file does not say: as often as what was found runs them.
+/// Seconds between two renewals if the configuration file does not say: the interval of the schedule that was found, or
+/// else the default.
 #[must_use]
 pub fn rhythm(sshd_config: &Path, init: Init, installation: &Installation) -> u64 {
     found_rhythm(sshd_config, init, installation).unwrap_or_else(|| in_seconds(RENEW_EVERY))
 }
 
-/// The same of what was found; none: nothing, or something of which that is not known.
+/// The interval of the schedule that was found; `None` if there is none, or its interval is not known.
 fn found_rhythm(sshd_config: &Path, init: Init, installation: &Installation) -> Option<u64> {
     let found = || Schedule::find(Path::new("/"), init == Init::Systemd, installation).interval(Timestamp::now());
     let interval = is_of_machine(sshd_config).then(found).flatten()?;
     Some(interval.as_secs().max(MINUTE))
 }
 
-/// Every how many seconds root renews on this machine, as far as a user sees it: as root's configuration says, or by a
-/// schedule that everybody can read; none: that is not known.
+/// The number of seconds between root's renewals on this machine, as far as an ordinary user can see it: from root's
+/// configuration, or from a schedule that everybody can read; `None` if it is not known.
 #[must_use]
 pub fn rhythm_of_machine(sshd_config: &Path, init: Init) -> Option<u64> {
     let config = Config::load(Some(Path::new(ROOTS_CONFIG))).unwrap_or_default();
@@ -53,7 +54,7 @@ pub fn rhythm_of_machine(sshd_config: &Path, init: Init) -> Option<u64> {
     config.renew_every.map(in_seconds).or_else(|| found_rhythm(sshd_config, init, &installation))
 }
 
-/// The files that a schedule has to lead `warded renew` to.
+/// The files that a schedule needs in order to run `warded renew`.
 #[must_use]
 pub fn installation(options: &Options, config: &Config) -> Installation {
     let default_state = config.state.as_ref().map(|path| path.as_path().to_owned());
@@ -68,8 +69,8 @@ pub fn installation(options: &Options, config: &Config) -> Installation {
 }
 
 impl Context {
-    /// What runs renewals of this installation. An appliance's own job is known by the run that made it, unless something was
-    /// seen and rejected, which may be that job.
+    /// What runs renewals of this installation. A job of an appliance is recognised by the run that made it, unless a
+    /// job was seen and rejected, which may be the same one.
     #[must_use]
     pub fn found_schedule(&self) -> Schedule {
         let found = Schedule::find(Path::new("/"), self.facts.init == Init::Systemd, &self.installation);
@@ -85,8 +86,8 @@ impl Context {
         job.map_or(found, |step| Schedule::Job(step.change.name.to_string()))
     }
 
-    /// The terms of a schedule: this program, with the options that lead it to the same files where these are not
-    /// the default ones. It is led to no sshd: `renew` is for all that are enrolled. None: nothing can be scheduled.
+    /// The terms of a schedule: this program, with options for the files that are not in their default places. No
+    /// option names an sshd: `renew` is for all that are enrolled. `None` if nothing can be scheduled.
     #[must_use]
     pub fn schedule(&self, schedulers: Option<Schedulers>, sshds: Vec<AbsolutePath>) -> Option<Terms> {
         let root = match &self.scheduling {
@@ -113,8 +114,8 @@ impl Context {
     }
 }
 
-/// The terms on a machine that is only described, in a directory that stands for its `/`: nothing of it is elsewhere than by
-/// default.
+/// The terms on a machine that is only described, in a directory that stands for its `/`: everything there has its
+/// default place.
 fn described(root: PathBuf, schedulers: Option<Schedulers>) -> Terms {
     let (state, config) = (PathBuf::from("/var/lib/warded"), PathBuf::from("/etc/warded/config.toml"));
     let installation = Installation {
@@ -127,7 +128,7 @@ fn described(root: PathBuf, schedulers: Option<Schedulers>) -> Terms {
     Terms { root, schedulers, program, options: Vec::new(), state, status, sshds: Vec::new(), installation }
 }
 
-/// Where what starts programs by the clock is looked for.
+/// Where to look for what starts programs by the clock.
 #[derive(Clone, Debug, Default)]
 pub enum Scheduling {
     /// On this machine.
@@ -135,11 +136,11 @@ pub enum Scheduling {
     Real,
     /// Below a directory that stands for `/` of a machine that is only described.
     Described(PathBuf),
-    /// It is not known of such a machine, and nothing can be scheduled there.
+    /// The scheduler of the described machine is not known, so nothing can be scheduled there.
     Unknown,
 }
 
-/// This program by its path: Linux says `(deleted)` behind it where an upgrade has put another one in its place.
+/// The path of this program. Linux appends `(deleted)` to it if an upgrade has replaced the file.
 fn program() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     let replaced = program.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(Path::new);

@@ -8,12 +8,12 @@ use warded_lib::{
     machine::sshd::{Listener, Sshd},
 };
 
-/// How often it is looked for a listener again, and how long is waited before that.
+/// How often to look again for a listener, and how long to wait before each look.
 const LOOKS: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Context {
-    /// This machine's sshd; none: there is none. Its version is not asked for where the last run knows it.
+    /// This machine's sshd; `None` if there is none. Its version is not asked for if the last run recorded it.
     ///
     /// # Errors
     /// As [`Sshd::find`].
@@ -25,8 +25,8 @@ impl Context {
         Ok(sshd)
     }
 
-    /// The same; where it is to listen, and does not, what it is a moment later. An sshd that reads its configuration anew has
-    /// no socket for some milliseconds.
+    /// The same, but if sshd should listen and does not, looks again a moment later. An sshd that re-reads its
+    /// configuration has no socket for some milliseconds.
     ///
     /// # Errors
     /// As [`Context::sshd`].

@@ -14,7 +14,7 @@ use warded_lib::{
 };
 
 const ALL_SCHEMA: &str = "warded.enrolments/1";
-/// Locked by the process that is about to write the file.
+/// The lock that a process holds while it writes the file.
 const LOCK: &str = "enrolling";
 
 /// The enrolments of this machine, one for each sshd.
@@ -30,7 +30,7 @@ struct EnrolmentFile {
 }
 
 impl Enrolments {
-    /// Their file in the state directory.
+    /// The name of the file in the state directory.
     pub const FILE: &'static str = "enrolment.json";
 
     /// The enrolments as they are on disk.
@@ -47,8 +47,8 @@ impl Enrolments {
         })
     }
 
-    /// Keeps every other process from writing them, for as long as the result lives: what is written depends on what
-    /// was there.
+    /// Keeps every other process from writing the enrolments while the result lives, since what is written depends on
+    /// what was there.
     ///
     /// # Errors
     /// Refused: another process has been writing them for some time.
@@ -72,7 +72,7 @@ impl Enrolments {
         self.0.iter()
     }
 
-    /// All but the one of this sshd.
+    /// All except the enrolment of this sshd.
     pub fn beside(&self, sshd: &AbsolutePath) -> impl Iterator<Item = &Enrolment> {
         self.0.iter().filter(|enrolment| !is_same_file(&enrolment.sshd_config, sshd))
     }
@@ -83,7 +83,7 @@ impl Enrolments {
         self.0.iter().flat_map(|enrolment| &enrolment.principals).cloned().collect()
     }
 
-    /// With an enrolment in the place of the one that its sshd has.
+    /// These enrolments with `enrolment` added, or in place of the one for the same sshd.
     #[must_use]
     pub fn with(mut self, enrolment: Enrolment) -> Self {
         match self.0.iter_mut().find(|known| is_same_file(&known.sshd_config, &enrolment.sshd_config)) {
@@ -93,15 +93,15 @@ impl Enrolments {
         self
     }
 
-    /// Without the enrolment of an sshd.
+    /// These enrolments without the one of this sshd.
     #[must_use]
     pub fn without(mut self, sshd: &AbsolutePath) -> Self {
         self.0.retain(|enrolment| !is_same_file(&enrolment.sshd_config, sshd));
         self
     }
 
-    /// As before a run, where it is rolled back for these sshds: each of these has its newest enrolment that is
-    /// older, or none. The others stay.
+    /// The enrolments as before a run that is rolled back for these sshds: each of them gets its newest enrolment that
+    /// is older than the run, or none. The others stay.
     #[must_use]
     pub fn before(self, run: u64, sshds: &[AbsolutePath]) -> Self {
         let is_meant = |enrolment: &Enrolment| sshds.iter().any(|sshd| is_same_file(&enrolment.sshd_config, sshd));
@@ -109,7 +109,7 @@ impl Enrolments {
         Self(self.0.into_iter().filter_map(before).collect())
     }
 
-    /// Writes them.
+    /// Writes the enrolments.
     ///
     /// # Errors
     /// They cannot be written.
@@ -120,7 +120,7 @@ impl Enrolments {
         state.write(Self::FILE, &self.text()?, 0o600)
     }
 
-    /// Writes them, be there none left: it stays known that somebody ended the last one.
+    /// Writes the enrolments even if none is left: the file then shows that somebody ended the last one.
     ///
     /// # Errors
     /// They cannot be written.
@@ -128,7 +128,7 @@ impl Enrolments {
         state.write(Self::FILE, &self.text()?, 0o600)
     }
 
-    /// Whether there is a record of them: of some, or that somebody ended the last one.
+    /// Whether the file exists: with enrolments, or to show that somebody ended the last one.
     ///
     /// # Errors
     /// It cannot be read.
@@ -136,10 +136,10 @@ impl Enrolments {
         Ok(state.read(Self::FILE)?.is_some())
     }
 
-    /// What becomes of the file once a run is kept.
+    /// What happens to the file once a run is kept.
     ///
     /// # Errors
-    /// They cannot be put into words.
+    /// The enrolments cannot be serialised.
     pub fn with_run(&self) -> Result<OwnFile> {
         if self.0.is_empty() {
             return Ok(OwnFile::Remove { name: Self::FILE });
@@ -153,7 +153,7 @@ impl Enrolments {
     }
 }
 
-/// The enrolments in a file of this version, or of one that knew one sshd.
+/// Parses the file of this version, or of a version that knew only one sshd.
 fn parse(file: serde_json::Value) -> Result<Vec<Enrolment>, String> {
     let enrolments = match file.get("schema").and_then(serde_json::Value::as_str) {
         Some(ALL_SCHEMA) => serde_json::from_value(file).map(|EnrolmentFile { enrolments, .. }| enrolments),
@@ -169,7 +169,7 @@ fn parse(file: serde_json::Value) -> Result<Vec<Enrolment>, String> {
     }
 }
 
-/// An enrolment and what it took the place of, by sshd: versions that knew one sshd had one record for all.
+/// Separates an enrolment and its predecessors by sshd: versions that knew only one sshd kept one history for all.
 fn apart(newest: Enrolment) -> Enrolments {
     let (mut all, mut next) = (Vec::new(), Some(newest));
     while let Some(mut enrolment) = next {
@@ -179,7 +179,7 @@ fn apart(newest: Enrolment) -> Enrolments {
     all.into_iter().rev().fold(Enrolments::default(), Enrolments::with)
 }
 
-/// Whether both lead to one file; of files that are gone the names decide.
+/// Whether both paths lead to the same file. If a file is gone, the paths are compared.
 fn is_same_file(one: &AbsolutePath, other: &AbsolutePath) -> bool {
     let real = |path: &AbsolutePath| path.as_path().canonicalize().ok();
     one == other || real(one).is_some_and(|one| Some(one) == real(other))
@@ -208,7 +208,7 @@ mod tests {
         let of = |configs: &[&str]| -> Vec<AbsolutePath> { configs.iter().map(|one| one.parse().unwrap()).collect() };
         for (run, sshds, expected) in [
             (4, &["/b"][..], &[("/a", 3), ("/b", 2)][..]),
-            // One that was enrolled since without a run goes, too; another sshd's stays.
+            // A later enrolment of `/a` is removed, too; that of another sshd stays.
             (3, &["/a"], &[("/a", 1), ("/b", 4)]),
             (1, &["/a"], &[("/b", 4)]),
             (2, &["/a", "/b"], &[("/a", 1)]),
@@ -228,7 +228,7 @@ mod tests {
         let newer = of_sshd("/b", 2).replacing(Some(of_sshd("/a", 2).replacing(Some(older.clone()))));
         let old_file = serde_json::to_value(newer).unwrap();
         let read = Enrolments(parse(old_file).unwrap());
-        // What the second sshd's enrolment took the place of is the first one's.
+        // The enrolment that the second sshd's one replaced belongs to the first sshd.
         assert_eq!(runs(&read), [("/a", 2), ("/b", 2)]);
         assert_eq!(runs(&read.clone().before(2, &["/a".parse().unwrap()])), [("/a", 1), ("/b", 2)]);
         let again: serde_json::Value = serde_json::from_slice(&read.text().unwrap()).unwrap();

@@ -6,7 +6,7 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// A record of an earlier binary, and the policy that is in this one.
+/// A record of an earlier binary, and this binary's policy of the same name.
 pub(super) fn earlier() -> (Enrolment, BoundPolicy) {
     let granting = components::find("/nonexistent".as_ref(), &name("unix")).unwrap();
     let (grants, accepted) = components::earlier_policies().next().unwrap();
@@ -35,11 +35,11 @@ fn only_a_bundled_successor_that_is_granted_no_more_is_covered() {
     for (record, granting, procedure, standing) in [
         (&accepted, &bundled, RENEWAL, Standing::Accepted),
         (&record, &bundled, RENEWAL, Standing::Successor),
-        // Since then rekey-host asks whether this is Proxmox VE.
+        // In this version, rekey-host additionally asks whether this is Proxmox VE.
         (&record, &bundled, "rekey-host", proxmox()),
         (&record, &bundled, "trust-host-ca", Standing::Successor),
         (&record, &wider(RENEWAL), RENEWAL, beyond()),
-        // What another procedure is granted does not matter to the renewal, and the reverse.
+        // What another procedure is granted does not matter to the renewal, and vice versa.
         (&record, &wider("rekey-host"), RENEWAL, Standing::Successor),
         (&record, &wider("trust-host-ca"), "trust-host-ca", beyond()),
         (&record, &from_a_file, RENEWAL, Standing::OtherComponent),

@@ -1,4 +1,4 @@
-//! At the end of a run: what root tells every user of the machine.
+//! At the end of a run: what root publishes to every user of the machine.
 
 use super::at_rest::RestRecord;
 use crate::{
@@ -18,12 +18,12 @@ use warded_lib::{
     transaction,
 };
 
-/// Writes the public status, as root. Of a machine that is not enrolled, and never was, there is nothing to tell, as
-/// long as no change waits there. A configuration that cannot be read, as after the roll back of the run that wrote it,
-/// does not keep the rest from being announced.
+/// Writes the public status, as root. A machine that is not enrolled and never was has nothing to publish, unless a
+/// change waits there for confirmation. A configuration that cannot be read, as after the rollback of the run that
+/// wrote it, does not stop the rest from being published.
 ///
 /// # Errors
-/// Something of Warded's own cannot be read, or the file cannot be written.
+/// One of Warded's own files cannot be read, or the file cannot be written.
 pub fn announce(options: &Options) -> Result<()> {
     if !config::is_root() {
         return Ok(());
@@ -46,7 +46,7 @@ pub fn announce(options: &Options) -> Result<()> {
     }
     let before = PublicStatus::read(&file).ok().flatten().unwrap_or_else(PublicStatus::empty);
     let renewal = LastRenewal::load(&context.state);
-    // Which files a schedule has to lead to, the configuration says.
+    // Only the configuration says which files a schedule needs.
     let scheduled = if is_configured { context.found_schedule().is_there() } else { before.scheduled };
     let last_renewal = renewal.map(|LastRenewal { at, exit, error, .. }| PublicRenewal { at, exit, error });
     if RestRecord::load(&context.state).is_some_and(|at_rest| at_rest.holds(&context)) && !before.keys.is_empty() {
@@ -62,19 +62,19 @@ pub fn announce(options: &Options) -> Result<()> {
     status.write(context.state.path())
 }
 
-/// The certificates, and when the first of them is due.
+/// Fills in the certificates, and when the first of them is due.
 fn fill(status: &mut PublicStatus, context: &Context, enrolments: &Enrolments, before: PublicStatus) {
     match certificates_of(context, enrolments) {
         Ok(found) => {
             status.due = found.iter().filter_map(|key| key.due).min();
             status.keys = found;
         }
-        // An sshd that does not start now says nothing about the certificates.
+        // That sshd cannot be started now says nothing about the certificates.
         Err(_) => (status.keys, status.due) = (before.keys, before.due),
     }
 }
 
-/// Those of every sshd that is enrolled, each once.
+/// The certificates of every enrolled sshd, each once.
 fn certificates_of(context: &Context, enrolments: &Enrolments) -> Result<Vec<CertifiedKey>> {
     let mut all = BTreeMap::new();
     for enrolled in enrolments.iter().filter(|enrolled| enrolled.sshd_config.as_path().exists()) {
@@ -83,7 +83,7 @@ fn certificates_of(context: &Context, enrolments: &Enrolments) -> Result<Vec<Cer
     Ok(all.into_values().collect())
 }
 
-/// The certificates of the host keys, by the paths of these.
+/// The certificates of the host keys, by the path of the key.
 fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, CertifiedKey>> {
     let Some(sshd) = context.sshd()? else {
         return Ok(BTreeMap::new());
@@ -96,7 +96,7 @@ fn certificates(context: &Context) -> Result<BTreeMap<AbsolutePath, CertifiedKey
     let certified = |key: &HostKey| {
         let path = AbsolutePath::spelled(&key.private_path()).ok()?;
         let public = key.public.as_ref()?.key();
-        // sshd is asked only where a key has no certificate beside it.
+        // sshd is asked only if a key has no certificate file beside it.
         let read = |file: String| Some((bounded::read(Path::new(&file)).ok()?, file));
         let (bytes, file) = read(format!("{path}-cert.pub"))
             .or_else(|| read(certificate::whereabouts(named.get_or_init(ask), path.as_str(), public.as_ref())))?;

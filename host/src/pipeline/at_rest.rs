@@ -1,5 +1,5 @@
-//! What a renewal looked at when nothing was due, or when it had renewed everything that was. As long as all of it is as it
-//! was, and nothing is due, the next unattended renewal need not look again: it reads a file and asks for the status of some
+//! What a renewal looked at when nothing was due, or when it had renewed everything that was due. As long as none of it
+//! has changed and nothing is due, the next unattended renewal need not look again: it reads one file, stats some
 //! others, and starts no program.
 
 use super::RunReport;
@@ -25,30 +25,30 @@ use warded_lib::{
     transaction,
 };
 
-/// After so many seconds everything is looked at, whether something is known to have changed or not.
+/// After so many seconds a renewal looks at everything again, whether or not a change is known.
 const LONGEST: u64 = 24 * 3600;
 /// The programs that sshd runs for each connection, since 9.8 the first and since 10.0 both (sshd_config(5)).
 const PARTS_OF_SSHD: [&str; 2] = ["SshdSessionPath", "SshdAuthPath"];
-/// More than any certificate has.
+/// A certificate file is smaller than this.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// The files and the time span for which a renewal found nothing to do.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestRecord {
-    /// When, in seconds since 1970.
+    /// The time of that renewal, in seconds since 1970.
     since: u64,
-    /// When the first certificate is due, or everything is to be looked at again.
+    /// When the first certificate is due, or when everything is to be looked at again.
     until: u64,
     /// The main configuration file of the one sshd that is enrolled.
     sshd: AbsolutePath,
     authority: String,
-    /// Which start of the machine.
+    /// The boot ID at that time.
     boot: String,
     /// The process that accepts connections, and when it started.
     listener: Option<(i32, u64)>,
     configuration: Digests,
-    /// Programs, keys, certificates and Warded's own files; none: there was no such file.
+    /// Programs, keys, certificates and Warded's own files; `None` if the file did not exist.
     files: BTreeMap<PathBuf, Option<FileIdentity>>,
 }
 
@@ -56,7 +56,7 @@ impl Outcome for RestRecord {
     const FILE: &'static str = "at-rest.json";
 }
 
-/// What a session looked at, before anything changes.
+/// What a session looked at before anything changed.
 #[derive(Debug)]
 pub struct RestObservation {
     sshd: Sshd,
@@ -66,7 +66,7 @@ pub struct RestObservation {
 }
 
 impl RestObservation {
-    /// What a session that began then looked at. None where it is not known what the result depends on.
+    /// What a session that began at `began` looked at; `None` if it is not known what the result depends on.
     #[must_use]
     pub fn at(session: &mut Session, began: SystemTime) -> Option<Self> {
         let sshd = session.sshd().ok()?.clone();
@@ -84,21 +84,21 @@ impl RestObservation {
         Some(Self { sshd, configuration, files, began })
     }
 
-    /// The rest of a machine on which nothing was due. None where some of it changed meanwhile.
+    /// The record of a machine on which nothing was due; `None` if something changed meanwhile.
     #[must_use]
     pub fn where_nothing_was_due(self, context: &Context) -> Option<RestRecord> {
         self.rest(context, &BTreeSet::new())
     }
 
-    /// The rest of a machine whose certificates were renewed, all of which were seen to be served. None where that is not
-    /// so, or where anything else changed meanwhile.
+    /// The record of a machine whose certificates were renewed and were all seen to be served; `None` if that is not
+    /// so, or if anything else changed meanwhile.
     #[must_use]
     pub fn after(self, context: &Context, done: &RunReport) -> Option<RestRecord> {
         let is_settled = done.exit() == Exit::Done && done.confirm.is_none() && done.left_alone.is_empty();
         let verified = done.verified.as_ref().filter(|_| is_settled && done.bystanders.is_empty())?;
         let of = |path: &PathBuf| certificate_in(path).map(|found| (path.clone(), found));
         let found: BTreeMap<PathBuf, Certificate> = self.files.iter().filter_map(of).collect();
-        // A CA may give one serial number to several.
+        // A CA may give the same serial number to several certificates.
         let is_same = |one: &Certificate, other: &Certificate| {
             one.serial() == other.serial() && one.key().key_data() == other.key().key_data()
         };
@@ -124,7 +124,7 @@ impl RestObservation {
         let due = files.iter().filter_map(|path| due_at(context, path)).min()?;
         let looked_at = identities(files);
         let own = identities(own(context).collect());
-        // The renewal itself takes a number for its run.
+        // The renewal itself takes a number for its run, which changes this directory.
         let runs = context.state.path().join(transaction::RUNS);
         let others = looked_at.iter().chain(&own).filter(|(path, _)| **path != runs && !renewed.contains(*path));
         if others.filter_map(|(_, identity)| identity.as_ref()).any(|identity| identity.is_fresh_at(began)) {
@@ -144,7 +144,7 @@ impl RestObservation {
 }
 
 impl RestRecord {
-    /// Whether nothing is due, and all is as it was.
+    /// Whether nothing is due and nothing has changed.
     #[must_use]
     pub fn holds(&self, context: &Context) -> bool {
         (self.since..self.until).contains(&now())
@@ -157,7 +157,7 @@ impl RestRecord {
             && config_digest::now(self.sshd.as_path()).is_ok_and(|now| now == self.configuration)
     }
 
-    /// It is the only sshd that is enrolled, and the one that is asked about.
+    /// Whether `context` is about the only sshd that is enrolled.
     fn is_of(&self, context: &Context) -> bool {
         let is_the_one = |enrolments: Enrolments| enrolments.iter().map(|one| &one.sshd_config).eq([&self.sshd]);
         (!context.is_sshd_chosen || context.places.sshd_config == self.sshd)
@@ -169,7 +169,8 @@ fn identities(files: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Option<FileIdentity
     files.into_iter().map(|path| (path.clone(), FileIdentity::of(&path))).collect()
 }
 
-/// The journals of the runs and their states, of which one may be at work: its directory was there before these change.
+/// The journals and journal states of the runs, one of which may be in progress: these files can change while the
+/// directory above them does not.
 fn journals(context: &Context) -> impl Iterator<Item = PathBuf> {
     let runs = context.state.path().join(transaction::RUNS);
     let own = |run: PathBuf| [transaction::JOURNAL, transaction::JOURNAL_STATE].map(|name| run.join(name));
@@ -189,7 +190,7 @@ fn own(context: &Context) -> impl Iterator<Item = PathBuf> {
         .chain(context.sshd_binary.clone())
 }
 
-/// When the certificate in a file is due; none where there is no certificate.
+/// When the certificate in a file is due; `None` if there is no certificate.
 fn due_at(context: &Context, path: &Path) -> Option<u64> {
     due::due_at(&certificate_in(path)?, context.renew_after, &context.facts.machine_id)
 }

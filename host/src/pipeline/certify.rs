@@ -1,4 +1,4 @@
-//! The CA is asked: after the review, and after everything local that could fail.
+//! Asks the CA: after the review, and after everything local that could fail.
 
 mod ready;
 
@@ -32,7 +32,7 @@ use warded_lib::{
 pub struct IssuedCertificates {
     /// The certificates to install.
     pub certificates: Vec<Certificate>,
-    /// The keys that were certified on the word of another one: a sentence for each.
+    /// The keys that were certified on the word of another key: one sentence for each.
     pub vouched: Vec<String>,
     /// What the CA refused.
     pub refused: Vec<Refusal>,
@@ -40,7 +40,7 @@ pub struct IssuedCertificates {
     pub accepted: Vec<NewSigner>,
     /// The new keys of the CA for which certificates were put off.
     pub put_off: Vec<NewSigner>,
-    /// Why it was not written down that these keys have certificates, and what follows.
+    /// Why Warded could not record that these keys have certificates, and what follows from that.
     pub unrecorded: Option<String>,
 }
 
@@ -69,12 +69,12 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Asks for every certificate that the work waits for, checks each, and fills it in. In a renewal, what the CA refuses
-/// leaves its file out, and nothing else.
+/// Asks for every certificate that the work waits for, checks each, and fills it in. In a renewal, a certificate that
+/// the CA refuses is left out with its file, and the others are installed.
 ///
 /// # Errors
-/// The CA cannot be reached, refuses, or answers with something else than was asked for; or it signs with a new key;
-/// in a renewal only where nothing else is left to do.
+/// The CA cannot be reached, refuses, answers with something else than was asked for, or signs with a new key. In a
+/// renewal a refusal or a new key is an error only if nothing else is left to do.
 pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Result<IssuedCertificates> {
     let mut filling = Issuance {
         context,
@@ -100,12 +100,12 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
     let requests = asked.iter().map(|(_, request)| request).chain(on_word.iter().map(|(_, request, _)| request));
     let keys: Vec<&str> = requests.map(|request| request.key.as_str()).collect();
     if !keys.is_empty() {
-        // One wait for the disk for all of them.
+        // One sync to disk for all of the requests.
         let detail = format!("ask the CA for {}: {}", text::count(keys.len(), "certificate"), keys.join(" "));
         context.log.append_synced(&identity.event(EventKind::Intent).detail(&detail))?;
     }
     let roots = |request: &Request| roots.get(&request.kind).map_or(&[][..], Vec::as_slice);
-    // A key that takes a token of its own comes last: the others are certified before it, on the word of one of them.
+    // A key that needs a token of its own comes last: the others are certified before it, on the word of one of them.
     let takes_own = |request: &Request| -> Result<bool> {
         let is_new = request.current.is_none() && filling.certified.had(&request.public);
         Ok(is_new && issued::find(context, &wanted(request), None, roots(request))?.is_none())
@@ -117,7 +117,7 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
         let answer = filling.obtain(work, &request, roots(&request))?;
         filling.take(work, (id, &request), roots(&request), answer)?;
     }
-    // After the renewals: a key whose own renewal was refused vouches for no other key.
+    // This comes after the renewals: a key whose own renewal was refused vouches for no other key.
     for (id, request, vouchers) in on_word {
         let answer = filling.obtain_on_word(&request, vouchers, roots(&request))?;
         filling.take(work, (id, &request), roots(&request), answer)?;
@@ -125,23 +125,23 @@ pub fn fill_in(context: &Context, identity: &Identity, work: &mut Work) -> Resul
     filling.finish(work)
 }
 
-/// The certificates so far.
+/// The certificates that the CA has issued so far.
 struct Issuance<'a> {
     context: &'a Context,
     identity: &'a Identity,
     filled: IssuedCertificates,
     /// The keys that had certificates before this run.
     certified: CertifiedKeys,
-    /// Those that were filled in, by the path of their key.
+    /// The certificates that were filled in, by the path of their key.
     given: BTreeMap<AbsolutePath, Certificate>,
-    /// Those of keys that had none.
+    /// The certificates of keys that had none before.
     new: Vec<Voucher>,
     /// The requests whose files stay as they are.
     left: Vec<RequestId>,
 }
 
 impl Issuance<'_> {
-    /// One certificate: one that an earlier run was given and did not install, or else a new one.
+    /// Obtains one certificate: one that an earlier run was given and did not install, or else a new one.
     fn obtain(&self, work: &Work, request: &Request, roots: &[PublicKey]) -> Result<Result<Certificate, CaError>> {
         if let Some(known) = self.known(request, roots)? {
             return Ok(Ok(known));
@@ -152,7 +152,7 @@ impl Issuance<'_> {
         }
         let (action, detail) = (action(request), authority.describe());
         self.ask(request, roots, (action, &detail), || match &request.current {
-            // What is there is still the old key: nothing has been touched.
+            // The file still holds the old key: nothing has been changed yet.
             Some(current) if request.is_rekey() => holding((&request.key, request.agent.as_deref()), current, |key| {
                 authority.rekey(current, key, &request.public)
             }),
@@ -163,8 +163,9 @@ impl Issuance<'_> {
         })
     }
 
-    /// One for which no further token is used: on the word of a key that was certified in this run. None where that is not
-    /// the way, as for a key that had a certificate before, or where the CA refuses it and a token is left.
+    /// Obtains a certificate that uses up no further token: on the word of a key that was certified in this run. `None`
+    /// if that way is not open, as for a key that had a certificate before, or if the CA refuses it and a token is
+    /// left.
     fn on_word_of_first(&self, work: &Work, request: &Request, roots: &[PublicKey]) -> Result<Option<Certificate>> {
         let authority = self.context.authority.open()?;
         let wanted = wanted(request);
@@ -173,7 +174,7 @@ impl Issuance<'_> {
         let word = self.new.iter().find(speaks).filter(|_| may_go_by_word && authority.goes_by_word());
         let Some(Voucher { key, agent, certificate }) = word else { return Ok(None) };
         let detail = format!("{}, on the word of {key}", authority.describe());
-        // A key that this run makes is in no file yet.
+        // A key that this run makes is not in a file yet.
         let made = work.made_key(key).and_then(|text| SigningKey::parse(text.as_bytes()).ok());
         let answer = self.ask(request, roots, ("authority.rekey", &detail), || match &made {
             Some(made) => {
@@ -191,7 +192,7 @@ impl Issuance<'_> {
         }
     }
 
-    /// One for a key that was made anew, on the word of the first key that the CA believes.
+    /// Obtains a certificate for a key that was made anew, on the word of the first key that the CA accepts.
     fn obtain_on_word(
         &mut self,
         request: &Request,
@@ -224,15 +225,15 @@ impl Issuance<'_> {
         }
         Ok(Err(refused.unwrap_or_else(|| CaError::Refused {
             ca: authority.describe(),
-            cause: "no other host key can speak for it: their own certificates were refused".to_owned(),
-            next: "what is wrong with these is said with each of them".to_owned(),
+            cause: "no other host key can vouch for it: their own certificates could not be renewed".to_owned(),
+            next: "see what is reported about each of those keys".to_owned(),
         })))
     }
 
     fn known(&self, request: &Request, roots: &[PublicKey]) -> Result<Option<Certificate>> {
         let found = issued::find(self.context, &wanted(request), request.current.as_ref(), roots)?;
         if let Some(certificate) = &found {
-            let detail = format!("serial {}, which an earlier run was given", certificate.serial());
+            let detail = format!("serial {}, which an earlier run obtained", certificate.serial());
             self.record(request, EventKind::Result, action(request), &detail)?;
         }
         Ok(found)
@@ -246,14 +247,14 @@ impl Issuance<'_> {
         ask: impl FnOnce() -> Result<Certificate, CaError>,
     ) -> Result<Result<Certificate, CaError>> {
         self.record(request, EventKind::Intent, action, detail)?;
-        // Whatever the CA says it checked, the host checks itself.
+        // The host checks the certificate itself, whatever the CA says it checked.
         let answer = ask().and_then(|certificate| {
             verify::check(&certificate, &wanted(request), roots, ca::now())?;
             Ok(certificate)
         });
         match &answer {
             Ok(certificate) => {
-                // The next run makes another key, to which this one would be of no use.
+                // The next run makes another key, for which this certificate would be of no use.
                 if !request.is_rekey() {
                     issued::remember(self.context, certificate, request.current.is_some());
                 }
@@ -265,7 +266,7 @@ impl Issuance<'_> {
         Ok(answer)
     }
 
-    /// Fills an answer in, or leaves it out.
+    /// Fills an answer in, or leaves its request out.
     fn take(
         &mut self,
         work: &mut Work,
@@ -321,7 +322,7 @@ impl Issuance<'_> {
         Ok(())
     }
 
-    /// Takes out of the work what is left as it is.
+    /// Removes from the work the requests whose files stay as they are.
     fn finish(self, work: &mut Work) -> Result<IssuedCertificates> {
         if self.left.is_empty() || (work.renewal.is_some() && work.withdraw(&self.left)) {
             return Ok(self.filled);
@@ -334,12 +335,12 @@ impl Issuance<'_> {
     fn record(&self, request: &Request, kind: EventKind, action: &str, detail: &str) -> Result<()> {
         let need = format!("{} certificate for {}", request.kind, request.principals);
         let event = self.identity.event(kind).capability(action).need(&need).detail(detail);
-        // What is about to be asked for is on disk already: see `fill_in`.
+        // The intent is on disk already: see `fill_in`.
         self.context.log.append(&event)
     }
 }
 
-/// Asks with the key of a certificate, which is in a file or in the agent at this socket.
+/// Calls `ask` with the key of a certificate, which is in a file or in the agent at this socket.
 fn holding(
     (path, agent): (&AbsolutePath, Option<&Path>),
     certificate: &Certificate,
@@ -349,7 +350,7 @@ fn holding(
     let Some(socket) = agent else { return ask(HeldKey::in_file(path)) };
     let signer = AgentKey::new(socket, certificate.key()).map_err(|error| CaError::Credential {
         cause: format!("the host key {} cannot sign: {error}", path.display()),
-        next: "look at that key".to_owned(),
+        next: "use a host key of a type that Warded supports, such as ed25519".to_owned(),
     })?;
     ask(HeldKey { path, signer: Some(&signer) })
 }
@@ -362,7 +363,7 @@ fn action(request: &Request) -> &'static str {
     }
 }
 
-/// The failure, with the key that it is about.
+/// The error, with the key that it is about.
 #[must_use]
 pub fn told(error: CaError, request: &Request) -> Error {
     let CaError::Refused { ca, cause, next } = error else { return error.into() };
@@ -384,7 +385,7 @@ pub fn wanted(request: &Request) -> IssueRequest {
     }
 }
 
-/// What a certificate is called in the logs of those who meet it: its first name, as step-ca has it.
+/// The key ID of a certificate, which servers and clients log: its first name, as step-ca does it.
 fn key_id(principals: &ca::Principals) -> String {
     principals.iter().next().map(ToString::to_string).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What a run that was carried out did, and what a person wants to know of it.
+//! What a run did that was carried out, and what a person wants to know of it.
 
 use super::{Reloads, certify::IssuedCertificates};
 use jiff::Timestamp;
@@ -16,19 +16,19 @@ use warded_lib::{
 /// The report on a run that was carried out.
 #[derive(Debug)]
 pub struct RunReport {
-    /// Its number: `warded undo` undoes the newest.
+    /// The run's number; `warded undo` undoes the newest run.
     pub run: u64,
-    /// What the CA gave.
+    /// The certificates that the CA issued.
     pub given: IssuedCertificates,
-    /// What was planned, and left for another run.
+    /// The files that were planned, and left for another run.
     pub withdrawn: Vec<AbsolutePath>,
-    /// What was proved before anything was touched; none where there is no sshd, or it has nothing to do with it.
+    /// What was proved before any file changed; `None` if there is no sshd, or the run does not concern it.
     pub proof: Option<Proof>,
     /// What was proved of ssh's known_hosts files.
     pub known_hosts: Vec<KnownHosts>,
-    /// What was seen afterwards; none where there is no sshd.
+    /// What sshd was seen to serve afterwards; `None` if there is no sshd.
     pub verified: Option<LiveReport>,
-    /// What listens in sshd's place and is not known; then nothing was seen live.
+    /// The unknown program that listens in sshd's place, if any; then nothing was seen live.
     pub unknown: Option<UnknownListener>,
     /// Why sshd could not be asked; then nothing was seen live.
     pub unseen: Option<Error>,
@@ -36,13 +36,13 @@ pub struct RunReport {
     pub reloads: Reloads,
     /// The main configuration files of the other sshds that read what has changed.
     pub bystanders: Vec<AbsolutePath>,
-    /// Those of them that could not be looked at, and why, each in a sentence.
+    /// The reasons why some of them could not be examined, one sentence each.
     pub unwatched: Vec<String>,
-    /// Keys that an sshd offers and would end by reading its files, so that it was not reloaded.
+    /// Keys that an sshd offers but would stop offering if it read its files, so that it was not reloaded.
     pub former: Vec<FormerKey>,
-    /// What could not be tidied up, because another program has written to it.
+    /// Files that could not be tidied up, because another program has written to them.
     pub left_alone: Vec<UntouchedFile>,
-    /// Until when the operator has to confirm it; none: it is kept.
+    /// Until when the operator has to confirm the run; `None` if it is kept already.
     pub confirm: Option<Confirm>,
 }
 
@@ -54,13 +54,13 @@ impl RunReport {
         (!proof.keys.is_empty() || !proof.certificates.is_empty()).then_some(proof.way)
     }
 
-    /// Whether that took the `ssh` program, since sshd allows nothing that is spoken here.
+    /// Whether the proof took the `ssh` program, because sshd allows no algorithm that Warded itself speaks.
     #[must_use]
     pub fn needed_ssh(&self) -> bool {
         self.proof.as_ref().is_some_and(|proof| proof.by_program)
     }
 
-    /// How it was proved, for a person who wants to know more.
+    /// How the change was proved, for a person who wants to know more.
     #[must_use]
     pub fn ways_of_proof(&self) -> Option<String> {
         let way = match self.proved_by()? {
@@ -68,11 +68,11 @@ impl RunReport {
             ProofMethod::Connections => "by a connection to a private copy of sshd for each host key",
         };
         let program =
-            if self.needed_ssh() { ", made by `ssh`: sshd allows no algorithms that Warded knows" } else { "" };
+            if self.needed_ssh() { ", made by `ssh`: sshd allows no algorithms that Warded supports" } else { "" };
         Some(format!("proved {way}{program}"))
     }
 
-    /// What a person wants to know of it.
+    /// What a person wants to know of the run.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -126,8 +126,8 @@ impl RunReport {
         lines
     }
 
-    /// What is unusual about the certificates: those on another key's word, and those that are missing, or of
-    /// a new key of the CA. Each in a sentence.
+    /// What is unusual about the certificates, one sentence each: those on another key's word, those that are missing,
+    /// and those that a new key of the CA signed.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = self.given.vouched.clone();
@@ -141,7 +141,7 @@ impl RunReport {
         remarks
     }
 
-    /// The same, with what was not seen afterwards, for those who do not read the rest.
+    /// The remarks, and what was not seen afterwards, for a reader who does not read the rest.
     #[must_use]
     pub fn reservations(&self) -> Vec<String> {
         let unwatched = self.unwatched.iter().map(|what| format!("Attention: {what}."));
@@ -150,19 +150,19 @@ impl RunReport {
         self.remarks().into_iter().chain(unwatched).chain(former).chain(not_seen).collect()
     }
 
-    /// Of which users and keys nothing was proved, and why.
+    /// The users and keys of which nothing was proved, and why.
     #[must_use]
     pub fn not_proved(&self) -> &[String] {
         self.proof.as_ref().map_or(&[], |proof| &proof.not_proved)
     }
 
-    /// The same, a line each.
+    /// The same as one line each.
     pub fn not_proved_lines(&self) -> impl Iterator<Item = String> {
         self.not_proved().iter().map(|what| format!("Not proved: {what}."))
     }
 
-    /// What there is to say of services that were not started, of the other sshds that read what has changed, and of an
-    /// sshd that was not reloaded.
+    /// Remarks on services that were not started, on the other sshds that read the changed files, and on an sshd that
+    /// was not reloaded.
     #[must_use]
     pub fn told_beside(&self) -> Vec<String> {
         let told = self.bystanders.iter();
@@ -172,7 +172,7 @@ impl RunReport {
         told.chain(self.former.iter().map(not_reloaded)).collect()
     }
 
-    /// What a person has to do, if it does not stay by itself.
+    /// What a person has to do to keep the change, if it has to be confirmed.
     #[must_use]
     pub fn confirm_lines(&self) -> Vec<String> {
         let Some(confirm) = &self.confirm else { return Vec::new() };
@@ -187,8 +187,8 @@ impl RunReport {
         ]
     }
 
-    /// How the run ended: `Degraded` if the served certificates are not known, if the CA's new key is put off, or if
-    /// something could not be recorded that a later run needs.
+    /// How the run ended: `Degraded` if the served certificates are not known, if certificates of the CA's new key are
+    /// put off, or if something could not be recorded that a later run needs.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let has_new_signer = !self.given.put_off.is_empty();
@@ -201,7 +201,7 @@ impl RunReport {
         }
     }
 
-    /// What listens and is not known, in words.
+    /// The unknown listener, in words.
     #[must_use]
     pub fn unknown_listener(&self) -> Option<String> {
         self.unknown.as_ref().map(ToString::to_string)
@@ -220,7 +220,7 @@ impl RunReport {
     }
 }
 
-/// The services that were to be restarted and do not run, each in a sentence.
+/// The services that the run tried to restart and that do not run, one sentence each.
 fn not_started(reloads: &Reloads) -> impl Iterator<Item = String> {
     reloads.iter().filter(|(_, how)| matches!(how, ReloadResult::LeftStopped { .. })).map(|(_, how)| format!("{how}."))
 }
@@ -235,7 +235,7 @@ pub(crate) fn not_reloaded(former: &FormerKey) -> String {
     )
 }
 
-/// What was found out about logins by certificates of a CA that sshd does not trust yet; `lets` is the verb.
+/// What was found out about logins by certificates of a CA that sshd does not trust yet. `lets` is the verb to use.
 #[must_use]
 pub fn users(found: &Certificates, lets: &str, label: &str) -> Vec<String> {
     let mut lines = Vec::new();
@@ -244,7 +244,8 @@ pub fn users(found: &Certificates, lets: &str, label: &str) -> Vec<String> {
     }
     if let Some(user) = &found.logged_in {
         lines.push(format!(
-            "{label}{user} logged in by a certificate of a CA made up in place of this one, and not by one of another CA."
+            "{label}{user} logged in by a certificate of a temporary CA in place of this one, and not by one of \
+             another CA."
         ));
     }
     lines.extend(found.refused.iter().map(|why| format!("Not let in by a certificate: {why}.")));

@@ -21,7 +21,7 @@ use warded_lib::{
 /// The command whose failures before a run go to the system log.
 const RENEW: &str = "renew";
 
-/// The last record of a run that stays, and its line in the system log; `files` is how many it changed.
+/// Writes the last record of a run that is kept, and its line in the system log; `files` is how many files it changed.
 pub(super) fn end_kept(
     context: &Context,
     identity: &Identity,
@@ -40,31 +40,31 @@ pub(super) fn end_kept(
     end(context, identity, detail, ending, &told)
 }
 
-/// The last record of a run that had sshd read what is on disk, and its line in the system log.
+/// Writes the last record of a run that made sshd read what is on disk, and its line in the system log.
 pub(super) fn end_served(context: &Context, identity: &Identity, work: &Work, services: &[String]) -> Result<()> {
     let told = format!("certificates that lay on disk are served, {} reloaded", services.join(", "));
     let ending = if work.warnings.is_empty() { Ending::Kept } else { Ending::Partial };
     end(context, identity, "sshd reads what was on disk", ending, &with_remarks(told, work.warnings.iter()))
 }
 
-/// The end of a run that failed. A log that cannot be written must not hide why.
+/// Records the end of a run that failed. A log that cannot be written must not hide the reason.
 pub(super) fn end_failed(context: &Context, identity: &Identity, error: &Error) {
     let detail = format!("{}: {}", error.heading(), error.message());
     drop(end(context, identity, &detail, Ending::Failed, &in_a_line(error)));
 }
 
-/// The same of a run whose intent to change files is on record, and that failed before it had a journal.
+/// The same for a run that failed after its intent to change files was recorded, and before it had a journal.
 pub(super) fn end_not_begun(context: &Context, identity: &Identity, error: &Error) {
     let detail = format!("not begun: {}: {}", error.heading(), error.message());
     drop(end(context, identity, &detail, Ending::Failed, &in_a_line(error)));
 }
 
-/// A renewal that failed before it became a run: nobody may be there to read its message.
+/// Records a renewal that failed before it became a run: nobody may be there to read its message.
 pub fn renewal_did_not_begin(context: &Context, error: &Error) {
     conclude_renewal(context, EventKind::Failed, Ending::Failed, &in_a_line(error));
 }
 
-/// A renewal that has nothing to do but what it has to leave, for these reasons.
+/// Records a renewal that had nothing to do except what it had to leave undone, for these reasons.
 pub fn nothing_renewed(context: &Context, warnings: &[String]) {
     let told = with_remarks("nothing was renewed".to_owned(), warnings.iter());
     conclude_renewal(context, EventKind::Result, Ending::Partial, &told);
@@ -84,8 +84,8 @@ fn end(context: &Context, identity: &Identity, detail: &str, ending: Ending, tol
     context.log.conclude_with(&event, (ending, urgency), told)
 }
 
-/// How near the end of a certificate is that this procedure was to renew. What the last run wrote for everybody says it:
-/// where something fails, sshd may not be there to be asked.
+/// How near the expiry of the certificates is that this procedure renews. It reads the public status that the last run
+/// wrote, since sshd may not be there to be asked when something fails.
 fn urgency(context: &Context, procedure: &str) -> Urgency {
     let renews = |enrolments: Enrolments| enrolments.iter().any(|enrolled| enrolled.procedure.as_str() == procedure);
     if procedure != RENEW && !Enrolments::load(&context.state).is_ok_and(renews) {
@@ -98,8 +98,8 @@ fn urgency(context: &Context, procedure: &str) -> Urgency {
     urgencies.max().unwrap_or_default()
 }
 
-/// A component that is refused where somebody wanted to accept it, so that it becomes no policy: `capability` is what it was
-/// refused for, `from` the file or reference that was named; of which policy it is, if that is known.
+/// Records that Warded refused a component which somebody wanted to accept as a policy. `capability` is the action that
+/// was refused, `from` the file or reference that was named; `policy` is the policy's name, if it is known.
 pub fn not_accepted(context: &Context, capability: &str, (policy, from): (Option<&Name>, &str), error: &Error) {
     let told = in_a_line(error);
     let policy = policy.map(Name::as_str).unwrap_or_default();
@@ -109,18 +109,18 @@ pub fn not_accepted(context: &Context, capability: &str, (policy, from): (Option
     drop(context.log.conclude(&event, Ending::Failed, &format!("{capability} {from}{of}: {told}")));
 }
 
-/// What failed, with its cause.
+/// The error's message with its cause, in one line.
 fn in_a_line(error: &Error) -> String {
     format!("{}: {}", error.heading(), error.brief().replace('\n', "; "))
 }
 
-/// A line with sentences after it.
+/// A line followed by sentences.
 fn with_remarks<'a>(told: String, remarks: impl Iterator<Item = &'a String>) -> String {
     let sentence = |remark: &String| format!("; {}", remark.trim_end_matches('.').replace('\n', "; "));
     told + &remarks.map(sentence).collect::<String>()
 }
 
-/// What a kept run did, in a line.
+/// What a kept run did, in one line.
 fn told(
     certificates: &[Certificate],
     files: usize,

@@ -1,5 +1,5 @@
-//! The guard of ssh's known_hosts files, as a run uses it: what ssh makes of them is proved before they change. No
-//! sshd takes part, but for one that takes such a file's word for hosts that log in.
+//! The guard of ssh's known_hosts files, as a run uses it: it proves how ssh reads them before they change. No sshd is
+//! involved, except one that relies on such a file for host-based authentication.
 
 use super::Work;
 use crate::context::Context;
@@ -17,7 +17,7 @@ const KEYWORD: &str = "hostbasedauthentication";
 /// Refuses what the operator did not accept, before anything is proved.
 ///
 /// # Errors
-/// Refused: with the risk to accept.
+/// Refused: the error names the risk to accept.
 pub fn check(context: &Context, work: &Work) -> Result<()> {
     let changes = work.known_hosts();
     if changes.is_empty() {
@@ -27,10 +27,10 @@ pub fn check(context: &Context, work: &Work) -> Result<()> {
     refuse_hostbased(context, work, &changes)
 }
 
-/// Proves each file; none where no such file changes.
+/// Proves each known_hosts file that changes; empty if none does.
 ///
 /// # Errors
-/// Refused: what ssh would not do as it should.
+/// Refused: ssh would not behave as it should.
 pub fn prove(work: &Work) -> Result<Vec<Proof>> {
     work.known_hosts().iter().map(Change::prove).collect()
 }
@@ -51,12 +51,14 @@ fn wide(changes: &[Change]) -> Result<Vec<Wide>> {
 /// A CA that is trusted for names of every domain could stand in for every other host.
 fn refuse_wide(work: &Work, changes: &[Change]) -> Result<()> {
     match wide(changes)?.first() {
-        Some(Wide { pattern, covers }) if !work.terms.any_host => Err(Error::refused(format!(
-            "the CA would be trusted for {pattern}, and so not for hosts of one domain alone"
-        ))
-        .cause(format!("a person with its key could impersonate each host that the pattern covers, such as {covers}"))
-        .next("name your own domain: --set domain='*.example.org'; name each address")
-        .next("if you want that, run it again with --accept-risk=any-host")),
+        Some(Wide { pattern, covers }) if !work.terms.any_host => {
+            Err(Error::refused(format!("the CA would be trusted for {pattern}, which is not limited to one domain"))
+                .cause(format!(
+                    "whoever holds the CA's key could impersonate every host that the pattern covers, such as {covers}"
+                ))
+                .next("name your own domain: --set domain='*.example.org'; list IP addresses one by one")
+                .next("if you want that, run it again with --accept-risk=any-host"))
+        }
         _ => Ok(()),
     }
 }
@@ -67,21 +69,25 @@ fn refuse_hostbased(context: &Context, work: &Work, changes: &[Change]) -> Resul
         return Ok(());
     }
     let Some(seen) = hostbased(context)? else { return Ok(()) };
-    Err(Error::refused("sshd of this machine lets users in by the key of the host that they come from")
-        .cause("with HostbasedAuthentication yes it takes the hosts of this file, and a CA in it speaks for all")
+    Err(Error::refused("sshd of this machine accepts logins on the word of the host that a user comes from")
+        .cause(
+            "with HostbasedAuthentication yes, sshd trusts the hosts in this file, and a CA in it can vouch for any \
+             host",
+        )
         .seen(seen)
         .next("if that is what you want, run it again with --accept-risk=admit-logins"))
 }
 
-/// The line that has sshd let hosts in; none: there is none. A `Match` may say it for some users alone, so every line counts;
-/// sshd itself adds what its command line says.
+/// The line that makes sshd accept host-based logins, or `None`. A `Match` may set it for some users only, so every
+/// line counts; sshd adds what its command line says.
 fn hostbased(context: &Context) -> Result<Option<String>> {
     let config = context.places.sshd_config.as_path();
     if !config.is_file() {
         return Ok(None);
     }
     let tree = match Tree::read(config, Overlay(&StagedFiles::new())) {
-        // An ordinary user's file concerns that user's logins alone, and not everybody may read the configuration.
+        // A file of an ordinary user concerns only that user's logins, and not every user may read sshd's
+        // configuration.
         Err(_) if !is_root() => return Ok(None),
         tree => tree?,
     };
@@ -96,7 +102,7 @@ fn hostbased(context: &Context) -> Result<Option<String>> {
         return Ok(None);
     }
     let Some(sshd) = context.sshd()? else { return Ok(None) };
-    // Where it does not accept its configuration, the lines above are all there is.
+    // If sshd does not accept its configuration, the lines above are all that can be checked.
     let Ok(effective) = sshd.for_nobody() else { return Ok(None) };
     let is_on = effective.values(KEYWORD).iter().any(|value| is_on(value));
     Ok(is_on.then(|| format!("{KEYWORD} yes (sshd -T)")))

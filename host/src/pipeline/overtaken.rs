@@ -1,4 +1,4 @@
-//! A run that another one has overtaken: what it was computed from is no longer so.
+//! A run that another run has overtaken: the state that it was computed from has changed.
 
 use super::Work;
 use crate::context::Context;
@@ -21,28 +21,28 @@ pub struct PlanInputs {
 }
 
 impl PlanInputs {
-    /// What this one was.
+    /// The inputs of this work.
     #[must_use]
     pub fn of(work: &Work) -> Self {
         let (configuration, shows_rest) = (work.configuration.clone(), work.shows_rest.clone());
         Self { files: work.expected(), configuration, shows_rest }
     }
 
-    /// Refuses work that another run has overtaken: before a password is asked for, or the CA.
+    /// Refuses work that another run has overtaken, before a password is asked for or the CA is asked.
     ///
     /// # Errors
-    /// Refused: with that run, and the command that shows what is left to do.
+    /// Refused: the error names that run, and the command that shows what is left to do.
     pub fn refuse_overtaken(&self, context: &Context) -> Result<()> {
         self.overtaken(context).map_or(Ok(()), Err)
     }
 
-    /// Why a run is refused: another run, if that is what the refusal comes of, whatever stage met it.
+    /// Names the other run if it is the reason for this refusal, whichever stage was refused.
     pub(super) fn explained(&self, error: Error, context: &Context) -> Error {
         if error.exit() == Exit::Refused { self.overtaken(context).unwrap_or(error) } else { error }
     }
 
     fn overtaken(&self, context: &Context) -> Option<Error> {
-        // A journal or a file that cannot be read now says nothing: the transaction meets it, too.
+        // A journal or a file that cannot be read now tells nothing here: the transaction meets the same error.
         let by = |path: &Path, now| transaction::last_to_change(&context.state, path, now).ok().flatten();
         for (place, expected) in &self.files {
             let Ok(now) = place.snapshot() else { continue };

@@ -1,4 +1,4 @@
-//! A plan: the procedure is run once, and what it staged is looked at. Nothing is changed.
+//! A plan: runs the procedure once, and shows what it staged. Nothing is changed.
 
 use crate::{
     broker::{
@@ -33,26 +33,26 @@ use warded_lib::{
     transaction,
 };
 
-/// How long recording the end of a run that hangs may take.
+/// How long it may take to record the end of a run that hangs.
 const RECORD: Duration = Duration::from_secs(2);
 
-/// Which procedure to run, how.
+/// Which procedure to run, and how.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The policy and its component.
     pub granting: &'a BoundPolicy,
     pub procedure: Name,
-    /// What the operator set, or the enrolment remembers.
+    /// The settings that the operator gave, or that the enrolment remembers.
     pub settings: Vec<Setting>,
-    /// Names that were confirmed before, besides those set now.
+    /// Names that were confirmed before, in addition to those that the operator sets now.
     pub confirmed: BTreeSet<String>,
-    /// Every certificate is due.
+    /// Whether every certificate counts as due.
     pub force: bool,
-    /// The serial numbers of certificates that are not due, whatever is forced.
+    /// The serial numbers of certificates that are not due, even if `force` is set.
     pub renewed: BTreeSet<u64>,
-    /// The run's number, where it may change something.
+    /// The run's number, if it may change something.
     pub run: Option<u64>,
-    /// The component that the operator accepted, where its successor in this binary runs instead.
+    /// The component that the operator accepted, if its successor in this binary runs instead.
     pub accepted: Option<Digest>,
     /// Whether the run is recorded.
     pub tape: Tape,
@@ -63,15 +63,15 @@ pub struct Request<'a> {
 pub struct PlannedRun<'a> {
     pub identity: Identity,
     pub granting: &'a BoundPolicy,
-    /// The procedure's table.
+    /// The procedure's table in the policy.
     pub procedure: &'a Procedure,
-    /// The settings, complete.
+    /// The settings, including defaults.
     pub settings: Vec<Setting>,
     /// The names that the operator confirmed.
     pub confirmed: BTreeSet<String>,
-    /// What was staged and said.
+    /// What the procedure staged and said.
     pub session: Session,
-    /// Which lines of sshd's configuration are Warded's.
+    /// Which lines of sshd's configuration Warded wrote.
     pub authorship: Authorship,
 }
 
@@ -131,7 +131,7 @@ fn staged<'a>(context: &Context, request: Request<'a>) -> Result<PlannedRun<'a>>
         Err(error) => format!("{}: {}", error.heading(), error.message()),
     };
     match &ended {
-        // Of a plan, and of a run that goes on or has nothing to do, nothing goes to the system log here.
+        // A plan, or a run that continues or has nothing to do, puts nothing into the system log here.
         Err(error) if run.is_some() => super::end_failed(context, &identity, error),
         Err(_) => context.log.append(&identity.event(EventKind::Ended).detail(&summary))?,
         Ok(_) => context.log.append(&identity.event(EventKind::Done).detail(&summary))?,
@@ -143,7 +143,7 @@ fn staged<'a>(context: &Context, request: Request<'a>) -> Result<PlannedRun<'a>>
     Ok(PlannedRun { identity, granting, procedure, settings, confirmed, session, authorship })
 }
 
-/// What is said of files that somebody edited since Warded wrote them.
+/// Messages about files that somebody edited since Warded wrote them.
 fn edited(session: &Session, authorship: &Authorship) -> Vec<Message> {
     let mut messages = Vec::new();
     for staged in session.changes.staged() {
@@ -156,7 +156,7 @@ fn edited(session: &Session, authorship: &Authorship) -> Vec<Message> {
     messages
 }
 
-/// What the operator gave for the settings of a type.
+/// The values that the operator gave for the settings of a type.
 fn values_of(procedure: &Procedure, settings: &[Setting], kind: Type) -> Vec<String> {
     let is = |setting: &&Setting| procedure.settings.get(&setting.name).is_some_and(|declared| declared.kind == kind);
     settings.iter().filter(is).map(|setting| setting.value.clone()).collect()
@@ -191,19 +191,19 @@ fn run_guest(
     sandbox::run(&component, &identity.procedure, settings, broker, session, overdue)
 }
 
-/// What the watch does about a host call that does not come back: it records the end of the run, and has the
-/// process end. The call itself is on record already.
+/// What the watch does about a host call that does not return: it records the end of the run and ends the process. The
+/// call itself is on record already.
 fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Send + 'static {
     let (log, on_hang) = (context.log.clone(), context.on_hang);
     let identity = identity.clone();
     move |capability| {
         let seconds = sandbox::limits::HOST_CALL_TIME.as_secs();
         let next = match capability {
-            sandbox::COMPILING => "its component is too large or too intricate: tell its author",
+            sandbox::COMPILING => "its component is too large or too complex: tell its author",
             _ => "look for a file system or a program that hangs",
         };
         let error = Error::refused(format!(
-            "{} was stopped: {capability} did not come back within {seconds} s",
+            "{} was stopped: {capability} did not finish within {seconds} s",
             identity.procedure
         ))
         .unchanged()
@@ -214,7 +214,7 @@ fn overdue(context: &Context, identity: &Identity) -> impl Fn(&'static str) + Se
     }
 }
 
-/// Records, if that can be done in time: the call that hangs may have the log, or its disk be what
+/// Records the event if that can be done in time: the hanging call may hold the log, or the log's disk may be what
 /// hangs. The process ends either way.
 fn record_in_time(log: &Arc<Log>, event: Event, time: Duration) {
     let log = Arc::clone(log);
@@ -222,7 +222,7 @@ fn record_in_time(log: &Arc<Log>, event: Event, time: Duration) {
     let recording = thread::Builder::new().spawn(move || {
         let told = event.detail.clone().unwrap_or_default();
         drop(log.conclude(&event, Ending::Failed, &told));
-        // Nobody waits any more once the time is over.
+        // The receiver is gone once the time is over.
         done.send(()).unwrap_or_default();
     });
     if recording.is_ok() {
@@ -231,10 +231,10 @@ fn record_in_time(log: &Arc<Log>, event: Event, time: Duration) {
 }
 
 impl PlannedRun<'_> {
-    /// What would change, to look at.
+    /// What would change, for a person to review.
     #[must_use]
     pub fn review(&self) -> Review {
-        // A CA that cannot be asked now says so when it is asked for the certificates.
+        // A CA that cannot be asked now fails when it is asked for the certificates.
         let roots = match self.session.changes.requests().next() {
             Some((_, request)) => self.session.authority.open().and_then(|authority| authority.roots(request.kind)),
             None => Ok(Vec::new()),
@@ -242,7 +242,7 @@ impl PlannedRun<'_> {
         Review::of(&self.session.changes, &self.granting.policy.services, &roots.unwrap_or_default())
     }
 
-    /// The enrolment that holds once this has been applied; none where the procedure names no renewal.
+    /// The enrolment that is in force once this has been applied; `None` if the procedure names no renewal.
     #[must_use]
     pub fn enrolment(&self) -> Option<Enrolment> {
         let renewal = self.procedure.renewal.clone()?;
@@ -276,7 +276,7 @@ mod tests {
 
         let held = File::open(&file).unwrap();
         flock(&held, FlockOperation::LockExclusive).unwrap();
-        // It would wait for ever: the lock is held until the end of this test.
+        // This call would wait for ever: the test holds the lock until its end.
         record_in_time(&log, Event::new(2, EventKind::Ended), Duration::from_millis(50));
         assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1);
     }

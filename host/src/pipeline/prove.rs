@@ -1,4 +1,4 @@
-//! The guard, as a run uses it: nobody is locked out, whatever the policy says.
+//! The guard, as a run uses it: whatever the policy says, nobody is locked out.
 
 mod watched;
 
@@ -40,36 +40,36 @@ pub use watched::WatchedSshd;
 #[derive(Debug)]
 pub struct Guard {
     config: AbsolutePath,
-    /// None without an sshd: then its configuration, if there is one, stays as it is. None, too, where the run has
-    /// nothing to do with it.
+    /// `None` without an sshd: then its configuration, if there is one, stays as it is. `None`, too, if the run does
+    /// not concern sshd.
     subject: Option<WatchedSshd>,
-    /// Whether the run has anything to do with sshd.
+    /// Whether the run concerns sshd.
     concerned: bool,
     /// The other sshds that read what the run changes.
     bystanders: Vec<WatchedSshd>,
-    /// Those of them that could not be looked at, and why, each in a sentence.
+    /// The reasons why some of them could not be examined, one sentence each.
     unwatched: Vec<String>,
 }
 
 /// What a plan says about the proof.
 #[derive(Debug, Default)]
 pub struct Forecast {
-    /// What would not be proved.
+    /// What a run would leave unproved.
     pub not_proved: Vec<String>,
-    /// What the change would do that its lines do not show, each in a sentence.
+    /// Effects of the change that its lines do not show, one sentence each.
     pub effects: Vec<String>,
-    /// Whom sshd would let in by certificates of a CA that it does not trust yet.
+    /// The users whom sshd would let in by certificates of a CA that it does not trust yet.
     pub users: Certificates,
-    /// Whether clients with one pin would be refused.
+    /// Whether clients that have pinned a single key would be refused.
     pub loses_pins: bool,
 }
 
 impl Guard {
-    /// Looks at sshd as it is, and at the others that read what the work changes.
+    /// Looks at sshd as it is, and at the other sshds that read what the work changes.
     ///
     /// # Errors
     /// Refused: a host key would be lost that the operator did not give up, the configuration is broken or has changed
-    /// since the procedure read it, or what sshd offers is not known.
+    /// since the procedure read it, or it is not known what sshd offers.
     pub fn baseline(context: &Context, work: &Work) -> Result<Self> {
         work.refuse_unaccepted()?;
         let systemd = context.facts.init == Init::Systemd;
@@ -93,7 +93,7 @@ impl Guard {
             && let Some(path) = config_digest::difference(read, &subject.baseline.files())
         {
             return Err(Error::refused(format!("{} was changed since the plan was made", path.display()))
-                .cause("the plan depends on what sshd said of its configuration before that")
+                .cause("the plan was made with sshd's configuration as it was before")
                 .next("run this again"));
         }
         let mut guard = Self { config, subject, concerned: true, bystanders, unwatched };
@@ -110,7 +110,7 @@ impl Guard {
         let OtherSshds { configured: mut others, unknown } = listener::others(self.config.as_path())?;
         self.unwatched.extend(unknown.iter().map(|(pid, why)| {
             format!(
-                "process {pid} is an sshd, too, and whether it reads files that this run changes is not known: it {why}"
+                "process {pid} is an sshd, too; it is not known whether it reads files that this run changes: it {why}"
             )
         }));
         for enrolled in Enrolments::load(&context.state)?.beside(&self.config) {
@@ -127,8 +127,8 @@ impl Guard {
                 Ok(bystander) => {
                     if bystander.as_ref().is_some_and(|bystander| bystander.keeps_what_it_read(work)) {
                         self.unwatched.push(format!(
-                            "the sshd of {} reads files that this run changes, and no reload of this policy tells it: it \
-                             goes on with what it has read until you reload it",
+                            "the sshd of {} reads files that this run changes, but this policy does not reload it: it \
+                             keeps what it has read until you reload it",
                             config.display()
                         ));
                     }
@@ -148,7 +148,7 @@ impl Guard {
                     )));
                 }
                 Err(error) => self.unwatched.push(format!(
-                    "the sshd of {} reads files that this run changes, and was not told: {}",
+                    "the sshd of {} reads files that this run changes, and Warded does not reload it: {}",
                     config.display(),
                     error.message()
                 )),
@@ -157,7 +157,7 @@ impl Guard {
         Ok(())
     }
 
-    /// What each of them is asked, in one list.
+    /// Asks each watched sshd, and returns the answers in one list.
     fn each(&self, ask: impl Fn(&WatchedSshd) -> Result<Vec<String>>) -> Result<Vec<String>> {
         let answers: Vec<Vec<String>> = self.all().map(ask).collect::<Result<_>>()?;
         Ok(answers.concat())
@@ -179,54 +179,54 @@ impl Guard {
         &self.bystanders
     }
 
-    /// Those of them that could not be looked at, and why, each in a sentence.
+    /// The reasons why some of them could not be examined, one sentence each.
     #[must_use]
     pub fn unwatched(&self) -> &[String] {
         &self.unwatched
     }
 
-    /// Takes those reloads out of the work by which the sshd that it is for would end keys that it offers.
+    /// Removes from the work the reloads that would make the run's sshd stop offering a key.
     pub fn spare(&self, work: &mut Work) {
         let spared = |reload: &Reload| self.subject.as_ref().is_some_and(|subject| subject.is_spared_by(reload));
         work.reloads.retain(|reload| !spared(reload));
     }
 
-    /// The keys that these sshds offer, and would end by reading their files.
+    /// The keys that the watched sshds offer, and would stop offering if they read their files.
     #[must_use]
     pub fn former(&self) -> Vec<FormerKey> {
         self.all().flat_map(|watched| watched.baseline.former.clone()).collect()
     }
 
-    /// What listens in sshd's place and is not known.
+    /// The unknown program that listens in sshd's place, if any.
     #[must_use]
     pub fn unknown(&self) -> Option<&UnknownListener> {
         self.subject.as_ref()?.unknown.as_ref()
     }
 
-    /// Whether the sshd that the run is for has read what is on disk, after these reloads have been verified: it was seen to
-    /// serve that, or it opened its sockets anew.
+    /// Whether the run's sshd has read what is on disk, once these reloads have been verified: it was seen to serve
+    /// that, or it reopened its sockets.
     #[must_use]
     pub fn has_read(&self, reloads: &[Reload]) -> bool {
         self.subject.as_ref().is_some_and(|subject| subject.has_read(reloads))
     }
 
-    /// The files of its host keys.
+    /// The files of the host keys of the run's sshd.
     #[must_use]
     pub fn host_keys(&self) -> Vec<PathBuf> {
         let keys = self.subject.iter().flat_map(|subject| &subject.baseline.host_keys);
         keys.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Why the sshd that the run is for cannot be asked what it offers, if that is so.
+    /// Why the run's sshd cannot be asked what it offers, if that is so.
     #[must_use]
     pub fn unseen(&self) -> Option<&Error> {
         self.subject.as_ref()?.baseline.unseen.as_ref()
     }
 
-    /// Checks the result before the CA is asked: a stand-in is in each certificate's place. Returns what is not proved.
+    /// Checks the result before the CA is asked, with a stand-in for each certificate. Returns what is not proved.
     ///
     /// # Errors
-    /// Refused: what would be wrong with it.
+    /// Refused: the result would be wrong.
     pub fn check(&self, work: &Work) -> Result<Vec<String>> {
         if !self.concerned {
             return Ok(Vec::new());
@@ -238,10 +238,11 @@ impl Guard {
         self.each(|watched| watched.check(work, &result))
     }
 
-    /// Proves the result with stand-ins for the certificates: what a run would be refused for, without one.
+    /// Proves the result with stand-ins for the certificates: finds what a run would be refused for, without making
+    /// one.
     ///
     /// # Errors
-    /// Refused: what would be wrong with it.
+    /// Refused: the result would be wrong.
     pub fn foresee(&self, work: &Work) -> Result<Forecast> {
         known_hosts::prove(work)?;
         let mut foreseen = Forecast { not_proved: self.check(work)?, ..Forecast::default() };
@@ -257,8 +258,8 @@ impl Guard {
         Ok(foreseen)
     }
 
-    /// Proves the result, certificates and all, by handshakes with an sshd that serves nobody else. Returns what was
-    /// proved of the sshd that the run is for.
+    /// Proves the result, certificates and all, by handshakes with a private sshd that serves nobody else. Returns what
+    /// was proved of the run's sshd.
     ///
     /// # Errors
     /// Refused: who could not connect, and why.
@@ -270,7 +271,7 @@ impl Guard {
         Ok(proof)
     }
 
-    /// Checks that nobody has edited sshd's configuration since it was looked at.
+    /// Checks that nobody has edited sshd's configuration since the guard first read it.
     ///
     /// # Errors
     /// Refused: it was edited.
@@ -278,8 +279,8 @@ impl Guard {
         self.all().try_for_each(WatchedSshd::still_holds)
     }
 
-    /// Checks that the configuration of the sshd that the run is for is the one that was proved, byte by byte: for the
-    /// moment before sshd is told to read it.
+    /// Checks that the configuration of the run's sshd is the one that was proved, byte by byte. Called just before
+    /// sshd is told to read it.
     ///
     /// # Errors
     /// Refused: it was edited.
@@ -287,8 +288,8 @@ impl Guard {
         self.subject.as_ref().map_or(Ok(()), WatchedSshd::is_as_proved)
     }
 
-    /// The same for every sshd that reads a file of the run: for the moment after programs have run, which may write any of
-    /// them.
+    /// The same for every sshd that reads a file of the run. Called after programs have run, which may write any of
+    /// these files.
     ///
     /// # Errors
     /// Refused: one was edited.
@@ -296,10 +297,10 @@ impl Guard {
         self.all().try_for_each(WatchedSshd::is_as_proved)
     }
 
-    /// Asks each sshd what it serves, once it has been reloaded. Returns what the sshd of the run served.
+    /// Asks each sshd what it serves, once it has been reloaded. Returns what the run's sshd served.
     ///
     /// # Errors
-    /// Something that was served before is not, or a certificate is not the one on disk.
+    /// Something that was served before is not served now, or a served certificate is not the one on disk.
     pub fn verify(&self, work: &Work) -> Result<Option<LiveReport>> {
         let verified = self.subject.as_ref().map(|subject| subject.verify(work)).transpose()?;
         // An sshd that this run does not reload keeps its old configuration.
@@ -308,7 +309,7 @@ impl Guard {
         Ok(verified)
     }
 
-    /// What has to be so again if the run is rolled back: of the sshd that it is for, and of the others.
+    /// What must be so again if the run is rolled back: of the run's sshd, and of the others.
     #[must_use]
     pub fn before(&self, context: &Context) -> (Option<SshdBefore>, Vec<SshdBefore>) {
         let subject = self.subject.as_ref().map(|subject| subject.before(context.sshd_binary.as_deref()));
@@ -316,7 +317,7 @@ impl Guard {
     }
 }
 
-/// A certificate that another sshd serves as well has to be for the names of both.
+/// A certificate that another sshd also serves must contain the names of both.
 fn refuse_lost_names(work: &Work, enrolled: &Enrolment) -> Result<()> {
     for (path, request) in work.certificate_files() {
         let is_named = |name: &String| request.principals.iter().any(|requested| requested.as_str() == name);
@@ -341,7 +342,7 @@ fn refuse_lost_names(work: &Work, enrolled: &Enrolment) -> Result<()> {
     Ok(())
 }
 
-/// An sshd that the run is not for; none where there is no such sshd.
+/// Looks at an sshd that the run is not for; `None` if there is no such sshd.
 fn watch(config: &Path, work: &Work) -> Result<Option<WatchedSshd>> {
     let config = AbsolutePath::try_from(config)
         .map_err(|why| Error::failed(format!("{} cannot be used as a path", config.display())).cause(why))?;

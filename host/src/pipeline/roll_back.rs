@@ -1,5 +1,5 @@
-//! Rolls a run back: files first, then services, then a check that everything is as before. The run itself, its watchdog
-//! and `warded recover` use it; it reads nothing but the journal.
+//! Rolls a run back: files first, then services, then a check that everything is as before. The run itself, its
+//! watchdog and `warded recover` use this module; it reads only the journal.
 
 mod aftermath;
 mod programs;
@@ -38,10 +38,10 @@ use warded_lib::{
     },
 };
 
-/// How long Warded tries again to reload a service, where that failed for a reason that may pass.
+/// How long Warded retries the reload of a service that failed for a passing reason.
 const TELL: Duration = Duration::from_secs(10);
 
-/// What is needed to roll runs back: nothing of the configuration, which may be what went wrong.
+/// What is needed to roll runs back. It uses nothing of the configuration, which may be what went wrong.
 #[derive(Debug)]
 pub struct Recovery<'a> {
     state: &'a StateDir,
@@ -57,25 +57,25 @@ pub struct Recovery<'a> {
 pub struct RolledBackRun {
     pub run: RunIdentity,
     pub files: RollbackReport,
-    /// Its services.
+    /// What became of its programs and services.
     pub aftermath: Aftermath,
 }
 
 impl<'a> Recovery<'a> {
-    /// For the runs of a state directory.
+    /// For the runs in a state directory.
     #[must_use]
     pub fn new(state: &'a StateDir, root: &'a Root, log: &'a Log) -> Self {
         let systemd = Facts::read(Path::new("/")).init == Init::Systemd;
         Self { state, root, log, runner: Arc::new(Programs), systemd, patience: TELL }
     }
 
-    /// With more time for the reloads, where nobody waits for them and no other process would do them.
+    /// Allows more time for the reloads, where nobody waits for them and no other process would do them.
     #[must_use]
     pub fn patient(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// For the runs of the context's state directory.
+    /// For the runs in the context's state directory.
     #[must_use]
     pub fn of(context: &'a Context) -> Self {
         let systemd = context.facts.init == Init::Systemd;
@@ -83,10 +83,10 @@ impl<'a> Recovery<'a> {
         Self { state: &context.state, root: &context.root, log: &context.log, runner, systemd, patience: TELL }
     }
 
-    /// Rolls back every run that was interrupted, and gives each to `show`.
+    /// Rolls back every interrupted run, and passes each to `show`.
     ///
     /// # Errors
-    /// When a file could not be put back, or another run has its directory.
+    /// A file could not be put back, or another process has the directory locked.
     pub fn all(&self, mut show: impl FnMut(RolledBackRun)) -> Result<()> {
         loop {
             let mut aftermath = Aftermath::default();
@@ -102,16 +102,16 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    /// Rolls one run back; none where it has ended by now.
+    /// Rolls one run back; `None` if it has ended by now.
     ///
     /// # Errors
-    /// As [`Recovery::all`]; refused while the run is at work.
+    /// As [`Recovery::all`]; refused while the run is in progress.
     pub fn one(&self, number: u64, why: RollbackReason) -> Result<Option<RolledBackRun>> {
         self.roll_back(number, why, |journal, done, aftermath| self.settled(journal, done, aftermath, &mut || {}))
     }
 
-    /// The same while the machine goes down, for the files and for the links of units: sshd goes as well, and systemd
-    /// answers no request by then.
+    /// The same during shutdown, only for the files and for the links of units: sshd stops as well, and by then systemd
+    /// answers no request.
     ///
     /// # Errors
     /// As [`Recovery::one`].
@@ -141,9 +141,9 @@ impl<'a> Recovery<'a> {
         Ok(files.map(|files| self.record(RolledBackRun { run, files, aftermath }, why)))
     }
 
-    /// Rolls programs' changes back, reloads services and checks sshd. It calls `begins` before each slow step. A failure
-    /// is reported and does not stop the remaining steps; a program whose change could not be rolled back keeps the run
-    /// open.
+    /// Rolls back what programs changed, reloads services and checks sshd. It calls `begins` before each slow step. A
+    /// failure is reported and does not stop the remaining steps; a program whose change could not be rolled back keeps
+    /// the run open.
     pub fn settled(
         &self,
         journal: &Journal,
@@ -154,7 +154,7 @@ impl<'a> Recovery<'a> {
         let programs = self.roll_back_programs(journal, done, begins);
         let again = self.restored_again(journal, done, &programs, aftermath);
         let open = programs.iter().find_map(|(_, ended)| ended.as_ref().err()).cloned().or(again.err());
-        // The first attempt reloaded sshd.
+        // sshd was reloaded in the first attempt already.
         let named = if open.is_some() && done.is_again {
             StillNamed::Unknown
         } else {
@@ -165,7 +165,8 @@ impl<'a> Recovery<'a> {
         Settlement { named, open }
     }
 
-    /// A program that undoes its own change may have written a file once more as the run had it: that is put back, too.
+    /// A program that undoes its own change may write a file again as the run had left it: that file is put back once
+    /// more.
     fn restored_again(
         &self,
         journal: &Journal,
@@ -182,7 +183,7 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// Tells the services, and looks; what the sshds use then.
+    /// Reloads the services and checks sshd. Returns what the sshds use then.
     fn told(&self, journal: &Journal, done: &RollbackReport, aftermath: &mut Aftermath) -> StillNamed {
         let all: Vec<&Reload> = journal.reloads.iter().collect();
         let untold = || self.tell_all(&journal.run, &all, None, &|| Ok(()));
@@ -209,7 +210,7 @@ impl<'a> Recovery<'a> {
         named
     }
 
-    /// An sshd that reads what a run for another one had changed.
+    /// Reloads and checks an sshd that reads files which a run for another sshd had changed.
     fn settle_bystander(&self, journal: &Journal, before: &SshdBefore, was_told: bool) -> (Aftermath, StillNamed) {
         match Sshd::find(&before.config, before.binary.as_deref()) {
             Ok(Some(sshd)) => {
@@ -236,7 +237,8 @@ impl<'a> Recovery<'a> {
         was_told: bool,
     ) -> (Aftermath, StillNamed) {
         let boot = facts::boot();
-        // The files are as before by now: an sshd that was signalled, and has not read its files yet, reads the restored ones.
+        // The files are restored by now: an sshd that was signalled, and has not read its files yet, reads the restored
+        // ones.
         let seen = has_read(before, sshd.listener.as_ref(), boot.as_deref());
         let read = if seen == ReadState::Unknown && was_told { ReadState::Yes } else { seen };
         let look = || may_reload(sshd, before, read);
@@ -254,7 +256,7 @@ impl<'a> Recovery<'a> {
             Aftermath { fault: as_before(sshd, before).err(), reloads, ..Aftermath::default() }
         };
         let mut aftermath = once();
-        // While sshd starts itself anew for one reload, it ignores SIGHUP, so that the next one may be lost.
+        // While sshd re-executes itself for one reload, it ignores SIGHUP, so the next signal may be lost.
         if aftermath.fault.is_some() && aftermath.reloads.iter().any(told) {
             aftermath = once();
         }
@@ -284,7 +286,7 @@ impl<'a> Recovery<'a> {
         if read != ReadState::No && !sshd.listener.as_ref().is_none_or(is_told) {
             return (aftermath, StillNamed::Unknown);
         }
-        // A configuration that cannot be read may name anything.
+        // A configuration that cannot be read may name any file.
         let named = config_digest::contents(before.config.as_path()).map_or(StillNamed::Unknown, StillNamed::Named);
         (aftermath, named)
     }
@@ -299,8 +301,7 @@ impl<'a> Recovery<'a> {
         reloads.iter().map(|reload| (reload.name.to_string(), self.tell(run, reload, sshd, look))).collect()
     }
 
-    /// Not recording it is no reason to leave a service with what was rolled back: a full disk may
-    /// be why this happens.
+    /// If the reload cannot be recorded, it is made all the same: a full disk may be the reason for this rollback.
     fn tell(
         &self,
         run: &RunIdentity,
@@ -314,7 +315,8 @@ impl<'a> Recovery<'a> {
         let mut pause = Duration::from_millis(100);
         let outcome = loop {
             match settle::tell(reload, self.systemd, sshd, look).map_err(Error::from) {
-                // Only passing faults are tried again (systemd is busy, no process can be started): a foreign edit stays.
+                // Only passing faults are retried (systemd is busy, no process can be started). An edit by somebody
+                // else does not pass.
                 Err(error) if error.exit() != Exit::Refused && Instant::now() + pause < deadline => {
                     thread::sleep(pause);
                     pause = (pause * 2).min(Duration::from_secs(5));
@@ -343,14 +345,14 @@ impl<'a> Recovery<'a> {
     }
 }
 
-/// The error for an sshd that cannot be found, and may run with the files that were rolled back.
+/// The error for an sshd that cannot be found, and may be running with the files that were rolled back.
 fn not_found(what: &str, why: Option<Error>) -> Error {
     let fault = Error::failed(format!("{what} could not be found, so it was not reloaded"));
     let fault = match why {
         Some(why) => fault.cause(why),
         None => fault,
     };
-    fault.next("see that sshd runs, and reload it")
+    fault.next("make sure that sshd runs, and reload it")
 }
 
 impl RolledBackRun {
@@ -373,7 +375,7 @@ fn is_unconfirmed(journal: &Journal) -> bool {
     journal.state == State::Unconfirmed && is_late
 }
 
-/// An event of a run that is known from its journal.
+/// An audit event of a run that is known from its journal.
 #[must_use]
 pub fn event(run: &RunIdentity, kind: Kind) -> Event {
     Event {
@@ -387,7 +389,7 @@ pub fn event(run: &RunIdentity, kind: Kind) -> Event {
 /// Whether a run's journal says that it has ended.
 ///
 /// # Errors
-/// When it cannot be read.
+/// The journal cannot be read.
 pub fn has_ended(state: &StateDir, number: u64) -> Result<bool> {
     Ok(transaction::look(state, number)?.is_none_or(|journal| matches!(journal.state, State::Kept | State::RolledBack)))
 }

@@ -1,5 +1,5 @@
-//! The message about a run that failed and was rolled back. Only what is wholly as before may
-//! be called so: files, services and what was seen of sshd are three things.
+//! The message about a run that failed and was rolled back. It says "as before" only of what wholly is: files, services
+//! and what was seen of sshd are three different things.
 
 use super::roll_back::Aftermath;
 use warded_lib::{
@@ -7,7 +7,7 @@ use warded_lib::{
     transaction::RollbackReport,
 };
 
-/// The failure, with what state the machine is in now.
+/// The error, extended by the state that the machine is in now.
 pub(super) fn told(error: Error, restored: Result<RollbackReport>, aftermath: &Aftermath) -> Error {
     let restored = match restored {
         Ok(restored) => restored,

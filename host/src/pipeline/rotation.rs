@@ -1,5 +1,5 @@
-//! Certificates that the CA signs with another key than those in whose place they come. They are put off: clients that
-//! know only the CA's former key accept the present ones as long as these last.
+//! Certificates that the CA signs with another key than the certificates that they replace. They are put off: clients
+//! that know only the CA's former key accept the present certificates as long as these are valid.
 
 use super::{PlannedRun, Work};
 use crate::context::Context;
@@ -15,7 +15,7 @@ use warded_lib::{
     moment,
 };
 
-/// What installing a request's answer would end, were it signed by this key of a CA that has these `roots`.
+/// What would end if this request's certificate, signed by `signer` of a CA with these `roots`, were installed.
 pub(super) fn of_request(
     context: &Context,
     work: &Work,
@@ -31,11 +31,11 @@ fn of_present(
     request: &Request,
     (signer, roots): (&PublicKey, &[PublicKey]),
 ) -> Option<NewSigner> {
-    // A certificate of another CA, which the operator replaces, has a line of its own in the plan.
+    // Replacing a certificate of another CA is shown in a line of its own in the plan.
     let is_ours = |present: &&Certificate| {
         request.current.is_some() || roots.iter().any(|root| root.key_data() == present.signer().key_data())
     };
-    // One for a key that sshd has no more serves nobody.
+    // A certificate for a key that sshd no longer has serves nobody.
     let serves = |present: &&Certificate| {
         let succeeded = request.current.as_ref().map_or(&request.public, Certificate::key);
         present.key().key_data() == succeeded.key_data()
@@ -48,12 +48,12 @@ fn of_present(
 }
 
 impl PlannedRun<'_> {
-    /// Which of the requested certificates would come from a new key of the CA, as far as its list of keys shows.
+    /// Which of the requested certificates a new key of the CA would sign, as far as the CA's list of keys shows.
     #[must_use]
     pub fn new_signers(&self, context: &Context) -> Vec<NewSigner> {
         let mut found = Vec::new();
         for (id, request) in self.session.changes.requests() {
-            // A CA that cannot be asked now says so when it is asked for the certificates.
+            // A CA that cannot be asked now fails when it is asked for the certificates.
             let Ok(roots) = self.session.authority.open().and_then(|authority| authority.roots(request.kind)) else {
                 return found;
             };
@@ -65,7 +65,7 @@ impl PlannedRun<'_> {
     }
 }
 
-/// The refusal to install such certificates.
+/// The refusal to install certificates that a new key of the CA signed.
 #[must_use]
 pub fn refusal(changes: &[NewSigner]) -> Error {
     let is_urgent = changes.iter().any(|change| change.is_urgent(ca::now()));
@@ -84,7 +84,7 @@ pub fn refusal(changes: &[NewSigner]) -> Error {
         .next(format!("or for unattended renewals: {}", settings.join("; ")))
 }
 
-/// What a renewal does where nobody accepts the new key.
+/// What a renewal does if nobody accepts the new key.
 #[must_use]
 pub fn otherwise(changes: &[NewSigner]) -> String {
     let end = changes.iter().map(|change| change.until).max().and_then(|end| i64::try_from(end).ok());

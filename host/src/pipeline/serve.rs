@@ -1,6 +1,6 @@
-//! What lies on disk, and is not what sshd serves: since OpenSSH 9.8 it keeps the certificates that it
-//! read at its start until it is reloaded. They were installed without a reload. No file changes here, so
-//! there is nothing to journal and nothing to roll back.
+//! Certificates that are on disk but that sshd does not serve. Since OpenSSH 9.8, sshd keeps the certificates that it
+//! read at its start until it is reloaded; these were installed without a reload. No file changes here, so there is
+//! nothing to journal and nothing to roll back.
 
 use super::{PlannedRun, Reporter, Stage, Work, end_failed, end_served, prove::Guard, settle};
 use crate::{broker::Identity, context::Context, enrolment::Enrolments};
@@ -29,12 +29,12 @@ use warded_lib::{
     transaction::Reload,
 };
 
-/// What a reload would bring.
+/// What a reload would change.
 #[derive(Debug, Default)]
 pub struct PendingReload {
-    /// Certificates on disk in whose place others are served, or none.
+    /// Certificates on disk for which sshd serves another one, or none.
     pub certificates: Vec<Certificate>,
-    /// Keys that sshd offers, and that a reload would end.
+    /// Keys that sshd offers, and would stop offering after a reload.
     pub former: Vec<FormerKey>,
     /// Why Warded cannot find out what sshd serves, if that is so.
     pub unseen: Option<Error>,
@@ -52,13 +52,13 @@ pub struct ReloadReport {
 }
 
 impl PendingReload {
-    /// Whether everything is served.
+    /// Whether there is nothing for a reload to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.certificates.is_empty() || self.reloads.is_empty()
     }
 
-    /// Whether sshd is left as it is although it may serve something else than what is there.
+    /// Whether sshd is left as it is although it may serve something else than what is on disk.
     #[must_use]
     pub fn is_spared(&self) -> bool {
         self.unseen.is_some() || !self.former.is_empty()
@@ -70,14 +70,14 @@ impl PendingReload {
         self.reloads.iter().map(|reload| reload.name.to_string()).collect()
     }
 
-    /// The same, to look at.
+    /// The reloads, for a person to review.
     #[must_use]
     pub fn reviewed(&self) -> Vec<ServiceChange> {
         self.reloads.iter().map(|reload| ServiceChange::of(reload.operation, &reload.name, &reload.service)).collect()
     }
 }
 
-/// Looks, for the procedure that renews this machine's certificates, where it found nothing to do.
+/// Compares what sshd serves with what is on disk, for a renewal that found nothing to do.
 ///
 /// # Errors
 /// Warded cannot find out what sshd serves; nothing was changed.
@@ -108,7 +108,7 @@ fn look(context: &Context, planned: &PlannedRun<'_>) -> Result<PendingReload> {
     let offered = match live::served(&sshd) {
         Ok(Some(offered)) => offered,
         Ok(None) => return Ok(PendingReload::default()),
-        // It was asked, and did not answer.
+        // sshd was asked, and did not answer.
         Err(unseen) if unseen.exit() == Exit::Refused => {
             return Ok(PendingReload { unseen: Some(unseen), ..PendingReload::default() });
         }
@@ -128,7 +128,7 @@ fn look(context: &Context, planned: &PlannedRun<'_>) -> Result<PendingReload> {
         former: former(&offered, &keys, listener),
         unseen: None,
         certificates: on_disk.into_iter().filter(is_unserved).map(|(_, certificate)| certificate).collect(),
-        // What enrols only says why sshd is to read its files; the renewal has it do so.
+        // The procedure that enrols only says why sshd should read its files; the renewal makes it do so.
         reloads: granted
             .filter(|_| is_renewal)
             .filter_map(|(name, _)| Some(Reload::service(name.clone(), services.get(name)?.clone())))
@@ -136,26 +136,26 @@ fn look(context: &Context, planned: &PlannedRun<'_>) -> Result<PendingReload> {
     })
 }
 
-/// The certificates that sshd would serve if it were started now, with the fingerprints of their keys.
+/// The certificates that sshd would serve if it were started now, by the fingerprint of their key.
 fn on_disk(effective: &Effective) -> BTreeMap<String, Certificate> {
     let (mut found, nothing) = (BTreeMap::new(), StagedFiles::new());
     for path in effective.values("hostcertificate") {
         let read = Overlay(&nothing).read(Path::new(path));
         let Some(certificate) = read.ok().and_then(|bytes| certificate::parse(&bytes).ok()) else { continue };
         let own = std::slice::from_ref(certificate.key());
-        // One that no client takes is not missed.
+        // A certificate that no client accepts is not missed.
         if verify::problem(&certificate, Kind::Host, own, ca::now()).is_none() {
-            // Of several for one key sshd takes the last.
+            // Of several certificates for one key, sshd uses the last.
             found.insert(certificate.key().fingerprint(HashAlg::Sha256).to_string(), certificate);
         }
     }
     found
 }
 
-/// Has sshd read them, with the same proofs before and after as any change.
+/// Makes sshd read the certificates, with the same proofs before and after as for any change.
 ///
 /// # Errors
-/// Refused: it would not serve them, or would lose something. Failed: it was reloaded, and does not.
+/// Refused: sshd would not serve them, or would lose something. Failed: sshd was reloaded, and does not serve them.
 pub fn carry_out(
     context: &Context,
     identity: &Identity,
@@ -198,7 +198,7 @@ pub fn carry_out(
     Ok(ReloadReport { reloads, certificates: verified.map(|verified| verified.certificates).unwrap_or_default() })
 }
 
-/// What state the machine is in after a reload failed; `before` are the services that were reloaded before that.
+/// The state that the machine is in after a reload failed; `before` are the services that were reloaded before it.
 fn state(service: &str, told: ReloadDelivery, before: &[&str]) -> String {
     let mut parts = vec!["no file was changed".to_owned()];
     if !before.is_empty() {

@@ -1,4 +1,4 @@
-//! Reloads services after a commit or a roll back.
+//! Reloads services after a commit or a rollback.
 
 use warded_lib::{
     audit::{Event, Kind, Log},
@@ -13,7 +13,7 @@ use warded_lib::{
     transaction::Reload,
 };
 
-/// Reloads or restarts a service, or has the init take up a schedule as its files say; off the record.
+/// Reloads or restarts a service, or makes the init system adopt a schedule as its files say. Nothing is recorded.
 ///
 /// # Errors
 /// As [`services::reload`], [`services::restart`] and [`services::reconcile`].
@@ -30,7 +30,7 @@ pub fn tell(
     }
 }
 
-/// The event with the service and the operation.
+/// Adds the service and the operation to the event.
 #[must_use]
 pub fn named(event: Event, reload: &Reload) -> Event {
     let capability = match reload.operation {
@@ -41,13 +41,13 @@ pub fn named(event: Event, reload: &Reload) -> Event {
     event.capability(capability).need(reload.name.as_str())
 }
 
-/// The event of a program.
+/// Adds the program to the event.
 #[must_use]
 pub fn of_program(event: Event, step: &Step) -> Event {
     event.capability("actions.change").need(step.change.name.as_str())
 }
 
-/// Tells one service, on record; as [`tell`].
+/// Reloads one service as [`tell`] does, on record.
 ///
 /// # Errors
 /// The reload failed, or could not be recorded.
@@ -60,7 +60,7 @@ pub fn reload(
     last_look: &dyn Fn() -> Result<()>,
 ) -> Result<ReloadResult, ReloadFault> {
     let event = |kind| named(event(kind), reload);
-    // What the run was about to do is on disk since before its first change.
+    // The run's intent has been on disk since before its first change.
     log.append(&event(Kind::Intent))?;
     let outcome = tell(reload, systemd, sshd, last_look);
     match &outcome {
@@ -76,12 +76,12 @@ pub fn reload(
     outcome
 }
 
-/// Has the init forget what recovers at the start of the machine, after a run that took it out was kept; on record. None:
-/// there is nothing to forget.
+/// Makes the init system forget the unit that recovers at boot, after a run that removed it was kept; on record. `None`
+/// if there is nothing to forget.
 #[must_use]
 pub fn forget_recovery(log: &Log, event: impl Fn(Kind) -> Event, init: Init) -> Option<Result<ReloadResult>> {
     let outcome = services::forget_recovery(init)?.map_err(Error::from);
-    // The run is kept, whatever cannot be recorded now.
+    // The run is kept, even if this cannot be recorded now.
     drop(log.append(&match &outcome {
         Ok(reloaded) => event(Kind::Result).detail(&reloaded.to_string()),
         Err(error) => event(Kind::Failed).detail(error.message()),

@@ -1,26 +1,26 @@
-//! What a run is doing: reported while it goes on, to the functions that the caller of the pipeline gave.
+//! What a run is doing, reported to the caller of the pipeline while the run is in progress.
 
 use std::fmt;
 
 /// A stage that may take long enough for a person to wonder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// What sshd serves and reads now.
+    /// Finds what sshd serves and reads now.
     Baseline,
-    /// The configuration as it would be.
+    /// Checks the configuration as it would be.
     Check,
-    /// Certificates from the CA.
+    /// Gets certificates from the CA.
     Certify,
-    /// Handshakes with a private sshd that reads the result.
+    /// Makes handshakes with a private sshd that reads the result.
     Prove,
-    /// The files, one after the other.
+    /// Changes the files, one after the other.
     Commit,
-    /// A program of the appliance.
+    /// Runs a program of the appliance.
     Run,
     Reload,
-    /// What sshd serves after the reload.
+    /// Checks what sshd serves after the reload.
     Verify,
-    /// Everything back as it was.
+    /// Puts everything back as it was.
     RollBack,
 }
 
@@ -44,6 +44,6 @@ impl fmt::Display for Stage {
 pub trait Reporter {
     /// A stage begins.
     fn stage(&self, stage: Stage);
-    /// Something to know besides the result.
+    /// Something worth knowing besides the result.
     fn note(&self, text: &str);
 }

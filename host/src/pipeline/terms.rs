@@ -1,22 +1,23 @@
-//! On what terms a run changes something: what the operator accepts by name, and whether the operator has to confirm it.
+//! On what terms a run changes something: which risks the operator accepts by name, and whether the operator has to
+//! confirm the change.
 
 use jiff::SignedDuration;
 use warded_lib::guard::Risks as LoginRisks;
 
-/// The terms; without any, nothing is accepted, and what is proved stays.
+/// The terms. The default accepts no risk, and a proved change is kept without confirmation.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// How long the operator has to confirm it; none: no confirmation is needed.
+    /// How long the operator has to confirm the change; `None` if no confirmation is needed.
     pub confirm_within: Option<SignedDuration>,
-    /// What is accepted about logins.
+    /// The accepted risks about logins.
     pub logins: LoginRisks,
-    /// Whether clients that know a host key may have to warn.
+    /// Whether clients that know a host key may get a warning.
     pub replace_host_keys: bool,
-    /// Whether the CA may be trusted for hosts of whatever domain.
+    /// Whether the CA may be trusted for hosts of any domain.
     pub any_host: bool,
     /// Whether clients may need a new key of the CA.
     pub new_ca_key: bool,
-    /// Whether a listener that is not known may be left untold.
+    /// Whether an unknown listener may be left without a reload.
     pub unknown_listener: bool,
     /// Whether a listener that cannot be asked may be reloaded all the same.
     pub not_seen_live: bool,

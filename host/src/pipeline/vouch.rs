@@ -1,8 +1,8 @@
-//! A host key that was made anew is certified on the word of another host key of this machine (SSHPOP `rekey`): a renewal
-//! that nobody attends has no password and no token.
+//! A host key that was made anew is certified on the word of another host key of this machine (SSHPOP `rekey`), because
+//! an unattended renewal has no password and no token.
 //!
-//! Never a key that had a certificate before. A CA that refuses to renew the certificate of a revoked key does certify
-//! that key on the word of another one, which would undo the revocation.
+//! This is never done for a key that had a certificate before. A CA that refuses to renew the certificate of a revoked
+//! key does certify that key on the word of another one, which would undo the revocation.
 
 pub mod certified;
 
@@ -17,24 +17,24 @@ use warded_lib::{
     machine::{path::AbsolutePath, sshd::host_key::Standing},
 };
 
-/// A host certificate that is valid now, and the key that can speak for it.
+/// A host certificate that is valid now, and the key that can vouch with it.
 #[derive(Clone, Debug)]
 pub struct Voucher {
     /// The path of the private key.
     pub key: AbsolutePath,
-    /// The socket of the agent that has the private key; none: it is in that file.
+    /// The socket of the agent that has the private key; `None` if the key is in that file.
     pub agent: Option<PathBuf>,
     /// The certificate beside it.
     pub certificate: Certificate,
 }
 
 impl Voucher {
-    /// The key that was asked for, with its certificate.
+    /// A voucher for a key that was just certified.
     pub(super) fn of(request: &Request, certificate: Certificate) -> Self {
         Self { key: request.key.clone(), agent: request.agent.clone(), certificate }
     }
 
-    /// Whether its certificate holds for these names, and for no others.
+    /// Whether its certificate is valid for exactly these names.
     pub(super) fn has_names(&self, principals: &Principals) -> bool {
         let names = self.certificate.principals();
         names.len() == principals.iter().count() && names.iter().all(|name| principals.contains(name))
@@ -66,14 +66,14 @@ impl HostKeyRecords {
             }
         }
         certified.save(&context.state);
-        // A local CA needs no word of another key: it is asked for a new certificate.
+        // A local CA needs no other key's word: it can be asked for a new certificate.
         if !context.authority.is_step() {
             vouchers.clear();
         }
         Self { vouchers, certified }
     }
 
-    /// Why no key is certified on the word of another one, where the record of certified keys cannot be used.
+    /// Why no key is certified on the word of another one, if the record of certified keys cannot be used.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         self.certified.fault().map(certified::warning)
@@ -85,10 +85,10 @@ impl HostKeyRecords {
         !self.vouchers.is_empty()
     }
 
-    /// Who can speak for a key that needs a certificate; the CA has these `roots`.
+    /// The keys that can vouch for a key that needs a certificate; `roots` are the CA's keys.
     ///
     /// # Errors
-    /// No host key of this machine can vouch for the new one: why.
+    /// No host key of this machine can vouch for the new one; the error says why.
     pub fn vouchers_for(&self, request: &Request, roots: &[PublicKey]) -> Result<Vec<Voucher>, &'static str> {
         if request.kind != Kind::Host || request.current.is_some() {
             return Err("only a new host certificate can be had on the word of another host key");
@@ -113,8 +113,8 @@ impl HostKeyRecords {
     }
 }
 
-/// The host keys that sshd offers and that have a certificate, whether that is theirs or not. An
-/// unreadable certificate vouches for no key.
+/// The host keys that sshd offers and that have a certificate, whether or not it is for that key. An unreadable
+/// certificate vouches for no key.
 fn own_certificates(session: &mut Session) -> Vec<(PublicKey, Voucher)> {
     let keys = session.host_keys().unwrap_or_default();
     let named = session.values(&[], "hostcertificate").unwrap_or_default();

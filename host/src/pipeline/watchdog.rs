@@ -1,11 +1,11 @@
-//! A second process that rolls the run back if the run does not come to its end: killed, hung, or
-//! not confirmed in time. It has a session of its own, and the journal; it is spoken to in lines,
-//! and the end of its input without one that lets it go means that the run is gone.
+//! A second process that rolls the run back if the run does not complete: it was killed, hangs, or was not confirmed in
+//! time. It has a session of its own, and the journal. The run sends it lines; if its input ends without the line that
+//! releases it, the run is gone.
 //!
-//! The run does not depend on it once it has started: if it dies, the next `warded recover` does
-//! what it would have done.
+//! The run does not depend on the watchdog once that has started: if the watchdog dies, the next `warded recover` does
+//! its work.
 //!
-//! The process is started while the CA is asked, and does nothing until the run has its journal and tells it to begin.
+//! The process starts while the CA is asked, and does nothing until the run has its journal and tells it to begin.
 
 use super::{
     announce::announce,
@@ -46,15 +46,15 @@ use warded_lib::{
 
 /// How long a stage of a run may take before the run counts as hung.
 const STAGE: Duration = Duration::from_secs(120);
-/// Tests do not wait that long: a lower limit, in seconds. The environment can set no higher one.
+/// A lower limit for tests, in seconds. The environment cannot set a higher one.
 const STAGE_LIMIT: &str = "WARDED_TEST_STAGE_LIMIT";
 /// How long the watchdog may take to start.
 const START: Duration = Duration::from_secs(10);
-/// How often it looks whether a run was confirmed.
+/// How often it checks whether a run was confirmed.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often it asks after a SIGTERM whether the machine goes down: that may not be known at once.
+/// How often it asks after a SIGTERM whether the machine is shutting down: that may not be known at once.
 const QUESTIONS: u8 = 5;
-/// How long it tries to roll a run back.
+/// How long it keeps trying to roll a run back.
 const TRY: Duration = Duration::from_secs(300);
 
 /// How long it may take to end.
@@ -65,7 +65,7 @@ const STAGE_BEGINS: &str = "stage";
 const AWAIT: &str = "await";
 const ENDED: &str = "ended";
 
-/// The run's end of it.
+/// The run's side of the watchdog.
 #[derive(Debug)]
 pub struct Watchdog(Companion);
 
@@ -74,14 +74,14 @@ pub struct Watchdog(Companion);
 pub struct IdleWatchdog(Option<StartingCompanion>);
 
 impl IdleWatchdog {
-    /// Starts it. Nothing is waited for: what cannot be started now, is started when it is needed.
+    /// Starts it without waiting. If it cannot be started now, it is started when it is needed.
     #[must_use]
     pub fn start(context: &Context, run: u64) -> Self {
         let arguments = arguments(context, run).map(|words| words.into_iter().chain(["--when-told".into()]));
         Self(arguments.and_then(Companion::begin).ok())
     }
 
-    /// Has it begin; none where it is gone.
+    /// Tells it to begin; `None` if it is gone.
     fn begin(mut self) -> Option<Companion> {
         let mut idle = self.0.take()?;
         idle.tell(BEGIN).ok()?;
@@ -96,10 +96,10 @@ impl Drop for IdleWatchdog {
 }
 
 impl Watchdog {
-    /// Starts the watchdog of a run that has a journal and has changed nothing yet, or has an `idle` one begin.
+    /// Starts the watchdog of a run that has a journal and has changed nothing yet, or tells an `idle` one to begin.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// It cannot be started.
     pub fn start(context: &Context, run: u64, idle: IdleWatchdog) -> Result<Self> {
         transaction::prepare_watch(&context.state, run)?;
         if let Some(begun) = idle.begin() {
@@ -108,7 +108,7 @@ impl Watchdog {
         Companion::start(arguments(context, run)?, START).map(Self)
     }
 
-    /// The same for a change that waits for a confirmation where systemd is: it lives on when the login ends.
+    /// The same for a change that waits for a confirmation, under systemd: the watchdog outlives the login session.
     ///
     /// # Errors
     /// As [`Watchdog::start`].
@@ -120,7 +120,7 @@ impl Watchdog {
         started.or_else(|_| Companion::start(arguments, START)).map(Self)
     }
 
-    /// A stage begins. If the watchdog is gone, the run goes on.
+    /// Tells the watchdog that a stage begins. If the watchdog is gone, the run continues.
     pub fn stage(&mut self) {
         drop(self.0.tell(STAGE_BEGINS));
     }
@@ -128,20 +128,20 @@ impl Watchdog {
     /// From now on the watchdog waits for a confirmation, and this process may end.
     ///
     /// # Errors
-    /// When the watchdog is gone: then nobody would roll the run back.
+    /// The watchdog is gone: then nobody would roll the run back.
     pub fn hand_over(&mut self) -> Result<()> {
         self.0
             .tell(AWAIT)
             .map_err(|error| Error::failed("the watchdog has ended, so nobody could roll this back").cause(error))
     }
 
-    /// The run has come to its end, one way or the other.
+    /// Ends the watchdog: the run has ended, whatever its result.
     pub fn release(mut self) {
         drop(self.0.tell(ENDED));
         self.0.release(END);
     }
 
-    /// The watchdog stays.
+    /// Leaves the watchdog running.
     pub fn leave(self) {
         self.0.release(Duration::ZERO);
     }
@@ -165,12 +165,12 @@ fn arguments(context: &Context, run: u64) -> Result<Vec<OsString>> {
     Ok(arguments)
 }
 
-/// The watchdog itself: stays until the run has ended, or has been rolled back.
+/// The watchdog itself: runs until the run has ended, or has been rolled back.
 ///
-/// `when_told`: the run has no journal yet, and says when it has.
+/// `when_told`: the run has no journal yet, and will say when it has one.
 ///
 /// # Errors
-/// When there is no such run, or it could not be rolled back.
+/// There is no such run, or it could not be rolled back.
 pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>, when_told: bool) -> Result<Exit> {
     let limit = stage_limit.map_or(STAGE, |seconds| Duration::from_secs(seconds).min(STAGE));
     let parent = Parent::now();
@@ -201,7 +201,7 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>, when_told
             WaitEnd::Ended => return Ok(Exit::Done),
             WaitEnd::TimeIsOver => RollbackReason::Unconfirmed,
             WaitEnd::GoingDown => {
-                // What fails now, the next start or command does.
+                // What fails now is done at the next start of the machine, or by the next command.
                 Recovery::new(&state, &root, &log).files_of_one(number, RollbackReason::ShutDown)?;
                 drop(announce(options));
                 return Ok(Exit::Done);
@@ -223,12 +223,12 @@ pub fn watch(options: &Options, number: u64, stage_limit: Option<u64>, when_told
     Ok(Exit::Done)
 }
 
-/// Whether the run came as far as that, and could only not say so.
+/// Whether the run was kept, although it could not say so any more.
 fn is_kept(state: &StateDir, number: u64) -> bool {
     transaction::look(state, number).is_ok_and(|now| now.is_some_and(|journal| journal.state == State::Kept))
 }
 
-/// How the watched run ended, as far as its watchdog sees.
+/// How the watched run ended, as far as its watchdog can tell.
 enum End {
     Ended,
     Await,
@@ -241,7 +241,7 @@ fn listen(lines: &Receiver<String>, limit: Duration) -> End {
         match lines.recv_timeout(limit).as_deref() {
             Ok(ENDED) => return End::Ended,
             Ok(AWAIT) => return End::Await,
-            // Whatever else a later version says, it lives.
+            // Any other line, such as from a later version, shows that the run is alive.
             Ok(_) => {}
             Err(RecvTimeoutError::Disconnected) => return End::Gone,
             Err(RecvTimeoutError::Timeout) => return End::Hung,
@@ -249,13 +249,13 @@ fn listen(lines: &Receiver<String>, limit: Duration) -> End {
     }
 }
 
-/// Waits for the run's first line; what is read with it stays for [`lines`].
+/// Waits for the run's first line. Input that was read ahead stays buffered for [`lines`].
 fn is_told_to_begin() -> bool {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).is_ok() && line.trim_end() == BEGIN
 }
 
-/// The lines of the input, from a thread of their own: reading one has no time limit.
+/// Reads the lines of the input in a thread of their own, since reading a line has no timeout.
 fn lines() -> Result<Receiver<String>> {
     let (sender, receiver) = channel();
     let reading = thread::Builder::new().spawn(move || {
@@ -277,9 +277,9 @@ enum WaitEnd {
     GoingDown,
 }
 
-/// Waits until the run was confirmed, or its time is over by either clock: one may be set, the
-/// other stands still while the machine sleeps. Or until the machine goes down: everything is sent SIGTERM then, and
-/// at other times, too.
+/// Waits until the run was confirmed, or its time is over by either clock: one clock may be set, the other stands still
+/// while the machine sleeps. Also stops when the machine shuts down: every process gets SIGTERM then, but may get it at
+/// other times, too.
 fn wait(state: &StateDir, number: u64, journal: &Journal, terminated: &AtomicBool) -> WaitEnd {
     let Some(confirm) = &journal.confirm else { return WaitEnd::TimeIsOver };
     let systemd = Facts::read(Path::new("/")).init == Init::Systemd;
@@ -302,13 +302,13 @@ fn wait(state: &StateDir, number: u64, journal: &Journal, terminated: &AtomicBoo
     WaitEnd::TimeIsOver
 }
 
-/// How long it tries to roll back a run of these programs: as long as they may take, twice over.
+/// How long to keep trying to roll back a run of these programs: twice as long as they may take.
 fn patience(steps: &[Step]) -> Duration {
     let programs: Duration = steps.iter().map(Step::limit).sum();
     TRY.max(programs * 2)
 }
 
-/// Rolls the run back. Its process may still be on its way out, or another may be about the same.
+/// Rolls the run back. Its process may still be ending, or another process may be rolling it back.
 fn give_up_on(recovery: &Recovery<'_>, number: u64, why: RollbackReason, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! What is to be carried out: the reviewed change set, its certificates filled in on the way.
+//! The work of a run: the reviewed change set. The certificates are filled in on the way.
 
 mod known_hosts;
 mod order;
@@ -34,40 +34,40 @@ use warded_lib::{
     },
 };
 
-/// Changes on their way to the machine. Its files are those that were reviewed; none can be added.
+/// Changes on their way to the machine. Their files are those that were reviewed; none can be added.
 #[derive(Debug)]
 pub struct Work {
     source: Source,
     certificates: BTreeMap<RequestId, Certificate>,
-    /// Services to reload, with how the policy says they are reached.
+    /// Services to reload, with how each is reached according to the policy.
     pub reloads: Vec<Reload>,
     /// Programs to run, each with how many of the reloads come before it.
     pub steps: Vec<Step>,
-    /// The files by which this machine trusts its CA, staged by the host: no guest can write them.
+    /// The files by which this machine trusts its CA: the host stages them, and no guest can write them.
     pub trust: Vec<FileChange>,
-    /// What becomes of a file of Warded's own once this is kept.
+    /// What happens to a file of Warded's own once this run is kept.
     pub own: Option<OwnFile>,
-    /// On what terms they are made.
+    /// The terms on which the changes are made.
     pub terms: Terms,
-    /// Of a renewal, what is known of the host keys: it may leave certificates that cannot be had now for another run.
+    /// For a renewal: what is known of the host keys. It may leave certificates to another run.
     pub renewal: Option<HostKeyRecords>,
-    /// Of a renewal, what was warned of before it began, such as a key that it leaves out.
+    /// For a renewal: warnings from before it began, such as about a key that it leaves out.
     pub warnings: Vec<String>,
-    /// The requests that are asked for on the word of other host keys.
+    /// The requests that are made on the word of other host keys.
     pub vouched: BTreeMap<RequestId, Vec<Voucher>>,
-    /// The keys that the CA gave this run for users' certificates: sshd may come to trust no others.
+    /// The keys that the CA gave this run for users' certificates: sshd may not come to trust any others.
     pub user_authorities: Vec<PublicKey>,
-    /// Which principals the operator lets log in as which users; none: nothing was said of that.
+    /// Which principals the operator lets log in as which users; `None` if the operator did not say.
     pub principals: Option<Mapping>,
-    /// The configuration that sshd's answers to the procedure were about.
+    /// The configuration that sshd used when it answered the procedure.
     pub configuration: Option<Digests>,
-    /// Which lines of sshd's configuration are Warded's.
+    /// Which lines of sshd's configuration Warded wrote.
     pub authorship: Authorship,
-    /// What was planned, and left for another run.
+    /// The files that were planned, and left for another run.
     pub withdrawn: Vec<AbsolutePath>,
-    /// The command that shows what is left to do, should another run be faster.
+    /// The command that shows what is left to do if another run is faster.
     pub shows_rest: String,
-    /// Whether certificates that the machine had before may come back although they have expired since.
+    /// Whether certificates that the machine had before may be restored although they have expired since.
     pub restores_expired: bool,
     keywords: Vec<String>,
     undoes: Option<RangeInclusive<u64>>,
@@ -80,7 +80,7 @@ enum Source {
 }
 
 impl Work {
-    /// The work that a plan amounts to.
+    /// The work that results from a plan.
     #[must_use]
     pub fn of(planned: PlannedRun<'_>, terms: Terms) -> Self {
         let services = &planned.granting.policy.services;
@@ -144,21 +144,21 @@ impl Work {
         }
     }
 
-    /// The certificates that have to be asked for.
+    /// The certificates that the CA has to be asked for.
     #[must_use]
     pub fn requests(&self) -> Vec<(RequestId, Request)> {
         let Source::Staged(changes) = &self.source else { return Vec::new() };
         changes.requests().map(|(id, request)| (id, request.clone())).collect()
     }
 
-    /// The certificates that lie where a request's answer will be written.
+    /// The certificates in the files where a request's answer will be written.
     #[must_use]
     pub fn present(&self, request: RequestId) -> Vec<Certificate> {
         let Source::Staged(changes) = &self.source else { return Vec::new() };
         changes.present(request).collect()
     }
 
-    /// Leaves what waits for these requests as it is on the machine. False: nothing is left to do.
+    /// Removes the changes that wait for these requests. Returns false if nothing is left to do.
     pub fn withdraw(&mut self, requests: &[RequestId]) -> bool {
         match &mut self.source {
             Source::Staged(changes) => {
@@ -169,7 +169,7 @@ impl Work {
         }
     }
 
-    /// The private key that is made there; none: no key is made there.
+    /// The private key that the run makes at this path, if any.
     #[must_use]
     pub fn made_key(&self, path: &AbsolutePath) -> Option<&str> {
         let Source::Staged(changes) = &self.source else { return None };
@@ -182,7 +182,7 @@ impl Work {
         matches!(&self.source, Source::Staged(changes) if changes.is_empty())
     }
 
-    /// The files that certificates will be written to, by their real paths, with what is asked for.
+    /// The files that certificates will be written to, by their real paths, with their requests.
     pub fn certificate_files(&self) -> impl Iterator<Item = (PathBuf, &Request)> {
         let changes = match &self.source {
             Source::Staged(changes) => Some(changes),
@@ -196,13 +196,13 @@ impl Work {
         })
     }
 
-    /// Fills a certificate in.
+    /// Fills a certificate in for its request.
     pub fn fill(&mut self, request: RequestId, certificate: Certificate) {
         self.certificates.insert(request, certificate);
     }
 
-    /// Every file as it will be, by its real path; none: it goes. `pending` stands in for
-    /// certificates that have not been issued yet.
+    /// Every file as it will be, by its real path; `None` if it is removed. `pending` supplies a stand-in for each
+    /// certificate that has not been issued yet.
     ///
     /// # Errors
     /// What `pending` returns.
@@ -237,7 +237,7 @@ impl Work {
         }
     }
 
-    /// The changes, complete.
+    /// The complete changes.
     ///
     /// # Errors
     /// A certificate is missing.
@@ -265,7 +265,7 @@ impl Work {
         staged.chain(self.trust.iter().cloned().map(Ok)).collect()
     }
 
-    /// The private keys in whose place others come.
+    /// The private keys that other keys replace.
     #[must_use]
     pub fn replaced(&self) -> Vec<KeyReplacement> {
         match &self.source {
@@ -280,10 +280,10 @@ impl Work {
         }
     }
 
-    /// Refuses what ends a host key, unless the operator accepted that.
+    /// Refuses to end the use of a host key, unless the operator accepted that.
     ///
     /// # Errors
-    /// Refused: with the keys that would end.
+    /// Refused: the error names the keys that would no longer be used.
     pub fn refuse_unaccepted(&self) -> Result<()> {
         let replaced = self.replaced();
         if self.terms.replace_host_keys || replaced.is_empty() {
@@ -295,7 +295,7 @@ impl Work {
             .next("if that is what you want, run it again with --accept-risk=replace-host-keys"))
     }
 
-    /// Refuses what the file system does not let be changed, as far as that can be seen before it is tried.
+    /// Refuses changes that the file system does not allow, as far as that can be seen without trying.
     ///
     /// # Errors
     /// Refused: the first such file, why, and what to do.
@@ -307,7 +307,7 @@ impl Work {
         refuse_irreplaceable(&targets)
     }
 
-    /// Each file that is to change or that the run depended on, as it was read.
+    /// Each file that is to change or that the run depended on, as it was when it was read.
     #[must_use]
     pub fn expected(&self) -> ReadSet {
         let before = |change: &FileChange| change.before.as_ref().map(|before| (before.digest, before.inode));
@@ -317,7 +317,7 @@ impl Work {
         }
     }
 
-    /// What the run depended on.
+    /// The files that the run depended on.
     #[must_use]
     pub fn reads(&self) -> ReadSet {
         match &self.source {
@@ -326,7 +326,7 @@ impl Work {
         }
     }
 
-    /// What may differ in sshd's effective configuration.
+    /// What may change in sshd's effective configuration.
     #[must_use]
     pub fn may_change(&self) -> MayChange<'_> {
         match &self.source {
@@ -335,10 +335,10 @@ impl Work {
         }
     }
 
-    /// The run as the journal names it.
+    /// The run as the journal identifies it.
     ///
     /// # Errors
-    /// It was planned as one that changes nothing.
+    /// The run was planned as one that changes nothing.
     pub fn run_identity(&self, identity: &Identity) -> Result<RunIdentity> {
         let run = identity.run.ok_or_else(|| Error::failed("a run without a number cannot change anything"))?;
         let identity = RunIdentity {
@@ -358,7 +358,7 @@ impl Work {
         })
     }
 
-    /// In a few words, for the record.
+    /// A short description for the record.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut paths: Vec<String> = match &self.source {
@@ -383,17 +383,17 @@ fn target(staged: &StagedChange) -> Target<'_> {
         After::Removed => None,
         After::Bytes { contents, .. } => Some(contents.len()),
         After::PrivateKey { text, .. } => Some(text.len()),
-        // The CA has not made it yet. Anything but nothing takes a block.
+        // The CA has not made the certificate yet. Any content takes at least one block.
         After::Certificate { .. } => Some(1),
     };
     Target { path: &staged.path, place: &staged.place, bytes }
 }
 
-/// What the operator said of principals. What is no mapping says nothing: then none may change.
+/// The operator's mapping of principals. If it cannot be parsed, no principal may change.
 fn mapping(given: &[String]) -> Option<Mapping> {
     Mapping::parse(given.iter().map(String::as_str)).ok().filter(|_| !given.is_empty())
 }
 
 fn nameless() -> Error {
-    Error::failed("a certificate was staged that nobody asked for")
+    Error::failed("a certificate was staged that the procedure had not requested")
 }

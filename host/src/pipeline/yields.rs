@@ -1,5 +1,5 @@
-//! Actions whose programs make sshd's main file themselves, now or at the next chance, from what a run gives them. The
-//! file that the run leaves is what the guard judges, so nothing else may come of what they are given.
+//! Actions whose programs generate sshd's main configuration file, now or later, from the input that a run gives them.
+//! The guard judges the file that the run leaves, so the programs must not generate another one.
 
 use crate::broker::{operation::Failure, session::Session};
 use sshd_config::block;
@@ -11,7 +11,7 @@ use warded_lib::{
     text::count,
 };
 
-/// Compares what each of these actions will make with what the run leaves.
+/// Compares what each of these actions will generate with the file that the run leaves.
 ///
 /// # Errors
 /// Refused: they differ. Or a program cannot be asked.
@@ -26,7 +26,7 @@ pub(super) fn check(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// What the run stages for a query's copies is in its answer, so the answer is the file.
+/// The query sees a copy of the files that the run stages, so its answer must be the file itself.
 fn check_query(session: &mut Session, name: &Name, action: &Action) -> Result<()> {
     let query = Invocation::new(name, action, [], "").map_err(Error::from)?;
     if !session.changes.is_copied_from(&query, &session.root).map_err(Error::from)? {
@@ -37,27 +37,31 @@ fn check_query(session: &mut Session, name: &Name, action: &Action) -> Result<()
     if made == left(session)? {
         return Ok(());
     }
-    Err(differs(session, name).cause(format!("it gives {} from what this run stages", count(made.len(), "byte"))))
+    Err(differs(session, name).cause(format!(
+        "its output for the staged files is {}, and differs from the checked file",
+        count(made.len(), "byte")
+    )))
 }
 
-/// A text that becomes a part of the file changes only inside our marks, where it has the lines that the file has there.
+/// An input that becomes part of the file may change only between Warded's marks, and must have the same lines there as
+/// the file.
 fn check_change(session: &mut Session, name: &Name) -> Result<()> {
     let left = left(session)?;
     let of_it = session.changes.steps().iter().filter(|step| step.change.name == *name);
     for StateChange { before, after, .. } in of_it.filter_map(|step| step.seen.as_ref()) {
         let (before, after) = (text(before), text(after));
-        // A block behind a last line that has no end gives it one.
+        // A block that is added after an unterminated last line terminates that line.
         let ended = |mut text: Vec<u8>| {
             text.extend((!text.is_empty() && !text.ends_with(b"\n")).then_some(b'\n'));
             text
         };
         let outside = |text: &str| block::outside(text.as_bytes()).ok().map(|lines| ended(lines.concat()));
         if outside(before).is_none() || outside(before) != outside(after) {
-            return Err(differs(session, name).cause("it is given another text outside of Warded's marks"));
+            return Err(differs(session, name).cause("its input gets another text outside of Warded's marks"));
         }
         if blocks(after.as_bytes()) != blocks(&left) {
             return Err(
-                differs(session, name).cause("it is given other lines between Warded's marks than the file has there")
+                differs(session, name).cause("its input gets other lines between Warded's marks than the file has")
             );
         }
     }
@@ -71,7 +75,7 @@ fn text(observed: &StateValue) -> &str {
     }
 }
 
-/// The lines of each block of ours; none: its marks are not pairs.
+/// The lines of each block between Warded's marks; `None` if the marks are not in pairs.
 fn blocks(text: &[u8]) -> Option<Vec<&[u8]>> {
     let blocks = block::all(text).ok()?;
     Some(blocks.into_iter().filter_map(|(_, range)| text.get(range)).map(<[u8]>::trim_ascii).collect())

@@ -1,5 +1,5 @@
-//! Components that packages put on this machine. They are offers: nothing runs from there, and a higher version is only
-//! reported, until `warded policy update` accepts it.
+//! Components that packages put on this machine. They are only offers: nothing runs from there, and a higher version is
+//! merely reported until `warded policy update` accepts it.
 
 use crate::{
     components::accepted,
@@ -27,9 +27,9 @@ pub struct NewerVersion {
     pub version: String,
     /// The version that is accepted.
     pub accepted: String,
-    /// The component, as it is shown.
+    /// The component's path, made safe to print.
     pub file: String,
-    /// The component.
+    /// The component's path.
     #[serde(skip)]
     pub path: PathBuf,
 }
@@ -49,8 +49,9 @@ impl fmt::Display for NewerVersion {
     }
 }
 
-/// The higher version that `directory` offers of an accepted policy: in a file of the name that the accepted component
-/// came from, or in NAME.wasm. What cannot be read there, or others could have written, is no offer.
+/// The higher version of an accepted policy that `directory` offers: in a file with the name that the accepted
+/// component came from, or in NAME.wasm. A file that cannot be read, or that others could have written, is not an
+/// offer.
 #[must_use]
 pub fn newer(directory: &Path, granting: &BoundPolicy) -> Option<NewerVersion> {
     let Origin::File(accepted_file) = &granting.origin else { return None };
@@ -72,8 +73,8 @@ fn offer(file: &Path, accepted: &Policy) -> Option<NewerVersion> {
     })
 }
 
-/// Whether a version is higher than another one. Both are compared by their numbers: where one has other parts, neither is
-/// higher.
+/// Whether a version is higher than another one. The versions are compared number by number; if one has parts that are
+/// not numbers, neither is higher.
 #[must_use]
 pub fn is_higher(version: &str, other: &str) -> bool {
     let numbers = |text: &str| -> Option<Vec<u64>> { text.split('.').map(|part| part.parse().ok()).collect() };

@@ -1,4 +1,4 @@
-//! `policies.lock` beside the directory of policies, and what it says of each policy that was added.
+//! `policies.lock` beside the directory of policies, and its entries for added policies.
 
 use crate::{
     components::{self, accepted},
@@ -18,19 +18,19 @@ use warded_lib::{
     text::neutral_path,
 };
 
-/// Locked, in the state directory, by the process that changes the policies.
+/// The lock in the state directory that a process holds while it changes the policies.
 const CHANGING: &str = "policies-changing";
 
-/// Where it is.
+/// The path of the lock file.
 #[must_use]
 pub fn file(policies: &Path) -> PathBuf {
     policies.parent().unwrap_or(Path::new("/")).join("policies.lock")
 }
 
-/// Reads a lock file; an empty one where there is no file.
+/// Reads a lock file; empty if there is no file.
 ///
 /// # Errors
-/// It is no lock file, or others could have written it.
+/// It is not a lock file, or others could have written it.
 pub fn load(file: &Path) -> Result<Lock> {
     let unreadable =
         |why: &dyn std::fmt::Display| Error::failed(format!("cannot read {}", neutral_path(file))).cause(why);
@@ -41,7 +41,7 @@ pub fn load(file: &Path) -> Result<Lock> {
     )
 }
 
-/// What is on this machine of a policy, as a lock file has it; none: it was not added by `warded policy`.
+/// The lock file entry that describes a policy on this machine; `None` if the policy was not added by `warded policy`.
 ///
 /// # Errors
 /// Its files cannot be read.
@@ -62,7 +62,7 @@ pub fn entry(granting: &BoundPolicy) -> Result<Option<Entry>> {
     }))
 }
 
-/// Whether the signature of what was signed is here, too.
+/// Whether the policy, if it is signed, still has its signature here.
 ///
 /// # Errors
 /// Its files cannot be read.
@@ -72,19 +72,19 @@ pub fn is_whole(granting: &BoundPolicy) -> Result<bool> {
     Ok(!is_signed || accepted::signed(file, &granting.digest)?.is_some())
 }
 
-/// A change of the policies of this machine. No other process changes them meanwhile, so that no entry is lost.
+/// A change of this machine's policies. No other process can change them meanwhile, so no entry is lost.
 pub struct Change<'a> {
     policies: &'a Path,
-    /// As it was read before a policy is changed, so that one that cannot be read stops the change.
+    /// Read before a policy is changed, so that an unreadable lock file stops the change.
     before: Lock,
     _nobody_else_changes_them: StateLock,
 }
 
 impl<'a> Change<'a> {
-    /// Waits until no other process changes them.
+    /// Waits until no other process changes the policies.
     ///
     /// # Errors
-    /// Another one has been at it for some time; or as [`load`].
+    /// Another process has been changing them for some time; or as [`load`].
     pub fn begin(state: &StateDir, policies: &'a Path) -> Result<Self> {
         let held = waiting::lock(&state.sub(CHANGING)?)?.ok_or_else(|| {
             Error::refused("another command is changing the policies of this machine")
@@ -94,7 +94,7 @@ impl<'a> Change<'a> {
         Ok(Self { policies, before: load(&file(policies))?, _nobody_else_changes_them: held })
     }
 
-    /// Writes down what is on this machine of a policy, or that it is gone; whether that was not written there before.
+    /// Writes the entry of a policy, or removes it if the policy is gone. Returns whether the file changed.
     ///
     /// # Errors
     /// It cannot be written; the policy itself is changed.
@@ -105,7 +105,7 @@ impl<'a> Change<'a> {
         durable::replace(&file, text.as_bytes(), 0o644).map_err(|error| {
             Error::failed(format!("cannot write {}", neutral_path(&file)))
                 .cause(error)
-                .state(format!("policy {name} itself is on this machine as it is to be"))
+                .state(format!("the change to policy {name} itself was made"))
         })?;
         Ok(true)
     }
@@ -119,7 +119,7 @@ pub fn would_record(policies: &Path, name: &Name) -> Result<bool> {
     to_record(policies, load(&file(policies))?, name).map(|text| text.is_some())
 }
 
-/// The text of the lock file with what is on this machine of a policy; none: it is that already.
+/// The new text of the lock file, with what this machine has of a policy; `None` if nothing changes.
 fn to_record(policies: &Path, mut before: Lock, name: &Name) -> Result<Option<String>> {
     // Another policy's file may be broken: it does not matter here.
     let is_there = policies.join(format!("{name}.toml")).exists();

@@ -1,5 +1,6 @@
-//! Signatures of manifests: OpenSSH's own, made and verified by `ssh-keygen -Y`, so that any key signs that signs in
-//! with SSH: in a file, an agent or a token. `allowed_signers` (ssh-keygen(1)) says who may be a publisher.
+//! Signatures of manifests: OpenSSH's own, made and verified by `ssh-keygen -Y`. So every key that can log in by SSH
+//! can sign, whether it is in a file, an agent or a token. `allowed_signers` (ssh-keygen(1)) says who may be a
+//! publisher.
 
 use jiff::{Timestamp, tz::TimeZone};
 use std::{
@@ -20,13 +21,13 @@ use warded_lib::{
     text::neutral,
 };
 
-/// What a signature is for, so that a signature of another kind of text is not taken for a policy's.
+/// The namespace of the signatures: a signature that was made for another purpose does not count for a policy.
 pub const NAMESPACE: &str = "warded-policy";
 
-/// What verifies signatures: `-Y` came with 8.1, `valid-before` and `valid-after` with 8.7.
+/// What to install to verify signatures: `-Y` came with 8.1, `valid-before` and `valid-after` with 8.7.
 const INSTALL: &str = "install OpenSSH's client: 8.1 or later verifies signatures, and 8.7 or later knows valid-before in allowed_signers";
 
-/// No list of signers is for as long.
+/// No list of signers is valid for as long as this.
 const YEAR_2200: i64 = 7_258_118_400;
 
 /// Who is trusted to publish policies on this machine: a file beside the directory of policies.
@@ -35,28 +36,28 @@ pub fn default_allowed_signers(policies: &Path) -> PathBuf {
     policies.parent().unwrap_or(Path::new("/")).join("allowed_signers")
 }
 
-/// Which keys and certificates may no longer sign, beside the list of those that may: as OpenSSH reads such lists.
+/// Which keys and certificates may no longer sign: a file beside the list of allowed signers, in OpenSSH's format.
 #[must_use]
 pub fn revoked_signers(allowed: &Path) -> PathBuf {
     allowed.with_file_name("revoked_signers")
 }
 
-/// What ssh-keygen says of a signature that is valid.
+/// What ssh-keygen says of a valid signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedSignature {
     /// The key, as ssh-keygen names it.
     pub key: String,
-    /// Until when it may sign, by `allowed_signers` and by its certificate; none: no end is known.
+    /// Until when the key may sign, by `allowed_signers` and by its certificate; `None` if no end is known.
     pub until: Option<Timestamp>,
 }
 
 /// Verifies the signature of a manifest.
 ///
-/// The signature has to be valid now: nobody says reliably when it was made.
+/// The signature must be valid now, since nobody says reliably when it was made.
 ///
 /// # Errors
-/// Refused: it is not a signature of this manifest, or not by a key that may sign for its publisher. Failed: there is no
-/// ssh-keygen that verifies signatures.
+/// Refused: it is not a signature of this manifest, or not by a key that may sign for its publisher. Failed: there is
+/// no ssh-keygen that verifies signatures.
 pub fn verify(
     manifest: &Manifest,
     (text, signature): (&[u8], &[u8]),
@@ -77,8 +78,8 @@ pub fn verify(
     Ok(VerifiedSignature { key, until })
 }
 
-/// Asks ssh-keygen whether a signature is one of this text that `identity` may make by `signers`, and by no key that is
-/// `revoked`: what it says of the key, or why not.
+/// Asks ssh-keygen whether this is a signature of this text that `identity` may make according to `signers`, with a key
+/// that is not in `revoked`. Returns what ssh-keygen says of the key, or why the signature does not count.
 ///
 /// # Errors
 /// There is no ssh-keygen that verifies signatures, or it cannot be run.
@@ -91,7 +92,7 @@ pub fn check(
     Question::new(claim, signed, signers, revoked)?.ask(None)
 }
 
-/// A question to ssh-keygen, as files.
+/// The files for a question to ssh-keygen.
 struct Question {
     program: Program,
     _files: Scratch,
@@ -120,7 +121,7 @@ impl Question {
         Ok(Self { program, _files: scratch })
     }
 
-    /// What ssh-keygen says of the key, or why the signature does not hold, as of now or of another time.
+    /// Asks ssh-keygen, as of now or of another time: what it says of the key, or why the signature does not count.
     fn ask(&self, at: Option<Timestamp>) -> Result<std::result::Result<String, String>> {
         let program = self.program.clone();
         let output = match at {
@@ -141,8 +142,9 @@ impl Question {
         Ok(Err(if reason.is_empty() { output.ending() } else { format!("ssh-keygen: {reason}") }))
     }
 
-    /// Until when the signature is valid. Only ssh-keygen knows how `valid-before`, several lines for a key and the life of
-    /// a certificate go together, so it is asked about other times (since OpenSSH 8.7; earlier ones know no end).
+    /// Until when the signature is valid. Only ssh-keygen knows how `valid-before`, several lines for a key and the
+    /// life of a certificate combine, so it is asked about other times (since OpenSSH 8.7; earlier versions report no
+    /// end).
     fn until(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let at = |second: i64| Timestamp::from_second(second).unwrap_or(now);
         let holds = |second: i64| Ok::<_, Error>(self.ask(Some(at(second)))?.is_ok());
@@ -158,23 +160,25 @@ impl Question {
     }
 }
 
-/// The zone of the times that ssh-keygen reads, where no environment names another one. It takes UTC by name since 9.1 only.
+/// The time zone in which ssh-keygen reads times, unless the environment names another one. Naming UTC works only since
+/// 9.1.
 fn local_zone() -> TimeZone {
     let zone = fs::read("/etc/localtime").ok().and_then(|zone| TimeZone::tzif("", &zone).ok());
     zone.unwrap_or(TimeZone::UTC)
 }
 
-/// Whether ssh-keygen did not understand the question: then it has verified nothing.
+/// Refuses an ssh-keygen that printed its usage because it does not know the options: it has verified nothing.
 fn refuse_too_old(stderr: &str) -> Result<()> {
     if !stderr.contains("usage: ssh-keygen") {
         return Ok(());
     }
-    Err(Error::failed("the ssh-keygen of this machine knows no signatures")
+    Err(Error::failed("the ssh-keygen of this machine does not support signatures")
         .cause(neutral(stderr.trim().lines().next().unwrap_or_default()))
         .next(INSTALL))
 }
 
-/// Signs a text with a key that ssh-keygen can use: a private key's file, or the public half of one in an agent.
+/// Signs a text with a key that ssh-keygen can use: the file of a private key, or of a public key whose private half is
+/// in an agent.
 ///
 /// # Errors
 /// ssh-keygen does not sign.
@@ -193,7 +197,7 @@ pub fn sign(namespace: &str, text: &[u8], key: &Path) -> Result<Vec<u8>> {
         refuse_too_old(&output.stderr)?;
         return Err(cannot()
             .cause(format!("ssh-keygen: {}", neutral(output.stderr.trim())))
-            .next("for a key with a passphrase: ssh-add it, and name its public half"));
+            .next("for a key with a passphrase: add it to an agent (ssh-add), and name its public key file"));
     }
     let mut signature = manifest.into_os_string();
     signature.push(".sig");

@@ -1,4 +1,4 @@
-//! What wasmtime makes of `wit/`.
+//! The bindings that wasmtime generates from `wit/`.
 #![expect(missing_docs, reason = "generated, with the documentation of wit/")]
 
 wasmtime::component::bindgen!({

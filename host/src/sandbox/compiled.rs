@@ -1,5 +1,5 @@
-//! Machine code of components that did not come with the binary, kept in the state directory, so that a renewal
-//! compiles nothing. Only a cache: what does not fit is made again, and nothing fails for lack of it.
+//! Machine code of components that did not come with the binary, kept in the state directory so that a renewal need not
+//! compile. It is only a cache: code that does not fit is compiled again, and a missing entry is no error.
 
 use super::compiler::CODE_BYTES;
 use std::{fs::Metadata, path::PathBuf, time::SystemTime};
@@ -11,11 +11,11 @@ use warded_lib::{
 };
 
 const DIRECTORY: &str = "compiled";
-/// As many are kept, and as many bytes of them; for one more, the oldest go.
+/// How many entries and how many bytes are kept; the oldest entries are removed to make room.
 const KEPT: usize = 32;
 const KEPT_BYTES: u64 = 256 << 20;
 
-/// The cache in a state directory: only its owner can have written what is in it.
+/// The cache in a state directory: only the directory's owner can have written its contents.
 #[derive(Clone, Debug)]
 pub struct CompiledCache(StateDir);
 
@@ -26,15 +26,15 @@ impl CompiledCache {
         Self(state.clone())
     }
 
-    /// The file of a component's machine code, whether it is there or not.
+    /// The path of the file for a component's machine code, whether or not the file exists.
     pub(super) fn file(&self, component: &Digest) -> PathBuf {
         self.0.path().join(DIRECTORY).join(name(component))
     }
 
-    /// The machine code of a component; none where there is no file of it.
+    /// The machine code of a component; `None` if there is no file for it.
     ///
     /// # Errors
-    /// What is there is not safe to run, or not whole.
+    /// The file is not safe to run, or not complete.
     pub(super) fn find(&self, component: &Digest) -> Result<Option<Vec<u8>>> {
         let Some(directory) = self.0.find_sub(DIRECTORY)? else { return Ok(None) };
         let Some(mut code) = directory.read_owned(&name(component), CODE_BYTES + Digest::BYTES)? else {
@@ -45,10 +45,11 @@ impl CompiledCache {
             return Ok(Some(code));
         }
         let file = neutral_path(&self.file(component));
-        Err(Error::refused(format!("{file} is not used")).cause("it is not whole, or not made of this component"))
+        Err(Error::refused(format!("{file} is not used"))
+            .cause("it is incomplete, or was compiled from another component"))
     }
 
-    /// Keeps machine code. Where that fails, the next run compiles again.
+    /// Stores machine code. If that fails, the next run compiles again.
     pub(super) fn keep(&self, component: &Digest, code: &[u8]) {
         let kept = (|| {
             let directory = self.0.sub(DIRECTORY)?;
@@ -56,12 +57,12 @@ impl CompiledCache {
             make_room(&directory, &name, bytes.len())?;
             directory.write_one_of_many(&name, &bytes, 0o600)
         })();
-        // A full disk, for example: the component has been compiled all the same.
+        // Storing may fail, for example on a full disk: the component has been compiled all the same.
         kept.unwrap_or_default();
     }
 }
 
-/// Removes the oldest, so that there is room for one of this name and size.
+/// Removes the oldest entries until there is room for one of this name and size.
 fn make_room(directory: &StateDir, name: &str, bytes: usize) -> Result<()> {
     let names = directory.names()?.into_iter().filter(|there| there != name);
     let mut there: Vec<(SystemTime, u64, String)> = names
@@ -82,8 +83,9 @@ fn make_room(directory: &StateDir, name: &str, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// The name of a file with a component's machine code. Another processor or system takes other machine code, and so does
-/// another release of wasmtime; and so may another version of this program, which finds that out when it loads it.
+/// The file name for a component's machine code. It depends on the processor, the system and the release of wasmtime,
+/// which all need other machine code. Another version of this program may also need other code; it finds that out when
+/// it loads the file.
 #[must_use]
 pub fn name(component: &Digest) -> String {
     let digits = component.to_string();
@@ -97,7 +99,7 @@ pub fn sealed(code: &[u8], component: &Digest) -> Vec<u8> {
     [code, seal(code, component).bytes()].concat()
 }
 
-/// What shows that the code is whole, this component's, and for such a machine.
+/// A digest that shows that the code is complete, belongs to this component, and is for this kind of machine.
 fn seal(code: &[u8], component: &Digest) -> Digest {
     let machine = env!("WARDED_MACHINE").as_bytes();
     Digest::of(&[Digest::of(code).bytes().as_slice(), component.bytes(), machine].concat())

@@ -1,6 +1,6 @@
-//! The compiler, in a process of its own with bounded memory and time: a component of some hundred KiB can make
-//! it want gigabytes. All that is taken over from that process is what it writes, and only if that is whole.
-//! A program that was built without the feature `compiler` has none.
+//! The compiler, in a process of its own with bounded memory and time: a component of some hundred KiB can make it want
+//! gigabytes. Warded uses only what that process writes, and only if it is complete. A program built without the
+//! feature `compiler` has no compiler.
 
 #[cfg(feature = "compiler")]
 mod serve;
@@ -20,34 +20,34 @@ use warded_lib::{
 
 /// Whether this program can compile components.
 pub const IS_HERE: bool = cfg!(feature = "compiler");
-/// The hidden command by which this program is the compiler (`cli/compile.rs`).
+/// The hidden command that runs this program as the compiler (`cli/compile.rs`).
 pub const COMMAND: &str = "compile";
-/// Memory that the compiler may have.
+/// The memory that the compiler may use.
 pub const MEMORY_BYTES: u64 = 512 << 20;
-/// Seconds of a processor that it may use. A busy machine may take longer to give it that.
+/// The seconds of processor time that it may use. On a busy machine this may take longer in real time.
 pub const PROCESSOR_SECONDS: u64 = 60;
-/// Time after which it is given up, whatever the machine does.
+/// The time after which the run gives up on it, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Bytes of machine code that are taken over.
+/// The largest accepted size of the machine code, in bytes.
 pub(super) const CODE_BYTES: usize = 128 << 20;
-/// Bytes of a digest, which ends what the compiler writes: without it, that is not whole.
+/// The length of the digest that ends the compiler's output: output without it is not complete.
 const DIGEST_BYTES: usize = 32;
 
-/// The machine code of a component that was looked for in vain.
+/// The machine code of a component that was looked for and not found, or not used.
 #[derive(Debug)]
 pub struct MissingCode {
     /// Where it was looked for.
     pub file: PathBuf,
-    /// Why what is there was not taken; none: nothing is there.
+    /// Why the file was not used; `None` if there is no file.
     pub why: Option<String>,
 }
 
-/// Compiles a component, in a process apart, for every processor of this one's kind. `sought` is its machine code, if that
-/// was looked for.
+/// Compiles a component in a separate process, for every processor of this machine's kind. `sought` is the machine code
+/// that was looked for before, if any.
 ///
 /// # Errors
-/// Refused: the compiler does not take it, or wants too much; or there is no compiler. Failed: the process cannot be
-/// started.
+/// Refused: the compiler rejects the component, or needs too much; or there is no compiler. Failed: the process cannot
+/// be started.
 pub fn compile(component: &[u8], sought: Option<&MissingCode>) -> Result<Vec<u8>> {
     if !IS_HERE {
         return Err(missing(sought));
@@ -69,15 +69,15 @@ pub fn compile(component: &[u8], sought: Option<&MissingCode>) -> Result<Vec<u8>
     }
     let said = neutral(apart.said.trim().lines().next().unwrap_or_default());
     refused(if said.is_empty() {
-        "its compiler was killed, having used too much of a processor, or made more machine code than is taken over"
+        "its compiler was killed: it used too much processor time, or its machine code was larger than allowed"
     } else {
         &said
     })
 }
 
-/// Why a program without a compiler does not run a component, and what helps.
+/// Why a program without a compiler cannot run a component, and what to do.
 fn missing(sought: Option<&MissingCode>) -> Error {
-    let another = format!("take a build of Warded {} that has a compiler", env!("CARGO_PKG_VERSION"));
+    let another = format!("use a build of Warded {} that has a compiler", env!("CARGO_PKG_VERSION"));
     let error = Error::refused("the component cannot be compiled").cause(
         "this program was built without a compiler: it runs the policies that came with it, and those that were \
          compiled elsewhere",

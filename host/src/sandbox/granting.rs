@@ -1,4 +1,4 @@
-//! A component with the grants that hold for it.
+//! A component together with the grants that hold for it.
 
 use std::{
     borrow::Cow,
@@ -12,7 +12,7 @@ use warded_lib::{
     text::neutral,
 };
 
-/// A policy together with the component that it grants to; the digest has been checked.
+/// A policy together with the component that it grants to. The component's digest has been checked.
 #[derive(Clone, Debug)]
 pub struct BoundPolicy {
     pub policy: Policy,
@@ -20,10 +20,10 @@ pub struct BoundPolicy {
     pub digest: Digest,
     /// The digest of the policy's text.
     pub grants: Digest,
-    /// Where it came from.
+    /// Where the policy came from.
     pub origin: Origin,
     pub component: Cow<'static, [u8]>,
-    /// The same, compiled when this binary was built.
+    /// The component's machine code, compiled when this binary was built.
     pub precompiled: Option<&'static [u8]>,
 }
 
@@ -32,11 +32,11 @@ pub struct BoundPolicy {
 pub enum Origin {
     /// Part of this binary.
     Bundled,
-    /// A file, next to which its component lies.
+    /// A file, with its component beside it.
     File(PathBuf),
 }
 
-/// In words that a terminal shows as they are: anybody may have named the file.
+/// The path is made safe to print on a terminal: anybody may have named the file.
 impl Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -46,7 +46,7 @@ impl Display for Origin {
     }
 }
 
-/// Binds a policy to the bytes it grants to: grants hold for one digest.
+/// Binds a policy to the bytes that it grants to: grants hold for one digest only.
 pub fn bind(
     (policy, text): (Policy, &str),
     origin: Origin,

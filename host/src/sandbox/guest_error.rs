@@ -1,4 +1,4 @@
-//! How a guest ended, when it did not end well: in words that say which limit, which failure.
+//! The error for a guest that did not end well: which limit it exceeded, or which failure it met.
 
 use super::{bindings::warded::host::types, limits};
 use crate::broker::{limits::exceeded, operation::Failure};
@@ -11,8 +11,8 @@ use warded_lib::{
 };
 use wasmtime::{Trap, WasmBacktrace};
 
-/// The codes of failures that say that the machine is in no state to be changed: the command is refused. `unsafe` is for
-/// whatever a procedure itself finds.
+/// The failure codes which say that the machine is in no state to be changed, so that the command is refused. `unsafe`
+/// is for whatever a procedure itself finds.
 const REFUSALS: [&str; 2] = ["invalid-configuration", "unsafe"];
 
 /// A failure, as a guest gets it.
@@ -23,16 +23,16 @@ impl From<Failure> for types::Error {
     }
 }
 
-/// A failure that the procedure ended with: its own words, neutralised.
+/// The failure that the procedure itself ended with, in its own words, with control characters neutralised.
 pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Option<CaError>) -> Error {
-    // Where it gave up because of the CA, that is what a person has to know.
+    // If it gave up because of the CA, a person needs the CA's error.
     if let Some(failure) = authority.filter(|failure| failure.code() == error.code) {
         return Error::from(failure);
     }
     let said = format!("{procedure} gave up ({}): {}", short(&error.code), short(&error.message));
     let mut ended = if REFUSALS.contains(&error.code.as_str()) { Error::refused(said) } else { Error::failed(said) };
     for types::Setting { name, value } in error.details.iter().take(limits::ERROR_DETAILS) {
-        // A procedure that knows what to do next says so in a detail of that name.
+        // A procedure that knows what to do next says so in a detail named `next`.
         ended = if name == "next" {
             ended.next(short(value))
         } else {
@@ -48,15 +48,15 @@ pub(super) fn ended_with(procedure: &Name, error: &types::Error, authority: Opti
     })
 }
 
-/// A component that could not be instantiated: what stopped its own code, what it has too many of, or
+/// The error for a component that could not be instantiated: what stopped its own code, what it has too many of, or
 /// what does not fit.
 pub(super) fn not_started(procedure: &Name, error: &wasmtime::Error) -> Error {
     let ran = error.is::<Error>() || error.is::<Trap>() || error.is::<WasmBacktrace>();
     if ran { trapped(procedure, error) } else { limits::too_many(error).unwrap_or_else(|| broken(error)) }
 }
 
-/// A component that imports a function which this version does not have, or has with other types. wasmtime says so in a
-/// chain of texts: the interface, the function in it, and what is wrong with that.
+/// The error for a component that imports a function which this version does not have, or has with other types.
+/// wasmtime reports that in a chain of texts: the interface, the function in it, and what is wrong with the function.
 pub(super) fn not_linked(error: &wasmtime::Error) -> Error {
     let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
     let quoted = |at: usize, before: &str| {
@@ -79,7 +79,7 @@ pub(super) fn not_linked(error: &wasmtime::Error) -> Error {
     refused.state("nothing of it was run").next("update Warded, or use the component that was made for this version")
 }
 
-/// A component that offers something else than this version calls, or that the system has no room for.
+/// The error for a component that exports something else than this version calls, or for which the system has no room.
 pub(super) fn broken(error: &wasmtime::Error) -> Error {
     if error.chain().any(|cause| cause.is::<io::Error>() || cause.is::<rustix::io::Errno>()) {
         return Error::failed("the component cannot be loaded")
@@ -89,7 +89,7 @@ pub(super) fn broken(error: &wasmtime::Error) -> Error {
     Error::refused("the component does not fit this version of Warded").cause(short(&format!("{error:#}")))
 }
 
-/// A trap: a denial or a failure of the host comes through as it is, the rest is explained.
+/// The error for a trap: a denial or a failure of the host is passed on as it is, and other traps are explained.
 pub(super) fn trapped(procedure: &Name, error: &wasmtime::Error) -> Error {
     if let Some(own) = error.downcast_ref::<Error>() {
         return own.clone();
@@ -101,7 +101,7 @@ pub(super) fn trapped(procedure: &Name, error: &wasmtime::Error) -> Error {
         Some(Trap::UnreachableCodeReached) => limit("it panicked"),
         Some(trap) => limit(&neutral_lines(&trap.to_string())),
         None => {
-            // Not what leads there: functions have the names that the guest gave them.
+            // Only the root cause is used, without the backtrace: the guest chose the names of its functions.
             let text = short(&error.root_cause().to_string());
             if text.contains("fuel") {
                 limit(&format!("it passed more than {} MiB in one call", limits::CALL_BYTES >> 20))
@@ -112,7 +112,7 @@ pub(super) fn trapped(procedure: &Name, error: &wasmtime::Error) -> Error {
     }
 }
 
-/// A text of a guest's, or with a guest's names in it.
+/// A text that a guest chose, or that contains a guest's names, made safe and short.
 pub(super) fn short(text: &str) -> String {
     neutral(&text.chars().take(limits::ERROR_CHARACTERS).collect::<String>())
 }

@@ -1,5 +1,5 @@
-//! Capabilities: one file per WIT interface. Each function turns its arguments into an operation
-//! and gives it to the broker; nothing is decided or done here.
+//! Capabilities: one file per WIT interface. Each function turns its arguments into an operation and passes it to the
+//! broker; nothing is decided or carried out here.
 
 mod actions;
 mod authority;
@@ -56,7 +56,7 @@ impl State {
         self.session
     }
 
-    /// Gives an operation to the broker. A denial traps; a failure goes to the guest.
+    /// Passes an operation to the broker. A denial traps; a failure is returned to the guest.
     fn perform<O: Operation>(&mut self, operation: O) -> Answer<O::Output> {
         let _in_call = self.clock.enter(operation.need().capability());
         self.count()?;
@@ -75,14 +75,12 @@ impl State {
         }
         if self.session.changes.asked().len() > limits::QUERIES || self.session.changes.steps().len() > limits::STEPS {
             let (queries, steps) = (limits::QUERIES, limits::STEPS);
-            return Err(stopped(&format!(
-                "it asked more than {queries} queries, or queued more than {steps} programs"
-            )));
+            return Err(stopped(&format!("it ran more than {queries} queries, or queued more than {steps} programs")));
         }
         Ok(outcome.map_err(types::Error::from))
     }
 
-    /// One more call. Each leaves a record, whatever comes of it.
+    /// Counts one more call. Each call leaves a record, whatever its result.
     fn count(&mut self) -> wasmtime::Result<()> {
         self.calls += 1;
         if self.calls > limits::CALLS {
@@ -90,12 +88,12 @@ impl State {
         }
         if self.clock.spent() > limits::HOST_TIME {
             let seconds = limits::HOST_TIME.as_secs();
-            return Err(stopped(&format!("what it asked for took more than {seconds} s")));
+            return Err(stopped(&format!("the operations that it asked for took more than {seconds} s")));
         }
         Ok(())
     }
 
-    /// An argument as what it should be, or the failure that the guest gets; on record either way.
+    /// Parses an argument, or returns the failure that the guest gets. Either is recorded.
     fn parse<T>(
         &mut self,
         capability: &'static str,
@@ -129,12 +127,12 @@ impl State {
     }
 }
 
-/// A limit that this host keeps.
+/// The error for a limit that the host enforces.
 fn stopped(what: &str) -> wasmtime::Error {
     exceeded("the procedure", what).into()
 }
 
-/// `?` for an inner result: gives the guest its error.
+/// Like `?` for an inner result: returns its error to the guest.
 macro_rules! answer {
     ($outcome:expr) => {
         match $outcome? {

@@ -1,5 +1,5 @@
-//! The one reviewed file with `unsafe`: machine code that this binary's own build made, its compiler now, or its
-//! compiler earlier.
+//! The one reviewed file with `unsafe`: it loads machine code that was made when this binary was built, by its compiler
+//! now, or by its compiler earlier.
 #![expect(unsafe_code, reason = "wasmtime cannot check machine code; where it comes from is what makes it safe")]
 
 use super::{
@@ -14,22 +14,21 @@ use warded_lib::{
 };
 use wasmtime::{Engine, component::Component};
 
-/// Loads a component that `build.rs` compiled into this binary. None where this processor or
-/// this wasmtime cannot run it; the caller then compiles the component itself.
+/// Loads a component that `build.rs` compiled into this binary. `None` if this processor or this wasmtime cannot run
+/// it; the caller then compiles the component itself.
 ///
 /// The bytes are `'static`: they can only come from the binary.
 pub(super) fn load(engine: &Engine, code: &'static [u8]) -> Option<Component> {
-    // SAFETY: `Component::deserialize` runs what it is given as machine code. `code` was made by
-    // `build.rs` from the component beside it with the same wasmtime, and is as trustworthy as the
-    // rest of this binary, of which it is a part.
+    // SAFETY: `Component::deserialize` executes its input as machine code. `build.rs` made `code` from the component
+    // beside it with the same wasmtime. It is part of this binary, and as trustworthy as the rest of it.
     unsafe { Component::deserialize(engine, code) }.ok()
 }
 
-/// Loads machine code that an earlier run kept, or an administrator put in place.
+/// Loads machine code that an earlier run stored, or that an administrator put there.
 ///
 /// # Errors
-/// There is no such file, or it is not used: it is not safe or not whole, or this processor or this wasmtime cannot run
-/// it.
+/// There is no such file, or it is not used: it is not safe or not complete, or this processor or this wasmtime cannot
+/// run it.
 pub(super) fn load_kept(
     engine: &Engine,
     kept: &CompiledCache,
@@ -37,18 +36,18 @@ pub(super) fn load_kept(
 ) -> std::result::Result<Component, MissingCode> {
     let missing = |why: Option<String>| MissingCode { file: kept.file(component), why };
     let code = kept.find(component).map_err(|error| missing(Some(error.brief())))?.ok_or_else(|| missing(None))?;
-    // SAFETY: `code` was made from the component by an earlier run of this user, as below, or by `warded policy compile`,
-    // and this user put it there. Nobody else can write the file, or to the directory that it lies in (`StateDir` sees to
-    // both), and its seal shows that it is whole and this component's. Whoever could forge it could change this program's
-    // configuration and its policies, too.
+    // SAFETY: `code` was made from the component by an earlier run of this user, as below, or by `warded policy
+    // compile`, and this user put it there. Nobody else can write the file or its directory (`StateDir` checks both),
+    // and its seal shows that it is complete and belongs to this component. Whoever could forge it could also change
+    // this program's configuration and its policies.
     unsafe { Component::deserialize(engine, code) }.map_err(|error| {
         let (file, why) = (neutral_path(&kept.file(component)), guest_error::short(&format!("{error:#}")));
         missing(Some(format!("{file} cannot be loaded: {why}")))
     })
 }
 
-/// Compiles a component in a process apart, loads what that gives, and keeps it in a cache. `sought`: the machine code that was
-/// not there.
+/// Compiles a component in a separate process, loads the result, and stores it in a cache. `sought` is the machine code
+/// that was not found.
 ///
 /// # Errors
 /// It cannot be compiled.
@@ -62,9 +61,9 @@ pub(super) fn compile(
     if let Some((cache, digest)) = cache {
         cache.keep(digest, &code);
     }
-    // SAFETY: `code` was made from the component by the very file that runs (`/proc/self/exe`), with the same
-    // wasmtime and the same configuration, and came over a pipe that no other process has. Its digest shows that
-    // it is whole. It is as trustworthy as what this process would compile itself.
+    // SAFETY: `code` was made from the component by the same executable that runs now (`/proc/self/exe`), with the same
+    // wasmtime and the same configuration, and came over a pipe that no other process has. Its digest shows that it is
+    // complete. It is as trustworthy as what this process would compile itself.
     unsafe { Component::deserialize(engine, code) }
         .map_err(|error| Error::failed("cannot load a compiled component").cause(format!("{error:#}")))
 }

@@ -1,4 +1,4 @@
-//! Procedures are those of a component's exports that its policy describes: functions, all of one type. The host calls
+//! Procedures are the exports of a component that its policy describes: functions, all of the same type. The host calls
 //! nothing else that a component exports, such as the `init` of a JavaScript engine.
 
 use crate::sandbox::granting::BoundPolicy;
@@ -16,16 +16,16 @@ use wasmtime::{
     },
 };
 
-/// Checks that each `[procedure.*]` table of the policy has an export, which is a procedure.
+/// Checks that each `[procedure.*]` table of the policy has an export, and that the export is a procedure.
 ///
 /// # Errors
-/// A table without an export, or an export of another kind.
+/// A table has no export, or an export of another kind.
 pub(super) fn check(engine: &Engine, component: &Component, granting: &BoundPolicy) -> Result<()> {
     let name = &granting.policy.name;
     let mut missing: BTreeSet<&str> = granting.policy.procedures.keys().map(Name::as_str).collect();
     let mut others = Vec::new();
     for (export, item) in component.component_type().exports(engine) {
-        // The types that a world uses are exported beside its functions.
+        // The types that a world uses are exported next to its functions.
         if matches!(item.ty, ComponentItem::Type(_) | ComponentItem::Resource(_)) {
             continue;
         }
@@ -35,13 +35,13 @@ pub(super) fn check(engine: &Engine, component: &Component, granting: &BoundPoli
         }
         let ComponentItem::ComponentFunc(function) = item.ty else {
             return Err(Error::refused(format!(
-                "the component of policy {name} exports {export}, which is no function"
+                "the component of policy {name} exports {export}, which is not a function"
             ))
             .next("export one function per procedure: docs/WRITING-A-POLICY.md"));
         };
         if !is_procedure(&function) {
             return Err(Error::refused(format!(
-                "the component of policy {name} exports {export}, which has not the type of a procedure"
+                "the component of policy {name} exports {export}, which does not have the type of a procedure"
             ))
             .cause("a procedure is: func(settings: list<setting>) -> result<_, error>")
             .next("give the procedure that type: docs/WRITING-A-POLICY.md"));
@@ -60,7 +60,7 @@ pub(super) fn check(engine: &Engine, component: &Component, granting: &BoundPoli
         .next("correct the names: each [procedure.NAME] of the policy needs an export of that name"))
 }
 
-/// Whether a function takes settings, and gives nothing or an error: the types of types.wit.
+/// Whether a function takes settings and returns nothing or an error, with the types of types.wit.
 fn is_procedure(function: &ComponentFunc) -> bool {
     let is_setting =
         |record: &Record| has_fields(record, |name, of| matches!((name, of), ("name" | "value", Type::String)), 2);

@@ -1,4 +1,4 @@
-//! One run of one procedure: the guest runs once, and what it leaves is a change set.
+//! One run of one procedure: the guest runs once, and its result is a change set.
 
 use super::{
     bindings::{Capabilities, warded::host::types},
@@ -21,22 +21,22 @@ use wasmtime::{
     component::{self, HasSelf, InstancePre, Linker},
 };
 
-/// What [`Component::load_in_time`] was doing.
+/// The name under which the watch reports the inspection in [`Component::load_in_time`].
 pub const COMPILING: &str = "the compiler";
 
-/// A component that can be run: all that it imports is here, with the types that it expects.
+/// A component that can be run: all of its imports exist here, with the types that it expects.
 pub struct Component {
     engine: Engine,
     linked: InstancePre<State>,
 }
 
 impl Component {
-    /// Loads the component of a policy: the machine code made with this binary where there is some, else it is
-    /// compiled now, in this process: for what is known to be harmless.
+    /// Loads the component of a policy: uses the machine code that was made with this binary, if any, or else compiles
+    /// it in this process. Only for components that are known to be harmless.
     ///
     /// # Errors
-    /// It is no component, imports what no procedure gets or this version does not have, or has other procedures than its
-    /// policy.
+    /// It is not a component, imports what no procedure gets or this version does not have, or has other procedures
+    /// than its policy.
     #[cfg(feature = "compiler")]
     pub fn load(granting: &BoundPolicy) -> Result<Self> {
         let here = |engine: &Engine, component: &[u8]| {
@@ -47,9 +47,9 @@ impl Component {
         Self::load_with(new_engine()?, &Clock::default(), granting, here)
     }
 
-    /// [`Component::load`]: where there is no machine code in `cache`, the component is compiled in a process apart,
-    /// which has bounds of its own. `overdue` is called when the inspection of the component takes longer than one host call
-    /// may, and must end the process: nothing stops what looks.
+    /// As [`Component::load`], but if there is no machine code in `cache`, the component is compiled in a separate
+    /// process with limits of its own. `overdue` is called when inspecting the component takes longer than one host
+    /// call may, and must end the process: nothing else can stop the inspection.
     ///
     /// # Errors
     /// As [`Component::load`].
@@ -61,7 +61,7 @@ impl Component {
         Self::load_by(granting, (cache, cache), overdue)
     }
 
-    /// The same, and `cache` stays as it is: for what is only looked at.
+    /// The same, but leaves `cache` as it is: for components that are only inspected.
     ///
     /// # Errors
     /// As [`Component::load`].
@@ -73,7 +73,7 @@ impl Component {
         Self::load_by(granting, (Some(cache), None), overdue)
     }
 
-    /// Machine code is looked for in the first cache, and kept in the second one.
+    /// Looks for machine code in the first cache, and stores it in the second one.
     fn load_by(
         granting: &BoundPolicy,
         (found, kept): (Option<&CompiledCache>, Option<&CompiledCache>),
@@ -100,7 +100,7 @@ impl Component {
     ) -> Result<Self> {
         let bundled = granting.precompiled.map(|code| load_bundled(&engine, code)).transpose()?.flatten();
         let (engine, component) = match bundled {
-            // Its imports were checked when it was built: what it was made from is what the digest names.
+            // Its imports were checked when it was built, and its digest shows that it was made from this component.
             Some(loaded) => loaded,
             None => {
                 let looking = clock.enter(COMPILING);
@@ -117,7 +117,7 @@ impl Component {
     }
 }
 
-/// Finds the function of the host for each one that a component imports.
+/// Finds the host's function for each function that a component imports.
 fn link(engine: &Engine, component: &component::Component) -> Result<InstancePre<State>> {
     let mut linker: Linker<State> = Linker::new(engine);
     Capabilities::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
@@ -125,7 +125,7 @@ fn link(engine: &Engine, component: &component::Component) -> Result<InstancePre
     linker.instantiate_pre(component).map_err(|error| guest_error::not_linked(&error))
 }
 
-/// Loads a component that came with this binary, with the engine that can run it.
+/// Loads a component that came with this binary, with an engine that can run it.
 fn load_bundled(engine: &Engine, code: &'static [u8]) -> Result<Option<(Engine, component::Component)>> {
     let engine = match warded_engine::BUNDLED_FOR {
         None => engine.clone(),
@@ -151,11 +151,11 @@ impl std::fmt::Debug for Component {
     }
 }
 
-/// Runs a procedure. All it did is in the session that comes back.
+/// Runs a procedure. All of its effects are in the session that is returned.
 ///
 /// # Errors
-/// A denial, an exceeded limit, a trap, or the failure that the procedure ended with. Nothing has
-/// been changed in any of these.
+/// A denial, an exceeded limit, a trap, or the failure that the procedure ended with. In none of these cases has
+/// anything been changed.
 pub fn run(
     component: &Component,
     procedure: &Name,

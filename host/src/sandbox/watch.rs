@@ -1,6 +1,5 @@
-//! Time: a thread that stops a guest which computes for too long, and ends the process when one
-//! host call does not come back (a file system that hangs, say). All of that is before the journal,
-//! so there is nothing to roll back.
+//! Time limits: a thread that stops a guest which computes for too long, and ends the process if a host call does not
+//! return (because a file system hangs, say). All of this happens before the journal, so there is nothing to roll back.
 
 use super::limits::{GUEST_TIME, HOST_CALL_TIME};
 use std::{
@@ -17,14 +16,14 @@ use warded_lib::{
 };
 use wasmtime::Engine;
 
-/// How often time is looked at.
+/// How often the time is checked.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Epochs that a guest has: one passes each tick in which it computes.
+/// The number of epochs that a guest has: one passes with each tick in which it computes.
 #[expect(clippy::as_conversions, reason = "a thousand fits")]
 pub(crate) const EPOCHS: u64 = (GUEST_TIME.as_millis() / TICK.as_millis()) as u64;
 
-/// Which host call is under way and since when, and how long the ones before it took together.
+/// Which host call is in progress and since when, and how long the earlier ones took together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clock(Arc<Mutex<Calls>>);
 
@@ -35,18 +34,18 @@ struct Calls {
 }
 
 impl Clock {
-    /// A host call begins. It ends when the result is dropped.
+    /// Marks the beginning of a host call. The call ends when the result is dropped.
     pub(crate) fn enter(&self, capability: &'static str) -> CallGuard {
         self.calls().now = Some((capability, Instant::now()));
         CallGuard(self.clone())
     }
 
-    /// How long the calls that have ended took together.
+    /// How long the finished calls took together.
     pub(crate) fn spent(&self) -> Duration {
         self.calls().before
     }
 
-    /// As if the calls before had taken so long.
+    /// Pretends that the earlier calls took so long.
     #[cfg(test)]
     pub(crate) fn pretend_spent(&self, time: Duration) {
         self.calls().before = time;
@@ -68,7 +67,7 @@ impl Clock {
     }
 }
 
-/// Marks a host call as under way.
+/// Marks a host call as in progress.
 #[derive(Debug)]
 pub(crate) struct CallGuard(Clock);
 
@@ -78,7 +77,7 @@ impl Drop for CallGuard {
     }
 }
 
-/// The thread. Ends when dropped.
+/// The watching thread. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
     stop: Option<Sender<()>>,
@@ -89,7 +88,7 @@ impl Watch {
     /// Starts watching. `overdue` gets the name of a call that did not return, and must end the process.
     ///
     /// # Errors
-    /// There can be no further thread.
+    /// No thread can be started.
     pub(crate) fn start(engine: Engine, clock: Clock, overdue: impl Fn(&'static str) + Send + 'static) -> Result<Self> {
         let (stop, stopped) = channel();
         let thread = thread::Builder::new().spawn(move || {
@@ -111,7 +110,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It only waits and counts: it cannot have panicked.
+            // The thread only waits and counts: it cannot have panicked.
             thread.join().unwrap_or_default();
         }
     }

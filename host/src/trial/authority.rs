@@ -1,10 +1,10 @@
-//! The CA of a scenario in which it gives no certificate.
+//! The CA of a scenario in which the CA issues no certificate.
 
 use super::scenario::CaBehaviour;
 use ssh_key::PublicKey;
 use warded_lib::ca::{CaError, Certificate, CertificateAuthority, HeldKey, IssueRequest, Kind, local::LocalAuthority};
 
-/// A CA that refuses every certificate, or does not answer. The keys are those of a real one.
+/// A CA that refuses every certificate, or does not answer. It has the keys of a real one.
 pub(super) struct UnwillingAuthority {
     keys: LocalAuthority,
     behaviour: CaBehaviour,
@@ -21,7 +21,7 @@ impl UnwillingAuthority {
             CaBehaviour::Away => Err(CaError::Unreachable {
                 ca: self.describe(),
                 answered: false,
-                cause: "the scenario says that it is away".to_owned(),
+                cause: "in this scenario it does not answer".to_owned(),
                 next: "see whether the CA runs".to_owned(),
             }),
         }
@@ -30,7 +30,7 @@ impl UnwillingAuthority {
     fn refuses(&self) -> CaError {
         self.answers().err().unwrap_or_else(|| CaError::Refused {
             ca: self.describe(),
-            cause: "the scenario says that it refuses".to_owned(),
+            cause: "in this scenario it refuses".to_owned(),
             next: "ask the CA's administrator".to_owned(),
         })
     }

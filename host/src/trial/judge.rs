@@ -1,5 +1,5 @@
-//! What the sshd of this machine says of a scenario's configuration, where there is one. It reads a copy in which each file
-//! that a line names lies in the copy, so that it needs neither root nor anything of this machine's configuration.
+//! Asks the sshd of this machine, if there is one, about a scenario's configuration. sshd reads a copy in which every
+//! named file is part of the copy, so it needs neither root nor anything of this machine's configuration.
 
 use super::{
     scenario::{self, Machine},
@@ -23,19 +23,20 @@ use warded_lib::{
 
 /// The keywords that name files which sshd reads.
 const FILES: [&str; 5] = ["hostkey", "hostcertificate", "trustedusercakeys", "authorizedprincipalsfile", "revokedkeys"];
-/// What is compared besides. Where no line sets it, each release has its own value.
+/// A keyword that is compared as well. If no line sets it, each release has its own value.
 const ALGORITHMS: &str = "hostkeyalgorithms";
 
-/// What came of asking sshd about a run.
+/// The result of asking sshd about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It accepts the machine's configuration; what is wrong with it after the run, a sentence each.
+    /// sshd accepts the machine's configuration. The list says what is wrong after the run, one sentence each.
     Judged(Vec<String>),
-    /// It was not asked, or does not accept the machine's configuration as the scenario describes it: why.
+    /// sshd was not asked, or does not accept the machine's configuration as the scenario describes it; the text says
+    /// why.
     NotJudged(String),
 }
 
-/// Asks the sshd that is named, or installed. None: the machine has none.
+/// Asks the sshd that is named, or else the installed one; `None` if the machine has none.
 ///
 /// # Errors
 /// The copies cannot be made.
@@ -58,7 +59,7 @@ pub(super) fn judge(
     })))
 }
 
-/// One look of sshd's at a configuration, with the paths of the scenario.
+/// How sshd reads a configuration once, with the paths of the scenario.
 struct Look {
     words: Vec<Word>,
     /// What sshd complains of.
@@ -68,14 +69,14 @@ struct Look {
 /// A keyword that is compared, with its values other than `none`.
 struct Word {
     keyword: &'static str,
-    /// Those of all lines.
+    /// The values on all lines.
     written: BTreeSet<String>,
-    /// Those that sshd prints.
+    /// The values that sshd prints.
     read: BTreeSet<String>,
 }
 
 impl Look {
-    /// An error within: sshd's words against the configuration, or why it was not asked.
+    /// The inner error is what sshd says against the configuration, or why it was not asked.
     fn at(
         contents: &Contents,
         main: &str,
@@ -106,7 +107,7 @@ impl Look {
         Ok(Ok(Self { words, complaints: view.tested.words.iter().map(|line| real(line)).collect() }))
     }
 
-    /// Where the scenario has its sshd answer what this one does not.
+    /// Where the answers that the scenario describes differ from those of this sshd.
     fn unlike(&self, described: &scenario::Sshd) -> Vec<String> {
         let mut wrong = Vec::new();
         for Word { keyword, written, read } in &self.words {
@@ -125,12 +126,12 @@ impl Look {
         wrong
     }
 
-    /// What the run did to lines, and sshd does not read so; and its new complaints.
+    /// Where sshd does not read the lines as the run changed them; and sshd's new complaints.
     fn unread(&self, after: &Self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (before, after) in self.words.iter().zip(&after.words) {
             let (keyword, reads) = (after.keyword, shown(&after.read));
-            // A change of the release's own list (`+x`) is not printed as it is written.
+            // sshd does not print a change to its default list (`+x`) as it is written.
             let is_plain = |value: &&String| keyword != ALGORITHMS || !value.starts_with(['+', '-', '^']);
             let added = after.written.difference(&before.written).filter(is_plain);
             let gone = before.written.difference(&after.written).filter(is_plain);
@@ -156,14 +157,14 @@ impl Look {
     }
 }
 
-/// The configuration in a copy, and what sshd says of it.
+/// The configuration in a copy, and how sshd reads it.
 fn ask(root: &str, main: &str, host_keys: &[AbsolutePath], program: Option<&Path>) -> Result<(Configuration, View)> {
     let main: AbsolutePath = format!("{root}{main}").parse().map_err(|why: String| Error::failed(why))?;
     let sshd = Sshd::apart(&main, program)?;
     let mut sshd = sshd.ok_or_else(|| Error::failed("this machine has no sshd").next("name one with --sshd FILE"))?;
     let configuration = Configuration::read(main.as_path(), Overlay(&StagedFiles::new()))?;
     if !configuration.directives().any(|(_, _, directive)| directive.keyword == "hostkey") {
-        // Without an option sshd would look for this machine's.
+        // Without an option, sshd would look for this machine's keys.
         let mut keys: Vec<String> = host_keys.iter().map(ToString::to_string).collect();
         if keys.is_empty() {
             keys.push("/none".to_owned());
@@ -174,7 +175,7 @@ fn ask(root: &str, main: &str, host_keys: &[AbsolutePath], program: Option<&Path
     Ok((configuration, view))
 }
 
-/// A file with its lines of sshd's naming what lies below this directory.
+/// A configuration file whose lines are changed to name files below this directory.
 fn within(root: &str, contents: &[u8]) -> Vec<u8> {
     let mut text: Vec<Vec<u8>> = lines(contents).map(<[u8]>::to_vec).collect();
     for (number, Directive { keyword, arguments }) in directives(contents) {
@@ -184,7 +185,7 @@ fn within(root: &str, contents: &[u8]) -> Vec<u8> {
         let below = arguments.iter().filter_map(|argument| {
             let path = match keyword.as_str() {
                 "include" => include::pattern(&argument.text)?,
-                // Below the home of the user who logs in, then.
+                // A relative path is below the home directory of the user who logs in.
                 "authorizedprincipalsfile" if !argument.text.starts_with('/') => return None,
                 _ if argument.text == "none" => return None,
                 _ => argument.text.as_str().into(),

@@ -1,5 +1,5 @@
-//! No program is run in a trial: the scenario says what queries print, and a change has a query print what the policy says
-//! that its state becomes.
+//! A trial runs no program: the scenario says what queries print, and after a change the query prints the state that
+//! the policy says it has.
 
 use super::scenario::ProgramFailure;
 use serde_json::{Map, Value};
@@ -15,13 +15,13 @@ use warded_lib::{
 /// How the next change fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It does nothing.
+    /// It does nothing, and fails.
     Before,
-    /// It does all that it is to do, and says that it failed.
+    /// It does everything that it should, and reports a failure.
     After,
 }
 
-/// What queries print, by their actions' names; and what becomes of that.
+/// What queries print, by the name of their action, and how changes alter that.
 #[derive(Debug)]
 pub(super) struct ScriptedPrograms {
     documents: Mutex<Documents>,
@@ -33,16 +33,16 @@ struct Documents {
     printed: BTreeMap<Name, String>,
     next: Next,
     failure: Option<Failure>,
-    /// What a change took out of a list: it is the same when it comes back.
+    /// The list elements that a change removed: a change that restores them gives the same elements.
     taken: BTreeMap<Name, Value>,
 }
 
-/// What the next change leads to.
+/// The effect of the next change.
 #[derive(Debug, Default)]
 struct Next {
-    /// Where its state is seen, and what that becomes; none: nowhere.
+    /// The query that shows its state, and the state afterwards; `None` if no query shows it.
     state: Option<(StateChange, StateValue)>,
-    /// What it has to print, and how it ends, to have succeeded.
+    /// The output and the exit status by which it counts as successful.
     printed: String,
     status: i32,
 }
@@ -57,16 +57,16 @@ impl ScriptedPrograms {
         self.lock().printed.clone()
     }
 
-    /// The next change is this step's, or the one that rolls it back.
+    /// Prepares for the next change: this step's, or the one that rolls it back.
     ///
     /// # Errors
-    /// What it leads to cannot be said.
+    /// The state after the change cannot be determined.
     pub(super) fn expects(&self, step: &Step, rolls_back: bool, failure: Option<Failure>) -> Result<(), Fault> {
         let seen = step.seen.clone();
         let change = seen.as_ref().filter(|_| rolls_back).map_or(&step.change, |seen| &seen.undo);
         let (ok, state) = (&change.action.ok, change.action.state.as_ref());
         let (printed, status) = (ok.stdout.clone().unwrap_or_default(), ok.status);
-        // As the change itself says it, and not as the host hopes: its policy may be wrong.
+        // As the change itself declares it, and not as the host expects it: the policy may be wrong.
         let to = state.map(|state| change.becomes(&state.becomes)).transpose()?;
         let mut documents = self.lock();
         documents.next = Next { state: seen.zip(to), printed, status };
@@ -132,7 +132,8 @@ fn ended(status: i32, printed: &str) -> RawOutput {
     RawOutput { status: Some(status), stdout: printed.as_bytes().to_vec().into(), ..RawOutput::default() }
 }
 
-/// What a query prints after a change, and what that took out of a list. None: it printed nothing in which such a state can be.
+/// What a query prints after a change, and what the change removed from a list; `None` if the query printed nothing
+/// that can hold such a state.
 fn becomes(
     now: &str,
     seen: &StateChange,
@@ -156,14 +157,15 @@ fn becomes(
     })
 }
 
-/// The members of every object that a change is given as JSON.
+/// The members of all objects that a change gets as JSON input.
 fn given(call: &Call) -> Map<String, Value> {
     let stdin = call.stdin.as_ref().map(|input| input.as_slice());
     let words = call.argv.iter().map(String::as_bytes).chain(stdin);
     words.filter_map(|word| serde_json::from_slice::<Map<_, _>>(word).ok()).flatten().collect()
 }
 
-/// What an appliance makes: what was taken out, or each member that the query shows as 1; with what it is given for these.
+/// The object that an appliance creates: the one that was removed earlier, or one in which each member that the query
+/// shows is 1; with the members from the input.
 fn made(query: &Invocation, taken: Option<Value>, given: Map<String, Value>) -> Value {
     let members = match &query.action.output {
         Some(Output::Json(members)) => members.as_slice(),

@@ -1,4 +1,5 @@
-//! What follows the files of a scenario's run: programs that change what queries print, and reloads, each of which may fail.
+//! The queue of a scenario's run, after its files: programs that change what queries print, and reloads. Each of them
+//! may fail.
 
 use super::{Steps, named, programs::Failure};
 use crate::{
@@ -11,7 +12,7 @@ use warded_lib::{
     transaction::{StillNamed, Transaction},
 };
 
-/// The place in the queue of what fails, and how. Behind the last one: a look at the result.
+/// The position in the queue of what fails, and how. The position after the last one is the check of the result.
 pub(super) type Fault = (usize, Failure);
 
 /// Every way in which the queue can fail.
@@ -25,7 +26,7 @@ pub(super) fn faults(work: &Work) -> Vec<Fault> {
     if each.is_empty() { vec![(queue.len(), Failure::After)] } else { each }
 }
 
-/// What a fault is, in words.
+/// A fault in words.
 pub(super) fn told(work: &Work, (at, failure): Fault) -> String {
     match work.queue().get(at).copied() {
         Some(item @ QueueItem::Program(..)) => {
@@ -37,15 +38,15 @@ pub(super) fn told(work: &Work, (at, failure): Fault) -> String {
     }
 }
 
-/// Carries a run out up to what fails, and rolls it back. What could not be rolled back, a sentence each.
+/// Carries a run out up to the fault, and rolls it back. Returns what could not be rolled back, one sentence each.
 pub(super) fn fails(steps: &Steps<'_>, identity: &Identity, work: &Work, fault: Fault) -> Result<Vec<String>> {
     let mut transaction = steps.begin(identity, work)?;
     run(steps, &transaction, work, Some(fault))?;
     roll_back(steps, &mut transaction)
 }
 
-/// Carries a run out in which a program fails as the scenario says, and rolls it back: how it failed, and what could not be
-/// rolled back, a sentence each.
+/// Carries out a run in which a program fails as the scenario says, and rolls it back. Returns how it failed, and what
+/// could not be rolled back, one sentence each.
 pub(super) fn fails_as_described(
     steps: &Steps<'_>,
     identity: &Identity,
@@ -62,7 +63,7 @@ fn roll_back(steps: &Steps<'_>, transaction: &mut Transaction) -> Result<Vec<Str
         let ran: Vec<&Step> = done.steps.iter().rev().filter_map(|index| journal.steps.get(*index)).collect();
         for step in &ran {
             let why = match rolls_back(steps, step) {
-                // What nothing undoes stays, as on a machine.
+                // A change that nothing undoes stays, as on a real machine.
                 Ok(StepRollback::LeftAlone(why)) if step.seen.is_some() => why,
                 Ok(StepRollback::AsBefore | StepRollback::RolledBack | StepRollback::LeftAlone(_)) => continue,
                 Err(fault) => fault.message,
@@ -81,18 +82,19 @@ pub(super) fn rolls_back(steps: &Steps<'_>, step: &Step) -> Result<StepRollback,
     step.roll_back(steps.context().runner.as_ref(), &mut || {})
 }
 
-/// Rolls programs back that were rolled back already, as where Warded was killed before it noted that. What that changed, a
-/// sentence each.
+/// Rolls programs back a second time, as if Warded had been killed before it noted the first time. Returns what that
+/// changed, one sentence each.
 pub(super) fn again<'a>(
     ran: impl Iterator<Item = &'a Step>,
     mut roll_back: impl FnMut(&Step) -> Result<StepRollback, ActionFault>,
 ) -> Vec<String> {
-    let told = |step: &Step| format!("`run {}` was rolled back, and once more the next time", step.change.name);
-    // Why one was left, or failed, the first time has told.
+    let told =
+        |step: &Step| format!("`run {}` was rolled back, and a second rollback changed something", step.change.name);
+    // The first rollback has reported why a program was left alone or failed.
     ran.filter(|step| matches!(roll_back(step), Ok(StepRollback::RolledBack))).map(told).collect()
 }
 
-/// Runs the programs of the queue, up to what fails.
+/// Runs the programs of the queue, up to the fault.
 pub(super) fn run(steps: &Steps<'_>, transaction: &Transaction, work: &Work, fault: Option<Fault>) -> Result<()> {
     for (at, item) in work.queue().into_iter().enumerate() {
         let failure = fault.filter(|(fails, _)| *fails == at).map(|(_, failure)| failure);

@@ -1,4 +1,4 @@
-//! Another build of a component, run against a recording: nothing of a machine is read, and no CA asked.
+//! Runs another build of a component against a recording: it reads nothing of a machine, and asks no CA.
 
 use super::{scenario::Machine, tree::Tree};
 use crate::{
@@ -20,18 +20,18 @@ use warded_lib::{
 /// How a replay ended.
 #[derive(Debug)]
 pub struct ReplayResult {
-    /// How many calls it made.
+    /// How many calls the run made.
     pub calls: usize,
-    /// Where it first asked for something else; none: nowhere.
+    /// Where the run first asked for something else; `None` if it never did.
     pub divergence: Option<Divergence>,
-    /// What the two runs would leave otherwise.
+    /// Where the results of the two runs would differ.
     pub differences: Vec<Difference>,
-    /// Why it did not come to its end; none: it did.
+    /// Why the run did not complete; `None` if it did.
     pub ended: Option<String>,
 }
 
-/// Runs the procedure of a recording with another component. Its grants are not asked: `policy check` and `policy update`
-/// compare those.
+/// Runs the procedure of a recording with another component. Grants are not checked here: `policy check` and `policy
+/// update` compare those.
 ///
 /// # Errors
 /// The component has no such procedure, or cannot be run.
@@ -41,7 +41,7 @@ pub fn replay(granting: &BoundPolicy, recording: &Recording, on_hang: HangHandle
         Error::refused(format!("the recording is of {}, and this component has no such procedure", head.procedure))
     })?;
     let settings = setting::resolve(&head.procedure, &procedure.settings, &head.settings)?;
-    // Only for what a session is made of; no answer comes from it.
+    // This is only needed to make a session; no answer comes from it.
     let tree = Tree::make(&Machine::default(), on_hang)?;
     let context = &tree.context;
     let overdue = |what: &'static str| {
@@ -57,7 +57,7 @@ pub fn replay(granting: &BoundPolicy, recording: &Recording, on_hang: HangHandle
         keys: BTreeMap::new(),
         actions: BTreeMap::new(),
     };
-    // Every certificate of the recording is due but for those that were not.
+    // Every certificate of the recording is due, except those that were not.
     let renewed = head.not_due.iter().copied().collect();
     let renewal = Renewal {
         after_percent: 100,

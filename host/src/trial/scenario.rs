@@ -1,4 +1,4 @@
-//! A scenario file: a machine, what is run on it, and what is expected of that.
+//! A scenario file: a machine, what is run on it, and the expected result.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,18 +15,18 @@ use warded_lib::{
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
-    /// What it shows, in a line.
+    /// What the scenario shows, in one line.
     pub summary: String,
-    /// What is run.
+    /// The procedure to run.
     pub procedure: Name,
     #[serde(default)]
     pub settings: BTreeMap<Name, Values>,
-    /// Every certificate is due.
+    /// Whether every certificate counts as due.
     #[serde(default)]
     pub force: bool,
     #[serde(default)]
     pub machine: Machine,
-    /// What is expected; what is not named is expected to be empty.
+    /// The expected result; what is not named is expected to be empty.
     #[serde(default)]
     pub expect: Outcome,
 }
@@ -50,31 +50,31 @@ pub struct Machine {
     pub init: Init,
     /// Fact `hostname`.
     pub hostname: String,
-    /// The home directory of the user who runs the procedure: `/root`, unless told.
+    /// The home directory of the user who runs the procedure; `/root` by default.
     pub home: Option<AbsolutePath>,
-    /// sshd's main configuration file: `/etc/ssh/sshd_config`, unless told.
+    /// sshd's main configuration file; `/etc/ssh/sshd_config` by default.
     pub sshd_config: Option<AbsolutePath>,
-    /// Text files, by their paths; directories on the way are made.
+    /// Text files, by their paths; missing parent directories are created.
     pub files: BTreeMap<AbsolutePath, String>,
-    /// Links, with where they lead.
+    /// Symbolic links, with their targets.
     pub links: BTreeMap<AbsolutePath, String>,
-    /// Directories with nothing in them.
+    /// Empty directories.
     pub directories: Vec<AbsolutePath>,
-    /// The modes of files, keys and directories that have not the usual one.
+    /// The modes of files, keys and directories that do not have the usual one.
     pub modes: BTreeMap<AbsolutePath, Mode>,
-    /// Private keys, by their types; each with its public half beside it.
+    /// Private keys, by path, with their types; each has its public half beside it.
     pub keys: BTreeMap<AbsolutePath, String>,
     /// Certificates of the CA beside some of these keys, for these names.
     pub certificates: BTreeMap<AbsolutePath, Vec<String>>,
-    /// sshd; none: there is none.
+    /// The machine's sshd; `None` if there is none.
     pub sshd: Option<Sshd>,
     /// What queries of the policy's actions print, by the actions' names, before any change.
     pub queries: BTreeMap<Name, String>,
     /// Programs that fail: a query gives no answer, a change does nothing.
     pub failing: BTreeMap<Name, ProgramFailure>,
-    /// What starts programs by the clock; none: that is not known, and nothing can be scheduled.
+    /// What starts programs by the clock; `None` if that is not known, and nothing can be scheduled.
     pub scheduler: Option<Scheduler>,
-    /// Whether there is a CA, or what it does.
+    /// Whether there is a CA, or how it behaves.
     pub ca: Ca,
 }
 
@@ -106,12 +106,12 @@ impl Default for Machine {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged, expecting = "`ca` is true, false, \"refuses\" or \"away\"")]
 pub enum Ca {
-    /// One that gives what it is asked for, or none.
+    /// Whether there is a CA; if so, it issues what it is asked for.
     IsThere(bool),
     Behaves(CaBehaviour),
 }
 
-/// How a CA gives no certificate.
+/// Why a CA issues no certificate.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CaBehaviour {
@@ -131,9 +131,9 @@ pub enum CaBehaviour {
 pub enum ProgramFailure {
     /// It does not end.
     Hangs(Hangs),
-    /// It ends with status 1, and says this.
+    /// It ends with status 1, and prints this.
     Fails { fails: String },
-    /// It ends with this status, and says this.
+    /// It ends with this status, and prints this.
     Ends {
         status: i32,
         #[serde(default)]
@@ -141,7 +141,7 @@ pub enum ProgramFailure {
     },
 }
 
-/// The word for it.
+/// The word that a scenario uses for it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hangs {
@@ -166,7 +166,7 @@ pub enum Scheduler {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Sshd {
-    /// Its version: `10.0p1`.
+    /// Its version, such as `10.0p1`.
     pub version: String,
     /// What `sshd -T` prints outside of every `Match`: keywords with their values.
     #[serde(default)]
@@ -176,16 +176,16 @@ pub struct Sshd {
     pub host_keys: Vec<AbsolutePath>,
 }
 
-/// What a run gave, or is expected to give.
+/// The result of a run, or the expected one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Outcome {
     /// The exit code of the command.
     pub exit: u8,
-    /// Why it did not come to its end.
+    /// Why the run did not complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What it says to do next, then.
+    /// What that error says to do next.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
     /// The messages to the operator who applies it.
@@ -194,19 +194,19 @@ pub struct Outcome {
     /// Programs that run and services that are reloaded, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queue: Vec<String>,
-    /// Files that are gone.
+    /// Files that were removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
-    /// What queries print that print something else than before, by their actions' names.
+    /// The output of the queries that changed, by the names of their actions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub documents: BTreeMap<String, String>,
-    /// Certificates that are new, with the names in them.
+    /// New certificates, with the names in them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, Vec<String>>,
-    /// The modes of files where they are not what they were; of new files, where they are not 0644.
+    /// The modes of files whose mode changed, and of new files whose mode is not 0644.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub modes: BTreeMap<String, Mode>,
-    /// Text files that are new or differ, with all of their text.
+    /// Text files that are new or changed, with their complete text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
 }
@@ -217,10 +217,10 @@ pub struct Outcome {
 pub struct Mode(u32);
 
 impl Mode {
-    /// Those of a file that a run makes and that says no other.
+    /// The mode of a new file if the run names no other.
     pub(super) const OF_NEW: Self = Self(DEFAULT_MODE);
 
-    /// Those of what `stat` says.
+    /// The permission bits of the mode that `stat` returns.
     pub(super) fn of(mode: u32) -> Self {
         Self(mode & 0o7777)
     }
@@ -248,10 +248,10 @@ impl From<Mode> for String {
 }
 
 impl Scenario {
-    /// Reads one.
+    /// Parses a scenario.
     ///
     /// # Errors
-    /// It is not valid: where, and why.
+    /// The text is not valid; the error says where, and why.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();

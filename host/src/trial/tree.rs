@@ -35,16 +35,16 @@ use warded_lib::{
     policy::pattern::Places,
 };
 
-/// What is in a tree, by path: its mode, and its contents or where it leads.
+/// The entries of a tree, by path: the mode, and the contents or the link's target.
 pub(super) type Contents = BTreeMap<String, (u32, Vec<u8>)>;
 
-/// A machine, and Warded's own files beside it. All of it goes when this is dropped.
+/// A machine, and Warded's own files beside it. Everything is removed when this is dropped.
 pub(super) struct Tree {
     scratch: Scratch,
     pub(super) context: Context,
-    /// Runs actions of the policy in the context.
+    /// Stands in for the programs of the policy's actions.
     pub(super) programs: Arc<ScriptedPrograms>,
-    /// The CA's keys, which are made again each time, and what stands for them in a scenario.
+    /// The CA's keys, which are made anew for each trial, and the words that stand for them in a scenario.
     authority_keys: Vec<(String, &'static str)>,
 }
 
@@ -95,7 +95,7 @@ impl Tree {
                     .next("name only what is among machine.files, keys, certificates and directories")
             })?;
         }
-        // Last: what is written through a link would land on the real machine.
+        // Links come last: a write through a link would go to the real machine.
         for (path, target) in &machine.links {
             let made = directory(inside(path).parent().unwrap_or(&root)).and_then(|()| symlink(target, inside(path)));
             made.map_err(cannot)?;
@@ -109,12 +109,12 @@ impl Tree {
         Ok(Self { scratch, context, programs, authority_keys })
     }
 
-    /// A text with words for the CA's keys.
+    /// The text with the CA's keys replaced by the words for them.
     pub(super) fn with_words(&self, text: &str) -> String {
         self.authority_keys.iter().fold(text.to_owned(), |text, (key, word)| text.replace(key, word))
     }
 
-    /// All that is in it.
+    /// Everything that is in the tree.
     pub(super) fn contents(&self) -> Result<Contents> {
         let root = self.scratch.path().join("root");
         let mut found = Contents::new();
@@ -124,7 +124,7 @@ impl Tree {
     }
 }
 
-/// Nothing is written through a link: it may lead out of the scratch directory.
+/// Refuses files below a link: a write through a link may leave the scratch directory.
 fn refuse_below_links(machine: &Machine) -> Result<()> {
     let paths = machine.files.keys().chain(machine.keys.keys()).chain(machine.links.keys()).chain(&machine.directories);
     for path in paths {
@@ -146,7 +146,7 @@ fn of<'a>(keys: &'a BTreeMap<AbsolutePath, PublicKey>, path: &AbsolutePath) -> R
         .ok_or_else(|| Error::usage(format!("{path} is none of this machine's keys")).next("add it to machine.keys"))
 }
 
-/// The real context, on this machine instead of the real one.
+/// A real context, on the scenario's machine instead of the real one.
 fn context(
     scratch: &Scratch,
     machine: &Machine,
@@ -215,7 +215,7 @@ fn answers(sshd: &Sshd, keys: &BTreeMap<AbsolutePath, PublicKey>) -> Result<Sshd
     Ok(SshdAnswers::of(sshd.version.clone(), Effective::parse(&printed), host_keys))
 }
 
-/// What a machine has by which Warded knows what starts programs by the clock there.
+/// Creates the files by which Warded recognises what starts programs by the clock on this machine.
 fn schedules(root: &Path, init: Init, scheduler: Scheduler) -> io::Result<()> {
     let process = |number: &str, name: &str, program: &str| {
         let process = root.join("proc").join(number);
@@ -241,7 +241,7 @@ fn schedules(root: &Path, init: Init, scheduler: Scheduler) -> io::Result<()> {
 }
 
 fn directory(path: &Path) -> io::Result<()> {
-    // With the mode that it needs, whatever the umask is: Warded trusts none that others can write.
+    // Sets the mode whatever the umask is: Warded does not trust a directory that others can write.
     let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
     fs::create_dir_all(path)?;
     missing.into_iter().try_for_each(|made| set_mode(made, 0o755))
@@ -263,7 +263,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// A copy of what is in a tree. Each file goes through `rewritten`, which gets the directory that stands for `/` there.
+/// Copies a tree. Each file goes through `rewritten`, which gets the directory that stands for `/` in the copy.
 pub(super) fn copy(contents: &Contents, rewritten: impl Fn(&str, &[u8]) -> Vec<u8>) -> Result<Scratch> {
     let scratch = Scratch::private()?;
     let root = scratch.path().display().to_string();
@@ -284,7 +284,7 @@ pub(super) fn copy(contents: &Contents, rewritten: impl Fn(&str, &[u8]) -> Vec<u
     Ok(scratch)
 }
 
-/// Where a path leads that stays below a directory, whatever `..` it has.
+/// The path inside a directory that a path stands for. No `..` leads out of that directory.
 pub(super) fn below(root: &str, path: &Path) -> String {
     let mut inside = PathBuf::from("/");
     for component in path.components() {

@@ -1,4 +1,4 @@
-//! What is killed, and the judgement of what is left.
+//! The commands that are killed, and the judgement of the state that they leave.
 
 use super::{
     machine::{Appliance, Kept},
@@ -16,31 +16,31 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 const UNDO: [&str; 2] = ["undo", "--yes"];
 const RECOVER: [&str; 1] = ["recover"];
 
-/// A command.
+/// A command that is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     Certify,
     Trust,
     Remove,
     Undo,
-    /// A run that fails when it has changed everything, and rolls that back itself.
+    /// A run that fails after it has changed everything, and rolls itself back.
     RollBack,
-    /// What rolls back a run that was killed with its watchdog when it had changed everything.
+    /// The recovery of a run that was killed, together with its watchdog, after it had changed everything.
     Recover,
 }
 
-/// How it was left.
+/// The state that the command left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     Old,
     New,
 }
 
-/// What became of it.
+/// The result of one kill.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) left: Left,
-    /// Whether it was killed at the call that was meant.
+    /// Whether the run was killed at the intended call.
     pub(super) was_met: bool,
     pub(super) by_watchdog: bool,
 }
@@ -81,7 +81,7 @@ impl Work {
         matches!(self, Self::Certify | Self::Trust | Self::Remove | Self::Undo)
     }
 
-    /// Whether who knows only the CA gets in.
+    /// Whether a client that knows only the CA can connect.
     fn is_certified(self, left: Left) -> bool {
         match self {
             Self::Certify => left == Left::New,
@@ -91,22 +91,22 @@ impl Work {
     }
 }
 
-/// An appliance on which one of them is about to run, again and again.
+/// An appliance that is brought to the state before one work again and again.
 pub(super) struct Bench<'a> {
     appliance: &'a Appliance,
     pub(super) work: Work,
-    /// As it has to be if nothing happened.
+    /// The state before the work.
     old: Kept,
-    /// As the work leaves it; certificates are others every time.
+    /// The state after the work, without the certificates, which differ each time.
     new: Kept,
-    /// Where it can be killed.
+    /// The calls at which the work can be killed.
     pub(super) points: Vec<TracedPoint>,
-    /// How many calls one trace had and the other had not.
+    /// How many calls only one of the two traces had.
     pub(super) left_out: usize,
 }
 
 impl<'a> Bench<'a> {
-    /// Brings the appliance to where the work begins, and traces that; twice, where all of its calls are to be tried.
+    /// Brings the appliance to where the work begins, and traces the work; twice, if all of its calls are to be tried.
     pub(super) fn set_up(appliance: &'a Appliance, work: Work, all: bool) -> Self {
         traced::install(appliance);
         appliance.keep("clean");
@@ -147,7 +147,7 @@ impl<'a> Bench<'a> {
         bench
     }
 
-    /// Kills it there, and its watchdog if that is to be dead; then recovers, and judges.
+    /// Kills the work before this call, and kills its watchdog unless `alive`. Then it recovers, and judges the result.
     pub(super) fn kill(&self, at: usize, alive: bool) -> Result<Outcome, String> {
         let TracedPoint { point, number, .. } = &self.points[at];
         let Point { call, path, nth } = point;
@@ -158,14 +158,15 @@ impl<'a> Bench<'a> {
         };
         let traced = traced::run(self.appliance, &self.work.words(self.appliance), &options, alive);
         let last = traced.seen.last().map(|seen| &seen.point);
-        // What has no file is told by its name: another thread's share may be larger or smaller this time.
+        // A call without a file is matched by its name alone: how many calls other threads make before it differs from
+        // run to run.
         let is_meant = |last: &Point| if point.has_path() { last == point } else { last.call == *call };
         let was_met = traced.was_killed() && last.is_some_and(is_meant);
         let left = self.judge(alive && traced.was_killed())?;
         Ok(Outcome { left, was_met, by_watchdog: alive && was_met && left == Left::Old && self.work.is_watched() })
     }
 
-    /// `is_watched`: the watchdog has seen to it.
+    /// `is_watched`: the watchdog was alive, so the state must agree even before `recover`.
     fn judge(&self, is_watched: bool) -> Result<Left, String> {
         let appliance = self.appliance;
         wait("the watchdog has ended", LONG, || appliance.processes().is_empty());
@@ -197,7 +198,7 @@ impl<'a> Bench<'a> {
         Ok(left)
     }
 
-    /// Brings the appliance back to where the work begins.
+    /// Brings the appliance back to the state before the work.
     pub(super) fn restore(&self) {
         wait("the watchdog has ended", LONG, || self.appliance.processes().is_empty());
         self.appliance.put_back("before", self.work == Work::Recover || self.appliance.kept() != self.old);
@@ -208,7 +209,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The calls from the first intent of the queue on; of a recovery, from the first one about a run.
+/// The calls from the first intent of the queue on; for a recovery, from the first call that concerns a run.
 fn from_queue(work: Work, traced: &traced::Traced) -> Vec<TracedPoint> {
     let begins = if work == Work::Recover {
         traced.seen.iter().position(|seen| seen.counts && seen.whole.starts_with("/var/lib/warded/runs/"))
@@ -226,14 +227,14 @@ fn from_queue(work: Work, traced: &traced::Traced) -> Vec<TracedPoint> {
     traced.seen[begins..].to_vec()
 }
 
-/// The directory of the newest run, or of one after it.
+/// The directory of the newest run, or of the run `further` numbers later.
 fn newest_run(appliance: &Appliance, further: u64) -> PathBuf {
     let runs = fs::read_dir(appliance.file("/var/lib/warded/runs"));
     let numbers = runs.into_iter().flatten().filter_map(|run| run.unwrap().file_name().to_str()?.parse::<u64>().ok());
     PathBuf::from(format!("/var/lib/warded/runs/{}", numbers.max().unwrap_or(0) + further))
 }
 
-/// Certificates and the time of an enrolment are others every time.
+/// Removes the certificates and the time of the enrolment, which differ each time.
 fn without_what_is_made_anew(kept: &Kept) -> Kept {
     let mut kept = kept.clone();
     for (path, (.., bytes)) in &mut kept {

@@ -1,4 +1,4 @@
-//! The appliances: what counts of them, and whether their stored settings and their files agree.
+//! The appliances: which of their files count, and whether stored settings and files agree.
 
 use crate::support::{
     ClientKnowledge, Peer, Run,
@@ -18,10 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Everything that a command may change, Warded's own state too.
+/// The directories in which a command may change something, including Warded's own state.
 const DIRECTORIES: &str =
     "etc/ssh etc/cron.d etc/e-smith etc/backup-config.d etc/systemd/system data root var/lib/warded";
-/// sshd as it is, but for this: it refuses the configuration in place, and no candidate, once that has certificates.
+/// An sshd that behaves like the real one with one exception: once its own configuration names certificates, it refuses
+/// that configuration. It accepts candidates.
 const REFUSES: &str = "#!/bin/sh
 case \" $* \" in
 *' -f /etc/ssh/sshd_config '*) own=1 ;;
@@ -34,7 +35,7 @@ esac
 exec /usr/sbin/sshd \"$@\"
 ";
 
-/// All that counts, by path; stored settings have paths of their own.
+/// Every file that counts, by its path; stored settings have invented paths.
 pub(super) type Kept = BTreeMap<PathBuf, Found>;
 
 pub(super) enum Appliance {
@@ -65,7 +66,7 @@ impl Appliance {
         Some(machine)
     }
 
-    /// An sshd on NethServer that takes no certificates in the end.
+    /// On NethServer, the sshd that refuses certificates once they are in place.
     pub(super) fn refusing_sshd(&self) -> &'static str {
         "/usr/sbin/refusing-sshd"
     }
@@ -88,7 +89,7 @@ impl Appliance {
         kept
     }
 
-    /// The appliance generates what is in place, and sshd takes that.
+    /// Checks that the appliance generates the files that are in place, and that sshd accepts them.
     pub(super) fn agrees(&self) -> Result<(), String> {
         let configuration = || fs::read_to_string(self.file("/etc/ssh/sshd_config")).unwrap();
         let before = configuration();
@@ -106,7 +107,8 @@ impl Appliance {
         if run.code == Some(0) { Ok(()) } else { Err(format!("sshd does not take its configuration: {}", run.stderr)) }
     }
 
-    /// Who has pinned a host key gets in; who knows only the CA, where the machine is certified.
+    /// Checks that a client that has pinned a host key can connect; and one that knows only the CA, if the machine is
+    /// certified.
     pub(super) fn lets_in(&self, is_certified: bool) -> Result<(), String> {
         let read = |path: &str| fs::read_to_string(self.file(path)).unwrap();
         for key in KEYS {
@@ -122,7 +124,7 @@ impl Appliance {
         Err(format!("who knows only the CA: {run:?}"))
     }
 
-    /// A login. An sshd that has just been told to reload does not listen for a moment.
+    /// Tries to log in. An sshd that has just been told to reload does not listen for a moment.
     fn tries(&self, knows: &ClientKnowledge) -> Run {
         let end = Instant::now() + LONG;
         loop {
@@ -134,7 +136,7 @@ impl Appliance {
         }
     }
 
-    /// Keeps a copy of everything that counts, by this name.
+    /// Copies everything that counts, under this name.
     pub(super) fn keep(&self, name: &str) {
         self.sh(&format!(
             "rm -rf /kept/{name}; mkdir -p /kept/{name}; cd /
@@ -142,7 +144,7 @@ impl Appliance {
         ));
     }
 
-    /// Puts that copy back. `reloads`: sshd's files were others.
+    /// Restores the copy of this name. `reloads`: sshd must reload, since its files differ.
     pub(super) fn put_back(&self, name: &str, reloads: bool) {
         self.sh(&format!("cd / && rm -rf {DIRECTORIES} && cp -a /kept/{name}/. /"));
         if reloads {

@@ -1,4 +1,4 @@
-//! Warded under strace(1) inside of an appliance's namespaces, which may kill it.
+//! Runs Warded under strace(1) inside an appliance's namespaces. strace can kill it at a call.
 
 use super::machine::Appliance;
 use crate::{
@@ -15,15 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where files lie that count; others are a probe's.
+/// The directories of the files that count; other calls come from probes.
 const OWN: [&str; 4] = ["/var/lib/warded/", "/etc/", "/root/", "/data/"];
 
 /// How a traced run ended.
 pub(super) struct Traced {
     pub(super) run: Run,
-    /// The calls that were traced; the last one is the one that it was killed before.
+    /// The traced calls. If the run was killed, the last one is the call before which that happened.
     pub(super) seen: Vec<TracedPoint>,
-    /// Their lines.
+    /// The trace as text.
     pub(super) trace: String,
 }
 
@@ -33,7 +33,7 @@ impl Traced {
     }
 }
 
-/// strace(1) of this machine's, with its libraries, where the appliance sees it.
+/// Copies this machine's strace(1) and its libraries to where the appliance sees them.
 pub(super) fn install(appliance: &Appliance) {
     let directory = directory(appliance);
     fs::create_dir_all(&directory).unwrap();
@@ -48,12 +48,12 @@ fn directory(appliance: &Appliance) -> PathBuf {
     appliance.shared().join("strace")
 }
 
-/// Runs it, with these options for strace: words of sh(1), in which `$$` is the run's process id. Without `alive`, the
-/// watchdog that it starts is killed as soon as it is at work.
+/// Runs Warded under strace with these options: words of sh(1), in which `$$` is the run's process id. Without `alive`,
+/// the watchdog that the run starts is killed as soon as it is at work.
 pub(super) fn run(appliance: &Appliance, words: &[&str], options: &str, alive: bool) -> Traced {
     let directory = directory(appliance);
     let (at, file) = (directory.display(), appliance.shared().join("trace"));
-    // As a grandchild: then the traced program has the number of the shell.
+    // With `-D` strace runs as a grandchild, so that the traced program keeps the shell's process id.
     let script = format!(
         "exec {at}/ld-linux-* --library-path {at} {at}/strace -D -y -s 4096 -e signal=none -o {} {options} \
          /usr/bin/warded \"$@\"",
@@ -61,7 +61,7 @@ pub(super) fn run(appliance: &Appliance, words: &[&str], options: &str, alive: b
     );
     let mut command = appliance.command("sh");
     command.env("WARDED_CA", "/root/ca").args(["-c", &script, "sh"]).args(words);
-    // One of an earlier run has a last line, too.
+    // The last line of an earlier trace would be taken for the end of this one.
     fs::write(&file, "").unwrap();
     let over = AtomicBool::new(false);
     let run = thread::scope(|scope| {
@@ -70,7 +70,8 @@ pub(super) fn run(appliance: &Appliance, words: &[&str], options: &str, alive: b
         over.store(true, Ordering::Relaxed);
         run
     });
-    // The tracer, which is nobody's child, has a last line to write: the exit, or the call that never was.
+    // The tracer is not a child of this process, and still has its last line to write: the exit, or the call that was
+    // not made.
     let patience = Instant::now() + Duration::from_secs(5);
     let mut trace = String::new();
     while !["= ?", "+++", "???("].iter().any(|end| trace.trim_end().ends_with(end)) && Instant::now() < patience {
@@ -81,16 +82,16 @@ pub(super) fn run(appliance: &Appliance, words: &[&str], options: &str, alive: b
     Traced { run, seen, trace }
 }
 
-/// Kills the watchdog of the run that is on its way: it is at work when it has a second thread.
+/// Kills the watchdog of the current run. A watchdog is at work once it has a second thread.
 fn kill_watchdog(appliance: &Appliance, over: &AtomicBool) {
     let threads = |pid: i32| fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     loop {
-        // Looked at first: one that was there before the run was over is found after it, too.
+        // Read this before the list of processes: a watchdog that still exists after the run is then found in the list.
         let is_over = over.load(Ordering::Relaxed);
         let watchdogs = appliance.processes().into_iter().filter(|(_, line)| line.contains("\0watchdog\0"));
         let mut at_work = watchdogs.map(|(pid, _)| pid).filter(|pid| is_over || threads(*pid) > 1);
         if let Some(pid) = at_work.next() {
-            // It may have ended by itself.
+            // It may have exited by itself.
             let _gone = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
             return;
         }

@@ -1,4 +1,4 @@
-//! A login that is a session of systemd-logind's, which ends all that is in it.
+//! A login that is a session of systemd-logind's, which ends all processes of the session.
 
 use super::{CERTIFY, files, is_as, serves, serves_certificates};
 use crate::support::{
@@ -7,16 +7,16 @@ use crate::support::{
 };
 use std::{fs, process::Command};
 
-/// Root's processes, too: logind spares them by default.
+/// Includes root's processes, which logind spares by default.
 const ENDS_ALL: &str = "[Login]\nKillUserProcesses=yes\nKillExcludeUsers=\n";
 
-/// A login, in which a line is run.
+/// A login that runs this line.
 fn login(machine: &Booted, line: &str) -> Command {
     let key = fs::read_to_string(machine.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
     machine.client(&ClientKnowledge::Keys(key)).command(line)
 }
 
-/// Certifies the machine in a session that ends at once, with a program that it leaves behind.
+/// Certifies the machine in a session that ends at once, and leaves a program running.
 fn certifies_in_a_session(machine: &Booted, time: &str) {
     let left =
         "setsid sleep 600 </dev/null >/dev/null 2>&1 & echo $! >/root/left; cat /proc/self/cgroup >/root/session";

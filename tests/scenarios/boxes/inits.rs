@@ -1,4 +1,4 @@
-//! Machines whose init is not systemd: sysvinit, and OpenRC. Cron renews there, and sshd is their init's.
+//! Machines whose init is sysvinit or OpenRC. There cron starts the renewals, and the init starts and reloads sshd.
 
 use crate::{
     scenarios::{
@@ -16,13 +16,13 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 const TABLE: &str = "/etc/cron.d/warded-renew";
 const SCRIPT: &str = "/etc/init.d/warded-recover";
-/// insserv(8) writes them anew each time, in whatever order.
+/// insserv(8) writes these tables anew each time, in any order.
 const TABLES: [&str; 3] = ["init.d/.depend.boot", "init.d/.depend.start", "init.d/.depend.stop"];
 
-/// All that is configured on the machine.
+/// Every file of the machine's configuration.
 struct Configuration {
     files: [BTreeMap<PathBuf, Found>; 3],
-    /// What insserv's tables say, in an order of its own.
+    /// The lines of insserv's tables, sorted.
     tables: Vec<Vec<String>>,
 }
 
@@ -52,12 +52,13 @@ fn listener(machine: &Booted) -> String {
     fs::read_to_string(machine.file("/run/sshd.pid")).unwrap()
 }
 
-/// How many runs the log says were rolled back.
+/// How many runs the audit log reports as rolled back.
 fn rolled_back(machine: &Booted) -> usize {
     machine.shell("warded audit log").ends(0).stdout.matches("rolled back (").count()
 }
 
-/// Certified, renewed by cron, reloaded by its init, rebooted, and left as it was. `enables`: the init's program for that.
+/// Certifies the machine, lets cron renew it, reloads sshd by its init, reboots, and removes Warded. `enables` is the
+/// program by which the init takes up a script.
 fn lives(init: Init, reload: &str, enables: &str) {
     let Some(mut machine) = Booted::with(init) else { return };
     let before = configuration(&machine);
@@ -74,12 +75,12 @@ fn lives(init: Init, reload: &str, enables: &str) {
     machine.warded(CERTIFY).ends(0).prints(&["Nothing to do."]);
     serves_certificates(&machine);
     machine.shell(reload).ends(0);
-    // It sends a signal, and does not wait for what comes of it.
+    // The init's reload sends a signal, and does not wait for its effect.
     let authority = ClientKnowledge::Authority(fs::read_to_string(machine.file("/root/ca/host_ca.pub")).unwrap());
     wait("it listens again", LONG, || machine.client(&authority).tries().code == Some(0));
     assert_eq!(listener(&machine), first, "it was restarted");
 
-    // Cron fires, by the table in which only the minute and the second are others.
+    // Cron starts the renewal by the same table with another minute and no delay.
     let text = fs::read_to_string(machine.file(TABLE)).unwrap();
     let (head, rest) = text.split_once(" * * * * root sleep ").unwrap();
     let head = head.rsplit_once('\n').unwrap().0;
@@ -97,7 +98,7 @@ fn lives(init: Init, reload: &str, enables: &str) {
     };
     renews(&machine);
 
-    // It is so after the machine has booted anew, too.
+    // The same after a reboot.
     machine.reboots();
     assert_ne!(listener(&machine), first);
     serves_certificates(&machine);
@@ -119,7 +120,7 @@ fn a_machine_with_openrc_renews_itself_and_is_left_as_it_was() {
     lives(Init::Openrc, "rc-service ssh reload", "rc-update");
 }
 
-/// When the machine's first process starts sshd, an interrupted run has been rolled back.
+/// An interrupted run was rolled back before the machine's first process started sshd.
 #[track_caller]
 fn was_recovered_before_sshd(machine: &Booted) {
     let log = fs::read_to_string(machine.file("/var/lib/warded/audit/log.jsonl")).unwrap();
@@ -130,8 +131,8 @@ fn was_recovered_before_sshd(machine: &Booted) {
     assert!(recovered < Timestamp::try_from(started).unwrap(), "{recovered}, {started:?}");
 }
 
-/// A change that waits is rolled back by a shutdown, and after a power cut by the script that `apply` installed, before
-/// sshd starts.
+/// A shutdown rolls back an unconfirmed change. After a power cut the script that `apply` installed does so before sshd
+/// starts.
 #[test]
 fn what_nobody_has_confirmed_does_not_outlast_a_boot() {
     for init in [Init::Sysvinit, Init::Openrc] {
@@ -156,13 +157,13 @@ fn what_nobody_has_confirmed_does_not_outlast_a_boot() {
         serves(&machine);
         was_recovered_before_sshd(&machine);
         assert!(!machine.file(SCRIPT).exists() && !machine.file(TABLE).exists(), "{init:?}");
-        // What is left of the script keeps nothing from starting, and goes with the next command.
+        // What is left of the script does not keep anything from starting, and the next command removes it.
         machine.reboots();
         serves(&machine);
         machine.warded("recover").ends(0).prints(&["Nothing was interrupted."]);
         is_configured_as(&machine, &before);
 
-        // Once it is kept, the script stays, and does nothing where nothing was interrupted.
+        // Once the change is kept, the script stays, and does nothing if no run was interrupted.
         machine.warded(CERTIFY).ends(0);
         machine.reboots();
         serves_certificates(&machine);

@@ -1,5 +1,5 @@
-//! Each release and each init that boots here, with one step-ca: enrolled, renewed by its own scheduler, rebooted, and left
-//! as it was.
+//! Each release and each init that boots here, with one step-ca: enrolled, renewed by its own scheduler, rebooted, and
+//! restored to what was there before.
 
 use super::trio::{CA, OFTEN, PASSWORD_FILE, SERVER, root, step_ca};
 use crate::{
@@ -20,7 +20,7 @@ use std::{
     thread,
 };
 
-/// insserv(8) writes its tables in any order, and what `warded bootstrap` wrote stays.
+/// Differences that are allowed: insserv(8) writes its tables in any order, and what `warded bootstrap` wrote stays.
 const LEFT: [&str; 4] = ["warded", "init.d/.depend.boot", "init.d/.depend.start", "init.d/.depend.stop"];
 
 fn configuration(machine: &Booted) -> BTreeMap<PathBuf, Found> {
@@ -37,7 +37,7 @@ fn serials(machine: &Booted) -> BTreeSet<u64> {
     parsed.map(|certificate| certificate.unwrap().serial()).collect()
 }
 
-/// The machine's scheduler does it soon: with systemd by a drop-in, else by the table without its minute.
+/// Makes the machine's scheduler renew soon: systemd's by a drop-in, cron's by a table without its minute.
 #[track_caller]
 fn is_renewed(machine: &Booted, init: Init) {
     let table = machine.file("/etc/cron.d/warded-renew");
@@ -55,7 +55,7 @@ fn is_renewed(machine: &Booted, init: Init) {
             fs::write(&table, format!("{head}\n* * * * * root {command}")).unwrap();
         }
     }
-    // Certificates of 160 seconds are due after 40.
+    // Certificates that last 160 seconds are due after 40.
     wait("the scheduler renews", 4 * LONG, || serials(machine).is_disjoint(&before));
     match text {
         None => {
@@ -107,12 +107,12 @@ fn each_release_and_each_init_lives_by_one_step_ca() {
         Lan::names(&machine, &[(Lan::HUB, CA), (&address, SERVER)]);
         machines.push((machine, init));
     }
-    // Each waits until its certificates are due.
+    // Each machine waits until its certificates are due.
     thread::scope(|scope| {
         for (machine, init) in &mut machines {
             scope.spawn(|| lives(machine, &ca, *init));
         }
     });
-    // Its process is in the network.
+    // The CA's process runs in the network's namespace, so it has to end first.
     drop(ca);
 }

@@ -1,5 +1,6 @@
-//! A step-ca, a server and a laptop, each with a network of its own: from nothing to logins by name that ask no question,
-//! through renewals, reboots and the CA's exchange of its keys, and back to what was there before.
+//! A step-ca, a server and a laptop, each with a network of its own. The tests begin with no setup, get to logins by
+//! name that ask no question, continue through renewals, reboots and a rotation of the CA's keys, and restore what was
+//! there before.
 
 use crate::{
     scenarios::{booted::drop_in, schedule::below},
@@ -26,27 +27,27 @@ use std::{
 
 pub(super) const CA: &str = "ca.example.org";
 pub(super) const SERVER: &str = "web1.example.org";
-/// Who logs in: there is a user of that name on both machines.
+/// The person who logs in. Both machines have a user of that name.
 const ANN: (u32, &str) = (1500, "/home/ann");
-/// The timer that `enrol` wrote is for certificates of days.
+/// The timer that `enrol` writes suits certificates that last for days.
 pub(super) const OFTEN: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
 
-/// Where the administrator's password for the CA is.
+/// The file with the administrator's password for the CA.
 pub(super) const PASSWORD_FILE: &str = "/root/password";
 
 type Files = BTreeMap<PathBuf, Found>;
 
 struct Trio {
-    // Dropped in this order: the CA's process is in the network.
+    // Dropped in this order: the CA's process runs in the network's namespace.
     ca: StepCa,
     server: Booted,
     laptop: Booted,
     _lan: Lan,
 }
 
-/// A step-ca in a network, whose certificates last 160 seconds.
+/// A step-ca in a network. Its certificates last 160 seconds.
 pub(super) fn step_ca(lan: &Lan) -> Option<StepCa> {
-    // Half of a certificate's life, from a quarter of it on, is time for a renewal.
+    // A renewal has half of a certificate's life, beginning after a quarter of it.
     let renewer = Provisioner::sshpop("sshpop").lasting("160s");
     let mut setup = Setup::of([Provisioner::jwk("admin").lasting("160s"), renewer]);
     setup.names.insert(0, CA.to_owned());
@@ -59,14 +60,14 @@ pub(super) fn step_ca(lan: &Lan) -> Option<StepCa> {
     Some(ca)
 }
 
-/// Warded on a machine, by its administrator.
+/// Runs Warded on a machine as its administrator.
 pub(super) fn root(machine: &Booted, words: &str) -> Run {
     let password = format!("WARDED_PROVISIONER_PASSWORD_FILE={PASSWORD_FILE}");
     machine.shell(&format!("unset WARDED_CA; umask 077; {password} warded {words}"))
 }
 
 impl Trio {
-    /// Machines that know each other's names, and nothing of the CA.
+    /// Starts machines that know each other's names, and nothing about the CA.
     fn start() -> Option<Self> {
         if missing::root() {
             return None;
@@ -90,14 +91,14 @@ impl Trio {
         Some(Self { ca, server, laptop, _lan: lan })
     }
 
-    /// A line on the laptop, by the person who logs in, with an agent that runs there.
+    /// Runs a line on the laptop as Ann, with the agent that runs there.
     fn ann(&self, line: &str) -> Run {
         let (id, home) = ANN;
         let variables = format!("SSH_AUTH_SOCK={home}/agent WARDED_PROVISIONER_PASSWORD_FILE={home}/password");
         self.laptop.shell_of(id, home, &format!("cd {home}; export {variables}; {line}"))
     }
 
-    /// By name, as she types it, but that nobody is there whom ssh could ask.
+    /// Logs in by name, as Ann types it, but in batch mode: nobody is there to answer a question of ssh's.
     fn ssh(&self) -> Run {
         self.ann(&format!("ssh -v -o BatchMode=yes ann@{SERVER} 'echo in as $(id -un)'"))
     }
@@ -135,7 +136,7 @@ impl Trio {
         fs::read_to_string(self.server.file("/etc/ssh/warded-user-ca.pub")).unwrap().lines().count()
     }
 
-    /// The guide, in its order.
+    /// Follows the guide in its order.
     fn begins(&self) {
         let bootstrap = format!("bootstrap --ca-url {} --fingerprint {}", self.ca.url(), self.ca.fingerprint());
         root(&self.laptop, &bootstrap).ends(0);
@@ -144,7 +145,7 @@ impl Trio {
         let code = root(&self.laptop, &format!("invite {SERVER} 2>/dev/null")).ends(0).stdout;
         fs::write(self.server.file("/root/code"), code).unwrap();
         root(&self.server, "enrol --yes --code-file - </root/code").ends(0).prints(&["Certified 3 keys"]);
-        // The host is known by its certificate, and nobody lets her in yet.
+        // The client knows the host by its certificate, but the server lets nobody in yet.
         let out = self.ssh().ends(255).says(&["Permission denied"]);
         assert!(out.stderr.contains("Server host certificate: "), "{}", out.stderr);
         assert_eq!(self.trusts_users(), 1);
@@ -166,7 +167,7 @@ impl Trio {
         ["rsa", "ecdsa", "ed25519"].map(serial).into()
     }
 
-    /// Renewed by the timer, while somebody logs in again and again.
+    /// The timer renews, while somebody logs in again and again.
     fn is_renewed(&self) {
         let before = self.serials();
         wait("the timer renews", 3 * LONG, || {
@@ -178,7 +179,7 @@ impl Trio {
         });
     }
 
-    /// Does something, while she logs in again and again: she always gets in.
+    /// Does something, while Ann logs in again and again. She must get in every time.
     #[track_caller]
     fn during<T>(&self, what: &str, act: impl FnOnce(&Self) -> T) -> T {
         let (over, tried, out) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -186,7 +187,7 @@ impl Trio {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) || tried.load(Ordering::Relaxed) < 2 {
                     let mut run = self.ssh();
-                    // sshd takes no connection for the moment in which it reads its configuration again.
+                    // While sshd reads its configuration again, it accepts no connections for a moment.
                     for _ in 0..10 {
                         let passes = ["Connection refused", "Connection reset", "Connection closed"];
                         if run.code == Some(0) || !passes.iter().any(|word| run.stderr.contains(word)) {
@@ -212,7 +213,7 @@ impl Trio {
         done
     }
 
-    /// What explains that she did not get in: the first time in full, the CA's keys, and what each machine has done.
+    /// Why Ann did not get in: the output of the first failed login, the CA's keys, and what each machine has done.
     fn told(&self, out: &[String]) -> String {
         let keys = ["host_ca.pub", "former_host_ca.pub"]
             .map(|name| fs::read_to_string(self.ca.path(name)).unwrap_or_default());
@@ -222,7 +223,7 @@ impl Trio {
         format!("{} times: {}\n{keys:#?}\n{known}\n{server}\n{status}\n{laptop}", out.len(), out[0])
     }
 
-    /// The CA lists keys beside those that it signs with.
+    /// Makes the CA list further keys beside those that it signs with.
     fn lists(&mut self, keys: &[(&str, &str)]) {
         let keys: Vec<Value> = keys
             .iter()
@@ -231,7 +232,7 @@ impl Trio {
         self.ca.reconfigure(|config| config["ssh"]["keys"] = keys.into());
     }
 
-    /// Each of its keys, the one for hosts and the one for users, is exchanged for another one with an overlap.
+    /// Rotates the CA's keys, the one for hosts and the one for users, each with an overlap.
     fn exchanges_the_keys_of_the_ca(&mut self) {
         let kinds = ["host", "user"];
         let former = kinds.map(|kind| self.ca.authority(kind));
@@ -264,7 +265,7 @@ impl Trio {
     fn reboots(&mut self) {
         self.server.reboots();
         self.gets_in();
-        // Her agent ends with the laptop.
+        // Ann's agent ends with the reboot.
         self.laptop.reboots();
         self.ann("rm agent").ends(0);
         self.ssh().ends(255).says(&["Permission denied"]);
@@ -292,12 +293,12 @@ fn a_server_and_a_laptop_live_by_one_ca() {
     trio.during("the timer renews", Trio::is_renewed);
     trio.reboots();
     trio.during("renewals after a boot", Trio::is_renewed);
-    // What the timer does in the same moment is not what is looked at.
+    // The timer must not interfere from here on.
     trio.server.shell("systemctl stop warded-renew.timer warded-renew.service").ends(0);
     trio.exchanges_the_keys_of_the_ca();
     trio.leaves();
     let after = trio.trees();
-    // The CA that was named, its root, and the log: the page says how they go.
+    // The CA that was named, its root, and the log stay: the page says how to remove them.
     let own = ["warded", ".config/warded", ".local/state/warded"];
     for (before, after) in before.iter().zip(&after) {
         let differ = before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path));

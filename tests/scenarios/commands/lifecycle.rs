@@ -1,4 +1,4 @@
-//! From a plan to an undo.
+//! The commands in their order, from a plan to an undo.
 
 use crate::support::{
     Machine, Run,
@@ -46,12 +46,12 @@ fn from_a_plan_to_an_undo() {
     assert_ne!(certified, machine.tree());
 
     let undone = machine.warded(["undo", "--yes", "--json"]).ends(0).object("warded.undo/1");
-    // The renewal goes with what it renewed.
+    // The undo reverts the renewal together with the run that it renewed.
     assert_eq!((&undone["undoes"], &undone["down_to"]), (&renewed["run"], &done["run"]));
     assert_eq!(first, machine.tree());
     let nothing = machine.warded(["undo", "--yes", "--json"]).ends(0).object("warded.undo/1");
     assert!(nothing["undoes"].is_null(), "{nothing}");
-    // The enrolment went with the run that made it.
+    // The undo removed the enrolment with the run that made it.
     machine.warded(["renew"]).ends(2).says(&["not enrolled"]);
 }
 
@@ -69,7 +69,7 @@ fn undo_does_not_lose_an_edit() {
     machine.serves_certificates();
 }
 
-/// Somebody has taken Warded out by hand.
+/// Somebody has removed Warded's changes by hand.
 #[test]
 fn undo_takes_what_is_as_before_for_done() {
     let machine = Machine::start();
@@ -94,8 +94,8 @@ fn undo_takes_what_is_as_before_for_done() {
     assert!(machine.warded(["undo", "--yes", "--json"]).ends(0).object("warded.undo/1")["undoes"].is_null());
 }
 
-/// The certificates before the renewal are of keys that are gone: sshd would complain of them. The state
-/// before that can be restored all the same.
+/// The certificates before the renewal belong to keys that no longer exist, so sshd would complain about them. The
+/// state before those can be restored nevertheless.
 #[test]
 fn keys_made_anew_do_not_bar_the_runs_before() {
     let machine = Machine::start();
@@ -128,7 +128,7 @@ fn nothing_is_changed_without_a_yes() {
     let error = machine.warded(["apply", "certify-host", "--set", SET, "--json"]).ends(2);
     assert!(error.stdout.contains("warded.error/1"), "{error:?}");
     assert_eq!(before, machine.tree());
-    // Neither of them was a run, nor used up a number.
+    // Neither of the commands was a run, nor used up a number.
     assert_eq!(machine.warded(["history"]).ends(0).stdout, "No run has changed anything yet.\n");
     assert_eq!(machine.certify()["run"], 1);
     let certified = machine.tree();
@@ -136,7 +136,7 @@ fn nothing_is_changed_without_a_yes() {
     assert_eq!(certified, machine.tree());
 }
 
-/// Each thing that can be wrong with one certificate, and what is said of it: of that key, and of no other.
+/// Each thing that can be wrong with one certificate, and what `status` says about it: for that key, and for no other.
 #[test]
 fn status_says_what_is_amiss() {
     let machine = Machine::start();
@@ -170,7 +170,7 @@ fn status_says_what_is_amiss() {
         fs::write(beside(name), whole).unwrap();
         healthy(&machine);
     }
-    // sshd has been told of no certificate for this key.
+    // sshd's configuration names no certificate for this key.
     let drop_in = machine.path("ssh/sshd_config.d/50-warded.conf");
     let whole = fs::read_to_string(&drop_in).unwrap();
     let without: Vec<&str> = whole.lines().filter(|line| !line.contains("ecdsa")).collect();
@@ -202,7 +202,8 @@ fn healthy(machine: &Machine) {
     assert!(words.contains("problems     none\n") && words.matches(" · served\n").count() == KEYS.len(), "{words}");
 }
 
-/// There is one problem, and it is this key's: in the object, in its line, and in the list at the end.
+/// Checks that `status` finds one problem, and that it names this key: in the object, in its line, and in the list at
+/// the end.
 #[track_caller]
 fn blames(machine: &Machine, name: &str, words: &str) -> String {
     let path = machine.path(&format!("ssh/ssh_host_{name}_key"));
@@ -218,7 +219,7 @@ fn blames(machine: &Machine, name: &str, words: &str) -> String {
     assert!(others.iter().all(|key| key["served"] == true), "{status}");
     let [told] = &status["problems"].as_array().unwrap()[..] else { panic!("{name}: {status}") };
     let told = told.as_str().unwrap();
-    // What to do may follow.
+    // What to do about it may follow.
     assert!(told.starts_with(&format!("{}: {problem}", path.display())), "{told}");
 
     let said = machine.warded(["status"]).ends(4).stdout;
@@ -230,7 +231,7 @@ fn blames(machine: &Machine, name: &str, words: &str) -> String {
     told.to_owned()
 }
 
-/// Settings as data give the same plan as settings as words.
+/// Settings from a file give the same plan as settings on the command line.
 #[test]
 fn settings_come_from_a_file_too() {
     let machine = Machine::start();
@@ -246,7 +247,7 @@ fn settings_come_from_a_file_too() {
     assert_eq!(piped["files"], by_words);
     let both = format!("apply certify-host --yes --settings-file - --token-file - < {}", file.display());
     let refused = Run::of(machine.command("sh").args(["-c", &machine.warded_line(&both)])).ends(2);
-    refused.says(&["standard input has either the settings or a secret", "nothing was changed", "--settings-file"]);
+    refused.says(&["the settings or a secret, but not both", "nothing was changed", "--settings-file"]);
     fs::write(&file, "{\"principal\": {}}").unwrap();
     run(&given).ends(2);
     fs::remove_file(&file).unwrap();

@@ -1,4 +1,4 @@
-//! Policies: shown, and refused where they are not exactly right.
+//! Policies: how they are shown, and refused if anything in them is wrong.
 
 use crate::support::{
     Grants, Machine, Run,
@@ -28,7 +28,7 @@ fn policies_are_listed_and_shown() {
     }
 }
 
-/// A policy can call anything `ssh`: what is reloaded under that name is said wherever it is reviewed.
+/// A policy can call any service `ssh`. So wherever a plan is reviewed, Warded names the service that it reloads.
 #[test]
 fn what_is_reloaded_is_said() {
     const SAID: &str = "ssh (nginx.service; else SIGHUP to sshd)";
@@ -170,7 +170,7 @@ fn imports_that_no_procedure_gets() {
     let (component, directory) = (machine.path("policies/case.wasm"), machine.path("machine-code"));
     machine.warded(["policy", "compile", component.to_str().unwrap(), directory.to_str().unwrap()]).ends(5).says(&why);
     assert!(!directory.exists());
-    // A core module, and what is none at all.
+    // A core module, and a file that is no WebAssembly at all.
     let module = wat::parse_str("(module)").unwrap();
     for bytes in [module.as_slice(), b"\0asm", b"hello"] {
         Grants::of(&[]).write(&machine.path("policies"), "case", "go", bytes);

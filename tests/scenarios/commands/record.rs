@@ -16,7 +16,7 @@ fn the_record_says_what_was_asked_and_done() {
     for (kind, capability) in [("asked", "authority.issue"), ("asked", "files.write"), ("intent", "authority.issue")] {
         assert!(at(kind, capability).is_some(), "{kind} {capability}: {kinds:?}");
     }
-    // Intent before effect.
+    // The intent is recorded before the effect.
     assert!(at("intent", "services.reload").unwrap() < at("result", "services.reload").unwrap());
     let last = machine.warded(["audit", "log", "-n", "2", "--json"]).ends(0).object("warded.audit-log/1");
     assert_eq!(last["records"].as_array().unwrap()[..], records[records.len() - 2..]);

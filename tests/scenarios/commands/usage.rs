@@ -1,4 +1,4 @@
-//! What has nothing to do with sshd: help, wrong usage, completions, readers that go away.
+//! What has nothing to do with sshd: help, wrong usage, completions, and readers that close the pipe.
 
 use crate::support::{Machine, Peer, Run, machine::Setup, missing};
 use std::fs;
@@ -29,7 +29,7 @@ fn wrong_usage_is_2() {
     for arguments in wrong {
         let run = Run::of(machine.warded_command([]).args(*arguments)).ends(2);
         assert!(run.stdout.is_empty() && !run.stderr.is_empty(), "{arguments:?}: {run:?}");
-        // A program that asks for an object gets one, whatever is wrong.
+        // A program that asks for JSON gets an object, whatever is wrong.
         let run = Run::of(machine.warded_command(["--json"]).args(*arguments)).ends(2);
         let object = run.object("warded.error/1");
         assert!(object["exit"] == 2 && !object["message"].as_str().unwrap().contains('\n'), "{arguments:?}: {run:?}");
@@ -41,7 +41,7 @@ fn wrong_usage_is_2() {
     assert_eq!(error["exit"], 2);
 }
 
-/// A monitoring account, which may not have a home, on a machine that is set up as CIS wants it.
+/// A monitoring account, possibly without a home, on a machine that follows the CIS benchmark.
 #[test]
 fn an_ordinary_user_is_told_what_needs_root() {
     if missing::root() {
@@ -82,7 +82,7 @@ fn a_ca_is_made_once() {
     machine
         .warded(["ca", "init", directory.to_str().unwrap()])
         .ends(5)
-        .says(&["there is something at", "nothing was changed"]);
+        .says(&["exists already", "nothing was changed"]);
     assert_eq!(fs::read_to_string(directory.join("host_ca.pub")).unwrap(), key);
 }
 
@@ -102,7 +102,7 @@ fn completions_are_what_each_shell_takes() {
     }
 }
 
-/// `| head -1` is no failure, and nothing to talk about.
+/// `| head -1` is not a failure, and Warded prints nothing about it.
 #[test]
 fn a_reader_that_goes_away() {
     let machine = Machine::stopped();
@@ -133,11 +133,11 @@ fn the_demo_as_an_object() {
     );
 }
 
-/// Its ssh prefers another host key, and its sshd does not know the line that is rolled back.
+/// This release's ssh prefers another host key, and its sshd does not know the keyword that the demo rolls back.
 #[test]
 fn the_demo_with_openssh_8_4() {
     let Some(peer) = Peer::start("bullseye", "") else { return };
-    // A run copies the program, for which there may be no room.
+    // A run copies sshd's program, for which there may not be enough room.
     Run::of(peer.command("mount").args(["-t", "tmpfs", "none", "/tmp"])).ends(0);
     let demo = peer.warded(&["demo", "--json"]).ends(0).object("warded.demo/1");
     let skipped = demo["steps"].as_array().unwrap().iter().filter(|step| step["skipped"] == true);
@@ -145,7 +145,7 @@ fn the_demo_with_openssh_8_4() {
     assert_eq!(skipped, ["rollback"], "{demo}");
 }
 
-/// Only how it failed, or every program as well.
+/// With `--quiet` a command prints only how it failed; with `--verbose` also every program that it starts.
 #[test]
 fn a_command_says_as_much_as_it_is_told_to() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });
@@ -155,7 +155,7 @@ fn a_command_says_as_much_as_it_is_told_to() {
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
     let refused = warded(&["-q", "undo", "7", "--yes"]).ends(2);
     assert!(refused.stdout.is_empty() && refused.stderr.starts_with("error: run 7 cannot be undone\n"), "{refused:?}");
-    // What it is asked for is no word beside.
+    // `--quiet` does not suppress the output that the command is for.
     warded(&["--quiet", "history"]).ends(0).prints(&["certify-host"]);
     let verbose = warded(&["-v", "renew", "--force"]).ends(0);
     verbose.says(&["» looking at sshd as it is\n", "» proving the result\n", "\n$ /usr/sbin/sshd -T", "» changing\n"]);
@@ -171,7 +171,7 @@ fn a_command_says_as_much_as_it_is_told_to() {
         .prints(&["Print the records", "Examples:\n  sudo warded audit log --last 20\n"]);
 }
 
-/// Each value, and where it comes from; a check makes nothing.
+/// `config check` shows each value and where it comes from, and creates nothing.
 #[test]
 fn a_configuration_is_checked() {
     let machine = Machine::stopped();
@@ -195,7 +195,7 @@ fn a_configuration_is_checked() {
     check(&[]).ends(2).says(&["config.toml:2:1: unknown field `renew-evry`"]);
 }
 
-/// What a shell asks for while a person types.
+/// The completions that a shell asks for while a person types.
 #[test]
 fn a_shell_completes_procedures_settings_policies_and_runs() {
     let machine = Machine::with(&Setup { without_rsa: true, ..Setup::default() });

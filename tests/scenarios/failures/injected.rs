@@ -1,5 +1,5 @@
-//! System calls that fail, one at a time, through a whole run: strace(1) has the kernel refuse
-//! them. Every exchange and every other rename, the reload, and what is synced.
+//! System calls that fail, one at a time, through a whole run: strace(1) makes the kernel refuse them. Every exchange
+//! and every other rename, the reload, and what is synced.
 
 use super::{CERTIFY, left_as_before};
 use crate::support::{Machine, Run};
@@ -10,7 +10,7 @@ fn each_exchange() {
     assert_eq!(sweep("renameat2", "EIO", 1, &CERTIFY, &Machine::start()), 4);
 }
 
-/// The same where the files are there already, and are exchanged rather than put in place.
+/// The same for a renewal, where the files exist already and are exchanged.
 #[test]
 fn each_exchange_of_a_renewal() {
     let machine = Machine::start();
@@ -34,16 +34,16 @@ fn the_reload() {
     assert_eq!(sweep("kill", "EPERM", 1, &CERTIFY, &Machine::start()), 1);
 }
 
-/// Every second: each costs a run.
+/// Only every second sync, since each costs a run.
 #[test]
 fn what_is_synced() {
     assert!(sweep("fsync", "EIO", 2, &CERTIFY, &Machine::start()) >= 6);
 }
 
-/// Refuses the first call of a run, the next one in the next run, and so on until there is none
-/// left. How many there were.
+/// Refuses the first such call in one run, the next one in the next run, and so on until a run makes no further one.
+/// Returns how many were refused.
 fn sweep(call: &str, error: &str, step: usize, arguments: &[&str], machine: &Machine) -> usize {
-    // What is made the first time that Warded runs is there.
+    // After this the files exist that Warded creates when it first runs.
     machine.audit();
     let before = machine.tree();
     let mut refused = 0;
@@ -51,7 +51,7 @@ fn sweep(call: &str, error: &str, step: usize, arguments: &[&str], machine: &Mac
         let what = format!("{call} {when}: {error}");
         let (run, injected) = run(machine, call, error, when, arguments);
         if !injected {
-            // It ran to its end: those that failed before were not in its way.
+            // The run succeeded: the earlier failures left nothing in its way.
             run.ends(0);
             assert_ne!(before, machine.tree(), "{what}");
             break;
@@ -60,7 +60,7 @@ fn sweep(call: &str, error: &str, step: usize, arguments: &[&str], machine: &Mac
         if before == machine.tree() {
             left_as_before(machine, &before, &run, &what);
         } else {
-            // What fails after the change was made for good leaves all of it, and says so.
+            // A failure after the change was kept leaves the whole change in place, and the message says so.
             assert!(run.code == Some(0) || run.stderr.contains("the change was made and kept"), "{what}: {run:?}");
             machine.warded(["undo", "--yes", "--down-to", &newest_run(machine)]).ends(0);
             assert_eq!(before, machine.tree(), "{what}");
@@ -70,7 +70,7 @@ fn sweep(call: &str, error: &str, step: usize, arguments: &[&str], machine: &Mac
     refused
 }
 
-/// Runs Warded with one of its calls refused; and whether it made that call.
+/// Runs Warded with one of its calls refused. Returns also whether it made that call.
 fn run(machine: &Machine, call: &str, error: &str, when: usize, arguments: &[&str]) -> (Run, bool) {
     let trace = machine.path("trace");
     let mut command = machine.command("strace");

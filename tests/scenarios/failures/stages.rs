@@ -1,4 +1,4 @@
-//! Each stage fails for a reason that it can have.
+//! Each stage fails for a realistic reason.
 
 use super::{CERTIFY, left_as_before};
 use crate::support::{
@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::process::Command;
 
-/// Something happens at a moment of the run, and it fails for these reasons.
+/// Makes something happen at a stage of the run, and checks that the run fails with these words.
 #[track_caller]
 fn fails(when: ActionTime, what: &str, says: &[&str]) -> String {
     let machine = Machine::start();
@@ -31,7 +31,7 @@ fn the_candidate() {
     assert!(ended.starts_with("refused: "), "{ended}");
 }
 
-/// The key is gone, can be read by others, or is none.
+/// The key is gone, can be read by others, or is not a key.
 #[test]
 fn the_certificates() {
     for (what, says) in
@@ -54,11 +54,11 @@ fn the_proof() {
         "echo 'fatal: out of luck' >&2; exit 255",
         &["would not serve the certificate", "out of luck"],
     );
-    // What was to be changed is on record by then.
+    // By then the audit log states what would have changed.
     assert!(ended.starts_with("not begun: refused: "), "{ended}");
 }
 
-/// What passes every check before, and only the running daemon shows to be wrong: it takes no more
+/// A change that passes every earlier check, and that only the running daemon shows to be wrong: it accepts no more
 /// connections from the network.
 #[test]
 fn the_look_afterwards() {

@@ -1,5 +1,5 @@
-//! Runs that are caught at a moment: something is done to them, or beside them, and who is still
-//! there goes on. Where the moment never comes, nothing was tried, and that is an error.
+//! Stops runs at a moment: the test does something to the run, or beside it, and then lets it continue. If that moment
+//! never comes, nothing was tried, and that is an error.
 
 use super::{
     condition::{Moment, Stage},
@@ -16,7 +16,7 @@ use std::{
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Starts the task, and does something when it has come that far.
+/// Starts the task, and does something when the task has reached this stage.
 pub(super) fn at(subject: &Subject, task: Task, stage: Stage, act: impl FnOnce()) -> Result<Run, String> {
     match stage {
         Stage::At(moment) => met(subject, task, moment, act),
@@ -25,14 +25,14 @@ pub(super) fn at(subject: &Subject, task: Task, stage: Stage, act: impl FnOnce()
     }
 }
 
-/// With the program in sshd's place, which waits while something is done.
+/// Runs the task with the stand-in for sshd, which waits while `act` runs.
 fn met(subject: &Subject, task: Task, moment: Moment, act: impl FnOnce()) -> Result<Run, String> {
     let mut command = subject.peer.warded_command(task.arguments());
     command.arg("--sshd").arg(subject.stand_in());
     meet(subject, command, moment, |_| act())
 }
 
-/// The same with another command line, in which that program is named.
+/// The same with another command line, which names the stand-in.
 pub(super) fn meet(
     subject: &Subject,
     mut command: Command,
@@ -46,7 +46,7 @@ pub(super) fn meet(
     Ok(Run::ended(run))
 }
 
-/// Stopped between two files, after its second exchange.
+/// Stops the run between two files, after its second exchange.
 fn stopped(subject: &Subject, task: Task, act: impl FnOnce()) -> Result<Run, String> {
     let trace = subject.peer.shared().join("trace");
     drop(fs::remove_file(&trace));
@@ -63,11 +63,11 @@ fn stopped(subject: &Subject, task: Task, act: impl FnOnce()) -> Result<Run, Str
     Ok(Run::ended(run))
 }
 
-/// How it is told that a run went on before anything could be done to it.
+/// The beginning of the error if the run continued before anything could be done to it.
 pub(super) const LATE: &str = "the moment was over";
 
-/// As soon as sshd has been told. Nothing makes the run wait there, so it is seen that it has not ended
-/// when that is done.
+/// Acts as soon as sshd has been told to reload. Nothing makes the run wait there, so the journal before the act and
+/// the process after it show whether the act came in time.
 fn told(subject: &Subject, task: Task, act: impl FnOnce()) -> Result<Run, String> {
     let told = || subject.log().matches("Received SIGHUP").count();
     let before = told();
@@ -75,13 +75,13 @@ fn told(subject: &Subject, task: Task, act: impl FnOnce()) -> Result<Run, String
     let mut run = started(&mut command, Duration::from_micros(200), || told() > before)?;
     let is_open = subject.state() == "committing";
     act();
-    // Killed is how it may have ended: that is what was done.
+    // A run that was killed did not end by itself: killing it is what `act` does.
     let ended_by_itself = run.try_wait().unwrap().is_some_and(|status| status.code().is_some());
     let run = Run::ended(run);
     if is_open && !ended_by_itself { Ok(run) } else { Err(format!("{LATE}: {run:?}")) }
 }
 
-/// Starts a run, and waits until it has come that far.
+/// Starts a run, and waits until it has got that far.
 fn started(command: &mut Command, pause: Duration, has_come: impl Fn() -> bool) -> Result<Child, String> {
     let mut run = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let end = Instant::now() + LONG;
@@ -94,7 +94,7 @@ fn started(command: &mut Command, pause: Duration, has_come: impl Fn() -> bool) 
     Ok(run)
 }
 
-/// Waits until nothing of Warded runs any more.
+/// Waits until no process of Warded is running.
 pub(super) fn quiet(subject: &Subject) -> Result<(), String> {
     let end = Instant::now() + LONG;
     while !subject.peer.processes().is_empty() {

@@ -1,4 +1,4 @@
-//! One cell of the matrix: a command, with something that goes wrong; and the judgement.
+//! One cell of the matrix: a command during which something goes wrong, and the judgement of the result.
 
 use super::{
     caught,
@@ -14,42 +14,43 @@ use rustix::{
 };
 use std::{fs, path::PathBuf, process::Command};
 
-/// A line that says nothing to sshd, and one that it heeds: the first one counts.
+/// A line that sshd ignores, and one that it obeys. They go to the beginning of the file, since sshd takes the first
+/// value of a keyword.
 const EDITS: [&str; 2] = ["# an edit\n", "MaxAuthTries 5 # an edit\n"];
-/// What is said of it where it was seen.
+/// The messages of a run that noticed the edit.
 const SEEN: [&str; 3] =
     ["changed since it was read", "was changed since the plan was made", "was changed while this ran"];
 
-/// Nothing makes a run wait in the moment after sshd was told, so on a loaded machine that can be over.
+/// Nothing makes a run wait after it has told sshd, so on a loaded machine that moment may be over too soon.
 const ATTEMPTS: usize = 5;
 
-/// How a cell may leave the machine.
+/// The state in which a cell may leave the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EndState {
     Old,
     New,
-    /// One of both, and the edit that somebody made; which one was said.
+    /// The old or the new state with somebody's edit. The run said which one it is.
     Edited {
         edit: &'static str,
         kept: bool,
     },
 }
 
-/// Whether there is such a cell: an undo asks no CA, a first certificate may be any key's of the CA, and to renew the
-/// certificate of one key exchanges one file.
+/// Whether there is such a cell. An undo asks no CA, a first certificate may be signed by any key of the CA, and a
+/// renewal of a single certificate exchanges only one file.
 pub(super) fn exists(shape: Shape, task: Task, condition: Condition) -> bool {
     if task == Task::Renew && condition.is_between_files() && shape.has_one_key() {
         return false;
     }
     match (task, condition) {
-        // The trust in users has the CA sign nothing; new keys are certified as the old ones are.
+        // For these tasks the CA signs nothing, or signs as for a renewal.
         (Task::Undo | Task::TrustUsers | Task::Rekey | Task::Remove, Condition::CaLies(_))
         | (Task::Certify, Condition::CaLies(Lie::NewSigner)) => false,
         (Task::Certify | Task::Renew | Task::Undo | Task::TrustUsers | Task::Rekey | Task::Remove, _) => true,
     }
 }
 
-/// Does it, judges it, and brings the machine back.
+/// Runs the cell, judges the result, and restores the machine.
 pub(super) fn cell(subject: &Subject, task: Task, condition: Condition, dead: bool) -> Result<(), String> {
     let gone_wrong = (0..ATTEMPTS).map(|attempt| {
         if attempt > 0 {
@@ -70,7 +71,7 @@ pub(super) fn cell(subject: &Subject, task: Task, condition: Condition, dead: bo
     done
 }
 
-/// Lets it go wrong, and sees that it did.
+/// Runs the command, makes it go wrong, and checks that it did.
 fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> Result<EndState, String> {
     let peer = &subject.peer;
     match condition {
@@ -95,13 +96,13 @@ fn go_wrong(subject: &Subject, task: Task, condition: Condition, dead: bool) -> 
             fill(subject, &filler, pages);
             let run = subject.warded(task.arguments());
             fs::remove_file(filler).unwrap();
-            // What is small may fit into the room that is left.
+            // A small change may fit into the room that is left.
             if pages > 0 && run.code == Some(0) {
                 return Ok(EndState::New);
             }
             fails(&run, &["no storage space", "No space left on device", "no room for it"])
         }
-        // An immutable file is tried in room.rs: an overlay need not have the attribute.
+        // room.rs tries an immutable file: an overlay file system may not support that attribute.
         Condition::ReadOnly => {
             let directory = peer.tree().join("etc/ssh");
             let mount = |arguments: &[&str]| {
@@ -129,7 +130,7 @@ fn succeeds(run: &Run) -> Result<EndState, String> {
     if run.code == Some(0) { Ok(EndState::New) } else { Err(format!("it failed: {run:?}")) }
 }
 
-/// It failed for one of these reasons, and says how it left the machine.
+/// Checks that the run failed for one of these reasons, and says how it left the machine.
 fn fails(run: &Run, reasons: &[&str]) -> Result<EndState, String> {
     let as_said = reasons.iter().any(|reason| run.stderr.contains(reason));
     let is_told = ["nothing was changed", "state: as before"].iter().any(|told| run.stderr.contains(told));
@@ -140,7 +141,8 @@ fn fails(run: &Run, reasons: &[&str]) -> Result<EndState, String> {
     }
 }
 
-/// It was seen, and the run says so and how it left the machine; or it was kept, edit and all.
+/// Either the run noticed the edit, and says so and how it left the machine; or it kept its change together with the
+/// edit.
 fn edited(run: &Run, edit: &'static str) -> Result<EndState, String> {
     let is_told = SEEN.iter().any(|seen| run.stderr.contains(seen)) && run.stderr.contains("state: ");
     match run.code {
@@ -150,7 +152,7 @@ fn edited(run: &Run, edit: &'static str) -> Result<EndState, String> {
     }
 }
 
-/// Leaves this many pages of 4 KiB free on the disk that sshd's files and the state are on.
+/// Leaves this many pages of 4 KiB free on the disk of sshd's files and of Warded's state.
 fn fill(subject: &Subject, filler: &std::path::Path, pages: u64) {
     let file = fs::File::create(filler).unwrap();
     let free = || {
@@ -161,7 +163,7 @@ fn fill(subject: &Subject, filler: &std::path::Path, pages: u64) {
     assert!(free() <= pages * 4096, "the disk is not full");
 }
 
-/// Under a terminal that is gone when the files have been changed.
+/// Runs the task in a terminal that hangs up when the files have been changed.
 fn hang_up(subject: &Subject, task: Task) -> Result<EndState, String> {
     let mut warded = subject.peer.warded_command(task.arguments());
     warded.arg("--sshd").arg(subject.stand_in());
@@ -179,9 +181,9 @@ fn hang_up(subject: &Subject, task: Task) -> Result<EndState, String> {
     if subject.state() == "kept" { Ok(EndState::New) } else { Err("it did not go on".to_owned()) }
 }
 
-/// Killed there, and before it its watchdog, if that is to be dead; else the watchdog rolls it back.
+/// Kills the run at this stage, and first its watchdog if `dead`. Otherwise the watchdog rolls the run back.
 fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<EndState, String> {
-    // No watchdog of an earlier run is on its way out.
+    // Waits until the watchdog of an earlier run has exited.
     caught::quiet(subject)?;
     let mut watchdogs = 0;
     let run = caught::at(subject, task, stage, || watchdogs = kill(subject, dead))?;
@@ -192,7 +194,7 @@ fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<End
         return Err(format!("watchdogs that were there, and killed if so wanted: {watchdogs}"));
     }
     caught::quiet(subject)?;
-    // Before anybody else looks after it.
+    // The state before `recover` has run.
     let (state, expected) = (subject.state(), if dead { "committing" } else { "rolled-back" });
     if stage.is_watched() && state != expected {
         return Err(format!("without anybody's help it came to {state}, not to {expected}"));
@@ -208,21 +210,22 @@ fn killed(subject: &Subject, task: Task, stage: Stage, dead: bool) -> Result<End
     Ok(EndState::Old)
 }
 
-/// Kills the run. How many watchdogs there were; of those that were to be dead, how many are.
+/// Kills the run. Returns how many watchdogs there were or, if `dead`, how many of them were killed.
 fn kill(subject: &Subject, dead: bool) -> usize {
     let is_watchdog = |(_, line): &(i32, String)| line.contains("\0watchdog\0");
     let (watchdogs, runs): (Vec<_>, Vec<_>) = subject.peer.processes().into_iter().partition(is_watchdog);
     let kill = |(pid, _): &(i32, String)| kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL);
-    // The watchdogs first: they would be at work at once.
+    // The watchdogs first, since they would begin to roll back at once.
     let there = watchdogs.iter().filter(|watchdog| !dead || kill(watchdog).is_ok()).count();
     for run in &runs {
-        // It may have ended by itself: then the cell says so.
+        // If it ended by itself, the caller notices that.
         let _gone = kill(run);
     }
     there
 }
 
-/// Files are exactly old or new, sshd starts, and everybody gets in who did.
+/// Checks that the files are exactly the old or the new ones, that sshd starts, and that everybody who got in before
+/// still does.
 fn judge(subject: &Subject, task: Task, left: EndState) -> Result<(), String> {
     let base = subject.base_of(task);
     let mut now = subject.files();
@@ -236,11 +239,11 @@ fn judge(subject: &Subject, task: Task, left: EndState) -> Result<(), String> {
         found.bytes = text.replace(edit, "").into_bytes();
     }
     let (is_old, is_new) = (now == base.files, is_new(subject, task, &now));
-    // What somebody has edited while it was changed is left to them, and told.
+    // A file that somebody edited during the change is left as it is, and the run says so.
     let left_alone = matches!(left, EndState::Edited { kept: false, .. }) && {
         let mut rest = now.clone();
         let theirs = rest.insert(config.clone(), base.files[&config].clone()).unwrap();
-        // So is what they name.
+        // The files that it names are left, too.
         let names = |path: &std::path::Path| {
             let name = path.file_name().unwrap().as_encoded_bytes();
             theirs.bytes.windows(name.len()).any(|part| part == name)
@@ -263,8 +266,9 @@ fn judge(subject: &Subject, task: Task, left: EndState) -> Result<(), String> {
         Task::Renew | Task::TrustUsers | Task::Rekey => true,
         Task::Undo | Task::Remove => is_old,
     };
-    // Who has a certificate of the CA's gets in from then on, and not before. Of a block that is left to whoever edited the
-    // main file beside it, nothing is promised: whether sshd has read it depends on when it was edited.
+    // Whoever has a certificate of the CA can log in after the change, and not before. If the run left its block in a
+    // main file that somebody edited, nothing is promised: whether sshd has read the block depends on when the edit was
+    // made.
     let is_promised = is_old || !left_alone;
     if task == Task::TrustUsers && is_promised && subject.by_certificate().is_ok() == is_old {
         return Err("the person with a certificate gets in where nothing changed, or not where it did".to_owned());
@@ -286,8 +290,9 @@ fn is_new(subject: &Subject, task: Task, now: &Files) -> bool {
     let plain = |files: &Files| without_what_is_made_anew(files, keys);
     let like = plain(now) == plain(&subject.certified.files);
     let base = &subject.base_of(task).files;
-    // All certificates are new ones, and all keys that sshd offers where these are made anew, not some. The RSA key of an old
-    // release has no certificate, so it stays. A key in an agent cannot be made anew, and keeps its certificate.
+    // All certificates must be new. If keys are replaced, all keys that sshd offers must be new, too. Exceptions: an
+    // old release's RSA key has no certificate, so it stays; a key in an agent cannot be replaced, and keeps its
+    // certificate.
     let is_offered = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();
         let mut kinds = subject.shape.keys().iter().filter(|kind| !(subject.is_old && **kind == "rsa"));

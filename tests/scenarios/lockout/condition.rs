@@ -1,17 +1,17 @@
-//! What goes wrong, and when.
+//! What goes wrong in a run, and when.
 
 use super::subject::Task;
 
-/// A moment of a run, which the program in sshd's place can see.
+/// A moment of a run that the stand-in for sshd can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// sshd is asked about the machine's own configuration: the procedure, or the look before an undo.
+    /// Warded asks sshd about the machine's own configuration, in the procedure or in the look before an undo.
     Asked,
-    /// The result is checked, before the CA is asked.
+    /// Warded checks the candidate, before it asks the CA.
     Candidate,
-    /// The result is proved by handshakes, with the certificates that the CA gave.
+    /// Warded proves the candidate by handshakes, with the certificates from the CA.
     Proof,
-    /// The files are in place, and sshd is about to be told.
+    /// The files are in place, and Warded is about to tell sshd.
     Reload,
 }
 
@@ -26,25 +26,25 @@ impl Moment {
     }
 }
 
-/// Where a run is killed, or a file is edited.
+/// The point at which a run is killed, or a file is edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     At(Moment),
     /// Between two files.
     Exchange,
-    /// sshd has been told, and nobody has seen yet what it serves.
+    /// Warded has told sshd to reload, and has not yet looked at what sshd serves.
     Live,
 }
 
 impl Stage {
-    /// Whether the run has a watchdog there, which may not watch yet: it is started before the proof, but
-    /// by a run that asks the CA for nothing but its keys.
+    /// Whether the run has a watchdog at this stage, possibly one that does not watch yet. A run starts its watchdog
+    /// before the proof, unless it asks the CA only for its keys.
     pub(super) fn has_watchdog(self, task: Task) -> bool {
         self.is_watched() || (self == Self::At(Moment::Proof) && task != Task::TrustUsers)
     }
 
-    /// Whether the run is watched there: since the journal and all new files are written, and nothing has
-    /// changed; and until it is kept.
+    /// Whether the watchdog watches the run at this stage: it does from the time when the journal and all new files are
+    /// written and nothing has changed, until the change is kept.
     pub(super) fn is_watched(self) -> bool {
         match self {
             Self::At(Moment::Asked | Moment::Candidate | Moment::Proof) => false,
@@ -61,7 +61,7 @@ impl Stage {
     }
 }
 
-/// What a CA may get wrong.
+/// What a CA may do wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lie {
     OtherKey,
@@ -72,9 +72,9 @@ pub(super) enum Lie {
     Expired,
     Early,
     Altered,
-    /// It signs with a new key, and lists the old one as well.
+    /// The CA signs with a new key, and still lists the old one.
     NewSigner,
-    /// It is gone when it is asked, and was there before.
+    /// The CA answered before, and no longer does when it is asked for a certificate.
     Silent,
 }
 
@@ -107,7 +107,7 @@ impl Lie {
         }
     }
 
-    /// What is said of it.
+    /// What Warded says about it.
     pub(super) fn says(self) -> &'static str {
         match self {
             Self::OtherKey => "it is for another key",
@@ -130,7 +130,7 @@ pub(super) enum Condition {
     Nothing,
     CaGone,
     CaLies(Lie),
-    /// Room for so many pages of 4 KiB is left.
+    /// This many pages of 4 KiB are left free.
     DiskFull(u64),
     ReadOnly,
     Edited(Stage),
@@ -151,12 +151,12 @@ impl Condition {
         all
     }
 
-    /// Whether it takes two files that are exchanged.
+    /// Whether the condition needs a change that exchanges two files.
     pub(super) fn is_between_files(self) -> bool {
         matches!(self, Self::Edited(Stage::Exchange) | Self::Killed(Stage::Exchange))
     }
 
-    /// The head of its column.
+    /// The heading of its column.
     pub(super) fn name(self) -> String {
         match self {
             Self::Nothing => "clean".to_owned(),

@@ -1,5 +1,5 @@
-//! A CA that lies. The local CA of the shipped binary cannot: it is asked in the same process. So
-//! this test's own program runs the pipeline, as the binary does, on the machine of the matrix.
+//! A CA that lies. The shipped binary's local CA cannot, since it runs in the same process. So this test's own program
+//! runs the pipeline, as the binary does, on the machine of the matrix.
 
 use super::condition::Lie;
 use crate::support::Run;
@@ -27,10 +27,10 @@ use warded_lib::{
     transaction,
 };
 
-/// Says which lie is wanted, and which procedure is run.
+/// The environment variables that name the lie and the procedure.
 pub(super) const LIE: &str = "WARDED_TEST_LIE";
 pub(super) const PROCEDURE: &str = "WARDED_TEST_PROCEDURE";
-/// The test below.
+/// The name of the test below.
 pub(super) const TEST: &str = "scenarios::lockout::liar::what_a_lying_ca_says_is_refused";
 
 const CA: &str = "/root/ca";
@@ -98,7 +98,7 @@ impl Liar {
         Ok(self.lies(key))
     }
 
-    /// A certificate for that key which is wrong in one way.
+    /// A certificate for that key with one fault.
     fn lies(&self, key: &PublicKey) -> Certificate {
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join(name);

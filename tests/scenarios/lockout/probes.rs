@@ -1,4 +1,5 @@
-//! Both probes, the handshakes of Warded's own process and the `ssh` program, ask every sshd of a machine the same.
+//! Asks every sshd of a machine the same questions through both probes: the handshakes of Warded's own process and the
+//! `ssh` program.
 
 use super::subject::{Files, Subject};
 use crate::support::Run;
@@ -29,16 +30,16 @@ use warded_lib::{
     machine::sshd::Sshd,
 };
 
-/// Says that this is wanted.
+/// The environment variable that switches this comparison on.
 const WANTED: &str = "WARDED_LOCKOUT_PROBES";
 /// The main files of the machine's sshds, with colons between them.
 const CONFIGURATIONS: &str = "WARDED_TEST_CONFIGURATIONS";
-/// The test below.
+/// The name of the test below.
 const TEST: &str = "scenarios::lockout::probes::both_probes_say_the_same";
-/// A connection that sshd drops because it is busy says nothing.
+/// A connection that sshd drops because it is busy is no answer, so the question is repeated.
 const ATTEMPTS: usize = 20;
 
-/// The states that were asked about, and how many questions that took.
+/// The states of the files that were compared, and the number of questions.
 static SEEN: Mutex<Option<HashSet<Files>>> = Mutex::new(None);
 static ASKED: AtomicUsize = AtomicUsize::new(0);
 
@@ -46,13 +47,13 @@ fn is_wanted() -> bool {
     env::var_os(WANTED).is_some_and(|value| !value.is_empty())
 }
 
-/// What was asked; none: it is not wanted.
+/// The numbers of questions and states, if the comparison is wanted.
 pub(super) fn summary() -> Option<String> {
     let states = SEEN.lock().unwrap().as_ref().map_or(0, HashSet::len);
     is_wanted().then(|| format!("both probes: {} questions in {states} states", ASKED.load(Ordering::Relaxed)))
 }
 
-/// Asks by both, if that is wanted: each state of the files once.
+/// Compares both probes, if that is wanted: once for each state of the files.
 pub(super) fn agree(subject: &Subject) -> Result<(), String> {
     if !is_wanted() || !SEEN.lock().unwrap().get_or_insert_default().insert(subject.files()) {
         return Ok(());
@@ -73,12 +74,13 @@ fn read(path: &str) -> Option<PublicKey> {
     PublicKey::read_openssh_file(Path::new(path)).ok()
 }
 
-/// In what both differ; none: they show the same. Neither logs in here.
+/// The difference between both transcripts, if there is one. The comparison ignores the login, since neither probe logs
+/// in here.
 fn difference(ours: &Transcript, theirs: &Transcript) -> Option<String> {
     let shows = |seen: &Transcript| {
         let end = if seen.is_past_host_key() { End::LoggedIn } else { seen.end };
         let key = seen.key.clone().filter(|_| seen.certificate.is_none());
-        // The program says first that it knows the CA, and then why it takes the certificate all the same not.
+        // The `ssh` program first says that it knows the CA, and then why it rejects the certificate nevertheless.
         let by_certificate = seen.by_certificate && seen.is_past_host_key();
         (end, by_certificate, key, seen.certificate.clone(), seen.offer.clone())
     };
@@ -86,7 +88,7 @@ fn difference(ours: &Transcript, theirs: &Transcript) -> Option<String> {
     (ours != theirs).then(|| format!("in this process {ours:?}, by the program {theirs:?}"))
 }
 
-/// Until sshd answers.
+/// Repeats the question until sshd answers.
 fn answered(mut ask: impl FnMut() -> Transcript) -> Transcript {
     for _ in 1..ATTEMPTS {
         let seen = ask();
@@ -102,7 +104,8 @@ fn answered(mut ask: impl FnMut() -> Transcript) -> Transcript {
 #[ignore = "the lock-out matrix runs it, on its machines"]
 fn both_probes_say_the_same() {
     let Ok(configurations) = env::var(CONFIGURATIONS) else { panic!("only the lock-out matrix runs this") };
-    // Such an `ssh` looks for the name that it was given among a certificate's, and not for its HostKeyAlias.
+    // An older `ssh` looks among the certificate's names for the host name that it was given, and not for its
+    // HostKeyAlias.
     let knows_alias = Program::find().unwrap().version >= (7, 6);
     let [ca, other] = ["host_ca", "user_ca"].map(|name| [read(&format!("/root/ca/{name}.pub")).unwrap()]);
     let (mut asked, mut different) = (0, Vec::new());

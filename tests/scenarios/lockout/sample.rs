@@ -1,4 +1,4 @@
-//! The cells that are tried as a test; `tests/lockout` tries all.
+//! The cells that run as a test; `tests/lockout` tries all.
 
 use super::{
     condition::{Condition, Lie, Moment, Stage},
@@ -20,7 +20,7 @@ pub(super) struct Sample {
     remove: &'static [Condition],
 }
 
-/// Every condition is among them.
+/// Every condition occurs in the sample.
 pub(super) const SAMPLE: [Sample; 21] = [
     Sample {
         suite: "bullseye",
@@ -280,7 +280,7 @@ pub(super) const SAMPLE: [Sample; 21] = [
 ];
 
 impl Sample {
-    /// The conditions that the command meets here.
+    /// The conditions for this command on this machine.
     pub(super) fn of(&self, task: Task) -> &'static [Condition] {
         match task {
             Task::Certify => self.certify,

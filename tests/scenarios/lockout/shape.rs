@@ -1,4 +1,4 @@
-//! sshd as administrators configure it.
+//! Configurations of sshd as administrators write them.
 
 use crate::support::{Peer, Run, peer::OLD};
 use std::{fs, os::unix::fs::symlink, path::Path};
@@ -9,7 +9,7 @@ pub(super) const SECOND: (&str, u16) = ("/etc/ssh/sshd_config_second", 2222);
 const PERSON: &str = "ann";
 const AGENT: &str = "/run/host-agent";
 
-/// A configuration, made from Debian's stock one.
+/// A variant of Debian's stock configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Stock,
@@ -60,12 +60,14 @@ impl Shape {
         Self::ListOfNethServer,
     ];
 
-    /// Whether there is a row of it for a suite: the release that is built from source has the two that such machines have.
+    /// Whether the matrix has a row of this shape for a suite. The release that is built from source has only the two
+    /// shapes that its machines have.
     pub(super) fn is_for(self, suite: &str) -> bool {
         match self {
             Self::Stock => true,
             Self::ListOfNethServer => suite == OLD,
-            // OpenSSH before 9.2 serves no certificate for such a key. Who knows only that one would get another's.
+            // OpenSSH before 9.2 serves no certificate for such a key, so a client that knows only that key's
+            // certificate would get another's.
             Self::KeyInAgent => suite != OLD && suite != "bullseye",
             _ => suite != OLD,
         }
@@ -76,7 +78,7 @@ impl Shape {
         self == Self::KeyInAgent && path.to_string_lossy().contains("ecdsa")
     }
 
-    /// What the table calls it.
+    /// The name in the table.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Stock => "stock, no HostKey lines",
@@ -103,12 +105,12 @@ impl Shape {
         }
     }
 
-    /// As whom people log in.
+    /// The user as whom people log in.
     pub(super) fn user(self) -> &'static str {
         if matches!(self, Self::RootOut | Self::AllowGroups) { PERSON } else { "root" }
     }
 
-    /// Whether a key alone lets nobody in.
+    /// Whether a key alone is not enough to log in.
     pub(super) fn asks_twice(self) -> bool {
         self == Self::TwoFactors
     }
@@ -118,7 +120,7 @@ impl Shape {
         matches!(self, Self::EcdsaOnly | Self::RsaOnly | Self::ListOfNethServer)
     }
 
-    /// The kinds of its host keys that clients must get in by.
+    /// The types of host keys with which clients must get in.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
             Self::EcdsaOnly => &["ecdsa"],
@@ -145,11 +147,11 @@ impl Shape {
         }
     }
 
-    /// Gives a machine whose configuration is the stock one this shape.
+    /// Changes a machine with the stock configuration into this shape.
     pub(super) fn make(self, suite: &str, peer: &Peer) {
         let directory = &peer.file("/etc/ssh");
         let config = directory.join("sshd_config");
-        // There are thousands of handshakes, and this is a cheap one.
+        // The matrix makes thousands of handshakes, and this key exchange is cheap.
         let stock = format!("KexAlgorithms curve25519-sha256\n{}", fs::read_to_string(&config).unwrap());
         let keys = "HostKey /etc/ssh/ssh_host_rsa_key\nHostKey /etc/ssh/ssh_host_ecdsa_key\n\
                     HostKey /etc/ssh/ssh_host_ed25519_key\n";
@@ -167,7 +169,7 @@ impl Shape {
                 format!("{}\n", lines.join("\n"))
             }
             Self::MatchAtTheEnd => format!("{stock}{keys}Match User nobody\n    X11Forwarding no\n"),
-            // As the guides for hardening have it: no ECDSA.
+            // As hardening guides have it: without ECDSA.
             Self::Hardened => format!(
                 "{stock}HostKeyAlgorithms sk-ssh-ed25519-cert-v01@openssh.com,ssh-ed25519-cert-v01@openssh.com,\
                  rsa-sha2-512-cert-v01@openssh.com,rsa-sha2-256-cert-v01@openssh.com,sk-ssh-ed25519@openssh.com,\
@@ -179,7 +181,7 @@ impl Shape {
                 format!("{stock}MaxAuthTries 6\n")
             }
             Self::ExtraPort => format!("{stock}Port 22\nPort 2200\n"),
-            // Both are of later releases.
+            // These releases do not have `PerSourcePenalties`, and bullseye's not `PerSourceMaxStartups` either.
             Self::Penalties if suite == "bullseye" => format!("{stock}MaxStartups 2:50:4\n"),
             Self::Penalties if suite == "bookworm" => format!("{stock}MaxStartups 2:50:4\nPerSourceMaxStartups 1\n"),
             Self::Penalties => format!(
@@ -193,7 +195,8 @@ impl Shape {
             Self::MatchLocalPort => {
                 format!("{stock}{keys}Match LocalPort 2200\n    X11Forwarding no\n    AllowUsers nobody\n")
             }
-            // No file of this machine lists them. Before OpenSSH 8.7 nothing follows the closing quote of a Match.
+            // No file of this machine lists these users and groups. Before OpenSSH 8.7 nothing may follow the closing
+            // quote of a Match.
             Self::DirectoryGroups => format!(
                 "{stock}AllowGroups root \"domain admins\" CORP\\staff\nMatch User CORP\\ann,ann@corp.example\n    \
                  PasswordAuthentication no\nMatch Group \"domain users,CORP\\staff\"\n    X11Forwarding no\n"
@@ -203,7 +206,8 @@ impl Shape {
                 fs::write(peer.file(SECOND.0), lines).unwrap();
                 stock
             }
-            // No certificate is in it, and of the keys only one: before OpenSSH 7.8 a plain name covers its certificate.
+            // The list has no certificate algorithm, and only one host key's. Before OpenSSH 7.8 a plain name covers
+            // its certificate.
             Self::ListOfNethServer => {
                 format!("{stock}HostKeyAlgorithms ssh-dss,ssh-ed25519,rsa-sha2-256,rsa-sha2-512\n")
             }
@@ -211,13 +215,13 @@ impl Shape {
                 give_to_agent(peer, "/etc/ssh/ssh_host_ecdsa_key");
                 format!("HostKeyAgent {AGENT}\n{stock}{keys}")
             }
-            // PAM lets everybody through who has a key: the second factor asks nothing, and is a factor all the same. Without
-            // the last line, sshd would have it fail for root.
+            // PAM permits everybody, so the second factor asks nothing, but sshd counts it as a factor nevertheless.
+            // Without `PermitRootLogin yes` sshd would make it fail for root.
             Self::TwoFactors => {
                 let pam: String =
                     ["auth", "account", "session"].map(|kind| format!("{kind} required pam_permit.so\n")).concat();
                 fs::write(peer.file("/etc/pam.d/sshd"), pam).unwrap();
-                // OpenSSH 8.7 gave it the other name, and Debian's stock file says no to the old one before.
+                // OpenSSH 8.7 renamed the keyword, and Debian's earlier stock file sets the old name to no.
                 let asks = if suite == "bullseye" {
                     "ChallengeResponseAuthentication"
                 } else {
@@ -232,7 +236,7 @@ impl Shape {
                 shell(peer, &format!("echo 'people:x:1600:{PERSON}' >>/etc/group"));
                 format!("AllowGroups people\n{stock}")
             }
-            // PAM does not mind, and an sshd that does not ask PAM lets nobody in who has that.
+            // PAM accepts such an account. An sshd that does not use PAM lets nobody in whose password is locked.
             Self::LockedPassword => {
                 let shadow = peer.file("/etc/shadow");
                 let text = fs::read_to_string(&shadow).unwrap();
@@ -272,7 +276,7 @@ fn shell(peer: &Peer, script: &str) {
     Run::of(peer.command("sh").args(["-ec", script])).ends(0);
 }
 
-/// Has links lead to the host keys, and to where the certificate of one of them will be.
+/// Replaces the host keys, and the place of one certificate, with links.
 fn link(directory: &Path) {
     fs::create_dir(directory.join("data")).unwrap();
     for name in ["rsa", "ecdsa", "ed25519"] {
@@ -285,9 +289,9 @@ fn link(directory: &Path) {
     symlink("data/rsa-cert.pub", directory.join("ssh_host_rsa_key-cert.pub")).unwrap();
 }
 
-/// Has an agent on the machine hold a key in place of its file.
+/// Moves a key from its file into an agent on the machine.
 fn give_to_agent(peer: &Peer, key: &str) {
-    // It goes into the background, and ends with the machine.
+    // The agent goes into the background, and ends with the machine.
     Run::of(peer.command("ssh-agent").args(["-a", AGENT])).ends(0);
     Run::of(peer.command("ssh-add").env("SSH_AUTH_SOCK", AGENT).args(["-q", key])).ends(0);
     fs::remove_file(peer.file(key)).unwrap();

@@ -1,5 +1,5 @@
-//! One machine of the matrix: OpenSSH of one release, configured in one way, with a state before
-//! each command to which it can be brought back.
+//! One machine of the matrix: one release of OpenSSH in one configuration, and for each command the state from which it
+//! begins. The machine can be brought back to that state.
 
 use super::{
     condition::Moment,
@@ -62,12 +62,12 @@ impl Task {
     }
 }
 
-/// A state that the machine is brought back to.
+/// A state to which the machine can be restored.
 #[derive(Debug)]
 pub(super) struct Base {
     name: &'static str,
     pub(super) files: Files,
-    /// Who gets in: by the name of the host key that is pinned.
+    /// The host keys with which a client that has pinned one gets in.
     pub(super) pins: Vec<&'static str>,
     pub(super) is_certified: bool,
 }
@@ -79,17 +79,17 @@ pub(super) struct Subject {
     pub(super) certified: Base,
     /// The files of a certified machine that trusts the CA's users.
     pub(super) trusting: Files,
-    /// The sshds that run, by their files of a process ID and of a log, and how many addresses each listens on.
+    /// The running sshds: the file of the process ID, the log, and on how many addresses each listens.
     sshds: Vec<(String, String, usize)>,
-    /// Where clients connect.
+    /// The ports to which clients connect.
     ports: Vec<u16>,
     pub(super) shape: Shape,
-    /// Whether its client compares a certificate's names with the host's name only.
+    /// Whether this release's client compares a certificate's names only with the host name.
     pub(super) is_old: bool,
 }
 
 impl Subject {
-    /// None where there can be no such machine here.
+    /// Returns `None` if this machine cannot be set up here.
     pub(super) fn start(suite: &'static str, shape: Shape) -> Option<Self> {
         let peer = Peer::prepared(suite, |peer| shape.make(suite, peer))?;
         let program = peer.shared().join("tests");
@@ -120,7 +120,7 @@ impl Subject {
             sshd.2 = listens(&subject.peer, &sshd.1);
         }
         subject.write_stand_in();
-        // The first run makes directories that later ones find.
+        // The first run makes directories that later runs find.
         subject.warded(Task::Certify.arguments()).ends(0);
         subject.warded(Task::Undo.arguments()).ends(0);
         subject.clean = subject.base("clean");
@@ -141,7 +141,7 @@ impl Subject {
         self.peer.warded(arguments)
     }
 
-    /// What a task begins with.
+    /// The state from which a task begins.
     pub(super) fn base_of(&self, task: Task) -> &Base {
         if task == Task::Certify { &self.clean } else { &self.certified }
     }
@@ -159,12 +159,12 @@ impl Subject {
         Base { name, files: self.files(), pins, is_certified: self.stranger().is_ok() }
     }
 
-    /// Brings the machine there, from whatever state.
+    /// Restores this state from any other.
     pub(super) fn restore(&self, base: &Base) {
         let copy = self.peer.shared().join(base.name);
         let differs = self.files() != base.files;
         for (path, part) in self.parts() {
-            // The configuration only if it differs: sshd would have to be told.
+            // sshd's files are restored only if they differ, since sshd must then be told.
             if part != "ssh" || differs {
                 shell(&format!("rm -rf {0}; cp -a {1}/{part} {0}", path.display(), copy.display()));
             }
@@ -179,7 +179,7 @@ impl Subject {
             .map(|(path, part)| (self.peer.file(path), part))
     }
 
-    /// Every file of sshd's, and the enrolment.
+    /// All files of sshd, and the enrolment.
     pub(super) fn files(&self) -> Files {
         let mut files = wholes(&self.peer.file("/etc/ssh"));
         let enrolment = self.peer.file("/var/lib/warded/enrolment.json");
@@ -189,14 +189,14 @@ impl Subject {
         files
     }
 
-    /// A client that has pinned a host key logs in by its authorized key.
+    /// A client that has pinned this host key logs in by its authorized key.
     pub(super) fn pinned(&self, key: &str) -> Result<(), String> {
         let file = self.peer.file(&format!("/etc/ssh/ssh_host_{key}_key.pub"));
         let public = fs::read_to_string(file).map_err(|error| format!("{key}: {error}"))?;
         self.gets_in(&ClientKnowledge::Keys(public)).map_err(|said| format!("who pinned {key} does not get in: {said}"))
     }
 
-    /// Has the user's own files let the client's key in.
+    /// Adds the client's key to the user's own authorized keys.
     fn let_in(&self) {
         let user = self.shape.user();
         if user != "root" {
@@ -208,7 +208,7 @@ impl Subject {
         }
     }
 
-    /// Makes a person who has a certificate of the CA's, and no authorized key.
+    /// Makes a person with the CA's certificate and no authorized key.
     fn sign_user(&self) {
         let key = self.peer.shared().join("client/person");
         Run::of(self.peer.command("ssh-keygen").args(["-q", "-N", "", "-t", "ed25519", "-f"]).arg(&key)).ends(0);
@@ -217,7 +217,7 @@ impl Subject {
         Run::of(sign.arg(key.with_extension("pub"))).ends(0);
     }
 
-    /// Whether that person logs in.
+    /// Whether that person can log in.
     pub(super) fn by_certificate(&self) -> Result<(), String> {
         let file = format!("/etc/ssh/ssh_host_{}_key.pub", self.shape.keys()[0]);
         let public = fs::read_to_string(self.peer.file(&file)).unwrap();
@@ -229,7 +229,7 @@ impl Subject {
         if tried.code == Some(0) { Ok(()) } else { Err(tried.stderr) }
     }
 
-    /// A client that knows only the CA.
+    /// A client that knows only the CA logs in.
     pub(super) fn stranger(&self) -> Result<(), String> {
         let ca = fs::read_to_string(self.peer.file("/root/ca/host_ca.pub")).unwrap();
         self.gets_in(&ClientKnowledge::Authority(ca))
@@ -239,7 +239,7 @@ impl Subject {
     fn gets_in(&self, knows: &ClientKnowledge) -> Result<(), String> {
         self.ports.iter().try_for_each(|port| {
             let client = || self.client(*port, knows);
-            // Of an old release, its own client and this machine's.
+            // For an old release, both its own client and this machine's.
             let clients =
                 if self.is_old { vec![client().by_name(), client().of_this_machine()] } else { vec![client()] };
             clients.iter().try_for_each(|client| {
@@ -255,7 +255,7 @@ impl Subject {
         if self.shape.asks_twice() { client.attended() } else { client }
     }
 
-    /// Another sshd starts with the configuration as it is.
+    /// Another sshd starts with the current configuration.
     pub(super) fn sshd_starts(&self) {
         let (pid, log) = (self.peer.file("/run/another.pid"), self.peer.file("/run/another.log"));
         let mut daemon = self
@@ -301,21 +301,21 @@ impl Subject {
         fs::read_link(state).map_or_else(|_| "none".to_owned(), |state| state.to_str().unwrap().to_owned())
     }
 
-    /// This test's own program, which is one of its tests inside.
+    /// A command that runs one of this program's own tests inside the machine.
     pub(super) fn own_test(&self, name: &str) -> Command {
         let mut command = self.peer.command(self.peer.shared().join("tests").to_str().unwrap());
         command.args(["--exact", name, "--ignored", "--nocapture"]);
         command
     }
 
-    /// The main files of its sshds.
+    /// The main files of the machine's sshds.
     pub(super) fn configurations(&self) -> Vec<&'static str> {
         let second = (self.shape == Shape::SecondSshd).then_some(SECOND.0);
         std::iter::once("/etc/ssh/sshd_config").chain(second).collect()
     }
 
-    /// The program in sshd's place: where it is armed for a moment, it says when that has come,
-    /// and waits until it may go on; else, and then, it is the real one.
+    /// The stand-in for sshd. If it is armed for a moment, it reports when that moment comes, and waits until it may
+    /// continue. Otherwise, and after that, it runs the real sshd.
     fn write_stand_in(&self) {
         let shared = self.peer.shared().display();
         let text = format!(
@@ -355,18 +355,18 @@ impl Subject {
         shell(&format!("cd {}; rm -rf armed reached go", shared.display()));
     }
 
-    /// Whether the moment has come.
+    /// Whether the run has reached the moment.
     pub(super) fn is_reached(&self) -> bool {
         self.peer.shared().join("reached").exists()
     }
 
-    /// Lets it go on.
+    /// Lets the stand-in continue.
     pub(super) fn go(&self) {
         fs::write(self.peer.shared().join("go"), "").unwrap();
     }
 }
 
-/// How often an sshd has said that it listens on an address.
+/// How many addresses an sshd has logged that it listens on.
 fn listens(peer: &Peer, log: &str) -> usize {
     fs::read_to_string(peer.file(log)).unwrap().matches("Server listening").count()
 }
@@ -375,7 +375,8 @@ fn shell(script: &str) {
     Run::of(Command::new("sh").args(["-ec", script])).ends(0);
 }
 
-/// The certificates' bytes and the enrolment's time are others every time; `keys`: those of the host keys are, too.
+/// Removes what differs each time: the bytes of certificates and the time of the enrolment and, with `keys`, the host
+/// keys.
 pub(super) fn without_what_is_made_anew(files: &Files, keys: bool) -> Files {
     let mut files = files.clone();
     for (path, file) in &mut files {
@@ -386,7 +387,7 @@ pub(super) fn without_what_is_made_anew(files: &Files, keys: bool) -> Files {
     files
 }
 
-/// Also where a link leads ([`Shape::Links`]).
+/// Includes the names to which the links lead ([`Shape::Links`]).
 pub(super) fn is_host_key(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_str().unwrap();
     let name = name.strip_suffix(".pub").unwrap_or(name);

@@ -20,7 +20,7 @@ fn the_key_and_its_certificate_go_into_files() {
     assert_eq!(fs::read(&key).unwrap(), before);
     person.login(None, &[&out[..], &["--force"]].concat()).ends(0);
     assert_ne!(fs::read(&key).unwrap(), before);
-    // Into the agent, too: not before it is there, whatever the files have.
+    // With `--agent`, the certificate in the files is not enough: the agent does not have it yet.
     let agent = Agent::openssh(person.machine(), "agent");
     person.login(Some(&agent.socket), &[&out[..], &["--agent"]].concat()).ends(0);
     assert_eq!(person.listed(&agent.socket).len(), 1);
@@ -40,12 +40,12 @@ fn a_key_that_is_not_wardeds_stays() {
     fs::remove_file(person.home(".ssh/id_ed25519")).unwrap();
     let key = person.home(".ssh/id_ed25519");
     person.program("ssh-keygen", None, &["-q", "-t", "ed25519", "-N", "", "-f", key.to_str().unwrap()]).ends(0);
-    // Even where a certificate of our CA lies beside it.
+    // Even if there is a certificate of this CA beside it.
     let authority = person.ca.path("user_ca");
     let sign = ["-q", "-s", authority.to_str().unwrap(), "-I", "root", "-n", "root"];
     person.program("ssh-keygen", None, &[&sign[..], &[&format!("{}.pub", key.display())]].concat()).ends(0);
     let out = ["--out", key.to_str().unwrap()];
-    // Then as a smartcard's, whose private half is in no file.
+    // The second time as for a smartcard, whose private key is in no file.
     for is_there in [true, false] {
         if !is_there {
             fs::remove_file(&key).unwrap();

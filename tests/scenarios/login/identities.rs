@@ -1,11 +1,11 @@
-//! Many identities in an agent: sshd ends a connection after six that do not fit.
+//! An agent with many identities: sshd closes a connection after six that it does not accept.
 
 use super::Person;
 use crate::support::agent::Agent;
 use std::fs;
 
 impl Person {
-    /// Puts new keys into an agent; with options of ssh-keygen's for their certificates by the CA, these alone.
+    /// Adds new keys to an agent. If `certified` has options for ssh-keygen, adds only their certificates by the CA.
     fn fill(&self, agent: &Agent, number: usize, certified: Option<&[&str]>) {
         for index in 0..number {
             let key = agent.socket.with_extension(format!("key-{index}"));
@@ -19,7 +19,8 @@ impl Person {
             let sign = ["-q", "-s", authority.to_str().unwrap(), "-I", "root", "-n", "root"];
             self.program("ssh-keygen", None, &[&sign[..], options, &[&public]].concat()).ends(0);
             self.program("ssh-add", Some(&agent.socket), &["-q", name]).ends(0);
-            // ssh-add takes the bare key, too, and removes both where the certificate lies beside the key.
+            // If a certificate lies beside a key, `ssh-add` adds both, and with `-d` removes both. So the bare key gets
+            // a file of its own.
             let bare = self.machine().path("bare.pub");
             fs::copy(public, &bare).unwrap();
             self.program("ssh-add", Some(&agent.socket), &["-q", "-d", bare.to_str().unwrap()]).ends(0);

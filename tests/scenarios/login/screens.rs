@@ -1,11 +1,11 @@
-//! What a person sees of a login by a certificate and of the logout, at an agent, in files and without the CA.
+//! What a person sees of a login by certificate and of a logout: with an agent, with files, and without the CA.
 
 use super::Person;
 use crate::support::{Run, agent::Agent, screen::Screens};
 use std::path::Path;
 
 impl Person {
-    /// Runs a line of Warded's, and keeps what is seen of it.
+    /// Runs a Warded command line, and keeps its screen.
     fn show(&self, screens: &mut Screens, agent: Option<&Path>, line: &str) {
         let (url, password) = (self.ca.url(), self.ca.password_file());
         let directory = self.machine().path("").display().to_string();
@@ -50,7 +50,7 @@ fn of_a_login_and_a_logout() {
     [1]
 
     $ warded login ../root
-    error: these names cannot stand in a certificate
+    error: these names cannot be used in a certificate
     cause: "../root" cannot be a user principal: it has a character that no login name has
     [2]
 

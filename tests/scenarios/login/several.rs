@@ -1,4 +1,4 @@
-//! A person with two CAs in one home directory: the CA without a name, and one that is called `work`.
+//! A person with two CAs in one home directory: one without a name, and one called `work`.
 
 use super::Person;
 use crate::support::{
@@ -9,7 +9,7 @@ use crate::support::{
 use std::{fs, io::Write as _, path::Path};
 
 impl Person {
-    /// Another CA, which the person trusts by this name, and this machine's sshd trusts too.
+    /// Adds another CA, which the person trusts by this name, and this machine's sshd trusts too.
     fn with_another(&self, name: &str) -> Option<StepCa> {
         let setup = step_ca::Setup::of([Provisioner::jwk("admin")]);
         let ca = StepCa::with(&self.machine().network(), &setup)?;
@@ -22,14 +22,14 @@ impl Person {
         Some(ca)
     }
 
-    /// `warded login root` with the CA of this name.
+    /// Runs `warded login root` with the CA of this name.
     fn login_with(&self, name: &str, ca: &StepCa, agent: Option<&Path>, more: &[&str]) -> Run {
         let password = ca.password_file();
         let login = ["login", "root", "--ca", name, "--provisioner-password-file", password.to_str().unwrap()];
         self.warded(agent, &[&login[..], more].concat())
     }
 
-    /// The configuration, with this in place of that.
+    /// Replaces a text of the configuration.
     fn reconfigure(&self, from: &str, to: &str) {
         let file = self.member.config();
         let text = fs::read_to_string(&file).unwrap();
@@ -63,14 +63,14 @@ fn each_of_two_cas_has_its_certificate_and_keeps_the_others() {
     let file = second["identity_file"].as_str().unwrap();
     assert_eq!(file, "~/.ssh/warded-login-work/warded-root-cert.pub");
 
-    // Each certificate lets its person in.
+    // Each certificate lets the person in.
     let of_work = person.home(".ssh/warded-login-work/warded-root-cert.pub");
     for file in [person.home(".ssh/warded-root-cert.pub"), of_work] {
         let identity = format!("IdentityFile={}", file.display());
         person.ssh(agent, &["-o", "IdentitiesOnly=yes", "-o", &identity]).ends(0).prints(&["in"]);
     }
 
-    // Neither is asked for again, and a new one takes the place of its CA's own alone.
+    // Neither login is repeated, and a new certificate replaces only the one of its own CA.
     let before = (person.asked(), asked(&work));
     for more in [&["login", "root", "--json"][..], &["login", "root", "--json", "--ca", "work"]] {
         assert_eq!(person.warded(agent, more).ends(0).object("warded.login/1")["status"], "unchanged");
@@ -82,7 +82,7 @@ fn each_of_two_cas_has_its_certificate_and_keeps_the_others() {
     person.login_with("work", &work, agent, &["--force"]).ends(0);
     assert!(listed().len() == 2 && listed().contains(&mine) && !listed().contains(&theirs), "{:?}", listed());
 
-    // Out of one, and out of all.
+    // Logs out of one CA, and then of all.
     person.warded(agent, &["logout", "--ca", "work"]).ends(0).prints(&["1 certificate from the agent"]);
     assert_eq!(listed(), [mine]);
     assert!(!person.home(".ssh/warded-login-work").exists());
@@ -93,7 +93,7 @@ fn each_of_two_cas_has_its_certificate_and_keeps_the_others() {
     assert_eq!(fs::read_dir(person.home(".ssh")).unwrap().count(), 0);
 }
 
-/// A CA whose certificate is in the agent alone is asked for its keys; the others are not.
+/// Warded asks a CA for its keys if its certificate is only in the agent. It does not ask the other CAs.
 #[test]
 fn a_certificate_whose_file_is_gone_is_removed_from_the_agent() {
     let Some(person) = Person::new() else { return };
@@ -116,13 +116,13 @@ fn a_certificate_whose_file_is_gone_is_removed_from_the_agent() {
     let object = left.object("warded.logout/1");
     assert_eq!((&object["identities"], &object["not_asked"]), (&1.into(), &serde_json::json!(["the CA work"])));
     assert_eq!(person.listed(socket).len(), 1);
-    // Nothing is left to log out of but that; the other CA does answer.
+    // Only that certificate is left to log out of, and the other CA does answer.
     person.warded(agent, &["logout"]).ends(4).says(&["the CA work could not be asked for its keys"]);
     let mut person = person;
     person.ca.stop();
     person.warded(agent, &["logout"]).ends(6);
     person.ca.serve();
-    // A CA whose configuration cannot be read is named, too.
+    // A CA whose configuration cannot be read is named as well.
     let step = person.machine().path("step");
     fs::create_dir_all(step.join("config")).unwrap();
     fs::write(step.join("config/defaults.json"), "{").unwrap();
@@ -131,7 +131,7 @@ fn a_certificate_whose_file_is_gone_is_removed_from_the_agent() {
     Run::of(command.env("STEPPATH", &step)).ends(4).says(&["the CA without a name could not be asked", "the CA work"]);
 }
 
-/// An expired certificate of one CA is left to that CA's own login.
+/// A login removes the expired certificates of its own CA only.
 #[test]
 fn a_login_sweeps_up_behind_its_own_ca_alone() {
     let Some(person) = Person::new() else { return };
@@ -161,7 +161,7 @@ fn which_ca_is_never_guessed() {
     let Some(person) = Person::new() else { return };
     let setup = step_ca::Setup::of([Provisioner::jwk("admin")]);
     let Some(other) = StepCa::with(&person.machine().network(), &setup) else { return };
-    // Without a name a second CA takes no other's place.
+    // A second CA without a name does not replace the first.
     person
         .warded(None, &["bootstrap", "--ca-url", &other.url(), "--fingerprint", &other.fingerprint()])
         .ends(5)
@@ -178,7 +178,7 @@ fn which_ca_is_never_guessed() {
         .warded(None, &["plan", "certify-host", "--set", "principal=web1.example.org", "--ca", "work"])
         .says(&["work is a CA for logins", "without --name"]);
 
-    // The hosts of each, by the domain of its address.
+    // Each CA has its own hosts, by the domain of its address.
     let port = |ca: &StepCa| ca.url().rsplit(':').next().unwrap().to_owned();
     let address = |ca: &StepCa, name: &str| (ca.url(), format!("https://{name}:{}", port(ca)));
     person.warded(None, &["ssh-config"]).ends(2).says(&["names no domain"]);
@@ -199,7 +199,7 @@ fn which_ca_is_never_guessed() {
     let named = "Match host db.test exec \"warded login --on-demand --ca work\"";
     assert_eq!(blocks(&["--ca", "work", "db.test"]), [named]);
 
-    // Of two that have names, none goes first.
+    // If all CAs have names, none is the default.
     person.reconfigure("[step-ca]", "[named-ca.lab]");
     person.warded(None, &["login", "root"]).ends(2).says(&["several CAs are configured: lab, work", "--ca lab"]);
     person.warded(None, &["ssh-config", "*.lab.test"]).ends(2).says(&["several CAs are configured"]);

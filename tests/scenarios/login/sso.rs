@@ -1,5 +1,5 @@
-//! `warded login` with a single sign-on: a small real provider of the tests, the real step-ca, and a browser that follows
-//! where it is led.
+//! `warded login` with single sign-on: a small real identity provider of the tests, the real step-ca, and a browser
+//! that follows every redirect.
 
 mod attacks;
 mod device;
@@ -41,12 +41,12 @@ struct Member {
 }
 
 impl Member {
-    /// With this entry of the provisioner's beside the usual one.
+    /// A member whose provisioner has these further settings.
     fn with(more: &Value) -> Option<Self> {
         Self::of(more, None, Issuer::start)
     }
 
-    /// With this provider; `web_root`: what its certificate leads to.
+    /// A member with this provider. `web_root` is the root of the provider's certificate.
     fn of(more: &Value, web_root: Option<String>, start: impl FnOnce(&Network, Value) -> Issuer) -> Option<Self> {
         let mut issuer = None;
         let person = Person::with(|network| {
@@ -81,7 +81,7 @@ impl Member {
         self.person.machine().path("address")
     }
 
-    /// What the browser was started with last.
+    /// The file with the address with which the browser was last started.
     fn opened(&self) -> PathBuf {
         self.person.machine().path("opened")
     }
@@ -93,7 +93,7 @@ impl Member {
         command
     }
 
-    /// Runs it; `browser` gets each address that the browser is started with.
+    /// Runs the login. `browser` gets each address with which the browser is started.
     fn with_browser(&self, more: &[&str], browser: impl FnMut(&Self, &str)) -> Run {
         self.browsing(self.command(more), browser)
     }
@@ -116,7 +116,7 @@ impl Member {
         }
     }
 
-    /// Runs it with a person who signs in; what the browser saw.
+    /// Runs the login with a person who signs in. Returns also what the browser saw.
     fn sign_in(&self, more: &[&str]) -> (Run, Vec<Visit>) {
         let mut visits = Vec::new();
         let run = self.with_browser(more, |member, address| visits = browse(&member.network(), address));
@@ -130,19 +130,20 @@ fn a_person_signs_in_and_gets_in() {
     let (run, visits) = member.sign_in(&["root"]);
     let run = run.ends(0).says(&["Sign in at", &member.issuer.name(), "in the browser that opens now"]);
     run.prints(&["root@lab.test has a certificate", "\"root\", \"root@lab.test\"", "forgets it then"]);
-    // Listener, provider, listener, and a page at an address without the code.
+    // The browser visits the listener, the provider, the listener, and then a page whose address does not contain the
+    // code.
     let last = visits.last().unwrap();
     assert!(last.body.contains("You are logged in") && !last.url.contains('?'), "{visits:?}");
     assert!(last.head.contains("no-store") && last.head.contains("default-src 'none'"), "{}", last.head);
     assert!(visits[1].url.contains("&redirect_uri=http%3A%2F%2F127.0.0.1%3A"), "{}", visits[1].url);
     member.person.ssh(member.socket(), &[]).ends(0).prints(&["in"]);
 
-    // Again: nothing, and nobody is asked.
+    // A second login does nothing, and asks nobody.
     let (asked, signs) = (member.issuer.log().len(), member.person.asked());
     let again = member.person.warded(member.socket(), &["login", "root", "--json"]).ends(0).object("warded.login/1");
     assert_eq!(again["status"], "unchanged");
     assert_eq!((member.issuer.log().len(), member.person.asked()), (asked, signs));
-    // Another one in its place, and out.
+    // A new certificate replaces the first, and then the logout.
     let (forced, _) = member.sign_in(&["root", "--force", "--json"]);
     let forced = forced.ends(0).object("warded.login/1");
     assert_eq!((&forced["status"], &forced["key_id"]), (&"new".into(), &"root@lab.test".into()));
@@ -160,7 +161,8 @@ fn a_person_signs_in_and_gets_in() {
     assert!(member.person.listed(&member.agent.socket).is_empty());
 }
 
-/// The password of a provisioner is still taken where it is given; and a single sign-on where it is named.
+/// If the password of a provisioner is given, it is used as before; if a provisioner of single sign-on is named, that
+/// one is used.
 #[test]
 fn another_credential_goes_first() {
     let Some(member) = Member::new() else { return };
@@ -178,7 +180,7 @@ fn another_credential_goes_first() {
     run.ends(0);
 }
 
-/// The port of the provisioner, and no other.
+/// The login listens on the provisioner's port and on no other.
 #[test]
 fn the_provisioners_port_is_listened_at() {
     let Some(member) = Member::with(&json!({ "listenAddress": ":10007" })) else { return };
@@ -188,7 +190,7 @@ fn the_provisioners_port_is_listened_at() {
     assert!(visits[0].url.starts_with("http://127.0.0.1:10007/go/"), "{visits:?}");
 }
 
-/// Without a browser here the address is printed, with the way to it from elsewhere.
+/// If there is no browser here, the login prints the address, and how to reach it from elsewhere.
 #[test]
 fn without_a_browser_the_address_is_printed() {
     let Some(member) = Member::new() else { return };
@@ -212,7 +214,7 @@ fn without_a_browser_the_address_is_printed() {
     Run::ended(child).ends(0);
 }
 
-/// An ID token that a person has already; from standard input, for no command line may have it.
+/// A person who has an ID token passes it on standard input: it must not be on a command line.
 #[test]
 fn an_id_token_is_taken_from_standard_input() {
     let Some(member) = Member::new() else { return };
@@ -225,7 +227,7 @@ fn an_id_token_is_taken_from_standard_input() {
     };
     let token = member.issuer.token(&json!({ "nonce": "n1" }));
     with(&token).ends(0).prints(&["root@lab.test has a certificate"]);
-    // The CA takes a token once.
+    // The CA accepts a token once.
     let again = with(&token).ends(1).says(&["serves once", "sign in again"]);
     assert!(!again.stderr.contains(&token));
     let now = jiff::Timestamp::now().as_second();
@@ -245,8 +247,7 @@ fn an_id_token_is_taken_from_standard_input() {
     with(one_time.ends(0).stdout.trim()).ends(2).says(&["--token-file"]);
 }
 
-/// A browser as people have it: with its own ideas of what it fetches beforehand, which headers it sends, and what it
-/// keeps of an address.
+/// A real browser has its own rules of what it prefetches, which headers it sends, and what it remembers of an address.
 #[test]
 fn a_real_browser_comes_back() {
     if missing::program("chromium-headless-shell", "chromium-headless-shell") {

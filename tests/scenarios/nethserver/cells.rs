@@ -1,4 +1,4 @@
-//! StrongEncryption × ShellOverride × OpenSSH 7.5 and 9.2 × the procedures.
+//! Every combination of StrongEncryption, ShellOverride and OpenSSH 7.5 or 9.2, with each procedure.
 
 use super::{NEW, SET, certify, pinned_get_in, properties, trusting};
 use crate::support::{
@@ -7,14 +7,14 @@ use crate::support::{
 };
 use std::{fs, time::Instant};
 
-/// NethServer lets root log in.
+/// NethServer lets root log in, so a certificate for root is a risk to accept.
 const ROOT_TOO: &str = "--accept-risk=root-by-certificate";
 const INCLUDE: &str = "/etc/backup-config.d/custom.include";
 
-/// The kinds of host keys that are offered, and those that get a certificate.
+/// The types of the host keys that sshd offers, and those that get a certificate.
 fn expected(suite: &str, strong: bool) -> (&'static [&'static str], &'static [&'static str]) {
     match (suite == OLD, strong) {
-        // Without `ssh-rsa` the RSA key is not offered; with it, its certificate would be signed with SHA-1.
+        // Without `ssh-rsa` sshd does not offer the RSA key. With it, sshd would sign for the certificate with SHA-1.
         (true, true) => (&["ed25519"], &["ed25519"]),
         (true, false) => (&["rsa", "ecdsa", "ed25519"], &["ecdsa", "ed25519"]),
         (false, true) => (&["rsa", "ed25519"], &[]),
@@ -22,7 +22,7 @@ fn expected(suite: &str, strong: bool) -> (&'static [&'static str], &'static [&'
     }
 }
 
-/// Warded's block is in both places, and the next event changes nothing.
+/// Checks that Warded's block is in both places, and that the next event changes nothing.
 pub(super) fn agrees(machine: &NethServer) {
     let before = machine.configuration();
     assert_eq!(machine.product(), before, "the templates give another file");
@@ -43,9 +43,9 @@ fn certified(machine: &NethServer, kinds: &[&str]) {
     }
 }
 
-/// A certificate of the CA's lets root in, who has no key there.
+/// Whether root can log in with the CA's certificate and without an authorized key.
 fn user_certificate_gets_in(machine: &NethServer, works: bool) {
-    // That key is offered everywhere.
+    // Every configuration offers the Ed25519 key.
     let run = machine.client_with_certificate(&machine.pins(&["ed25519"])[0]).tries();
     assert_eq!(run.stdout == "in\n", works, "{run:?}");
 }
@@ -144,7 +144,7 @@ fn a_new_openssh_with_a_match_before() {
     through(NEW, false, true);
 }
 
-/// In the other order, and each undone by itself.
+/// The procedures in the other order, and each undone by itself.
 #[test]
 fn the_procedures_in_the_other_order() {
     let Some(machine) = NethServer::start(NEW, properties(false, true)) else { return };

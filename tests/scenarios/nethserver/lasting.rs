@@ -1,4 +1,4 @@
-//! What comes after: somebody has the host keys made anew.
+//! After certification: somebody makes new host keys.
 
 use super::{
     NEW,
@@ -12,7 +12,7 @@ fn host_keys_that_are_made_anew_get_new_certificates() {
     let Some(machine) = NethServer::start(NEW, properties(false, true)) else { return };
     certify(&machine).ends(0);
     get_in_by_the_ca(&machine);
-    // The certificates go with the keys.
+    // Removes the certificates together with the keys.
     let make = "rm /etc/ssh/ssh_host_*
                 for kind in rsa ecdsa ed25519; do ssh-keygen -q -N '' -t $kind -f /etc/ssh/ssh_host_${kind}_key; done";
     Run::of(machine.command("sh").args(["-ec", make])).ends(0);

@@ -1,4 +1,4 @@
-//! Everything is taken out, whatever came before, and whatever an administrator wrote since.
+//! Everything is removed, whatever was done before, and whatever an administrator has written since.
 
 use super::{NEW, SET, properties};
 use crate::support::{Run, nethserver::NethServer};
@@ -41,14 +41,14 @@ fn what_an_administrator_wrote_since_stays() {
     let include = machine.file(INCLUDE);
     let text = fs::read_to_string(&include).unwrap();
     fs::write(&include, format!("{text}/theirs\n")).unwrap();
-    // Another property, signalled: our block stands in another file.
+    // Another property is set and signalled, so Warded's block moves to another file.
     machine.sets(properties(false, true));
     machine.saves();
     let with_both = machine.tree();
     machine.warded(&["remove", "--plan"]).ends(3).prints(&["The policy nethserver takes its own lines out first."]);
     assert_eq!(machine.tree(), with_both);
 
-    // Several runs print one object.
+    // Several runs print a single object.
     machine.warded(&ALL).ends(0).object("warded.remove/1");
     let mut now = machine.tree();
     let (mode, _, _, contents) = now.remove(&include).unwrap();
@@ -60,12 +60,12 @@ fn what_an_administrator_wrote_since_stays() {
     machine.warded(&["remove", "--plan"]).ends(0).prints(&["Warded has changed no file here"]);
 }
 
-/// Somebody deleted only the file: systemd still has the timer running, and would start it with the machine.
+/// Somebody deleted only the timer's file: systemd still runs the timer, and would start it at the next boot.
 #[test]
 fn a_timer_whose_file_is_gone_is_stopped() {
     let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
     machine.warded(&CERTIFY).ends(0);
-    // A machine that systemd runs, and a systemctl that notes what it is told.
+    // Makes systemd seem to be process 1, and installs a systemctl that records its arguments.
     let systemd = "mkdir -p /run/systemd/system /etc/systemd/system/timers.target.wants
                    echo systemd >/run/comm; mount --bind /run/comm /proc/1/comm
                    rm -f /usr/bin/systemctl; printf '#!/bin/sh\necho \"$*\" >>/run/told\n' >/usr/bin/systemctl

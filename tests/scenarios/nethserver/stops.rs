@@ -1,4 +1,4 @@
-//! What stops a procedure, with everything as it was.
+//! What stops a procedure, and leaves everything as it was.
 
 use super::{NEW, SET, certify, properties};
 use crate::support::{
@@ -8,7 +8,7 @@ use crate::support::{
 };
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-/// It ends with this code and these words, and changes nothing.
+/// Checks that certification ends with this code and these words, and changes nothing.
 fn stops(machine: &NethServer, code: i32, words: &[&str]) {
     let tree = machine.tree();
     certify(machine).ends(code).says(words);
@@ -21,7 +21,7 @@ fn a_change_that_nobody_signalled() {
     machine.sets(properties(true, false));
     let words = ["the templates give", "# Require strong encryption", "signal-event nethserver-openssh-save"];
     stops(&machine, 1, &words);
-    // Somebody edited the file itself.
+    // Somebody edited the generated file itself.
     machine.sets(properties(false, false));
     let config = machine.file("/etc/ssh/sshd_config");
     let text = machine.configuration();
@@ -31,7 +31,7 @@ fn a_change_that_nobody_signalled() {
     certify(&machine).ends(0);
 }
 
-/// Every fragment counts, whatever it is called: one that somebody adds after the plan is met under the lock.
+/// Every fragment counts, whatever its name. If somebody adds one after the plan, Warded notices it under the lock.
 #[test]
 fn a_fragment_that_changes_meanwhile() {
     let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
@@ -43,7 +43,8 @@ fn a_fragment_that_changes_meanwhile() {
     assert!(!machine.file(CUSTOM).exists());
 }
 
-/// Killed under the lock, when the new files and the directories of the fragment are there: its watchdog rolls them back.
+/// The run is killed under the lock, when the new files and the fragment's directories exist. Its watchdog rolls them
+/// back.
 #[test]
 fn a_run_that_is_killed_while_the_engine_is_asked_again() {
     let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
@@ -83,7 +84,7 @@ fn fragments_that_others_could_have_written() {
     certify(&machine).ends(0);
 }
 
-/// A program in a fragment of the name that ours has: what Warded writes there has no braces.
+/// A fragment with the name of Warded's contains a program. What Warded writes there has no braces.
 #[test]
 fn a_fragment_of_that_name_with_a_program() {
     let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
@@ -108,7 +109,7 @@ fn an_engine_that_fails_or_talks() {
     }
 }
 
-/// The policy says nothing of another sshd's configuration.
+/// The policy does not cover another sshd's configuration.
 #[test]
 fn another_main_file() {
     let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };

@@ -1,4 +1,5 @@
-//! A machine that was off for longer than its certificates live, and one whose CA has no address when it starts.
+//! A machine that was off for longer than its certificates last, and one whose CA has no address when the machine
+//! starts.
 
 use super::{KINDS, Site};
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 use std::{fs, thread, time::Duration};
 
-/// Runs at once what was missed; all else is as `enrol` wrote it.
+/// Runs at once what was missed; everything else is as `enrol` wrote it.
 const AT_ONCE: &str = "[Timer]\nRandomizedDelaySec=0\nAccuracySec=100ms\n";
 const STAMP: &str = "/var/lib/systemd/timers/stamp-warded-renew.timer";
 const NAME: &str = "ca.lab.test";
@@ -36,7 +37,7 @@ impl Site {
         fs::write(self.machine.file("/etc/hosts"), format!("127.0.0.1 localhost {NAME}\n")).unwrap();
     }
 
-    /// Its certificates are those of long ago, and so is its timer's last run.
+    /// Makes its certificates and its timer's last run appear weeks old.
     fn sleeps(&mut self) {
         self.rests();
         for (kind, ..) in KINDS {
@@ -77,7 +78,7 @@ fn forty_days_asleep_is_one_renewal() {
     site.warded("status").ends(0);
 }
 
-/// The network came late: nothing is lost, and nobody has to come by.
+/// The network came up late: nothing is lost, and nobody has to intervene.
 #[test]
 fn a_ca_without_an_address_at_boot_is_asked_at_the_next_run() {
     let Some(mut site) = Site::named() else { return };

@@ -1,4 +1,4 @@
-//! A machine that was made from an image whose host keys were removed, before anything has made new ones.
+//! A machine from an image without host keys, before anything has made new ones.
 
 use super::{KINDS, Site};
 
@@ -10,7 +10,7 @@ fn a_machine_without_host_keys_gets_them_with_their_certificates() {
     site.admin("invite web1.example.org >/root/code");
     let enrol = site.warded("enrol --yes --code-file - </root/code").ends(0);
     enrol.prints(&["private key, made here", "Certified 3 keys"]);
-    // One token: the first key spoke for the others before it was in place.
+    // One token is enough: the first key's certificate lets the CA certify the others, even before it was in place.
     let requests = |path: &str| site.ca.log().matches(&format!("\"path\":\"{path}\"")).count();
     assert_eq!((requests("/ssh/sign"), requests("/ssh/rekey")), (1, 2));
     site.machine.shell("systemctl start ssh.service").ends(0);

@@ -1,5 +1,5 @@
-//! The CA exchanges its host key, and lists both for a while: clients learn the new one before a host is certified with it,
-//! and forget the former one last.
+//! The CA rotates its host key, and lists both keys for a while. Clients learn the new one before a host is certified
+//! with it, and forget the former one last.
 
 use super::Site;
 use crate::support::{ClientKnowledge, jwk, machine::keygen};
@@ -30,7 +30,7 @@ impl Site {
         self.known()
     }
 
-    /// A login by a client that knows what this machine's users know.
+    /// A login by a client with the known_hosts of this machine's users.
     fn gets_in(&self) -> Result<(), String> {
         let knows = ClientKnowledge::Authority(self.known());
         let run = super::in_a_moment(|| self.machine.client(&knows).tries());
@@ -42,13 +42,13 @@ impl Site {
 fn nobody_is_out_while_the_ca_exchanges_its_key() {
     let Some(mut site) = Site::of(|_| 24 * 3600, |setup| setup) else { return };
     site.enrols();
-    // What the timer does in the same moment is not what is looked at.
+    // The timer must not interfere.
     site.rests();
     let former = site.ca.authority("host");
     assert_eq!(site.trusts().lines().count(), 1);
     site.gets_in().unwrap();
 
-    // The CA lists the next key, and signs with the former one.
+    // The CA lists the next key, and still signs with the former one.
     keygen(&["-q", "-N", "", "-C", "", "-t", "ecdsa", "-f"], &site.ca.path("next_host_ca"));
     let next = fs::read_to_string(site.ca.path("next_host_ca.pub")).unwrap();
     let listed = |key: &str| json!([{ "type": "host", "federated": false, "key": jwk::public_of(key) }]);
@@ -59,7 +59,7 @@ fn nobody_is_out_while_the_ca_exchanges_its_key() {
         assert!([&former, &next].iter().all(|key| both.contains(key.split(' ').nth(1).unwrap().trim())), "{both}");
     });
 
-    // It signs with the next one, and lists the former one.
+    // The CA signs with the next key, and still lists the former one.
     for name in ["host_ca", "host_ca.pub"] {
         fs::rename(site.ca.path(name), site.ca.path(&format!("former_{name}"))).unwrap();
         fs::rename(site.ca.path(&format!("next_{name}")), site.ca.path(name)).unwrap();
@@ -74,7 +74,7 @@ fn nobody_is_out_while_the_ca_exchanges_its_key() {
         assert_eq!(site.trusts().lines().count(), 2);
     });
 
-    // It lists the former one no more.
+    // The CA no longer lists the former key.
     site.ca.reconfigure(|config| config["ssh"]["keys"] = json!([]));
     during(&site, |site| {
         let left = site.trusts();
@@ -85,7 +85,7 @@ fn nobody_is_out_while_the_ca_exchanges_its_key() {
     assert!(!site.machine.file(KNOWN).exists());
 }
 
-/// Does something, while a client logs in again and again: it always gets in.
+/// Does something while a client logs in again and again. The client must get in every time.
 #[track_caller]
 fn during(site: &Site, act: impl FnOnce(&Site)) {
     let (over, tried, out) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));

@@ -1,5 +1,5 @@
-//! A call that a request does not ask for, hidden in each way that a component has: `policy check` ends with 5, or says that
-//! it cannot tell.
+//! A call that the request does not include, hidden in each way that a component allows. `policy check` exits with 5,
+//! or says that it cannot tell.
 
 use crate::support::{
     Machine,
@@ -10,8 +10,8 @@ use std::fs;
 
 const REQUEST: &str = "name = \"mine\"\nversion = \"1.0.0\"\n[procedure.go]\nsummary = \"s\"\nlog = [\"info\"]\n";
 
-/// A component whose procedure `go` is the function `f` of the core instance `$i`, which `core` defines. It says something
-/// by `log.info`; `$hidden` is `schedule.none`, for which it does not ask.
+/// A component whose procedure `go` is the function `f` of the core instance `$i`, which `core` defines. The procedure
+/// calls `log.info`. `$hidden` is `schedule.none`, which is not in its request.
 fn component(core: &str) -> Vec<u8> {
     wat::parse_str(format!(
         r#"(component {TYPES}
@@ -29,12 +29,12 @@ fn component(core: &str) -> Vec<u8> {
     .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// `none` of the interface `schedule`.
+/// The function `none` of the interface `schedule`.
 const HIDDEN: &str = r#"
     (alias outer 1 $error (type $its_error))
     (export "none" (func (result (result bool (error $its_error)))))"#;
 
-/// One core module: it imports `$info` and `$hidden`, and its procedure does this.
+/// One core module, which imports `$info` and `$hidden`, and whose procedure has this body.
 fn module(fields: &str, body: &str) -> String {
     format!(
         r#"(core module $m (type $plain (func (param i32)))
@@ -95,8 +95,8 @@ fn a_call_that_is_not_asked_for_is_found_wherever_it_is() {
     }
 }
 
-/// What cannot be followed may call the rest of an interface of which something is granted: an interpreter imports all of
-/// it. That is no finding, and not kept silent either.
+/// A part that cannot be analysed may call every function of an interface of which something is granted: an interpreter
+/// imports all of it. That is not a finding, but it is reported.
 #[test]
 fn what_a_component_within_could_call_is_said() {
     let machine = Machine::stopped();
@@ -116,7 +116,7 @@ fn what_a_component_within_could_call_is_said() {
     fs::write(&file, policy::asking(&wat::parse_str(text).unwrap(), REQUEST)).unwrap();
     let path = file.to_str().unwrap();
     let note =
-        "it contains another component: whether it calls log.warn cannot be told, and nothing allows such a call";
+        "it contains another component: it is not known whether it calls log.warn, and nothing allows such a call";
     machine.warded(["policy", "check", path]).ends(0).prints(&[&format!("note: go: {note}")]);
     let object = machine.warded(["policy", "check", path, "--json"]).ends(0).object("warded.policy-check/1");
     assert_eq!(object["notes"], serde_json::json!([format!("go: {note}")]));

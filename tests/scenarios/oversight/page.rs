@@ -13,11 +13,11 @@ use warded_lib::text::neutral;
 
 /// WCAG 2, level AA.
 const CONTRAST: f64 = 4.5;
-/// What has to have a name for whoever does not see the page.
+/// The elements that need a name for people who do not see the page.
 const NAMED: [&str; 7] =
     ["RootWebArea", "heading", "table", "region", "rowheader", "columnheader", "DisclosureTriangle"];
 
-/// What the page is made of.
+/// The elements that the page may consist of.
 const ELEMENTS: [&str; 27] = [
     "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "dl", "dt", "dd", "ul", "li", "span",
     "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "code", "details", "summary",
@@ -38,7 +38,7 @@ const ATTRIBUTES: [&str; 13] = [
     "td class",
 ];
 
-/// The page of a machine's report, and what it says as an object.
+/// The page of a machine's report, and the same report as a JSON object.
 struct Page {
     object: Value,
     found: Value,
@@ -52,9 +52,9 @@ impl Page {
         Self::found((object, page), policy)
     }
 
-    /// A page as a browser sees it.
+    /// The page as a browser sees it.
     fn found((object, page): (Value, PathBuf), name: &str) -> Self {
-        // To be looked at.
+        // Screenshots for a person to look at.
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
         fs::create_dir_all(directory).unwrap();
         let screenshot = directory.join(format!("audit-{name}.png"));
@@ -72,7 +72,7 @@ impl Page {
         assert_eq!(self.found["scripts"], 0);
     }
 
-    /// Whatever texts are in it.
+    /// No text adds markup to the page.
     fn has_only_its_own_markup(&self) {
         for (what, own) in [("elements", &ELEMENTS[..]), ("attributes", &ATTRIBUTES[..])] {
             let found = self.found[what].as_array().unwrap().iter().map(|one| one.as_str().unwrap());
@@ -81,14 +81,14 @@ impl Page {
         }
     }
 
-    /// A text stands on the page as it is, and in one piece.
+    /// Checks that the page shows this text unchanged, and in one piece.
     fn shows(&self, text: &str) {
         let text = neutral(text);
         let texts = self.found["texts"].as_array().unwrap();
         assert!(texts.iter().any(|one| one.as_str().unwrap().contains(&text)), "{text:?} is not in {texts:#?}");
     }
 
-    /// Every row of its tables is one of the object's, and says the same.
+    /// Every row of its tables is one of the object's rows, with the same contents.
     fn has_the_rows_of_the_object(&self) {
         let mut tables = serde_json::Map::new();
         for procedure in self.object["procedures"].as_array().unwrap() {
@@ -137,7 +137,7 @@ impl Page {
         assert!(self.found["width"].as_u64().is_some_and(|width| width <= 320), "{}", self.found["width"]);
     }
 
-    /// What is folded on a screen is on paper; lines may end within it.
+    /// What is folded on a screen is printed on paper; lines may break within it.
     fn is_whole_on_paper(&self) {
         let without_spaces = |text: &str| text.chars().filter(|one| !one.is_whitespace()).collect::<String>();
         let paper = without_spaces(self.found["paper"].as_str().unwrap());
@@ -172,7 +172,7 @@ fn the_page_is_for_everybody_and_for_paper() {
     page.is_whole_on_paper();
 }
 
-/// What was done with a file that is no policy is not known, and nothing is said of it.
+/// How a file is used that is not an installed policy is not known, so the page says nothing about it.
 #[test]
 fn the_page_of_a_file_says_nothing_of_its_use() {
     let machine = Machine::stopped();
@@ -186,7 +186,7 @@ fn the_page_of_a_file_says_nothing_of_its_use() {
         ("denied", false),
         (">0</td>", false),
     ] {
-        // The style of the page has a word for each kind of finding.
+        // Only after the style sheet, which has a class for each kind of finding.
         assert_eq!(page.split_once("</style>").unwrap().1.contains(words), are_there, "{words}");
     }
 }

@@ -1,4 +1,4 @@
-//! The sshd of this machine judges what a scenario's run leaves.
+//! This machine's sshd judges the files that a scenario's run leaves.
 
 use super::{SCENARIO, folder, tried};
 use crate::support::{Grants, missing, script::Script};
@@ -12,7 +12,7 @@ const JUDGED: &str = "summary = 'x'\nprocedure = 'go'\n\
                       [machine.sshd]\nversion = '9.2p1'\nhost-keys = ['/etc/ssh/ssh_host_ed25519_key']\n\
                       effective = { revokedkeys = ['/etc/ssh/revoked'] }\n";
 
-/// The sshd of this machine reads what a run leaves, and nothing of this machine's.
+/// The sshd of this machine reads what a run leaves, and nothing of this machine's configuration.
 #[test]
 fn sshd_judges_what_a_run_leaves() {
     if missing::program("/usr/sbin/sshd", "openssh-server") {
@@ -33,7 +33,7 @@ fn sshd_judges_what_a_run_leaves() {
     let lists = "TrustedUserCAKeys /etc/ssh/ca.pub";
     for (line, scenario, says) in [
         (lists, JUDGED.to_owned(), ""),
-        // Without a `HostKey` line the scenario's keys count, and none of this machine's.
+        // Without a `HostKey` line sshd gets the scenario's keys, and none of this machine's.
         (lists, JUDGED.replace("FIRST", ""), ""),
         (
             "NoSuchKeyword yes",

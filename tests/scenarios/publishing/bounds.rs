@@ -1,4 +1,4 @@
-//! What an offered component may cost until it is refused: a time, and memory for each process.
+//! What an offered component may cost before it is refused: time, and memory for each process.
 
 use super::Desk;
 use crate::support::{
@@ -14,11 +14,11 @@ use std::{
 };
 use warded_lib::digest::Digest;
 
-/// The compiler has 60 s of a processor, and a busy machine may take longer to give it that.
+/// The compiler may use 60 s of CPU time, and on a busy machine it may take longer to get that.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// The compiler's memory, and its program.
+/// The compiler's memory limit, and the size of its program.
 const MEMORY_KIB: u64 = (512 + 256) << 10;
-/// Runs a command, and prints last how many KiB the largest of its processes had.
+/// Runs a command, and prints at the end how many KiB its largest process used.
 const MEASURED: &str = "import resource, subprocess, sys
 code = subprocess.run(sys.argv[1:]).returncode
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
@@ -61,7 +61,7 @@ fn what_costs_too_much_is_refused_within_bounds() {
     );
     is_refused(&vec![0; (16 << 20) + 1], &["large.wasm is larger than such a file may be", "the limit is 16384 KiB"]);
     is_refused(&vec![0; 16 << 20], &["this is not a WebAssembly component"]);
-    // What is composed is compiled; that its calls cannot be followed is said before anybody answers.
+    // A composed component is compiled. Before anybody confirms, Warded says that it cannot follow the calls.
     fs::write(&file, policy::asking(&composed(), request)).unwrap();
     add(&desk, &file).ends(5).says(&["nobody has signed this component"]);
     let audited = desk.run(&["audit", file.to_str().unwrap()]).ends(0);
@@ -70,7 +70,7 @@ fn what_costs_too_much_is_refused_within_bounds() {
     is_refused(&wat::parse_str(many).unwrap(), &["too many modules and components within", "the limit is 1000"]);
 }
 
-/// Names that say where a file lies, or look like others, and texts that a terminal obeys.
+/// Names that look like a path or like another name, and texts that a terminal interprets.
 #[test]
 fn a_request_that_is_not_valid_is_refused_in_words() {
     let desk = Desk::new();
@@ -91,7 +91,7 @@ fn a_request_that_is_not_valid_is_refused_in_words() {
     }
 }
 
-/// Nobody can say which of two requests a publisher meant.
+/// Nobody can tell which of two requests a publisher meant.
 #[test]
 fn a_component_with_two_requests_is_not_added() {
     let desk = Desk::new();
@@ -103,7 +103,7 @@ fn a_component_with_two_requests_is_not_added() {
     assert_eq!(desk.policies(), []);
 }
 
-/// The record says what was refused, and why; so does the system log.
+/// The audit log says what was refused and why, and so does the system log.
 #[test]
 fn a_refusal_is_on_record() {
     if missing::root() {

@@ -1,4 +1,5 @@
-//! What a policy that is on a machine already may lack: its publisher, its signature, its place in `policies.lock`.
+//! What an installed policy may lack, and `policy add` completes: its publisher, its signature, its entry in
+//! `policies.lock`.
 
 use super::{
     Desk, PUBLISHER,
@@ -23,7 +24,7 @@ fn what_a_policy_that_is_there_lacks_is_added() {
     desk.update(&file).ends(0).prints(&["is there already"]);
     let whole = lock(&desk);
 
-    // Without a signature nothing of what is there is lost.
+    // A file without a signature does not remove the signature that is there.
     let signature = |ending: &str| file.with_extension(format!("wasm.{ending}"));
     for ending in ["manifest", "manifest.sig"] {
         fs::rename(signature(ending), desk.path(ending)).unwrap();
@@ -36,7 +37,7 @@ fn what_a_policy_that_is_there_lacks_is_added() {
         fs::rename(desk.path(ending), signature(ending)).unwrap();
     }
 
-    // An earlier Warded kept no signatures, and had no lock file.
+    // Earlier versions of Warded kept no signatures, and had no lock file.
     let archive = desk.path("all.json");
     let save = || desk.run(&["policy", "save", archive.to_str().unwrap()]);
     for (path, _) in before.iter().filter(|(path, _)| path.extension().is_some_and(|ending| ending == "signature")) {
@@ -49,7 +50,7 @@ fn what_a_policy_that_is_there_lacks_is_added() {
     assert!(changed(&[]) && !changed(&[]));
     assert_eq!(lock(&desk), whole);
     save().ends(0);
-    // Narrowed grants stay narrowed by the command that is named.
+    // The suggested command keeps narrowed grants narrowed.
     let (desk, file) = source();
     let whole = lock(&desk);
     fs::remove_file(desk.machine.path("policies.lock")).unwrap();
@@ -59,7 +60,7 @@ fn what_a_policy_that_is_there_lacks_is_added() {
     refused.says(&[&format!("warded policy add mine.wasm --grants {grants}")]);
     desk.add(&file, &["--grants", grants]).ends(0).prints(&["is there already"]);
     assert_eq!(lock(&desk), whole);
-    // Another policy's file is broken.
+    // Another policy's file is broken, which does not matter here.
     fs::write(desk.machine.path("policies/broken.toml"), "no policy").unwrap();
     desk.run(&["policy", "remove", "mine", "--yes"]).ends(0);
     assert!(!lock(&desk).contains("[policy"), "{}", lock(&desk));
@@ -86,11 +87,11 @@ fn a_lock_file_brings_publisher_and_signature_to_what_is_there() {
     fs::write(&list, &text).unwrap();
     assert!(changed(&[]) && !changed(&[]));
     assert_eq!(lock(&desk), text);
-    // What was not written down is written down.
+    // An entry that is missing in the lock file is added.
     fs::remove_file(desk.machine.path("policies.lock")).unwrap();
     assert!(changed(&[]) && !changed(&[]));
     assert_eq!(lock(&desk), text);
-    // Another publisher of the same component is a decision.
+    // Another publisher of the same component is a decision of the operator's.
     desk.key("other");
     desk.trusts(&format!("{}other@example.org {}\n", desk.signer(""), desk.public("other")));
     for ending in ["wasm.manifest", "wasm.manifest.sig"] {

@@ -1,5 +1,6 @@
-//! A change of the policies that is killed before any of its calls that change a file leaves the old policy or the new one,
-//! and the same command goes on from there. `WARDED_TEST_EVERY=1` tries every call, `=3` every third; else it is a sample.
+//! A command that changes policies is killed before any of its calls that change a file. It leaves the old policy or
+//! the new one, and the same command completes the change. `WARDED_TEST_EVERY=1` tries every call, `=3` every third;
+//! otherwise it is a sample.
 
 use super::Desk;
 use crate::support::missing;
@@ -9,10 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// By which something on disk changes, beside the writes to a file that nobody has named yet.
+/// The calls that change something on disk, except for writes to a file that has no final name yet.
 const CALLS: &str = "fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,linkat,ftruncate";
 
-/// The directory of policies and the lock file, as they are.
+/// The contents of the directory of policies and of the lock file.
 fn saved(desk: &Desk) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = fs::read_dir(desk.machine.path("policies")).into_iter().flatten().map(|entry| entry.unwrap().path());
     let all = files.chain([desk.machine.path("policies.lock")]).filter(|path| path.exists());
@@ -24,7 +25,7 @@ fn restore(desk: &Desk, files: &BTreeMap<PathBuf, Vec<u8>>) {
     files.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
 }
 
-/// Runs a command that is killed in place of its call of this number; whether it came so far.
+/// Runs a command that is killed in place of its call of this number. Returns whether it got that far.
 fn is_killed(desk: &Desk, words: &[&str], number: usize) -> bool {
     let mut command = desk.machine.command("strace");
     command.args(["-f", "-o", "/dev/null", "-e", &format!("trace={CALLS}")]);
@@ -34,7 +35,7 @@ fn is_killed(desk: &Desk, words: &[&str], number: usize) -> bool {
     !command.args(words).output().unwrap().status.success()
 }
 
-/// Tries a command at each of its calls. It leads from one version to another.
+/// Kills the command at each of its calls in turn. The command changes one version into another.
 fn is_one_step(desk: &Desk, words: &[&str], (old, new): (&str, &str)) {
     let before = saved(desk);
     let every = env::var("WARDED_TEST_EVERY").map_or(4, |every| every.parse().unwrap());
@@ -55,7 +56,7 @@ fn is_one_step(desk: &Desk, words: &[&str], (old, new): (&str, &str)) {
         number += every;
     }
     assert!(olds > 1 && number > 5, "{words:?}: killed before {olds} times, and after {news} times");
-    // It was not killed, and did its work.
+    // The last run was not killed, and completed its work.
     assert_eq!(desk.version(), new);
 }
 

@@ -1,4 +1,4 @@
-//! Policies that are added from a registry, written down in `policies.lock`, and moved to other machines.
+//! Policies that are added from a registry, recorded in `policies.lock`, and moved to other machines.
 
 use super::{
     Desk, PUBLISHER,
@@ -59,7 +59,7 @@ fn a_policy_is_added_from_a_registry_and_a_tag_that_moved_is_not_followed() {
     assert_eq!(lock(&desk), before);
 
     moved(&desk, &["update", "mine"]).ends(0).prints(&["is there already"]);
-    // The tag moves: a run that nobody watches does not follow it, and who is asked sees it.
+    // The tag moves. An unattended run does not follow it, and a person who is asked sees it.
     let (_, newer) = push("1.1.0", &latest);
     moved(&desk, &["update", "mine"]).ends(5).says(&["the tag has moved since", &artifact, "nothing was changed"]);
     moved(&desk, &["update", &latest]).ends(5).says(&["the tag has moved since", &artifact, "nothing was changed"]);
@@ -67,7 +67,7 @@ fn a_policy_is_added_from_a_registry_and_a_tag_that_moved_is_not_followed() {
     assert_eq!((desk.version().as_str(), lock(&desk)), ("1.0.0", before.clone()));
     moved(&desk, &["update", &newer]).ends(0).prints(&["Added mine 1.1.0 in place of 1.0.0"]);
     assert!(lock(&desk).contains(&format!("source = \"{newer}\"")), "{}", lock(&desk));
-    // An earlier version is a decision; a policy of a digest is what it is.
+    // An earlier version has to be chosen explicitly. A policy that was added by digest does not change.
     moved(&desk, &["update", &pinned]).ends(5).says(&["version 1.1.0 is there, and this one is not higher"]);
     add(&pinned, &component).ends(5).says(&["--allow-downgrade"]);
     moved(&desk, &["update", "mine"]).ends(0).prints(&["mine 1.1.0 is there already"]);
@@ -76,7 +76,7 @@ fn a_policy_is_added_from_a_registry_and_a_tag_that_moved_is_not_followed() {
     desk.run(&["policy", "remove", "mine", "--yes"]).ends(0);
     assert!(!lock(&desk).contains("[policy"), "{}", lock(&desk));
 
-    // A mirror is asked in the registry's place; what is written down is the registry.
+    // Warded asks a mirror instead of the registry, and records the registry.
     let mirror = format!("127.0.0.1:{}", registry.port);
     let elsewhere = "oci://registry.example.org/policies/mine:1.0.0";
     let with = |mirror: &str| moved(&desk, &["add", elsewhere, "--mirror", mirror, "--yes", "--digest", &component]);
@@ -84,7 +84,7 @@ fn a_policy_is_added_from_a_registry_and_a_tag_that_moved_is_not_followed() {
     with(&mirror).ends(0);
     assert!(lock(&desk).contains(&format!("source = \"{elsewhere}\"")), "{}", lock(&desk));
 
-    // From the lock file, on another machine: by digest, wherever the tag leads.
+    // On another machine, from the lock file: by digest, wherever the tag points.
     let other = Desk::new();
     other.trusts(&desk.signer(""));
     fs::write(other.path("list.lock"), before).unwrap();
@@ -93,7 +93,7 @@ fn a_policy_is_added_from_a_registry_and_a_tag_that_moved_is_not_followed() {
     let mut command = desk.machine.network().command(env!("CARGO_BIN_EXE_warded"));
     other.machine.environment(&mut command).args(words).arg(other.path("list.lock"));
     Run::of(command.env("REGISTRY_AUTH_FILE", other.path("auth.json"))).ends(0).prints(&["Added mine 1.0.0"]);
-    // Nothing is asked for what is there: the other machine's network has no registry.
+    // Warded asks no registry for what is already there: the other machine's network has none.
     other.run(&["policy", "add", "--lock", other.path("list.lock").to_str().unwrap()]).ends(0);
 }
 
@@ -159,12 +159,12 @@ fn one_lock_file_serves_many_machines() {
         add(&["--yes"]).ends(5).says(&[why]);
         assert!(other.policies().is_empty(), "{why}");
     }
-    // Grants that are to be read by root alone may be written by root alone.
+    // The lock file contains grants, so no user but root may be able to write it.
     fs::write(&list, &whole).unwrap();
     fs::set_permissions(&list, fs::Permissions::from_mode(0o666)).unwrap();
     add(&["--yes"]).ends(5).says(&["could have been written by another user"]);
     fs::set_permissions(&list, fs::Permissions::from_mode(0o644)).unwrap();
-    // What a package offers is taken as the lock file names it, or not at all.
+    // A package's component must be the one that the lock file names.
     let (there, component) = (offered.join("mine.wasm"), fs::read(&file).unwrap());
     let newer = desk.signed("1.1.0", &["files.write = [\"{sshd}/a\", \"{sshd}/b\"]"]);
     for ending in ["wasm", "wasm.manifest", "wasm.manifest.sig"] {
@@ -190,7 +190,7 @@ fn one_lock_file_serves_many_machines() {
     let again = add(&["--yes", "--json"]).ends(0).object("warded.policy-load/1");
     assert_eq!((&again["changed"], other.policies(), lock(&other)), (&Value::Bool(false), before, whole));
 
-    // A file that is no lock file stops a change before it begins.
+    // A file that is not a lock file stops a change before it begins.
     fs::write(&list, "schema = 1\n").unwrap();
     other.run(&["policy", "remove", "mine", "--yes"]).ends(5).says(&["this is no file of locked policies"]);
     assert_eq!(other.version(), "1.0.0");
@@ -241,7 +241,7 @@ fn what_was_saved_is_loaded_without_network() {
     assert_eq!(other.policies(), before);
     assert_eq!(save(&other).ends(0).object("warded.policy-save/1")["changed"], false, "the same bytes");
 
-    // What is here is not what the lock file says.
+    // The policy on this machine differs from the lock file.
     fs::write(other.machine.path("policies.lock"), lock(&other).replace("1.0.0\"\ncomp", "0.9.0\"\ncomp")).unwrap();
     save(&other).ends(5).says(&[
         "policy mine on this machine is not the one in policies.lock",
@@ -257,7 +257,7 @@ fn unsigned(archive: &str) -> String {
     all.to_string()
 }
 
-/// What was accepted stays, and what is refused after it is on record under its own name.
+/// Policies that were accepted stay. A refusal after them is recorded under its own policy's name.
 #[test]
 fn a_refusal_after_the_first_policy_is_on_record() {
     let desk = Desk::new();
@@ -294,7 +294,7 @@ fn a_refusal_after_the_first_policy_is_on_record() {
     assert_eq!(refused[0]["need"], list.to_str().unwrap());
 }
 
-/// A helper may ask its user, and so it is run for a person alone.
+/// A helper may ask its user, so it runs only when a person is present.
 #[test]
 fn a_credential_helper_is_run_for_a_person_and_for_nobody_else() {
     if missing::root() {
@@ -312,7 +312,7 @@ fn a_credential_helper_is_run_for_a_person_and_for_nobody_else() {
     fs::write(&auth, r#"{"credsStore":"test"}"#).unwrap();
     let file = desk.signed("1.0.0", &ADDS);
     let place = format!("oci://{host}/policies/mine:1");
-    // In a mount namespace of its own the helper is among the system's programs.
+    // A mount namespace puts the helper among the system's programs.
     let line = |words: &str| {
         let mounted = format!("mount --bind {} /usr/local/bin; exec \"$@\"", programs.display());
         format!("unshare --mount sh -ec '{mounted}' sh {} policy {words} --plain-http", env!("CARGO_BIN_EXE_warded"))
@@ -334,7 +334,7 @@ fn a_credential_helper_is_run_for_a_person_and_for_nobody_else() {
     assert!(!screen.contains("secret"), "{screen}");
     let (code, screen) = attended(&add);
     assert!(code == 1 && screen.contains("asks for credentials"), "{screen}");
-    // One that has no login for the registry, or is not there, keeps nobody from what is public.
+    // A helper that has no login for the registry, or is not installed, does not prevent access to a public one.
     let open = format!("oci://127.0.0.1:{}/mine:1", public(&desk.machine.network()));
     let pull = line(&format!("pull {open} -o {}", desk.path("pulled.wasm").display()));
     let says = |text: &str| fs::write(&helper, format!("#!/bin/sh\necho {text}; exit 1\n")).unwrap();
@@ -352,8 +352,8 @@ fn a_credential_helper_is_run_for_a_person_and_for_nobody_else() {
     let (code, screen) = attended(&push);
     assert!(code == 1 && screen.contains("the keychain is locked"), "{screen}");
     fs::write(&auth, r#"{"credsStore":"../test"}"#).unwrap();
-    unattended(&push).ends(5).says(&["names a helper that can be none"]);
-    // Root takes no credentials that somebody else could have put there.
+    unattended(&push).ends(5).says(&["names a helper with an invalid name"]);
+    // Root uses no credentials that somebody else could have written.
     registry.has_login(&desk);
     fs::set_permissions(&auth, fs::Permissions::from_mode(0o666)).unwrap();
     unattended(&push).ends(5).says(&["could have been written by another user"]);

@@ -1,11 +1,12 @@
-//! Components that packages offer: `policy list` and `status` tell of a higher version, and what is accepted runs.
+//! Components that packages offer: `policy list` and `status` report a higher version, and the accepted one keeps
+//! running.
 
 use super::{Desk, PUBLISHER};
 use crate::support::{Machine, policy};
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-/// Has packages offer components in a directory of the machine's.
+/// Configures a directory of the machine's in which packages offer components.
 fn offers(desk: &Desk) -> std::path::PathBuf {
     let directory = desk.machine.path("offered");
     fs::create_dir(&directory).unwrap();
@@ -13,7 +14,7 @@ fn offers(desk: &Desk) -> std::path::PathBuf {
     directory
 }
 
-/// What `policy list` says of a policy.
+/// What `policy list` says about a policy.
 fn offered(desk: &Desk, name: &str) -> Value {
     let list = desk.run(&["policy", "list", "--json"]).ends(0).object("warded.policy-list/1");
     let policy = list["policies"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
@@ -27,7 +28,7 @@ fn only_a_higher_version_of_an_accepted_policy_is_told_of() {
     let accepted = desk.signed("1.9.0", &[]);
     let there = directory.join("mine.wasm");
     fs::copy(&accepted, &there).unwrap();
-    // Nothing is accepted yet, so nothing of that name is there.
+    // Nothing is accepted yet, so there is no policy of that name.
     desk.run(&["policy", "update", "mine"]).ends(5).says(&["there is no policy mine"]);
     desk.run(&["policy", "update", "unix"]).ends(5).says(&["policy unix is part of this program"]);
     assert!(!desk.run(&["policy", "list"]).ends(0).stdout.contains("mine"));
@@ -40,14 +41,14 @@ fn only_a_higher_version_of_an_accepted_policy_is_told_of() {
     let told = "mine 1.10.0 is offered, and 1.9.0 is accepted: warded policy update ";
     desk.run(&["policy", "list"]).ends(0).prints(&[told]);
     desk.run(&["status"]).prints(&[told]);
-    // What others could have written is no offer, and neither is what is no component.
+    // A file that others can write is not an offer, and neither is a file that is not a component.
     fs::set_permissions(&there, fs::Permissions::from_mode(0o666)).unwrap();
     assert_eq!(offered(&desk, "mine"), Value::Null);
     desk.run(&["policy", "update", "mine"]).ends(5).says(&["could have been written by another user"]);
     fs::remove_file(&there).unwrap();
     fs::write(&there, "\0asm").unwrap();
     assert_eq!(offered(&desk, "mine"), Value::Null);
-    // Nor is another policy, whatever its file is called.
+    // Nor is another policy, whatever its file name.
     fs::rename(desk.component("2.0.0", &[]), directory.join("yours.wasm")).unwrap();
     fs::remove_file(&there).unwrap();
     assert_eq!(offered(&desk, "mine"), Value::Null);
@@ -55,7 +56,8 @@ fn only_a_higher_version_of_an_accepted_policy_is_told_of() {
     assert_eq!(desk.version(), "1.9.0");
 }
 
-/// A package is upgraded on an enrolled machine: what was accepted goes on renewing, and the offer is no problem.
+/// A package is upgraded on an enrolled machine: the accepted policy continues to renew, and the offer is not a
+/// problem.
 #[test]
 fn an_upgraded_package_changes_nothing_until_it_is_accepted() {
     let desk = Desk::on(Machine::start());

@@ -1,4 +1,4 @@
-//! What commands about policies would change is shown, and changes nothing.
+//! The plans of commands about policies: they show what would change, and change nothing.
 
 use super::Desk;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use warded_lib::digest::Digest;
 
 impl Desk {
-    /// The policies, what says which they are, and all that Warded keeps: its logs and machine code, too.
+    /// The policies, their lock file, and all of Warded's state, including logs and machine code.
     fn kept(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut directories = vec![self.machine.path("state"), self.machine.path("policies")];
         let mut files = vec![self.machine.path("policies.lock")];
@@ -19,10 +19,10 @@ impl Desk {
         files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap_or_default())).collect()
     }
 
-    /// The object of a plan that has something to change, after which everything is as before.
+    /// The object of a plan that has something to change. Checks that nothing has changed afterwards.
     #[track_caller]
     fn plans(&self, words: &[&str], schema: &str) -> Value {
-        // Makes the state directory.
+        // This makes the state directory.
         self.run(&["policy", "list"]).ends(0);
         let before = self.kept();
         let said = self.run(&[words, &["--plan"]].concat()).ends(3).stdout;
@@ -55,13 +55,13 @@ fn plans_of_policies_change_nothing() {
         fs::copy(format!("{}{end}", file.display()), format!("{}{end}", one.display())).unwrap();
     }
 
-    // A lock file, and an archive.
+    // The same for a lock file and an archive.
     let (lock, saved) = (desk.path("fleet.lock"), desk.path("saved.json"));
     fs::copy(desk.machine.path("policies.lock"), &lock).unwrap();
     desk.run(&["policy", "save", saved.to_str().unwrap()]).ends(0);
     let load = ["policy", "load", saved.to_str().unwrap()];
     desk.run(&[&load[..], &["--plan"]].concat()).ends(0).prints(&["mine 1.0.0 is there already."]);
-    // An earlier command ended before it wrote the lock file: that is something to change.
+    // An earlier command ended before it wrote the lock file, so that is still to be changed.
     let written = "Would write policy mine into policies.lock.";
     fs::remove_file(desk.machine.path("policies.lock")).unwrap();
     for words in [&load[..], &add] {
@@ -71,7 +71,7 @@ fn plans_of_policies_change_nothing() {
     desk.plans(&add, "warded.policy-add/1");
     desk.add(&file, &[]).ends(0);
 
-    // A higher version, and the one before it.
+    // A higher version, and a rollback to the one before.
     let file = desk.signed("1.1.0", &["files.write = [\"{sshd}/a\"]"]);
     let update = ["policy", "update", file.to_str().unwrap()];
     let planned = desk.plans(&update, "warded.policy-add/1");
@@ -84,7 +84,7 @@ fn plans_of_policies_change_nothing() {
     desk.run(&["policy", "rollback", "mine"]).ends(0);
     assert_eq!(desk.version(), "1.0.0");
 
-    // A plan is refused where the command would be.
+    // A plan is refused if the command would be.
     let wider = desk.signed("1.2.0", &["files.write = [\"{sshd}/b\"]"]);
     let before = desk.kept();
     desk.run(&["policy", "update", wider.to_str().unwrap(), "--plan"]).ends(5).says(&["it asks for more"]);

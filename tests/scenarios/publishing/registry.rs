@@ -1,4 +1,4 @@
-//! Policies in an OCI registry: Debian's, and ones that lie.
+//! Policies in an OCI registry: Debian's docker-registry, and registries that lie.
 
 use super::{Desk, PUBLISHER};
 use crate::support::{Run, missing, network::Network};
@@ -17,7 +17,7 @@ use warded_lib::digest::Digest;
 
 pub(super) const ADDS: [&str; 1] = ["log = [\"info\"]"];
 
-/// Debian's docker-registry, on a loopback port.
+/// Debian's docker-registry on a loopback port.
 pub(super) struct Registry {
     child: Child,
     pub(super) port: u16,
@@ -53,14 +53,14 @@ impl Registry {
         Self { child, port, data }
     }
 
-    /// Writes down for Warded who may ask it.
+    /// Writes the registry's user and password to where Warded looks for them.
     pub(super) fn has_login(&self, desk: &Desk) {
         let auths = json!({"auths": {format!("127.0.0.1:{}", self.port): {"auth": "dTpzZWNyZXQ="}}});
         fs::write(desk.path("auth.json"), auths.to_string()).unwrap();
     }
 }
 
-/// Of the password `secret`.
+/// The hash of the password `secret`.
 const HASH: &str = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
 
 impl Drop for Registry {
@@ -117,13 +117,13 @@ fn a_signed_policy_goes_through_a_registry() {
     pull(&desk, &format!("{at}:2")).ends(1).says(&["there is no oci://"]);
     desk.add(&desk.path("pulled.wasm"), &[]).ends(0);
 
-    // A tag that moves never replaces a file, and a digest does not move with it.
+    // A tag that has moved never replaces a file, and a digest stays the same.
     let newer = desk.signed("1.1.0", &ADDS);
     moved(&desk, &["push", newer.to_str().unwrap(), &tag]).ends(0);
     pull(&desk, &tag).ends(5).says(&["is there, and is not what the registry has", "nothing was written"]);
     pull(&desk, pulled["pinned"].as_str().unwrap()).ends(0);
 
-    // The registry serves what was altered on its disk.
+    // The registry serves a file that was altered on its disk.
     let digest = Digest::of(&fs::read(desk.path("pulled.wasm")).unwrap()).to_string();
     let hex = digest.trim_start_matches("sha256:");
     let blob = registry.data.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data");
@@ -135,7 +135,7 @@ fn a_signed_policy_goes_through_a_registry() {
     assert!(!desk.path("pulled.wasm").exists());
 }
 
-/// What a registry that lies answers to a path, and what it was asked.
+/// A registry that lies: what it was asked, and how it answers to each path.
 pub(super) struct Liar {
     pub(super) port: u16,
     pub(super) asked: Arc<Mutex<Vec<String>>>,
@@ -164,7 +164,7 @@ impl Liar {
 
 pub(super) fn answer(stream: &mut TcpStream, status: &str, body: &[u8]) {
     let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-    // A client that refuses goes away.
+    // A client that refuses the answer closes the connection.
     let _sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
 }
 
@@ -188,12 +188,12 @@ pub(super) fn manifest(component: &[u8], size: u64) -> Vec<u8> {
 
 pub(super) const COMPONENT: &[u8] = b"component";
 
-/// A registry that asks nobody who they are.
+/// A registry without authentication.
 pub(super) fn public(network: &Network) -> u16 {
     lies(network, manifest(COMPONENT, 9), |_, _, stream| answer(stream, "200 OK", COMPONENT)).port
 }
 
-/// A registry whose manifest is this, and whose blobs are answered so.
+/// A registry with this manifest, which answers requests for blobs like this.
 pub(super) fn lies(
     network: &Network,
     manifest: Vec<u8>,
@@ -270,7 +270,7 @@ fn storage_that_a_registry_leads_to_gets_no_credentials_and_leads_no_further() {
     for (path, code) in [("twice", 5), ("once", 0)] {
         let place = format!("http://127.0.0.1:{}/{path}", storage.port);
         let front = Liar::start(&network, move |port, path, stream| {
-            // Tokens are given at another path of the same server.
+            // The token server is at another path of the same server.
             if path.starts_with("/token") {
                 answer(stream, "200 OK", b"{\"token\":\"the-token\"}");
             } else if path.contains("/manifests/1") {
@@ -285,7 +285,7 @@ fn storage_that_a_registry_leads_to_gets_no_credentials_and_leads_no_further() {
         });
         let auths = json!({"auths": {format!("127.0.0.1:{}", front.port): {"auth": "dTpzZWNyZXQ="}}});
         fs::write(desk.path("auth.json"), auths.to_string()).unwrap();
-        // A token that does not help is not asked for twice.
+        // If a token does not help, Warded does not ask for another.
         pull(&desk, &format!("oci://127.0.0.1:{}/mine:1", front.port)).ends(1).says(&["HTTP status 401"]);
         pull(&desk, &format!("oci://127.0.0.1:{}/mine:open", front.port)).ends(code);
         let asked = front.asked.lock().unwrap().join("").to_lowercase();
@@ -298,7 +298,7 @@ fn storage_that_a_registry_leads_to_gets_no_credentials_and_leads_no_further() {
     assert!(asked.contains("get /once") && !asked.contains("authorization"), "{asked}");
 }
 
-/// With `sudo -E`, root has the home and the runtime directory of a user.
+/// With `sudo -E`, root has a user's home and runtime directory.
 #[test]
 fn root_passes_over_the_credentials_of_another_user() {
     if missing::root() {
@@ -326,7 +326,7 @@ fn root_passes_over_the_credentials_of_another_user() {
     refused.says(&["could have been written by another user", "sudo install -m 600 FILE /etc/warded/"]);
 }
 
-/// A token server gives a token for what was asked, and for nothing more: the first call of a push only looks.
+/// A token server gives a token only for the scope that was asked for. The first request of a push only reads.
 #[test]
 fn a_push_asks_its_token_server_for_both_directions() {
     let desk = Desk::new();
@@ -356,7 +356,8 @@ fn a_push_asks_its_token_server_for_both_directions() {
         run.ends(1).says(&[says]);
         assert!(asked.contains("/token?scope=repository%3Amine%3Apull%2Cpush HTTP"), "{asked}");
     }
-    // Credentials go nowhere where they could be read on the way, and to no server with a name in its address.
+    // Warded sends no credentials over a connection that others could read, and none to a server whose address contains
+    // a user name.
     for realm in ["http://192.0.2.1/token", "https://u:p@192.0.2.1/token", "file:///etc/passwd"] {
         let (run, asked) = push(realm, "200 OK");
         run.ends(5).says(&["a token server that is not contacted"]);

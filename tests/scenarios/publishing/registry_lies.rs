@@ -1,4 +1,4 @@
-//! What a registry must not get, and what it must not give.
+//! What Warded must not send to a registry, and what it must not accept from one.
 
 use super::{
     Desk,
@@ -7,7 +7,7 @@ use super::{
 use serde_json::{Value, json};
 use std::fs;
 
-/// What is pushed goes to the registry that was named, and to no other server.
+/// A push sends its data only to the named registry, and to no other server.
 #[test]
 fn a_blob_is_sent_to_the_registry_and_nowhere_else() {
     let desk = Desk::new();
@@ -43,7 +43,7 @@ fn a_blob_is_sent_to_the_registry_and_nowhere_else() {
     assert!(elsewhere.asked.lock().unwrap().is_empty());
 }
 
-/// A signature is read up to 64 KiB, from a file as from a registry.
+/// Warded reads at most 64 KiB of a signature, from a file as well as from a registry.
 #[test]
 fn a_signature_in_a_registry_has_a_limit() {
     let desk = Desk::new();

@@ -1,10 +1,11 @@
-//! Renewals go on, whatever is accepted that grants no more: a later version, and narrower grants for the same one.
+//! Renewals continue after the operator accepts something that grants no more: a later version, or narrower grants for
+//! the same one.
 
 use super::{Desk, PUBLISHER};
 use crate::support::{Machine, policy};
 use std::{fs, path::PathBuf};
 
-/// The bundled component as another publisher's, which stands in for the bundled policy.
+/// The bundled component under another publisher's name, which stands in for the bundled policy.
 struct Vendor {
     desk: Desk,
     file: PathBuf,
@@ -21,7 +22,7 @@ impl Vendor {
         include_str!("../../../guests/unix/policy.toml").replacen("\"unix\"", "\"vendor\"", 1)
     }
 
-    /// Signs a version that asks for `more`; gives its request.
+    /// Signs a version that also requests `more`. Returns its request.
     fn publish(&self, version: &str, more: &str) -> String {
         let unix = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/unix.wasm")).unwrap();
         let request = Self::request();
@@ -38,7 +39,8 @@ impl Vendor {
     }
 }
 
-/// Whoever is enrolled with a policy goes on renewing after it was updated, as long as it is granted no more.
+/// A machine that is enrolled with a policy continues to renew after an update, as long as the new version is granted
+/// no more.
 #[test]
 fn renewal_goes_on_after_an_update() {
     let vendor = Vendor::new();
@@ -52,7 +54,7 @@ fn renewal_goes_on_after_an_update() {
     vendor.renews();
     let started = desk.machine.audit().into_iter().rfind(|record| record["kind"] == "started").unwrap();
     assert!(started["detail"].as_str().unwrap().contains("asks for no more"), "{started}");
-    // What asks for more is the operator's decision, and then renews only once it was applied.
+    // The operator has to accept a version that requests more, and it renews only after it was applied.
     vendor.publish("1.2.0", "files.read = [\"/etc/hostname\"]\n");
     desk.update(file).ends(5).says(&["it asks for more: files.read /etc/hostname (of renew-host)"]);
     desk.add(file, &[]).ends(0);
@@ -60,7 +62,7 @@ fn renewal_goes_on_after_an_update() {
     desk.run(&["renew", "--force"]).ends(5).says(&["files.read /etc/hostname", advice]);
     desk.run(&["policy", "rollback", "vendor"]).ends(0);
     desk.run(&["renew", "--force"]).ends(0);
-    // What it would take next is wider than what was accepted.
+    // After this rollback, the version in force is wider than the one that was accepted.
     let renews_no_more = ["note: renew-host", "vendor 1.2.0", "warded apply certify-host"];
     desk.run(&["policy", "rollback", "vendor", "--plan"]).ends(3).says(&renews_no_more);
     desk.run(&["policy", "rollback", "vendor"]).ends(0).says(&renews_no_more);
@@ -70,7 +72,7 @@ fn renewal_goes_on_after_an_update() {
     desk.run(&["policy", "remove", "vendor", "--yes", "--accept-risk", "stop-renewal"]).ends(0);
 }
 
-/// What a machine did is enough for it to do the same again.
+/// The grants that a machine used are enough for it to do the same again.
 #[test]
 fn a_suggested_policy_grants_what_was_used() {
     let vendor = Vendor::new();
@@ -95,7 +97,8 @@ fn a_suggested_policy_grants_what_was_used() {
     desk.run(&["audit", file.to_str().unwrap(), "--suggest"]).ends(5).says(&["has no audit log"]);
 }
 
-/// The grants alone are narrowed, by `add --grants`, by a lock file, and by hand: the machine goes on renewing each time.
+/// Only the grants are narrowed: by `add --grants`, by a lock file, and by hand. The machine continues to renew each
+/// time.
 #[test]
 fn renewal_goes_on_after_its_grants_were_narrowed() {
     let vendor = Vendor::new();
@@ -103,7 +106,7 @@ fn renewal_goes_on_after_its_grants_were_narrowed() {
     let request = vendor.publish("1.0.0", "");
     desk.add(file, &[]).ends(0);
     desk.machine.certify();
-    // That is for host keys that were replaced.
+    // `issue host` is for host keys that were replaced.
     let issues = "[\"renew host\", \"issue host\"]";
     assert!(request.contains(issues), "{request}");
     let first = request.replacen(issues, "[\"renew host\"]", 1);
@@ -122,7 +125,7 @@ fn renewal_goes_on_after_its_grants_were_narrowed() {
     desk.run(&["policy", "add", "--lock", list.to_str().unwrap(), "--from", directory, "--yes"]).ends(0);
     vendor.renews();
 
-    // By hand, and enrolled with that; then an update takes its place.
+    // Narrowed by hand, and enrolled with that; then an update replaces it.
     let policy = desk.machine.path("policies/vendor.toml");
     let by_hand = fs::read_to_string(&policy).unwrap().replacen("Only renew", "By hand: renew", 1);
     fs::write(&policy, by_hand).unwrap();
@@ -136,7 +139,7 @@ fn renewal_goes_on_after_its_grants_were_narrowed() {
     vendor.renews();
 }
 
-/// Where two policies have the procedure, the advice names the one.
+/// If two policies have the procedure, the advice names the right one.
 #[test]
 fn the_advice_names_the_policy_where_it_has_to() {
     let vendor = Vendor::new();

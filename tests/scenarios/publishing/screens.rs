@@ -1,4 +1,4 @@
-//! What a person sees of policies that are shipped, from the publisher's desk to the machine.
+//! What a person sees when policies are published, from the publisher's desk to the machine.
 
 use super::Desk;
 use crate::support::{Run, screen::Screens};
@@ -8,7 +8,7 @@ const GRANTS: [&str; 1] = ["files.write = [\"{sshd}/a\", \"/etc/motd\"]"];
 const FEWER: [&str; 1] = ["files.write = [\"{sshd}/a\"]"];
 const SIGN: &str = "policy sign DIR/desk/mine.wasm --publisher ops@example.org --key DIR/desk/key";
 
-/// Runs lines of Warded's, and keeps what is seen of them.
+/// Runs Warded command lines, and keeps their screens.
 fn show(desk: &Desk, screens: &mut Screens, lines: &[&str]) {
     for line in lines {
         let digest = std::fs::read(desk.path("mine.wasm")).map(|bytes| warded_lib::digest::Digest::of(&bytes));
@@ -208,10 +208,10 @@ fn of_policies_that_are_not_accepted() {
     It would be granted:
        ! go  files.write {sshd}/a · make, change and remove this file
     note: go: files.write {sshd}/a is granted, and the procedure can call nothing that needs it
-    It takes the place of version 1.0.0.
+    It replaces version 1.0.0.
     refused: version 1.0.0 is there, and this one is not higher
     state: nothing was changed
-    next:  if it is to take its place: --allow-downgrade
+    next:  to replace it all the same: --allow-downgrade
     [5]
 
     $ warded policy update DIR/desk/mine.wasm

@@ -1,4 +1,5 @@
-//! Who signs, and until when: certificates of an authority, lines with an end, and an ssh-keygen that knows no signatures.
+//! Who may sign, and until when: certificates of an authority, lines with an end, and an ssh-keygen that does not
+//! support signatures.
 
 use super::{Desk, PUBLISHER, keygen};
 use crate::support::{Run, missing};
@@ -43,7 +44,7 @@ fn a_certificate_of_an_authority_signs_as_long_as_it_is_valid() {
     let until: jiff::Timestamp = shown["policy"]["publisher"]["until"].as_str().unwrap().parse().unwrap();
     let hours = until.duration_since(jiff::Timestamp::now()).as_hours();
     assert!((14..=16).contains(&hours), "{until}");
-    // Whose certificate may no longer sign.
+    // The key of this certificate may no longer sign.
     fs::write(desk.machine.path("revoked_signers"), desk.public("key")).unwrap();
     let newer = desk.component("1.1.0", &[]);
     desk.sign(&newer, PUBLISHER, "key-cert.pub").ends(0);
@@ -57,7 +58,7 @@ fn the_end_of_a_line_is_shown_and_recorded() {
     desk.add(&file, &[]).ends(0);
     let shown = || desk.run(&["policy", "show", "mine"]).ends(0).stdout;
     assert!(!shown().contains(UNTIL), "{}", shown());
-    // The line that ends last counts.
+    // The line that is valid longest counts.
     desk.trusts(&[desk.signer("valid-before=\"20980601\""), desk.signer("valid-before=\"20970601\"")].concat());
     let file = desk.signed("1.1.0", &[]);
     desk.update(&file).ends(0);
@@ -72,7 +73,7 @@ fn the_end_of_a_line_is_shown_and_recorded() {
     assert_eq!(desk.policies(), before);
 }
 
-/// What OpenSSH 8.0 says to `-Y`: it has verified nothing.
+/// What ssh-keygen of OpenSSH 8.0 answers to `-Y`: it has verified nothing.
 const TOO_OLD: &str = "#!/bin/sh
 echo 'unknown option -- Y' >&2
 echo 'usage: ssh-keygen [-q] [-b bits] [-t dsa | ecdsa | ed25519 | rsa] [-m format]' >&2
@@ -100,12 +101,12 @@ fn an_ssh_keygen_that_knows_no_signatures_is_no_bad_signature() {
         let mut command = desk.machine.command("sh");
         desk.machine.environment(&mut command);
         let run = Run::of(command.args(["-c", &line])).ends(1);
-        run.says(&["the ssh-keygen of this machine knows no signatures", "unknown option -- Y", "8.1 or later"]);
+        run.says(&["ssh-keygen of this machine does not support signatures", "unknown option -- Y", "8.1 or later"]);
     }
     assert_eq!(desk.policies(), []);
 }
 
-/// A policy file beside a component is what people read: it says what the component says.
+/// People read the policy file beside a component, so it must be the same as the component's request.
 #[test]
 fn a_file_beside_the_component_has_to_be_its_request() {
     let desk = Desk::new();

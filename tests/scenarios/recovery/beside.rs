@@ -1,4 +1,4 @@
-//! Two processes that recover at once, as an init's script and cron's line for the start of the machine do.
+//! Two processes recover at once, as an init's script and cron's `@reboot` line do.
 
 use super::{apply_unconfirmed, seen, serves, state};
 use crate::support::{
@@ -15,13 +15,13 @@ use std::{
     time::Duration,
 };
 
-/// `warded recover`, begun.
+/// Starts `warded recover`.
 fn begin(machine: &Machine) -> Child {
     let mut command = machine.warded_command(["recover"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Has sshd's directory locked, as a run has it, until its input ends.
+/// Locks sshd's directory as a run does, until its standard input is closed.
 fn lock_directory(machine: &Machine) -> Child {
     let directory = machine.path("ssh");
     let found = directory.metadata().unwrap();
@@ -35,13 +35,13 @@ fn lock_directory(machine: &Machine) -> Child {
     holder
 }
 
-/// Whether a process has the newest run's directory locked.
+/// Whether a process holds the lock of the newest run's directory.
 fn is_run_locked(machine: &Machine) -> bool {
     let inode = super::newest(machine).unwrap().metadata().unwrap().ino();
     fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains(&format!(":{inode} ")))
 }
 
-/// What comes after it, such as the start of sshd, finds the files as before.
+/// Whatever starts after `recover`, such as sshd, must find the old files.
 #[test]
 fn who_comes_second_ends_when_the_files_are_as_before() {
     let machine = Machine::start();
@@ -57,7 +57,7 @@ fn who_comes_second_ends_when_the_files_are_as_before() {
     machine.warded(["recover"]).ends(0).prints(&["Nothing was interrupted."]);
 }
 
-/// It has the run, and waits for the directories before it writes that it rolls the run back.
+/// The first process has locked the run, and waits for the directories before it records that it rolls the run back.
 #[test]
 fn who_waits_for_the_directories_is_waited_for() {
     let machine = Machine::start();
@@ -67,7 +67,7 @@ fn who_waits_for_the_directories_is_waited_for() {
     let first = begin(&machine);
     wait("it has locked the run", LONG, || is_run_locked(&machine));
     let mut second = begin(&machine);
-    // As long as most recoveries take from their beginning to their end.
+    // Most recoveries take less time than this.
     sleep(Duration::from_secs(2));
     let ended = second.try_wait().unwrap();
     drop(holder.stdin.take());
@@ -78,7 +78,7 @@ fn who_waits_for_the_directories_is_waited_for() {
     assert_eq!((seen(&machine), state(&machine)), (before, "rolled-back".to_owned()));
 }
 
-/// Neither knows of the other when it looks for runs; only one gets the lock.
+/// None of the processes knows of the others when it looks for runs; only one gets the lock.
 #[test]
 fn who_begins_at_the_same_time_waits_as_well() {
     let machine = Machine::start();

@@ -1,4 +1,4 @@
-//! A change that stays only if somebody confirms it from a new login.
+//! A change that is kept only if somebody confirms it from a new login.
 
 use super::*;
 use std::{
@@ -10,7 +10,7 @@ fn apply(machine: &Machine, within: &str) -> Value {
     Run::of(&mut certify(machine, &["--json", "--confirm-within", within])).ends(0).object("warded.apply/1")
 }
 
-/// `warded confirm`, in a new login.
+/// Runs `warded confirm` in a new login.
 fn confirm(machine: &Machine) -> Run {
     Run::of(
         &mut machine
@@ -19,12 +19,12 @@ fn confirm(machine: &Machine) -> Run {
     )
 }
 
-/// In no login at all, which is refused while there is time.
+/// Runs it in no login at all, which is refused while there is time left.
 fn confirm_anywhere(machine: &Machine) -> Run {
     Run::of(&mut machine.warded_command(["confirm"]))
 }
 
-/// A login that stays open, and runs what it is told.
+/// A login that stays open, and runs the lines that it gets.
 struct Login {
     client: Child,
     input: ChildStdin,
@@ -47,7 +47,7 @@ impl Login {
         login
     }
 
-    /// How a line ended, and what it said.
+    /// Returns how a line ended, and what it printed.
     fn runs(&mut self, line: &str) -> (i32, String) {
         writeln!(self.input, "{line} 2>&1; echo \"ended $?\"").unwrap();
         let mut said = String::new();
@@ -78,7 +78,7 @@ fn what_nobody_confirms_is_rolled_back_after_the_run_has_ended() {
     machine.serves_certificates();
     assert_eq!((state(&machine).as_str(), seen(&machine).2), ("unconfirmed", false), "it is enrolled only if it stays");
 
-    // Meanwhile: told by what changes nothing, refused by what would.
+    // Meanwhile, commands that change nothing mention the change, and commands that would change something are refused.
     let plan = machine.warded(["plan", "certify-host", "--set", &format!("principal={NAME}")]);
     assert!(plan.stderr.contains("warded confirm"), "{plan:?}");
     for command in [["apply", "certify-host", "--yes"].as_slice(), &["renew"], &["undo", "--yes"]] {
@@ -105,7 +105,7 @@ fn what_nobody_confirms_is_rolled_back_after_the_run_has_ended() {
 #[test]
 fn what_is_confirmed_from_a_new_login_stays() {
     let machine = Machine::start();
-    // Who fears to be locked out has another login open beforehand: it proves as little as the first.
+    // Somebody who fears a lock-out opens another login beforehand. That login proves as little as the first.
     let (mut first, mut second) = (Login::open(&machine), Login::open(&machine));
     let apply = format!("apply certify-host --set principal={NAME} --yes --confirm-within 10m");
     let (code, said) = first.runs(&machine.warded_line(&apply));
@@ -144,7 +144,7 @@ fn what_is_confirmed_from_a_new_login_stays() {
     machine.warded(["undo", "--yes"]).ends(0);
 }
 
-/// A session of its own does not help: systemd ends all processes of a service.
+/// A session of the watchdog's own does not help: systemd ends all processes of a service.
 #[test]
 fn in_a_service_that_ends_its_watchdog_it_is_refused() {
     if missing::root() {
@@ -152,7 +152,8 @@ fn in_a_service_that_ends_its_watchdog_it_is_refused() {
     }
     let machine = Machine::stopped();
     let old = seen(&machine);
-    // A machine that systemd runs, and a process that it started; there is no systemctl that would know better.
+    // Makes systemd seem to be process 1, and to have started this process. There is no systemctl that could tell
+    // otherwise.
     fs::write(machine.path("cgroup"), "0::/system.slice/run-u7.service\n").unwrap();
     fs::write(machine.path("comm"), "systemd\n").unwrap();
     let systemd = format!("mkdir /run/systemd/system; mount --bind {} /proc/1/comm", machine.path("comm").display());
@@ -172,7 +173,7 @@ fn in_a_service_that_ends_its_watchdog_it_is_refused() {
     machine.warded(["confirm", "--same-login"]).ends(0);
 }
 
-/// Until it is confirmed, the old files lie beside the new ones.
+/// Until the change is confirmed, the old files lie beside the new ones.
 fn new_without_temporaries(files: BTreeMap<PathBuf, (u32, u32, u32)>) -> BTreeMap<PathBuf, (u32, u32, u32)> {
     files.into_iter().filter(|(path, _)| !path.to_string_lossy().contains(".warded-")).collect()
 }
@@ -182,12 +183,12 @@ fn after_a_restart_of_the_machine_it_is_rolled_back() {
     let machine = Machine::start();
     let old = seen(&machine);
     apply(&machine, "10m");
-    // As a restart ends it.
+    // A reboot would end the watchdog like this.
     watchdogs(&machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
     wait("the watchdog ends", LONG, || watchdogs(&machine).is_empty());
     let said = machine.warded(["plan", "certify-host", "--set", &format!("principal={NAME}")]);
     assert!(said.stderr.contains("run 1") && said.stderr.contains("was interrupted"), "{said:?}");
-    // Not even a configuration that somebody is about to write keeps the start of the machine from it.
+    // Even a half-written configuration does not stop the recovery at the start of the machine.
     fs::write(machine.path("config.toml"), "ca = ").unwrap();
     let mut command = machine.warded_command(["recover", "--json"]);
     let recovered = Run::of(&mut command).ends(4).says(&["config.toml:1:"]).object("warded.recover/1");
@@ -198,7 +199,7 @@ fn after_a_restart_of_the_machine_it_is_rolled_back() {
     serves(&machine);
 }
 
-/// Whoever confirms too late learns whether anybody rolls it back.
+/// If somebody confirms too late, the error says who rolls the change back.
 #[test]
 fn too_late_and_without_a_watchdog_it_is_told_who_rolls_it_back() {
     let machine = Machine::start();
@@ -206,7 +207,7 @@ fn too_late_and_without_a_watchdog_it_is_told_who_rolls_it_back() {
     apply(&machine, "5s");
     watchdogs(&machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
     wait("the watchdog ends", LONG, || watchdogs(&machine).is_empty());
-    // The time is over once it is told so: nothing else of the machine changes then.
+    // The time is over when the message says so: nothing else on the machine changes at that moment.
     let mut said = confirm_anywhere(&machine);
     wait("the time is over", LONG, || {
         said = confirm_anywhere(&machine);
@@ -227,7 +228,7 @@ fn a_time_that_makes_no_sense_is_refused() {
     }
 }
 
-/// Without systemd the runlevel says whether the machine goes down.
+/// Without systemd, the runlevel tells whether the machine is going down.
 #[test]
 fn at_the_runlevels_of_a_halt_and_a_reboot_the_watchdog_puts_the_files_back() {
     if missing::root() {
@@ -253,7 +254,7 @@ fn at_the_runlevels_of_a_halt_and_a_reboot_the_watchdog_puts_the_files_back() {
             let why = "rolled back (the machine went down before it was confirmed): ";
             assert!(ended.iter().any(|detail| detail.starts_with(why)), "{ended:?}");
         } else {
-            // It asks several times; asking again, it was not ended by the answer.
+            // A watchdog asks several times. If it asks again, the first answer did not end it.
             let asked = || Run::of(machine.command("cat").arg("/run/asked")).stdout.lines().count();
             wait("each watchdog asks again", LONG, || asked() > watching.len());
             assert_eq!((watchdogs(&machine), state(&machine)), (watching, "unconfirmed".to_owned()), "{runlevel}");

@@ -1,5 +1,5 @@
-//! Somebody's own edit is theirs to switch on: rolling back what sshd has never read is no reason to do it
-//! for them, and neither is a look at sshd that did not come to its end.
+//! When somebody's edit takes effect is for that person to decide. A roll back of files that sshd has never read must
+//! not reload sshd and so activate the edit. The same holds if Warded could not find out what sshd has read.
 
 use super::*;
 use crate::support::Setup;
@@ -16,7 +16,7 @@ fn a_look_that_did_not_end_does_not_switch_on_somebodys_edit() {
     let told = || fs::read_to_string(machine.path("sshd.log")).unwrap().matches("Received SIGHUP").count();
     let theirs = machine.path("ssh/sshd_config.d/70-theirs.conf");
     fs::write(&theirs, "MaxAuthTries 5\n").unwrap();
-    // Whoever connects now is sent away.
+    // sshd refuses further connections now.
     let port = fs::read_to_string(machine.config()).unwrap();
     let port = port.lines().find_map(|line| line.strip_prefix("Port ")).unwrap().to_owned();
     let open = (3..9).map(|number| format!("exec {number}<>/dev/tcp/127.0.0.1/{port}; ")).collect::<String>();

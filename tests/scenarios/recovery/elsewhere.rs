@@ -1,9 +1,9 @@
-//! Runs with different state directories know of each other: what one of them may yet roll back, no
-//! other builds on.
+//! Runs with different state directories know of each other: no run builds on a change that another may still roll
+//! back.
 
 use super::*;
 
-/// With a state directory of its own.
+/// Gives the command a state directory of its own.
 fn elsewhere(machine: &Machine, mut command: Command) -> Command {
     command.env("WARDED_STATE", machine.path("another-state"));
     command
@@ -26,7 +26,7 @@ fn nothing_is_built_on_what_another_state_directory_may_roll_back() {
         assert_eq!(seen(&machine), waiting);
     };
     refused();
-    // Nobody watches it any more.
+    // No watchdog is left.
     watchdogs(&machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
     wait("the watchdog ends", LONG, || watchdogs(&machine).is_empty());
     refused();
@@ -41,7 +41,7 @@ fn whoever_changes_what_one_sshd_reads_waits_for_the_other() {
     if missing::root() {
         return;
     }
-    // Both at once: one of them is first, and the other sees all of it or is refused.
+    // Both start at once: one of them is first, and the other sees its whole change or is refused.
     for _ in 0..3 {
         let machine = Machine::start();
         let spawn = |mut command: Command| {

@@ -1,8 +1,8 @@
-//! SIGKILL before every system call of commit, settle and roll back that writes, syncs, exchanges,
-//! removes or starts something, found out from traces of the shipped binary; on three file systems,
-//! with the watchdog alive and dead. `WARDED_TEST_EVERY=1` tries all of them on each, `=3` every third,
-//! another third on each; otherwise some. `WARDED_TEST_WORKS=await,expire` tries only these works, each
-//! named as in [`Work`], in lower case.
+//! Kills a run with SIGKILL before every system call of commit, settle and roll back that writes, syncs, exchanges,
+//! removes or starts something. The calls come from traces of the shipped binary. The tests run on three file systems,
+//! with the watchdog alive and dead. `WARDED_TEST_EVERY=1` tries all calls on each file system, `=3` every third,
+//! another third on each; otherwise a sample. `WARDED_TEST_WORKS=await,expire` tries only these works, each named as in
+//! [`Work`], in lower case.
 
 mod case;
 mod known;
@@ -43,8 +43,8 @@ fn on(file_system: FileSystem, test: &str, which: usize) {
     let machine = Machine::with(&Setup {
         alone: true,
         layered: file_system == FileSystem::Overlay,
-        // There are thousands of handshakes, and these are cheap ones. Two certificates have a first
-        // and a last one as well as three.
+        // The tests make thousands of handshakes, and these are cheap. Two certificates are enough to have a first and
+        // a last one.
         without_rsa: true,
         lines: "KexAlgorithms curve25519-sha256\n".to_owned(),
         ..Setup::default()
@@ -70,8 +70,9 @@ fn on(file_system: FileSystem, test: &str, which: usize) {
     }
 }
 
-/// Which points are tried, and whether the watchdog is alive: with `every`, both for each of them.
-/// Else one for each work, another one on each file system, and none that is only counted by its name.
+/// Which points are tried, and whether the watchdog is alive. With `every`, each point is tried with both. Otherwise
+/// there is one point for each work, a different one on each file system, and none that strace can match only by the
+/// call's name.
 fn chosen(bench: &Bench<'_>, every: Option<usize>, index: usize, which: usize) -> Vec<(usize, bool)> {
     let count = bench.points.len();
     let named = |at: usize| {
@@ -81,11 +82,11 @@ fn chosen(bench: &Bench<'_>, every: Option<usize>, index: usize, which: usize) -
     match every {
         Some(every) => (which % every..count).step_by(every).flat_map(modes).collect(),
         None if bench.work.is_watched() && (index + which).is_multiple_of(2) => {
-            // Where there is a watchdog, or nobody else any more.
+            // From here on a watchdog exists, or is the only process left.
             let first = |says: fn(&point::TracedPoint) -> bool| bench.points.iter().position(says);
             let from = first(|point| point.awaits).or_else(|| first(|point| point.tells)).unwrap_or(0);
             assert!(from > 0 || bench.work.finds_watchdog(), "it has no watchdog");
-            // All but the first call of a confirmation comes when the change is kept.
+            // All calls of a confirmation but the first come after the change is kept.
             let part = if bench.work.finds_watchdog() { which } else { which + 1 };
             vec![(named(from + (count - from) * part / 12), true)]
         }
@@ -93,7 +94,7 @@ fn chosen(bench: &Bench<'_>, every: Option<usize>, index: usize, which: usize) -
     }
 }
 
-/// What has been seen.
+/// The results so far.
 #[derive(Debug, Default)]
 struct Tally {
     points: usize,
@@ -102,7 +103,7 @@ struct Tally {
     old: usize,
     new: usize,
     by_watchdog: usize,
-    /// What was killed at another call of the same name, as its own was never met.
+    /// How many runs were killed only at another call of the same name, since the intended one was never reached.
     at_namesakes: usize,
     failures: Vec<String>,
 }

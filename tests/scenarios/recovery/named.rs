@@ -1,9 +1,9 @@
-//! What sshd reads at each login is there as long as sshd was told of it: a list of revoked keys that
-//! is missing shuts everybody out, whose key is none of the list's too.
+//! A file that sshd reads at each login must exist as long as sshd's loaded configuration names it. If a list of
+//! revoked keys is missing, sshd refuses every key, including those that are not on the list.
 
 use super::*;
 
-/// A list of revoked keys is in use, and nobody has confirmed it; nobody watches.
+/// A list of revoked keys is in use, the change is not confirmed, and its watchdog is dead.
 fn unconfirmed(machine: &Machine) -> PathBuf {
     machine.certify();
     let apply = ["apply", "revoke-users", "--yes", "--set", "serial=7", "--confirm-within", "10m"];
@@ -23,7 +23,7 @@ fn a_list_goes_with_what_names_it_whatever_else_was_edited() {
     recover(&machine, 0);
     assert!(!list.exists());
     serves(&machine);
-    // sshd has read that it is gone.
+    // sshd no longer names the list.
     let effective = Run::of(machine.command("/usr/sbin/sshd").args(["-T", "-f"]).arg(machine.config())).ends(0);
     assert!(effective.stdout.contains("revokedkeys none"), "{}", effective.stdout);
 }
@@ -33,7 +33,7 @@ fn a_list_stays_where_sshd_cannot_be_told_or_somebodys_file_names_it() {
     let machine = Machine::start();
     let list = unconfirmed(&machine);
     let theirs = machine.path("ssh/sshd_config.d/70-theirs.conf");
-    // sshd would end if it were told to read that.
+    // sshd would end if it were told to read this.
     fs::write(&theirs, "MaxAuthTrie 5\n").unwrap();
     let recovered = recover(&machine, 4);
     assert!(list.exists(), "{recovered}");
@@ -53,7 +53,7 @@ fn a_list_stays_where_sshd_cannot_be_told_or_somebodys_file_names_it() {
     serves(&machine);
 }
 
-/// Nobody else's file has to be of the run: whatever sshd reads may name it.
+/// The file that names the list need not belong to the run: any file that sshd reads may name it.
 #[test]
 fn a_list_stays_where_somebody_has_copied_the_line_that_names_it() {
     let machine = Machine::start();
@@ -67,14 +67,14 @@ fn a_list_stays_where_somebody_has_copied_the_line_that_names_it() {
     serves(&machine);
 }
 
-/// A run that is killed before it tells sshd has not told it: but somebody else may have.
+/// A run that is killed before it tells sshd has not told it, but somebody else may have reloaded sshd since.
 #[test]
 fn a_list_stays_where_somebody_else_let_sshd_read_it() {
     let machine = Machine::start();
     machine.certify();
     let list = machine.path("ssh/warded-revoked.krl");
     let apply = machine.warded_command(["apply", "revoke-users", "--yes", "--set", "serial=7"]);
-    // What says that sshd has not been told goes right before it is told: that takes long here.
+    // The run removes this mark right before it tells sshd. Here the removal is delayed.
     let untold = machine.path("state/runs/2/untold");
     let slowly = "inject=unlink,unlinkat:delay_enter=20000000";
     let options = ["-o", "/dev/null", "-P", untold.to_str().unwrap(), "-e", "trace=unlink,unlinkat", "-e", slowly];
@@ -92,19 +92,19 @@ fn a_list_stays_where_somebody_else_let_sshd_read_it() {
         fs::read_to_string(machine.path("sshd.log")).unwrap().matches("Server listening").count() > starts
     });
     serves(&machine);
-    // It cannot be told again: it would not start with this.
+    // sshd cannot be told again: with this line it would not start.
     fs::write(machine.path("ssh/sshd_config.d/70-theirs.conf"), "MaxAuthTrie 5\n").unwrap();
     let recovered = recover(&machine, 4);
     assert!(list.exists(), "{recovered}");
     serves(&machine);
 }
 
-/// That sshd cannot be found just now does not mean that none runs.
+/// If Warded cannot find sshd at the moment, one may run nevertheless.
 #[test]
 fn a_list_stays_where_sshd_cannot_be_found() {
     let machine = Machine::start();
     let list = unconfirmed(&machine);
-    // An editor that moves a file away, and has not yet put the new one in its place.
+    // Like an editor that has moved a file away, and has not put the new one in its place yet.
     fs::rename(machine.config(), machine.path("moved")).unwrap();
     let recovered = recover(&machine, 4);
     fs::rename(machine.path("moved"), machine.config()).unwrap();
@@ -113,7 +113,7 @@ fn a_list_stays_where_sshd_cannot_be_found() {
     serves(&machine);
 }
 
-/// Undone, sshd is told before the list goes; killed in between, everybody gets in.
+/// An undo tells sshd before it removes the list. If it is killed in between, everybody still gets in.
 #[test]
 fn an_undo_takes_a_list_out_when_sshd_has_been_told() {
     let machine = Machine::start();
@@ -124,7 +124,7 @@ fn an_undo_takes_a_list_out_when_sshd_has_been_told() {
     let before = told();
     let trace = machine.path("trace");
     let mut undo = machine.command("strace");
-    // The second exchange takes the list out; the watchdog's own roll back is not traced.
+    // The second exchange removes the list. strace does not follow the watchdog, which rolls the undo back.
     undo.arg("-o").arg(&trace).args(["-e", "trace=renameat2", "-e", "inject=renameat2:signal=KILL:when=2"]);
     undo.arg(env!("CARGO_BIN_EXE_warded")).args(["undo", "--yes"]);
     let run = Run::of(machine.environment(&mut undo));

@@ -1,5 +1,5 @@
-//! Nothing is locked while a person thinks: a run that asks is overtaken by one that does not, and
-//! says so instead of changing what it did not show.
+//! Nothing is locked while a person thinks. If a run that does not ask overtakes one that does, the latter says so, and
+//! does not change what it did not show.
 
 use super::*;
 use std::{
@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-/// An apply at a terminal, which has asked its question.
+/// An `apply` at a terminal that has asked its question.
 struct PendingApply {
     terminal: Child,
     said: Receiver<String>,
@@ -41,7 +41,7 @@ impl PendingApply {
         asking
     }
 
-    /// Answers; how it ended, and all that it said.
+    /// Answers the question. Returns how the run ended, and everything that it printed.
     fn answer(mut self, answer: &str) -> (ExitStatus, String) {
         let mut input = self.terminal.stdin.take().unwrap();
         writeln!(input, "{answer}").unwrap();

@@ -1,27 +1,27 @@
-//! A run that was killed, and its watchdog with it: what only looks says so and changes nothing; what
-//! changes something rolls it back first, and then does its own work.
+//! A run that was killed together with its watchdog. Commands that only look report it and change nothing. Commands
+//! that change something roll it back first, and then do their own work.
 
 use super::*;
 use crate::support::stand_in::{ActionTime, is_asked, stand_in};
 use std::process::Stdio;
 
-/// Keys that clients know may end.
+/// Accepts that keys which clients know are replaced.
 const ACCEPT: &str = "--accept-risk=replace-host-keys";
 
-/// A command of Warded's under strace, which does something to its first thread's calls, and to no
-/// other process's: those it starts live on.
+/// Runs a Warded command under strace, which affects the calls of its first thread only. The processes that it starts
+/// are not traced.
 pub(super) fn traced(machine: &Machine, what: &Command, options: &[&str]) -> Command {
     let mut command = machine.command("strace");
     let words: Vec<_> = what.get_args().map(std::ffi::OsStr::to_owned).collect();
     let binary = env!("CARGO_BIN_EXE_warded");
-    // The words of nsenter(1) come first, where there is one.
+    // If the command begins with nsenter(1), its words are left out.
     let from = words.iter().position(|word| word == binary).map_or(0, |at| at + 1);
     command.args(options).arg(binary).args(words.iter().skip(from));
     machine.environment(&mut command).stdout(Stdio::null());
     command
 }
 
-/// Kills the watchdog of the run that is on its way; which process that is.
+/// Kills the watchdog of the current run, and returns the run's process id.
 fn kill_watchdog(machine: &Machine) -> i32 {
     let watchdog = watchdogs(machine).pop().unwrap();
     let status = fs::read_to_string(format!("/proc/{watchdog}/status")).unwrap();
@@ -30,20 +30,20 @@ fn kill_watchdog(machine: &Machine) -> i32 {
     parent
 }
 
-/// Kills both.
+/// Kills the run and its watchdog.
 pub(super) fn kill_with_watchdog(machine: &Machine) {
     let run = kill_watchdog(machine);
     send(run, Signal::KILL);
     wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
 }
 
-/// A command that changes files; it is killed half-way, when its watchdog is dead already.
+/// Runs a command that changes files, and kills it half-way, after its watchdog.
 pub(in crate::scenarios) fn killed(machine: &Machine, what: &Command) {
     let first = || fs::read(machine.path("ssh/ssh_host_rsa_key-cert.pub")).ok();
     let before = first();
     let trace = machine.path("trace");
-    // Each file takes its place slowly: there is time before the first for the watchdog to go, and
-    // between two for the run.
+    // Each rename is delayed. This leaves time to kill the watchdog before the first file, and the run between two
+    // files.
     let slowly = "inject=renameat2:delay_enter=4000000";
     let options = ["-o", trace.to_str().unwrap(), "-e", "trace=renameat2", "-e", slowly];
     let mut run = traced(machine, what, &options).spawn().unwrap();
@@ -57,7 +57,7 @@ pub(in crate::scenarios) fn killed(machine: &Machine, what: &Command) {
     assert_eq!(state(machine), "committing", "somebody rolled it back already");
 }
 
-/// What may pass is tried again: nobody comes by later to tell sshd.
+/// A temporary failure is retried: nobody comes later to tell sshd.
 #[test]
 fn a_reload_that_fails_for_a_moment_is_tried_again() {
     if missing::strace() {
@@ -66,7 +66,7 @@ fn a_reload_that_fails_for_a_moment_is_tried_again() {
     let machine = Machine::start();
     let old = seen(&machine);
     killed(&machine, &certify(&machine, &[]));
-    // What it would do is shown, and not done.
+    // The plan shows what would be done, and does nothing.
     let half = machine.tree();
     let plan = machine.warded(["recover", "--plan", "--json"]).ends(3).object("warded.recover/1");
     let would: Vec<&str> =
@@ -88,7 +88,7 @@ fn a_reload_that_fails_for_a_moment_is_tried_again() {
     machine.warded(["recover", "--plan"]).ends(0).prints(&["Nothing was interrupted."]);
 }
 
-/// One run is rolled back, and another cannot be looked at: both are said.
+/// One run is rolled back, and another cannot be read: both are reported.
 #[test]
 fn what_was_rolled_back_is_told_although_something_else_cannot_be_read() {
     if missing::strace() {
@@ -105,10 +105,10 @@ fn what_was_rolled_back_is_told_although_something_else_cannot_be_read() {
     assert_eq!((&object["runs"][0]["run"], &object["unconfirmed"]), (&2.into(), &Value::Null), "{object}");
     assert!(object["error"].as_str().unwrap().contains("runs/1/journal.json cannot be read"), "{object}");
     assert_eq!(seen(&machine), old);
-    // Now there is nothing to roll back, and that alone is what can be said.
+    // Now there is nothing to roll back, so the output is only the error.
     machine.warded(["recover", "--json"]).ends(1).object("warded.error/1");
     machine.warded(["renew", "--force"]).ends(1).says(&["runs/1/journal.json cannot be read"]);
-    // A run that has ended and is tidied up has no states to come: it is told, and keeps nothing from going on.
+    // A run that has ended and is tidied up cannot need recovery. It is reported, and does not stop other commands.
     fs::remove_file(machine.path("state/runs/1/journal.kept")).unwrap();
     let told = ["runs/1/journal.json cannot be read", "a run has ended", "move "];
     machine.warded(["renew", "--force"]).ends(0).says(&told);
@@ -152,7 +152,7 @@ fn what_was_interrupted_is_told_and_the_next_apply_begins_with_it() {
     assert_eq!(seen(&machine), old);
 }
 
-/// Whatever ends a command that rolled a run back first, that was a change.
+/// If a command first rolled a run back, that was a change, whatever ends the command later.
 #[test]
 fn a_failure_after_a_run_was_rolled_back_says_so() {
     if missing::strace() {
@@ -179,7 +179,7 @@ fn every_command_that_changes_something_begins_with_what_was_interrupted() {
     machine.certify();
     for command in [&["renew"][..], &["rekey", "--yes", ACCEPT], &["undo", "--yes", ACCEPT]] {
         killed(&machine, &machine.warded_command(["renew", "--force"]));
-        // It keeps what waits to be kept, and nothing else.
+        // `confirm` keeps a change that waits for its confirmation, and nothing else.
         machine.warded(["confirm", "--same-login"]).ends(0);
         assert_eq!(state(&machine), "committing", "before {command:?}");
         let mut next = machine.warded_command([]);
@@ -188,12 +188,12 @@ fn every_command_that_changes_something_begins_with_what_was_interrupted() {
         assert_ne!(state(&machine), "committing", "{command:?}");
         machine.serves_certificates();
     }
-    // The last one rolled the new keys back, and left the certificates.
+    // The last command rolled the new keys back, and left the certificates.
     machine.warded(["undo", "--yes"]).ends(0);
     assert_eq!(seen(&machine), plain);
 }
 
-/// Whoever kills a run and cuts off what it had recorded of its change leaves a log that is not whole.
+/// If somebody kills a run and removes its records of the change, the log is no longer intact.
 #[test]
 fn what_a_killed_run_recorded_of_its_change_cannot_be_cut_off() {
     if missing::strace() {
@@ -221,8 +221,8 @@ fn what_a_killed_run_recorded_of_its_change_cannot_be_cut_off() {
 fn what_a_killed_run_got_from_the_ca_cannot_be_cut_off() {
     let machine = Machine::start();
     let log = machine.path("state/audit/log.jsonl");
-    // The proof comes after the last certificate is on record, and sealed with the intent of the change. Its sshd waits
-    // until the test has ended, so the run records no more.
+    // The proof comes after the last certificate was recorded, and sealed together with the intent of the change. The
+    // stand-in for sshd waits until the test has ended, so the run records nothing further.
     let sshd = stand_in(&machine, ActionTime::Proof, "while [ -e \"$0\" ]; do sleep 0.02; done; exit 1");
     let mut run = certify(&machine, &["--sshd", sshd.to_str().unwrap()]);
     let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();

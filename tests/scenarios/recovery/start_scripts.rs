@@ -1,4 +1,5 @@
-//! What docs/RECOVERY.md gives inits other than systemd to run before sshd: each script is run as its init does.
+//! The scripts that docs/RECOVERY.md gives for inits other than systemd, to run before sshd. Each runs as its init
+//! would run it.
 
 use super::{apply_unconfirmed, seen, serves, state, watchdogs};
 use crate::support::{Machine, Peer, Run, missing};
@@ -6,7 +7,7 @@ use std::fs;
 
 const GUIDE: &str = include_str!("../../../docs/RECOVERY.md");
 
-/// How an init runs its script.
+/// Each init with the way in which it runs its script.
 const INITS: [(&str, &str); 3] = [
     ("sysvinit, ", "sh SCRIPT start"),
     ("OpenRC, ", "ebegin() { :; }; eend() { return $1; }; . SCRIPT; start"),
@@ -27,7 +28,7 @@ fn each_init_has_a_script_that_recovers() {
             script.contains("/usr/local/bin/warded recover\n") || script.contains("/usr/local/bin/warded recover ;;")
         );
         let file = machine.path("script");
-        // The rest of the line is the program's with this machine's options.
+        // Only the program is replaced, by Warded with this machine's options.
         fs::write(&file, script.replace("/usr/local/bin/warded recover", &machine.warded_line("recover"))).unwrap();
         let line = how.replace("SCRIPT", &file.display().to_string());
         let runs = || Run::of(machine.command("sh").args(["-euc", &line])).ends(0);
@@ -41,7 +42,7 @@ fn each_init_has_a_script_that_recovers() {
     }
 }
 
-/// `doctor` sees that sysvinit starts the script, once the command of the page has had it started.
+/// `doctor` recognizes the script once the page's command has enabled it for sysvinit.
 #[test]
 fn a_script_that_sysvinit_starts_is_found_by_doctor() {
     if missing::root() || missing::program("update-rc.d", "init-system-helpers") {
@@ -65,7 +66,7 @@ fn a_script_that_sysvinit_starts_is_found_by_doctor() {
     assert!(seen.contains(found), "{seen}");
 }
 
-/// runit's first stage has its file, whether anything renews by the clock or not; an undo takes it out.
+/// Warded writes runit's first-stage file whether a scheduler runs or not; an undo removes it.
 #[test]
 fn runit_has_its_first_stage_recover() {
     let Some(peer) = Peer::start("trixie", "") else { return };

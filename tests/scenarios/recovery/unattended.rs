@@ -1,16 +1,16 @@
-//! The terminal, the reader, the watchdog and the run itself may go at any moment.
+//! The terminal, the reader of the output, the watchdog or the run itself may disappear at any moment.
 
 use super::*;
 use std::process::{Child, ExitStatus, Stdio};
 
-/// Starts a certification; gives it back when it has begun to change files.
+/// Starts a certification, and returns it as soon as it has begun to change files.
 fn committing(machine: &Machine, command: &mut Command) -> Child {
     let run = command.stdin(Stdio::null()).spawn().unwrap();
     wait("it changes files", LONG, || ["committing", "kept"].contains(&state(machine).as_str()));
     run
 }
 
-/// The process of Warded itself: nsenter(1) started it, where there are namespaces.
+/// The process id of Warded itself: in a namespace, nsenter(1) has started it.
 pub(super) fn warded(run: &Child) -> i32 {
     let pid = run.id();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -45,7 +45,7 @@ fn no_signal_that_can_be_ignored_ends_it() {
         sleep(Duration::from_millis(5));
     }
     assert!(sent > 6, "{sent}");
-    // What comes after the end may end it.
+    // A signal that arrives after the change is kept may end it.
     let status = run.wait().unwrap();
     kept(&machine, status.code().map(|_| status));
 }
@@ -67,14 +67,14 @@ fn its_terminal_may_hang_up() {
 #[test]
 fn nobody_has_to_read_what_it_says() {
     let machine = Machine::start();
-    // A review that cannot be written down changes nothing.
+    // If the review cannot be printed, nothing is changed.
     let before = seen(&machine);
     let command = certify(&machine, &[]);
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$@\" >/dev/full", "sh"]).arg(command.get_program()).args(command.get_args());
     Run::of(machine.environment(&mut shell)).ends(1).says(&["stdout"]);
     assert_eq!((seen(&machine), state(&machine)), (before, String::new()));
-    // The reader that goes away while files are changed.
+    // The reader disappears while files are being changed.
     let mut run = committing(&machine, certify(&machine, &["--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()));
     drop((run.stdout.take(), run.stderr.take()));
     kept(&machine, Some(run.wait().unwrap()));
@@ -90,14 +90,14 @@ fn the_watchdog_rolls_back_what_a_killed_run_left() {
     wait("rolled back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
     assert_eq!(seen(&machine), old);
     serves(&machine);
-    assert!(details(&machine, "ended").last().unwrap().contains("the run ended without coming to its end"));
+    assert!(details(&machine, "ended").last().unwrap().contains("the run ended before it was complete"));
 }
 
 #[test]
 fn the_watchdog_ends_a_run_that_hangs_and_rolls_it_back() {
     let machine = Machine::start();
     let old = seen(&machine);
-    // Else a stage may take two minutes.
+    // Without this limit a stage may take two minutes.
     let mut run =
         committing(&machine, certify(&machine, &[]).env("WARDED_TEST_STAGE_LIMIT", "3").stdout(Stdio::null()));
     let pid = warded(&run);
@@ -105,7 +105,7 @@ fn the_watchdog_ends_a_run_that_hangs_and_rolls_it_back() {
     assert_eq!(state(&machine), "committing");
     wait("rolled back", LONG, || state(&machine) == "rolled-back" && watchdogs(&machine).is_empty());
     assert!(!PathBuf::from(format!("/proc/{pid}/exe")).exists(), "it was not ended");
-    // nsenter(1) stops with what it started.
+    // nsenter(1) was stopped together with the process that it started.
     run.kill().unwrap();
     run.wait().unwrap();
     assert_eq!(seen(&machine), old);
@@ -128,7 +128,7 @@ fn the_watchdog_has_a_session_of_its_own_and_heeds_no_signal() {
     let [pid] = watchdogs(&machine)[..] else { panic!("one watchdog") };
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    // Of proc_pid_stat(5), from the third on: state, ppid, pgrp, session, tty_nr.
+    // Fields of proc_pid_stat(5), beginning with the third: state, ppid, pgrp, session, tty_nr.
     let own = |field: &str| field != "0";
     assert!(fields[2] == fields[3] && own(fields[2]) && fields[4] == "0", "{stat}");
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {

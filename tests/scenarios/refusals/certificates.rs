@@ -1,4 +1,4 @@
-//! Host certificates that sshd takes without a word, and no client does.
+//! Host certificates that sshd accepts silently, and clients reject.
 
 use super::{drop_in, refused, serves};
 use crate::support::{
@@ -31,20 +31,20 @@ fn a_certificate_that_no_client_would_take() {
     refused(&machine, r#"["HostCertificate"]"#, &[&line], &["missing-cert.pub"]);
     serves(&machine);
 
-    // One that is good: the others are not refused for another reason.
+    // Correct certificates are accepted, so the others were refused for their faults.
     let good = |name: &str, of: &str| {
         let certificate = sign(&machine, name, of, &["-h", "-n", NAME, "-V", "-1m:+1h"]);
         format!("HostCertificate {}", certificate.display())
     };
     let lines = [good("good", own), good("good-ecdsa", "ssh/ssh_host_ecdsa_key.pub")];
-    // With one of them alone a client that knows only the other key would be refused.
+    // With only one of them, clients that know only the other key would reject sshd.
     for line in &lines {
         refused(&machine, r#"["HostCertificate"]"#, &[line], &["clients that know only sshd's", "replace-host-keys"]);
     }
     drop_in(&machine, r#"["HostCertificate"]"#, &lines.each_ref().map(String::as_str)).ends(0);
 }
 
-/// Has the machine's CA sign a public key.
+/// Makes the machine's CA sign a public key.
 fn sign(machine: &Machine, name: &str, of: &str, options: &[&str]) -> PathBuf {
     let public = machine.path(&format!("client/{name}.pub"));
     if machine.path(of) != public {

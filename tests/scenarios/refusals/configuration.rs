@@ -1,4 +1,4 @@
-//! Lines that sshd would refuse, and lines that it would take.
+//! Lines that sshd would refuse, and lines that it would accept and that do harm.
 
 use super::{drop_in, refused, serves, write};
 use crate::support::{
@@ -52,7 +52,7 @@ fn a_keyword_that_is_not_granted() {
     serves(&machine);
 }
 
-/// Granted by an administrator who did not see what it does.
+/// An administrator granted the keyword without seeing what it does.
 #[test]
 fn a_granted_keyword_that_locks_people_out() {
     let machine = Machine::start();
@@ -95,7 +95,7 @@ fn the_main_file_outside_the_marked_block() {
     serves(&machine);
 }
 
-/// So that the refusals above are not for want of trying.
+/// Without this the refusals above would prove nothing.
 #[test]
 fn a_granted_keyword_that_does_no_harm_is_taken() {
     let machine = Machine::start();
@@ -103,7 +103,7 @@ fn a_granted_keyword_that_does_no_harm_is_taken() {
     assert!(machine.path("ssh/sshd_config.d/60-test.conf").exists());
 }
 
-/// What an administrator wrote into Warded's drop-in, or between its marks, is the administrator's.
+/// What an administrator wrote into Warded's drop-in, or between its marks, belongs to the administrator.
 #[test]
 fn a_line_that_somebody_wrote_among_ours_is_not_removed() {
     for alone in [false, true] {
@@ -128,7 +128,7 @@ fn a_line_that_somebody_wrote_among_ours_is_not_removed() {
         again().ends(5).says(&["theirs-cert.pub", "which Warded did not write", "nothing was changed"]);
         assert_eq!(machine.tree(), before);
 
-        // A comment is no line to sshd; that it goes is told.
+        // A comment means nothing to sshd. It is removed, and the output says so.
         edited("# theirs");
         let run = again().ends(0);
         assert!(run.stdout.contains("was edited since Warded wrote it"), "{}", run.stdout);
@@ -139,7 +139,7 @@ fn a_line_that_somebody_wrote_among_ours_is_not_removed() {
     }
 }
 
-/// A directory of drop-ins that is read for some connections by another name: our lines would be there, too.
+/// A directory of drop-ins that some connections read by another name: they would also get Warded's lines.
 #[test]
 fn a_directory_that_is_read_under_two_names() {
     let peer = Peer::prepared("trixie", |peer| {
@@ -163,11 +163,11 @@ fn a_directory_that_is_read_under_two_names() {
     assert!(!fs::read_to_string(peer.file("/run/sshd.log")).unwrap().contains("SIGHUP"));
 }
 
-/// The daemon works in `/`, whoever runs Warded where: what an Include names by way of a process's own directory.
+/// An Include through a process's own directory: the daemon works in `/`, wherever Warded is run.
 #[test]
 fn what_an_include_names_by_the_directory_of_a_process() {
     let principal = format!("principal={NAME}");
-    // Its line; the files that it may name; where Warded is run; what it then says.
+    // The Include line, the files that it may name, the directory in which Warded runs, and Warded's message.
     for (line, files, directory, says) in [
         ("Include /proc/self/cwd/etc/ssh/here.conf", "/etc/ssh/here.conf", "/", None),
         (
@@ -210,14 +210,14 @@ fn what_an_include_names_by_the_directory_of_a_process() {
         match says {
             None => drop(run.ends(0)),
             Some(says) => {
-                run.ends(5).says(&[says, "write that place in a plainer way", "nothing was changed"]);
+                run.ends(5).says(&[says, "write that part in a simpler way", "nothing was changed"]);
                 assert!(before == tree(&peer.file("/etc/ssh")), "{line}");
             }
         }
     }
 }
 
-/// Where sshd would listen does not stand in the line: the plan says it. What is open stays open.
+/// The line does not tell at which addresses sshd would listen, so the plan does. Open addresses stay open.
 #[test]
 fn a_port_is_an_operators_to_grant_and_the_plan_says_where_sshd_would_listen() {
     let machine = Machine::start();
@@ -239,7 +239,7 @@ fn a_port_is_an_operators_to_grant_and_the_plan_says_where_sshd_would_listen() {
     serves(&machine);
     machine.warded(["undo", "--yes"]).ends(5).says(&["a reload would close 127.0.0.1:2201"]);
     refused(&machine, r#"["LoginGraceTime"]"#, &["Port 2202"], &["port", "not granted"]);
-    // No policy of this project's grants it.
+    // No policy of this project grants the keyword.
     for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|end| end == "toml") {
@@ -253,7 +253,8 @@ fn a_port_is_an_operators_to_grant_and_the_plan_says_where_sshd_would_listen() {
     }
 }
 
-/// A `Match all` of the guest's at the top of its block in the main file: every global line below would lose.
+/// A guest puts `Match all` at the top of its block in the main file: then no global line below it would be global any
+/// more.
 #[test]
 fn a_match_all_at_the_top_of_the_main_file() {
     let machine = Machine::with(&Setup { alone: true, without_rsa: true, ..Setup::default() });
@@ -273,7 +274,7 @@ fn a_match_all_at_the_top_of_the_main_file() {
     serves(&machine);
 }
 
-/// A directory of drop-ins that is read twice: for everybody each time, or for some connections.
+/// A directory of drop-ins that is read twice: both times for all connections, or the second time only for some.
 #[test]
 fn a_directory_of_drop_ins_that_is_included_twice() {
     for (around, harmless) in [("", true), ("Match User backup\n  ", false), ("Match all\n", true)] {
@@ -292,7 +293,7 @@ fn a_directory_of_drop_ins_that_is_included_twice() {
     }
 }
 
-/// OpenSSH 10.0 finds nothing wrong with a configuration above 256 KiB, and resets every connection with it.
+/// OpenSSH 10.0 accepts a configuration above 256 KiB, and then resets every connection.
 #[test]
 fn a_configuration_that_is_too_long_to_serve() {
     let Some(peer) = Peer::start("trixie", "") else { return };
@@ -315,9 +316,9 @@ fn a_configuration_that_is_too_long_to_serve() {
 fn every_refusal_of_a_line_says_what_to_do() {
     let machine = Machine::start();
     for (keywords, lines, says) in [
-        (r#"["HostCertificate"]"#, vec!["DenyUsers *"], "make that change yourself where you want it"),
-        (r#"["HostCertificate"]"#, vec!["HostCertificate /none"], "put right what it complains of"),
-        (r#"["TrustedUserCAKeys"]"#, vec!["TrustedUserCAKeys /none"], "put that file right, or have no line name it"),
+        (r#"["HostCertificate"]"#, vec!["DenyUsers *"], "make that change yourself if you want it"),
+        (r#"["HostCertificate"]"#, vec!["HostCertificate /none"], "correct what sshd complains about"),
+        (r#"["TrustedUserCAKeys"]"#, vec!["TrustedUserCAKeys /none"], "or remove the lines that name it"),
         (r#"["HostKey"]"#, vec!["HostKey /none"], "next:  "),
     ] {
         refused(&machine, keywords, &lines, &[says, "next:  "]);

@@ -1,4 +1,4 @@
-//! Failures that a procedure ends with: a sentence, the file and the line where there is one, and what to do next.
+//! Failures with which a procedure ends: a sentence, the file and the line if there is one, and what to do next.
 
 use crate::support::{Machine, Run};
 use std::fs;
@@ -51,7 +51,7 @@ fn every_failure_says_what_to_do_next() {
                 let key = fs::read(machine.path("ssh/ssh_host_ed25519_key")).unwrap();
                 fs::write(machine.path("ssh/sshd_config.d/90-lost.conf"), key).unwrap();
             },
-            // sshd would quote it line by line.
+            // sshd would quote the file line by line.
             &["gave up (invalid-configuration)", "90-lost.conf: line 1: ", "not shown: it may quote a private key"],
         ),
         (
@@ -65,7 +65,7 @@ fn every_failure_says_what_to_do_next() {
         fault(&machine);
         let before = machine.tree();
         let mut command = machine.warded_command(["plan"]);
-        // What sshd does not accept is no state in which anything is changed.
+        // If sshd does not accept its configuration, Warded refuses to change anything.
         let is_refused = words.contains(&"gave up (invalid-configuration)");
         let run = Run::of(command.args(procedure)).ends(if is_refused { 5 } else { 1 });
         eprintln!("{}", run.stderr);

@@ -1,4 +1,4 @@
-//! Somebody else works on the machine at the same time, or left something unfinished.
+//! Somebody else works on the machine at the same time, or has left an unfinished change.
 
 use super::{drop_in, serves, write};
 use crate::support::{
@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::fs;
 
-/// Between what was read and the change, by then shown, confirmed and proved.
+/// The edit comes between the plan and the commit, when the change has been shown, confirmed and proved.
 #[test]
 fn an_edit_between_plan_and_commit_is_not_lost() {
     let machine = Machine::start();
@@ -24,7 +24,7 @@ fn an_edit_between_plan_and_commit_is_not_lost() {
     serves(&machine);
 }
 
-/// While a person reads the plan, which came of what sshd said before.
+/// The edit comes while a person reads the plan, which was made from sshd's earlier answers.
 #[test]
 fn an_edit_of_what_a_plan_was_made_from() {
     let machine = Machine::start();
@@ -40,7 +40,7 @@ fn an_edit_of_what_a_plan_was_made_from() {
     serves(&machine);
 }
 
-/// Between the commit and the reload. Neither is theirs switched on, nor ours left behind.
+/// The edit comes between the commit and the reload. Warded must neither activate it nor leave its own change behind.
 #[test]
 fn an_edit_right_before_the_reload() {
     for line in ["LoginGraceTime 99", "LoginGraceTime soon"] {
@@ -67,7 +67,7 @@ fn an_edit_right_before_the_reload() {
     }
 }
 
-/// sshd outside the usual directories, not running, or in the middle of an upgrade.
+/// sshd is outside the usual directories, not running, or being upgraded.
 #[test]
 fn without_an_sshd_its_configuration_stays_as_it_is() {
     if missing::root() {
@@ -81,7 +81,7 @@ fn without_an_sshd_its_configuration_stays_as_it_is() {
     let says = ["60-test.conf cannot be checked: there is no sshd here", "--sshd FILE", "nothing was changed"];
     drop_in(&machine, r#"["LoginGraceTime"]"#, &["LoginGraceTime 77"]).ends(5).says(&says);
     assert_eq!(before, machine.tree());
-    // What is no part of it can be written.
+    // A file that is not part of sshd's configuration can be written.
     let path = machine.path("ssh/other");
     write(&machine, &["files.write = [\"{sshd}/other\"]"], path.to_str().unwrap(), &["x"]).ends(0);
 }

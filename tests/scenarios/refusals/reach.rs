@@ -1,4 +1,4 @@
-//! What is out of reach: what no grant covers, and what a grant does not say.
+//! What is out of reach: paths that no grant covers, and what a grant does not include.
 
 use super::write;
 use crate::support::{
@@ -20,7 +20,7 @@ fn a_file_that_is_not_granted() {
     assert_eq!(before, (machine.tree(), fs::metadata("/etc/shadow").unwrap().modified().unwrap()));
 }
 
-/// Even where a policy grants it: Warded's state, configuration, policies and program, and the CA.
+/// Warded's state, configuration, policies and program, and the CA, are out of reach even if a policy grants them.
 #[test]
 fn wardeds_own_files_and_the_ca() {
     let machine = Machine::stopped();
@@ -46,7 +46,7 @@ fn wardeds_own_files_and_the_ca() {
         run.ends(5).says(&["asked for files.write: ", path, "no grant covers it", "this cannot be granted"]);
         assert_eq!(before, tree(&machine.path("ca")), "{path}");
     }
-    // By another name: a link in a directory that is granted.
+    // The same files by another name: a link in a granted directory.
     std::os::unix::fs::symlink(machine.path("ca"), machine.path("ssh/link")).unwrap();
     let link = machine.path("ssh/link/x");
     let run = write(&machine, &["files.write = [\"{sshd}/link/x\"]"], link.to_str().unwrap(), &["x"]);

@@ -1,5 +1,5 @@
-//! A way in that needs no certificate goes only if the operator takes that risk by its name. The login
-//! that proves a change has a key file of its own, and notices nothing of it.
+//! Warded takes away a way to log in without a certificate only if the operator accepts that risk by its name. The
+//! login that proves a change uses a key file of its own, so it would not notice.
 
 use super::{drop_in, serves, write};
 use crate::support::{Grants, Machine, Run, Setup, missing, wait};
@@ -23,7 +23,7 @@ fn keys_that_let_in_are_not_taken_away() {
     refused(&machine, &["AuthorizedKeysFile /nonexistent/%u"], &[&keys]);
     refused(&machine, &["AuthorizedKeysFile none", "PasswordAuthentication yes"], &[&keys]);
     serves(&machine);
-    // The same keys in another file are the same way in.
+    // The same keys in another file are the same way to log in.
     let copy = machine.path("copy");
     fs::copy(&keys, &copy).unwrap();
     drop_in(&machine, GRANTED, &[&format!("AuthorizedKeysFile {}", copy.display())]).ends(0);
@@ -52,12 +52,12 @@ fn whoever_takes_the_risk_may() {
     apply("lose-ssh").ends(0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "AuthorizedKeysFile none\n");
     assert!(machine.audit().iter().any(|record| record.to_string().contains("accepted: lose-ssh")));
-    // It opens a way again: nobody has to accept that.
+    // The undo opens a way to log in again, so there is no risk to accept.
     machine.warded(["undo", "--yes"]).ends(0);
     serves(&machine);
 }
 
-/// What an undo would take away counts as well.
+/// An undo that would take a way away is refused like any other change.
 #[test]
 fn an_undo_is_a_change_like_any_other() {
     let machine = Machine::start();
@@ -66,7 +66,7 @@ fn an_undo_is_a_change_like_any_other() {
     machine.warded(["undo", "--yes", "--accept-risk=lose-ssh"]).ends(0);
 }
 
-/// The proof of an undo says of whom it says nothing.
+/// The proof of an undo names the people about whom it proves nothing.
 #[test]
 fn an_undo_names_whom_it_proved_nothing_for() {
     let machine = Machine::with(&Setup { lines: "PubkeyAuthentication no\n".to_owned(), ..Setup::default() });
@@ -79,7 +79,7 @@ fn an_undo_names_whom_it_proved_nothing_for() {
     assert!(not_proved.iter().any(|what| what.as_str().unwrap().contains(accepted)), "{undone}");
 }
 
-/// sshd's process for the connection of `games`, as `/proc` shows it.
+/// A process that looks in `/proc` like sshd's for a connection of the user `games`.
 fn games_logs_in(machine: &Machine) -> std::process::Child {
     let prepare = "mkdir /run/bin; cp /bin/sleep /run/bin/sshd";
     Run::of(machine.command("sh").args(["-ec", prepare])).ends(0);
@@ -119,7 +119,7 @@ fn users_who_are_logged_in_are_asked_about_and_those_who_are_not_are_told() {
     let object = Run::of(&mut plan).ends(3).object("warded.plan/1");
     assert!(object["not_proved"][0].as_str().is_some_and(|what| what.starts_with(&told)), "{object}");
 
-    // A file of one user is looked at, wherever in passwd(5) that user stands.
+    // A file that belongs to one user is checked, wherever that user stands in passwd(5).
     let keys = machine.path("keys");
     fs::create_dir(&keys).unwrap();
     let line = format!("AuthorizedKeysFile {} {}/%u", machine.path("authorized_keys").display(), keys.display());

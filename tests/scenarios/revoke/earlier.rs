@@ -1,4 +1,4 @@
-//! Earlier versions wrote the line of `revoke-users` among those of `certify-host`: their own component does it here.
+//! Earlier versions wrote the line of `revoke-users` among those of `certify-host`. Here their own component does that.
 
 use super::{get_in, killed_at_exchange, machine_with, rolled_back};
 use crate::support::{Machine, Run, Setup, machine::NAME};
@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 const SHARED: &str = "ssh/sshd_config.d/50-warded.conf";
 const OWN: &str = "ssh/sshd_config.d/50-warded-revoke-users.conf";
 
-/// Has the component of version 0.1.0 certify the machine, where that is wanted, and revoke a user's certificate.
+/// Lets the component of version 0.1.0 revoke a user's certificate and, if wanted, first certify the machine.
 fn earlier(machine: &Machine, certifies: bool) {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let policies = machine.path("policies");
@@ -22,7 +22,7 @@ fn earlier(machine: &Machine, certifies: bool) {
     machine.warded(["apply", "revoke-users", "--policy", "before", "--yes", "--set", "serial=7"]).ends(0);
 }
 
-/// The bundled policy, beside that one.
+/// Revokes with the bundled policy, which is installed beside that component.
 fn revoke(machine: &Machine, serial: &str) -> Run {
     machine.warded(["apply", "revoke-users", "--policy", "unix", "--yes", "--set", &format!("serial={serial}")])
 }
@@ -60,7 +60,7 @@ fn the_line_moves_to_a_file_of_its_own() {
     }
 }
 
-/// In the main file the block is another one, and the file takes its place at once.
+/// In the main file the line moves to another block, and the file is replaced at once.
 #[test]
 fn the_line_moves_to_a_block_of_its_own() {
     let (machine, users) = machine_with(&Setup { alone: true, ..Setup::default() });
@@ -82,7 +82,7 @@ fn the_line_moves_to_a_block_of_its_own() {
     assert_eq!(machine.tree(), first);
 }
 
-/// Whose lines are in an edited file is not known: nothing is taken out of it, and what to do is said.
+/// In an edited file Warded does not know whose the lines are. It takes nothing out, and says what to do.
 #[test]
 fn an_edited_file_is_not_split() {
     let (machine, users) = machine_with(&Setup::default());
@@ -100,7 +100,7 @@ fn an_edited_file_is_not_split() {
     assert_eq!(get_in(&machine, &users), [false, false]);
 }
 
-/// Killed before any exchange: one of the two files has the line, whenever sshd reads them.
+/// Killed before any exchange: at every moment at least one of the two files has the line.
 #[test]
 fn no_crash_loses_the_line() {
     let (machine, users) = machine_with(&Setup::default());
@@ -122,7 +122,7 @@ fn no_crash_loses_the_line() {
         }
         assert_eq!(machine.tree(), before, "exchange {when}");
     }
-    // The list, the new file and the old one.
+    // One exchange each for the list, the new file and the old one.
     assert!(killed >= 3, "{killed}");
     assert!(named(&machine, OWN) && !named(&machine, SHARED));
     assert_eq!(get_in(&machine, &users), [false, false]);

@@ -1,4 +1,4 @@
-//! A machine with a CA of its own, from the first plan until nothing of Warded's is left.
+//! A machine with a CA of its own, from the first plan to the removal of Warded.
 
 use crate::support::{Machine, Setup, machine::NAME, screen::Screens};
 
@@ -110,7 +110,7 @@ fn from_the_first_plan_to_the_end() {
 
     $ warded confirm
     refused: run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) has to be confirmed from a new login
-    cause: no sshd is among the processes that started this one: a console, a script, tmux or screen says nothing about new logins
+    cause: no sshd is among the processes that started this one: a console, a script, tmux or screen does not show whether new logins work
     state: run 1 (unix certify-host by root, 0 s ago, at 00:00 UTC) is rolled back unless it is confirmed (N min left, until 00:00 UTC)
     next:  open a new login by SSH and run `warded confirm` in its own shell; or take the risk: warded confirm --same-login
     [5]
@@ -316,8 +316,8 @@ fn from_the_first_plan_to_the_end() {
     = /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key.pub   stays: clients know this key
     Removed: 3 files as before Warded.
     Left as they are, since clients know them: /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key, /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key.pub, /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key, /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key.pub.
-    The log of what Warded did stays in /tmp/warded-test-dddddd/state: delete that directory when you need it no more.
-    The certificates of other people's logins go with `warded logout`, run by each of them.
+    The log of what Warded did stays in /tmp/warded-test-dddddd/state: delete that directory when you no longer need it.
+    Other users remove the certificates of their own logins with `warded logout`.
     [0]
 
     $ warded remove --yes

@@ -53,7 +53,7 @@ fn of_what_somebody_else_did() {
             HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub
            +LoginGraceTime 99
     state: nothing was changed
-    next:  to give these edits up: warded remove --discard-edits
+    next:  to discard these edits: warded remove --discard-edits
     [5]
 
     $ warded status
@@ -107,7 +107,7 @@ fn of_what_somebody_else_did() {
     [0]
 
     $ warded audit verify
-    error: the audit log is not intact: record 1: is changed
+    error: the audit log is not intact: record 1 is changed
     next:  keep the directory as evidence; everything before that record is as it was written
     [1]
 

@@ -1,4 +1,4 @@
-//! What a person sees where files are not as a run can trust them, and what a guest asks for is a secret.
+//! What a person sees if a run cannot trust a file, and if a guest asks for a secret.
 
 use super::refusals::{APPLY, machine};
 use crate::{
@@ -15,7 +15,7 @@ fn of_files_that_cannot_be_trusted() {
     let machine = machine("");
     let mut screens = Screens::of(&machine);
     let open = |name: &str, mode: u32| fs::set_permissions(machine.path(name), Permissions::from_mode(mode)).unwrap();
-    // As another user: what only root can do.
+    // Another user tries what only root can do.
     let mut plain = machine.command("setpriv");
     plain
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_warded")])
@@ -108,7 +108,7 @@ fn of_files_that_cannot_be_trusted() {
     [5]
 
     $ warded audit verify
-    error: the audit log is not intact: record 41: and all after it are gone: the head knows 42 records
+    error: the audit log is not intact: record 41 and all after it are gone: the head knows 42 records
     next:  keep the directory as evidence; everything before that record is as it was written
     [1]
     "#);
@@ -139,7 +139,7 @@ fn of_guests_that_go_too_far() {
     refused: /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf line 1 has `-----begin "OPENSSH" "PRIVATE" "KEY-----"`, which is not granted
     cause: granted: logingracetime
     state: nothing was changed
-    next:  make that change yourself where you want it; what a procedure may change, its policy's author grants (sshd.keywords)
+    next:  make that change yourself if you want it; the policy's author decides what a procedure may change (sshd.keywords)
     [5]
 
     $ warded apply write-file: a line in a Match
@@ -150,7 +150,7 @@ fn of_guests_that_go_too_far() {
     refused: /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf line 1 has `match "User" "root"`, which is not granted
     cause: granted: logingracetime
     state: nothing was changed
-    next:  make that change yourself where you want it; what a procedure may change, its policy's author grants (sshd.keywords)
+    next:  make that change yourself if you want it; the policy's author decides what a procedure may change (sshd.keywords)
     [5]
 
     $ warded apply write-file: a line that needs a reload, and none
@@ -158,7 +158,7 @@ fn of_guests_that_go_too_far() {
     + /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf
         +LoginGraceTime 9
     refused: /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf would change, but the procedure does not reload sshd
-    cause: what a running sshd has read, and what is on disk, would be two different configurations
+    cause: the running sshd would keep its configuration, which then differs from the one on disk
     state: nothing was changed
     next:  the procedure has to reload sshd
     [5]

@@ -37,7 +37,7 @@ fn of_trust() {
     note: From then on sshd lets in as a user whoever has a certificate of this CA with that user's name as a principal, unless what is told for that user says otherwise.
     trust-user-ca would change 2 files. Nothing has been changed.
     Found out: by certificates of this CA sshd would let in root.
-    Found out: root logged in by a certificate of a CA made up in place of this one, and not by one of another CA.
+    Found out: root logged in by a certificate of a temporary CA in place of this one, and not by one of another CA.
     Would not be proved: what PAM would say of these users (an account that is locked or has expired, a rule of pam_access).
     A certificate with the principal root would log in as root: `apply` refuses that without --accept-risk=root-by-certificate.
     [3]
@@ -52,7 +52,7 @@ fn of_trust() {
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
     note: From then on sshd lets in as a user whoever has a certificate of this CA with that user's name as a principal, unless what is told for that user says otherwise.
     refused: a certificate with the principal root would log in as root
-    cause: a person whom the CA gives one, for example for a mail address that begins with root@, is root here
+    cause: the CA may give a person such a certificate, for example for a mail address that begins with root@
     state: nothing was changed
     next:  keep root out (PermitRootLogin no), or say which principals are root's (AuthorizedPrincipalsFile)
     next:  if that is what you want, run it again with --accept-risk=root-by-certificate
@@ -70,7 +70,7 @@ fn of_trust() {
     Done.
     Proved beforehand: clients that pinned a plain key (ssh-rsa, ecdsa-sha2-nistp256, ssh-ed25519) get in, root can log in.
     Proved beforehand: by certificates of this CA sshd lets in root.
-    Proved beforehand: root logged in by a certificate of a CA made up in place of this one, and not by one of another CA.
+    Proved beforehand: root logged in by a certificate of a temporary CA in place of this one, and not by one of another CA.
     Not proved: what PAM would say of these users (an account that is locked or has expired, a rule of pam_access).
     Seen live: the plain keys are offered as before.
     Undo it with: warded undo  (run 2)
@@ -107,10 +107,10 @@ fn of_trust() {
         +@cert-authority * ssh-ed25519 AAAA… warded trust-host-ca /root/ca
     note: Clients come first: once a host presents a certificate, Go programs that know the host's plain key, and not this CA, refuse the host (golang/go#00000).
     warning: * is not for one domain alone: this CA could stand in for each host for which it holds, such as github.com.
-    refused: the CA would be trusted for *, and so not for hosts of one domain alone
-    cause: a person with its key could impersonate each host that the pattern covers, such as github.com
+    refused: the CA would be trusted for *, which is not limited to one domain
+    cause: whoever holds the CA's key could impersonate every host that the pattern covers, such as github.com
     state: nothing was changed
-    next:  name your own domain: --set domain='*.example.org'; name each address
+    next:  name your own domain: --set domain='*.example.org'; list IP addresses one by one
     next:  if you want that, run it again with --accept-risk=any-host
     [5]
 
@@ -173,8 +173,8 @@ fn of_trust() {
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
     Removed: 5 files as before Warded.
     Not proved: what PAM would say of these users (an account that is locked or has expired, a rule of pam_access).
-    The log of what Warded did stays in /var/lib/warded: delete that directory when you need it no more.
-    The certificates of other people's logins go with `warded logout`, run by each of them.
+    The log of what Warded did stays in /var/lib/warded: delete that directory when you no longer need it.
+    Other users remove the certificates of their own logins with `warded logout`.
     [0]
     "#);
 }

@@ -1,4 +1,4 @@
-//! What a person sees where Warded refuses, or cannot go on.
+//! What a person sees if Warded refuses or cannot continue.
 
 use crate::{
     scenarios::refusals::write,
@@ -245,7 +245,7 @@ fn of_grants_and_of_who_gets_in() {
     refused: /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf line 1 has `denyusers "*"`, which is not granted
     cause: granted: hostcertificate
     state: nothing was changed
-    next:  make that change yourself where you want it; what a procedure may change, its policy's author grants (sshd.keywords)
+    next:  make that change yourself if you want it; the policy's author decides what a procedure may change (sshd.keywords)
     [5]
 
     $ warded apply write-file, which is granted HostCertificate: HostCertificate
@@ -253,11 +253,11 @@ fn of_grants_and_of_who_gets_in() {
     + /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf
         +HostCertificate
     > reload ssh (ssh.service; else SIGHUP to sshd)
-    refused: sshd would not accept /tmp/warded-test-dddddd/ssh/sshd_config as it would be
+    refused: sshd would not accept /tmp/warded-test-dddddd/ssh/sshd_config after this change
     cause: /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf line 1: no argument after keyword "HostCertificate"
            /tmp/warded-test-dddddd/ssh/sshd_config.d/60-test.conf: terminating, 1 bad configuration options
     state: nothing was changed
-    next:  correct that place; where the procedure writes it, that is for the policy's author
+    next:  correct that place; if the procedure writes it, tell the policy's author
     [5]
 
     $ warded apply write-file, which is granted DenyUsers: DenyUsers *

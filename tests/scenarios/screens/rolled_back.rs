@@ -17,7 +17,7 @@ fn of_runs_that_did_not_stay() {
     ];
     Grants::of(&grants).write_demo(&machine.path("policies"));
     let mut screens = Screens::of(&machine);
-    // Only the daemon that runs shows that it takes no more connections.
+    // Only the running daemon shows that it accepts no more connections.
     screens.show(
         &machine,
         "apply write-file --policy writer --yes --set reload=yes --accept-risk=lose-ssh \
@@ -33,7 +33,7 @@ fn of_runs_that_did_not_stay() {
     for line in ["status", "renew", "recover", "recover", "history"] {
         screens.show(&machine, line);
     }
-    // sshd says why it takes no connection, if the kernel does not end it first.
+    // sshd says why it accepts no connection, unless the kernel resets it first.
     let said = "the server closed the connection: Exceeded MaxStartups";
     insta::assert_snapshot!(screens.seen().replace("the connection was reset", said), @r#"
     $ warded apply write-file --policy writer --yes --set reload=yes --accept-risk=lose-ssh --set text=PerSourceMaxStartups=0 --set path=DIR/ssh/sshd_config.d/60-test.conf

@@ -1,4 +1,5 @@
-//! Host keys in the agent of `HostKeyAgent`: a step-ca renews for the signature of the key, which the agent gives.
+//! Host keys in the agent of `HostKeyAgent`: a step-ca renews a certificate if the key signs the request, which the
+//! agent does.
 
 use crate::support::{
     ClientKnowledge, Machine, Member, Run,
@@ -17,7 +18,7 @@ fn ssh_add(machine: &Machine, agent: &Agent, arguments: &[&str]) {
     Run::of(command.env("SSH_AUTH_SOCK", &agent.socket).arg("-q").args(arguments)).ends(0);
 }
 
-/// A machine whose host keys are all in an agent, and no file has them.
+/// A machine whose host keys are all in an agent, and in no file.
 fn machine() -> (Machine, Agent) {
     let mut machine = Machine::stopped();
     let agent = Agent::openssh(&machine, "host-agent");
@@ -51,7 +52,7 @@ fn keys_in_an_agent_are_certified_renewed_and_revoked() {
     let log = fs::read_to_string(ca.path("log")).unwrap();
     assert_eq!(log.matches("\"/ssh/renew\"").count(), 3, "one request for each key");
     member.warded(&["status"]).ends(0).prints(&["problems     none"]);
-    let holds = format!("ok      agent        {} holds 3 host keys of sshd\n", agent.socket.display());
+    let holds = format!("ok      agent        {} holds 3 host keys for sshd\n", agent.socket.display());
     member.warded(&["doctor"]).prints(&[&holds]);
 
     let file = member.certificate_file("rsa");
@@ -63,7 +64,7 @@ fn keys_in_an_agent_are_certified_renewed_and_revoked() {
     member.machine.audit();
 }
 
-/// Made anew in a file, in the place of one that the agent had.
+/// A new key in a file replaces one that the agent holds.
 #[test]
 fn a_key_in_an_agent_speaks_for_one_that_was_made_anew() {
     let (machine, _agent) = machine();

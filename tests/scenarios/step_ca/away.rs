@@ -1,4 +1,4 @@
-//! What a person sees of a step-ca that refuses, and of one that does not answer.
+//! What a person sees if a step-ca refuses or does not answer.
 
 use crate::support::{
     Machine, Member,
@@ -56,7 +56,7 @@ fn of_a_ca_that_refuses_and_of_one_that_is_away() {
     error: the CA cannot be asked for a certificate
     cause: the password of the provisioner admin is needed, and there is no terminal to ask for it
     state: nothing was changed
-    next:  give one of these: --token-file, --provisioner-password-file, --provisioner-key-file, --x5c-cert, or the systemd credential provisioner-password; what has expired is renewed without any of them where the CA's SSHPOP provisioner has the claim "allowRenewalAfterExpiry": true
+    next:  give one of these: --token-file, --provisioner-password-file, --provisioner-key-file, --x5c-cert, or the systemd credential provisioner-password; an expired certificate is renewed without them if the CA's SSHPOP provisioner has the claim "allowRenewalAfterExpiry": true
     [2]
 
     $ warded apply certify-host --set principal=web1.example.org --yes --provisioner-password-file DIR/wrong
@@ -73,9 +73,9 @@ fn of_a_ca_that_refuses_and_of_one_that_is_away() {
     warning: Nothing runs `warded renew` automatically: /tmp/warded-test-dddddd/ssh/sshd_config is not the configuration of this machine's own sshd. Run it every hour from cron or a systemd timer (docs/RENEWAL.md).
     > renew from now on: web1.example.org from the CA https://127.0.0.0:00000 with the root ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
     error: the CA cannot be asked for a certificate
-    cause: the provisioner admin (JWK) is not unlocked: the password is wrong
+    cause: cannot unlock the key of the provisioner admin (JWK): the password is wrong
     state: nothing was changed
-    next:  give the right one
+    next:  give the right password
     [2]
 
     $ warded apply certify-host --set principal=web1.example.org --yes --token-file DIR/token
@@ -127,7 +127,7 @@ fn of_a_ca_that_refuses_and_of_one_that_is_away() {
 
     $ warded doctor
     ok      CA           the CA https://127.0.0.0:00000 answers, and its root is the pinned one
-    ok      clock        it is the CA's, to a few seconds
+    ok      clock        it agrees with the CA's to within N s
     ok      SSH          it signs host certificates and user certificates
     ok      enrolment    host certificates come from admin (JWK)
     note    expiry       this CA does not renew expired certificates: a machine that was off for longer needs new tokens

@@ -1,4 +1,4 @@
-//! Trust in a CA, by fingerprint, by token, and as `step` left it.
+//! Trust in a CA: by its fingerprint, by a token, and from the files that `step` left.
 
 use crate::support::{
     Machine, Member, Run, missing,
@@ -15,7 +15,7 @@ fn a_ca_is_trusted_by_its_fingerprint_once_and_for_all() {
     let member = machine();
     let Some(ca) = StepCa::start(&member.machine.network()) else { return };
     let (url, fingerprint) = (ca.url(), ca.fingerprint());
-    // Another way to write it is the same.
+    // The same fingerprint in another notation.
     let upper = fingerprint.to_uppercase();
     let pairs: Vec<&str> = (0..32).map(|at| &upper[2 * at..2 * at + 2]).collect();
     let object = member
@@ -32,7 +32,7 @@ fn a_ca_is_trusted_by_its_fingerprint_once_and_for_all() {
     assert_eq!(fs::read(member.config()).unwrap(), written);
 
     let other = "00".repeat(32);
-    // The typed one is wrong: that is no reason for --force.
+    // The typed fingerprint is wrong, so the error must not suggest --force.
     let refused = member.bootstrap(&url, &other).ends(5);
     let refused = refused.says(&[
         "has the fingerprint that was given",
@@ -79,7 +79,7 @@ fn the_set_up_of_step_is_used_as_it_is() {
     fs::create_dir_all(step.join("certs")).unwrap();
     fs::write(step.join("certs/root_ca.crt"), ca.root()).unwrap();
     let root = step.join("certs/root_ca.crt");
-    // As `step ca bootstrap` writes it.
+    // The file that `step ca bootstrap` writes.
     let defaults = format!(
         "{{\n  \"ca-url\": \"{}\",\n  \"fingerprint\": \"{}\",\n  \"root\": \"{}\",\n  \"redirect-url\": \"\"\n}}\n",
         ca.url(),
@@ -93,7 +93,7 @@ fn the_set_up_of_step_is_used_as_it_is() {
     assert!(ca.authority("host").starts_with(roots.trim()), "{roots}");
     let imported = warded(&["bootstrap", "--json"]).ends(0).object("warded.bootstrap/1");
     assert_eq!(imported["fingerprint"], ca.fingerprint());
-    // From then on without it.
+    // From now on Warded does not need step's files.
     member.warded(&["ca", "roots", "--host"]).ends(0);
 }
 
@@ -116,7 +116,7 @@ fn a_token_is_enough_to_begin_with() {
         .ends(0)
         .object("warded.bootstrap/1");
     let token = fs::read_to_string(&file).unwrap();
-    // On standard input, too; and not from a file that another user could have written.
+    // Also from standard input, but not from a file that another user could have written.
     let mut by_input = admin.command(&["bootstrap", "--token-file", "-", "--json"]);
     by_input.stdin(fs::File::open(&file).unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
     assert_eq!(Run::ended(by_input.spawn().unwrap()).ends(0).object("warded.bootstrap/1")["changed"], false);
@@ -166,7 +166,7 @@ fn what_the_ca_can_do_is_shown_and_what_it_cannot_is_diagnosed() {
     assert!(sick.len() == 1 && sick[0].contains("sso (OIDC) does not work"), "{sick:?}");
 }
 
-/// Another CA's root gets a file of its own, and the configuration alone says which one counts.
+/// Another CA's root gets a file of its own, and only the configuration decides which one is used.
 #[test]
 fn another_ca_takes_its_place_only_where_that_is_said() {
     let machine = Machine::stopped();
@@ -179,7 +179,7 @@ fn another_ca_takes_its_place_only_where_that_is_said() {
     let root = fs::read(member.machine.path("root_ca.crt")).unwrap();
     let (url, fingerprint) = (second.url(), second.fingerprint());
     member.bootstrap(&url, &fingerprint).ends(5).says(&["trusts another CA", "has the root that was given", "--force"]);
-    // Neither: the server has a third one.
+    // The server has neither root, but a third one.
     let neither =
         member.bootstrap(&url, &"33".repeat(32)).ends(5).says(&["says that it has neither, but", "root-fingerprint"]);
     assert!(!neither.stderr.contains("--force"), "{}", neither.stderr);
@@ -190,7 +190,7 @@ fn another_ca_takes_its_place_only_where_that_is_said() {
     let keys = member.warded(&["ca", "roots", "--host"]).ends(0).stdout;
     assert!(second.authority("host").starts_with(keys.trim()), "{keys}");
 
-    // A configuration that is not there yet is not another one's.
+    // A configuration that does not exist yet names no other CA.
     let elsewhere = member.machine.path("elsewhere.toml");
     let named = ["bootstrap", "--config", elsewhere.to_str().unwrap(), "--ca-url"];
     member.warded(&[&named[..], &[&first.url(), "--fingerprint", &first.fingerprint()]].concat()).ends(0);
@@ -198,7 +198,7 @@ fn another_ca_takes_its_place_only_where_that_is_said() {
     assert!(fs::read_to_string(member.config()).unwrap().contains(&fingerprint));
 }
 
-/// What `step` left broken is told to what asks the CA, and stands in the way of nothing else.
+/// Commands that ask the CA report a broken setup of `step`. It does not affect other commands.
 #[test]
 fn a_broken_set_up_of_step_stops_only_what_asks_the_ca() {
     let member = machine();
@@ -221,7 +221,7 @@ fn a_broken_set_up_of_step_stops_only_what_asks_the_ca() {
     member.warded(&["ca", "roots"]).ends(2).says(&["there are two CAs"]);
 }
 
-/// Debian's umask for users, where their group has other members.
+/// Debian's umask for users, in a group that has other members.
 #[test]
 fn what_a_user_makes_with_the_umask_002_is_accepted_afterwards() {
     if missing::root() {
@@ -247,14 +247,14 @@ fn what_a_user_makes_with_the_umask_002_is_accepted_afterwards() {
         assert!(!ended.stderr.contains("could have been written"), "{command:?}: {}", ended.stderr);
     }
     run("002", &["ca", "roots"]).ends(0);
-    // What somebody else made so is refused, with what mends it.
+    // A directory that somebody else made like this is refused, with the command that repairs it.
     let config = home.join(".config");
     fs::set_permissions(&config, fs::Permissions::from_mode(0o775)).unwrap();
     let refused = run("002", &["ca", "roots"]).ends(5);
     refused.says(&[&format!("chmod g-w {}", config.display())]);
 }
 
-/// With a careful administrator's umask, too, the configuration and the root are every user's to read.
+/// Even with a careful administrator's umask, every user can read the configuration and the root.
 #[test]
 fn what_root_makes_with_the_umask_077_others_can_read() {
     if missing::root() {

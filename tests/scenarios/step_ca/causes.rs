@@ -1,4 +1,4 @@
-//! The CA refuses with one sentence for everything. What is printed is the true cause.
+//! The CA gives the same reason for every refusal. Warded prints the true cause.
 
 use crate::support::{
     Machine, Member, Run,
@@ -11,7 +11,7 @@ fn setup(provisioners: impl IntoIterator<Item = Provisioner>) -> Setup {
     Setup::of(provisioners)
 }
 
-/// What a machine's CA is like, how it is asked for certificates, how that ends, and which words say why.
+/// A name, the CA's setup, the arguments, the exit code, and the words that say why.
 type Case = (&'static str, Setup, &'static [&'static str], i32, &'static [&'static str]);
 
 #[test]
@@ -104,7 +104,7 @@ fn passwords() {
     member.certifies(&["--provisioner-password-file", file]).ends(2).says(&["the password is wrong"]);
     member.certifies(&["--provisioner-password-file", "/gone"]).ends(2).says(&["cannot read /gone"]);
     member.certifies(&[]).ends(2).says(&["there is no terminal to ask for it", "--token-file"]);
-    // From the environment, and from systemd; with what Kubernetes, echo and editors put around it.
+    // From the environment, and from systemd; with the characters that Kubernetes, echo and editors add.
     for password in [PASSWORD.to_owned(), format!("{PASSWORD}\n"), format!("\u{feff}{PASSWORD}\r\n")] {
         let mut command = member.command(&["token", "a", "--host", "--count", "1"]);
         Run::of(command.env("WARDED_PROVISIONER_PASSWORD", password)).ends(0);
@@ -119,7 +119,7 @@ fn passwords() {
     Run::of(member.command(&["token", "a", "--host"]).env("CREDENTIALS_DIRECTORY", &credentials)).ends(0);
 }
 
-/// What a machine's CA is like when it is to renew, what is done to the certificates or the CA before, and how it ends.
+/// Renewals: the CA's provisioners, a change to the certificates or to the CA, and how the renewal ends.
 #[test]
 fn renewals() {
     type Change = fn(&mut StepCa, &Member);
@@ -196,7 +196,7 @@ fn renewals() {
     }
 }
 
-/// step-ca allows for a minute; what is beyond is told with its number, before a token is used up.
+/// step-ca tolerates a minute. Warded reports a larger difference with its amount, before a token is used up.
 #[test]
 fn clocks() {
     let machine = Machine::stopped();

@@ -1,13 +1,13 @@
-//! The page of the first day: every command of it, in its order.
+//! Runs every command of the page about the first day, in its order.
 
 use crate::support::{Machine, Member, Run, step_ca::StepCa, terminal::Terminal};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 const PAGE: &str = include_str!("../../../docs/DAY-ONE.md");
-/// On the page, and here.
+/// The CA's address on the page, which is replaced here.
 const CA: &str = "https://ca.example.org";
 
-/// The commands of a page: on which machine, and what.
+/// The commands of a page, each with its machine.
 pub(in crate::scenarios) fn commands_of(page: &'static str) -> Vec<(&'static str, &'static str)> {
     let hosts = ["build", "sso", "ca", "admin", "web1", "clone", "laptop"];
     let command = |line: &'static str| {
@@ -16,7 +16,7 @@ pub(in crate::scenarios) fn commands_of(page: &'static str) -> Vec<(&'static str
         if !host.bytes().all(is_name) {
             return None;
         }
-        // A machine that no test knows would keep its commands from being run.
+        // The commands of an unknown machine would silently not run.
         assert!(hosts.contains(&host), "no machine is called {host:?}: {line}");
         Some((host, command))
     };
@@ -28,7 +28,7 @@ pub(super) fn program(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Where a machine of the pages has its files here. The clone is the machine that it was cloned from.
+/// The directory that stands for a machine of the pages. The clone shares it with the machine from which it was cloned.
 fn home_of(host: &str) -> &str {
     match host {
         "ca" => "ca-host",
@@ -37,7 +37,7 @@ fn home_of(host: &str) -> &str {
     }
 }
 
-/// The machines of the page: each with a home, and with files of Warded's own.
+/// The machines of the page: each with a home, and with its own files of Warded's.
 pub(super) struct Page {
     pub(super) member: Member,
     pub(super) ca: StepCa,
@@ -50,7 +50,7 @@ impl Page {
         let page = Self { member: Member { machine }, ca };
         let at = |name: &str| page.member.machine.path(name);
         for host in ["build", "ca-host", "admin", "web1", "laptop"] {
-            // A laptop may be new.
+            // A new laptop may have no `.ssh`.
             fs::create_dir_all(at(host).join(if host == "laptop" { "" } else { ".ssh" })).unwrap();
         }
         fs::create_dir_all(at("bin")).unwrap();
@@ -58,7 +58,7 @@ impl Page {
         Run::copies_warded(&at("build/.cache/warded/target/release/warded"));
         fs::write(at("ca-host/root_ca.crt"), page.ca.root()).unwrap();
         program(&at("bin/sudo"), "exec \"$@\"");
-        // No name leads to this machine, and its sshd has another port.
+        // In the test no name resolves to this machine, and its sshd has another port.
         let port = fs::read_to_string(page.member.machine.config()).unwrap();
         let port = port.lines().find_map(|line| line.strip_prefix("Port ")).unwrap().to_owned();
         program(
@@ -99,7 +99,7 @@ impl Page {
         command.env_clear().envs(self.variables(host));
     }
 
-    /// The command as it is run here.
+    /// The command as it is run in the test.
     pub(super) fn here(&self, host: &str, command: &str) -> String {
         let at = |name: &str| self.member.machine.path(name).display().to_string();
         let home = home_of(host);
@@ -115,7 +115,7 @@ impl Page {
         format!("cd {}; {command}", at(home))
     }
 
-    /// Runs a command of a page: its exit code, and what it printed. `code` is what `invite` printed last.
+    /// Runs a command of a page. Returns its exit code and its output. `code` is the last output of `invite`.
     pub(super) fn runs(&self, host: &str, command: &str, code: &mut String) -> (i32, String) {
         let line = self.here(host, command);
         if command == "sudo warded enrol" {
@@ -146,7 +146,7 @@ fn every_command_of_the_page_does_what_it_says() {
         assert_eq!(ended, 0, "{command}: {said}");
         if command.contains("warded remove") {
             assert_eq!(page.member.machine.tree(), before, "{command}");
-            // What comes then on the page is for another machine: one whose keys had no certificate yet.
+            // The rest of the page is for another machine, whose keys had no certificate yet.
             fs::remove_dir_all(page.member.machine.path("web1/state")).unwrap();
         }
     }

@@ -1,4 +1,4 @@
-//! From nothing to a certified machine with one code.
+//! From a machine without any setup to a certified one with one code.
 
 mod at_a_terminal;
 
@@ -21,7 +21,7 @@ use std::{
 const NAME: &str = "web1.example.org";
 const NAMES: [&str; 4] = ["invite", NAME, "-n", "web1"];
 
-/// A machine that knows of no CA, beside the machine of an admin who does.
+/// A machine that knows no CA, and the machine of an admin who does.
 pub(super) struct Site {
     pub(super) member: Member,
     pub(super) ca: StepCa,
@@ -36,7 +36,7 @@ impl Site {
         Some(site)
     }
 
-    /// Warded on the admin's machine: with other files of its own.
+    /// Runs Warded as on the admin's machine: with its own configuration and state.
     fn admin(&self, arguments: &[&str]) -> Run {
         let machine = &self.member.machine;
         let mut command = self.member.command(arguments);
@@ -46,19 +46,19 @@ impl Site {
         Run::of(command.env("WARDED_PROVISIONER_PASSWORD_FILE", self.ca.password_file()))
     }
 
-    /// A code, as it is printed.
+    /// Makes a code, as `invite` prints it.
     fn invites(&self, more: &[&str]) -> String {
         let run = self.admin(&[&NAMES[..], more].concat()).ends(0).says(&["sudo warded enrol", NAME, "web1"]);
         run.stdout
     }
 
-    /// Enrols the machine; the code comes on standard input.
+    /// Enrols the machine with a code from standard input.
     fn enrols(&self, code: &str, more: &[&str]) -> Run {
         let mut command = self.member.command(&[&["enrol", "--yes"], more].concat());
         fed(&mut command, code)
     }
 
-    /// What root tells every user: the CA, and whether a change waits.
+    /// The public status: the CA, and whether a change waits for its confirmation.
     fn told(&self) -> (Option<String>, bool) {
         let file = fs::read(self.member.machine.path("state-status/status.json")).unwrap();
         let told: serde_json::Value = serde_json::from_slice(&file).unwrap();
@@ -74,7 +74,7 @@ fn fed(command: &mut Command, text: &str) -> Run {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // It may have been refused before all of it was read.
+    // Warded may have refused before it has read everything.
     drop(stdin.write_all(text.as_bytes()));
     drop(stdin);
     Run::ended(child)
@@ -100,7 +100,7 @@ fn one_code_certifies_a_machine_and_undo_reverts_all_of_it() {
     let code = site.invites(&[]);
     assert_eq!(code.lines().count(), 1);
     assert!(code.len() < 900, "{} characters", code.len());
-    // A plan shows all of it, changes nothing, and uses up nothing.
+    // A plan shows everything, changes nothing, and uses up no token.
     let mut plans = site.member.command(&["enrol", "--plan", "--json"]);
     let plan = fed(&mut plans, &code).ends(3).object("warded.plan/1");
     let shown: Vec<&str> =
@@ -110,7 +110,7 @@ fn one_code_certifies_a_machine_and_undo_reverts_all_of_it() {
     }
     fed(&mut site.member.command(&["enrol", "--plan"]), &code).ends(3).prints(&[NAME, "Nothing has been changed."]);
     assert_eq!((machine.tree(), site.requests("/ssh/sign")), (before.clone(), 0));
-    // A mail breaks lines and quotes none.
+    // A mail program breaks lines, and adds no quote marks.
     let broken: Vec<&str> = code.trim().as_bytes().chunks(61).map(|part| str::from_utf8(part).unwrap()).collect();
     let done = site.enrols(&format!("\n  {} \r\n", broken.join(" \r\n")), &["--json"]).ends(0).object("warded.enrol/1");
     let paths: Vec<&str> =
@@ -120,7 +120,7 @@ fn one_code_certifies_a_machine_and_undo_reverts_all_of_it() {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644, "{}", path.display());
     }
     assert_eq!(done["certificates"].as_array().unwrap().len(), 3);
-    // One token; the other keys on the word of the first, with the same names and for the same time.
+    // One token is used. With the first key's certificate the CA certifies the other keys, for the same names and time.
     assert_eq!((site.requests("/ssh/sign"), site.requests("/ssh/rekey")), (1, 2));
     for certificate in done["certificates"].as_array().unwrap() {
         assert_eq!(certificate["principals"], serde_json::json!([NAME, "web1"]));
@@ -128,12 +128,12 @@ fn one_code_certifies_a_machine_and_undo_reverts_all_of_it() {
         let hours = life("valid_before").duration_since(life("valid_after")).as_hours();
         assert_eq!(hours, 720);
     }
-    // The line for clients, as it is told.
+    // The line for clients, as the output has it.
     let line = done["known_hosts"][0].as_str().unwrap();
     let key: Vec<String> = site.ca.authority("host").split(' ').take(2).map(|field| field.trim().to_owned()).collect();
     assert_eq!(line, format!("@cert-authority {NAME},web1 {}", key.join(" ")));
     machine.client(&ClientKnowledge::Authority(site.ca.authority("host"))).connects();
-    // The first stays renewable, and the others are.
+    // All certificates can be renewed, including the first.
     site.member.warded(&["renew", "--force"]).ends(0);
     site.member.warded(&["status"]).ends(0);
     site.member.warded(&["undo", "--yes", "--down-to", "1"]).ends(0);
@@ -153,16 +153,16 @@ fn a_code_that_did_not_arrive_whole_is_told_as_such() {
         (&code[..400], format!("cut off: 400 of its {whole} characters")),
         (&code[..whole - 1], format!("cut off: {} of its {whole} characters", whole - 1)),
         (&code[20..], "its beginning is missing".to_owned()),
-        (&format!("{code}{code}"), format!("{} characters, and says that it has {whole}", 2 * whole)),
-        (&changed, "a character of it was changed".to_owned()),
+        (&format!("{code}{code}"), format!("{} characters instead of {whole}", 2 * whole)),
+        (&changed, "a character was changed".to_owned()),
         ("", "there is no code".to_owned()),
     ] {
         site.enrols(text, &[]).ends(2).says(&["the code cannot be used", &cause, "nothing was changed"]);
     }
-    // The command line shows it to everybody; what was shown there is not repeated.
+    // Everybody can see the command line. The error does not repeat what was shown there.
     let shown = site.member.warded(&["enrol", code]).ends(2).says(&["never given on the command line", "ps,"]);
     assert!(!shown.stderr.contains(&code[100..]) && !shown.stdout.contains(&code[100..]));
-    // Nor does a file that others can read keep it.
+    // A code in a file that others can read is refused as well.
     let file = site.member.machine.path("code");
     fs::write(&file, code).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
@@ -181,10 +181,10 @@ fn everybody_is_told_of_an_enrolment_and_of_its_end() {
     let Some(site) = Site::new(Machine::start(), &Setup::default()) else { return };
     site.enrols(&site.invites(&[]), &[]).ends(0);
     assert_eq!(site.told(), (Some(site.ca.url()), false));
-    // With the run goes the configuration that it wrote.
+    // The undo also removes the configuration that the run wrote.
     site.member.warded(&["undo", "--yes"]).ends(0);
     assert_eq!(site.told(), (None, false));
-    // Each key had a certificate before, and takes a token of its own.
+    // Each key had a certificate before, so it needs a token of its own.
     site.enrols(&site.invites(&["--keys", "3"]), &["--confirm-within", "5s"]).ends(0);
     assert_eq!(site.told(), (None, true));
     wait("it is rolled back", LONG, || !site.member.config().exists());
@@ -205,7 +205,7 @@ fn a_code_has_a_time_and_serves_once() {
     let plan = fed(&mut site.member.command(&["enrol", "--plan"]), &past).ends(2);
     plan.says(&["the code expired 6 min ago", "warded invite"]);
 
-    // Somebody else was faster: that is no typing mistake.
+    // Somebody else used the code first, which is not reported as a typing error.
     let used = site.invites(&[]);
     let token = used.split(':').nth(2).unwrap();
     let thief = crate::support::jwk::Jwk::random();
@@ -220,7 +220,7 @@ fn a_code_has_a_time_and_serves_once() {
         "warded revoke SERIAL",
     ]);
     assert!(!site.member.config().exists() && !site.member.certificate_file("rsa").exists());
-    // What the admin is told to look for is there.
+    // The CA's log has the lines for which the admin is told to look.
     let line =
         site.ca.log().lines().find(|line| line.contains("/ssh/sign") && line.contains("201")).unwrap().to_owned();
     assert!(line.contains("\"serial\"") && line.contains(NAME), "{line}");
@@ -228,7 +228,7 @@ fn a_code_has_a_time_and_serves_once() {
 
 #[test]
 fn the_same_code_goes_on_with_what_the_ca_gave() {
-    // The CA gives the first certificate for longer than it lets another key have it.
+    // The CA gives the first certificate a longer life than it allows for the other keys.
     let setup = Setup::of([
         Provisioner::jwk("admin").lasting("100h"),
         Provisioner::sshpop("sshpop").claim("maxHostSSHCertDuration", "50h"),
@@ -239,7 +239,7 @@ fn the_same_code_goes_on_with_what_the_ca_gave() {
     site.enrols(&code, &[]).ends(1).says(&["refused to certify", "nothing was changed"]);
     assert_eq!(site.member.machine.tree(), before);
     assert!(!site.member.config().exists());
-    // The token is used, and dead since the CA was started again: it is not needed any more.
+    // The token is used up, and invalid since the CA's restart, but it is no longer needed.
     site.ca.reconfigure(|config| {
         config["authority"]["provisioners"][1]["claims"]["maxHostSSHCertDuration"] = "200h".into();
     });
@@ -253,7 +253,7 @@ fn a_ca_without_sshpop_takes_a_token_a_key() {
     let Some(site) = Site::new(Machine::stopped(), &Setup::of([Provisioner::jwk("admin")])) else { return };
     let code = site.invites(&[]);
     assert_eq!(code.matches('~').count(), 2);
-    // A terminal would cut its line off, if there were many.
+    // Many tokens take several lines: a terminal would cut off a longer one.
     assert!(site.invites(&["--keys", "9"]).lines().count() > 1);
     site.enrols(&code, &[]).ends(0);
     assert_eq!(site.requests("/ssh/sign"), 3);
@@ -273,7 +273,7 @@ fn a_machine_with_another_ca_stays_with_it() {
     ]);
     assert_eq!(fs::read(site.member.config()).unwrap(), configured);
     assert_eq!(site.requests("/ssh/sign"), 0);
-    // What it names is there: another CA takes the first one's place by `bootstrap`, and the code serves then.
+    // The suggested command works: `bootstrap` replaces the first CA, and then the code can be used.
     let replace = format!(
         "sudo warded bootstrap --ca-url {} --fingerprint {} --force; and then: sudo warded enrol",
         site.ca.url(),

@@ -1,10 +1,10 @@
-//! The examples of `--help`: each of them, run as it stands there.
+//! Runs each example of `--help` as it is written there.
 
 use super::day_one::Page;
 use crate::support::{Grants, Run, agent::Agent, policy, script::Script, terminal::Terminal};
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-/// The help of every command, as the program prints it.
+/// The help of a command, as the program prints it.
 fn help(words: &[&str]) -> String {
     Run::of(Command::new(env!("CARGO_BIN_EXE_warded")).arg("help").args(words)).ends(0).stdout
 }
@@ -15,7 +15,7 @@ fn subcommands(help: &str) -> Vec<String> {
     names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
-/// Each example once: a group of commands shows some of theirs.
+/// Each example once: the help of a group repeats some of its commands' examples.
 fn examples() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut texts = Vec::new();
@@ -31,10 +31,10 @@ fn examples() -> BTreeSet<String> {
     found
 }
 
-/// A step of this test: on which machine, which example, and how it ends.
+/// A step of this test: the machine, the example, and its exit code.
 type Step = (&'static str, &'static str, i32);
 
-/// In an order in which each of them has what it needs.
+/// The examples in an order in which each has what it needs.
 const STEPS: &[Step] = &[
     ("ca", "warded root-fingerprint root_ca.crt", 0),
     ("ca", "warded root-fingerprint --json root_ca.crt", 0),
@@ -68,7 +68,7 @@ const STEPS: &[Step] = &[
     ("web1", "sudo warded rekey --plan", 3),
     ("admin", "warded token web1.example.org --host | ssh root@web1 warded renew --token-file -", 0),
     ("web1", "sudo warded rekey --yes --accept-risk=replace-host-keys --confirm-within 10m", 0),
-    // Nobody logged in since.
+    // Nobody has logged in since.
     ("web1", "sudo warded confirm", 5),
     ("web1", "sudo warded confirm --same-login", 0),
     ("web1", "sudo warded history", 0),
@@ -89,7 +89,7 @@ const STEPS: &[Step] = &[
     ("web1", "warded policy new --json other", 0),
     ("web1", "warded policy wit wit", 0),
     ("web1", "warded policy wit --json interfaces", 0),
-    // The compiler of this test has no network.
+    // In this test the compiler has no network.
     ("web1", "warded policy build mine", 1),
     ("web1", "warded policy build mine --json", 1),
     ("web1", "warded policy check mine.wasm", 0),
@@ -102,7 +102,7 @@ const STEPS: &[Step] = &[
     ("web1", "sudo warded policy add mine.wasm", 0),
     ("web1", "warded policy replay appliance.rec mine.wasm", 0),
     ("web1", "warded policy replay --json appliance.rec mine.wasm", 0),
-    // No name leads anywhere in this test, and nothing listens: `publishing::registry` has a registry.
+    // In this test no name resolves, and no registry listens: `publishing::registry` has one.
     ("web1", "warded policy push mine.wasm oci://registry.example.org/policies/mine:1.2.0", 1),
     ("web1", "warded policy push mine.wasm oci://127.0.0.1:5000/mine:1.2.0 --plain-http", 1),
     ("web1", "warded policy pull oci://registry.example.org/policies/mine:1.2.0", 1),
@@ -118,13 +118,13 @@ const STEPS: &[Step] = &[
     ("web1", "sudo warded policy load policies.json --json", 0),
     ("web1", "sudo warded policy rollback mine --json", 0),
     ("web1", "sudo warded policy remove mine --yes", 0),
-    // It is gone by now.
+    // The policy is gone by now.
     ("web1", "sudo warded policy remove mine --yes --json", 5),
     ("admin", "warded login", 0),
     ("admin", "warded login ann --out ~/.ssh/id_warded", 0),
     ("admin", "warded ssh-config '*.example.org' >> ~/.ssh/config", 0),
     ("admin", "warded ssh-config '*.example.org' --json", 0),
-    // No name leads anywhere in this test, and the file has an address.
+    // In this test no name resolves; the file has an address.
     ("admin", "warded verify web1.example.org", 4),
     ("admin", "warded verify --hosts hosts.txt --expect-within 7d --json", 0),
     ("admin", "warded logout", 0),
@@ -134,7 +134,7 @@ const STEPS: &[Step] = &[
     ("web1", "sudo warded recover", 0),
     ("web1", "sudo warded recover --json", 0),
     ("web1", "sudo warded unenrol --yes", 0),
-    // That one is not enrolled any more.
+    // That sshd is no longer enrolled.
     ("web1", "sudo warded --sshd-config FILE unenrol --yes", 2),
     ("web1", "sudo warded remove --plan", 3),
     ("web1", "sudo warded remove --yes", 0),
@@ -146,7 +146,7 @@ const STEPS: &[Step] = &[
     ("admin", "warded version --json", 0),
 ];
 
-/// A component in the home of web1, by this name, in place of one of an earlier version.
+/// Puts a component of this version into web1's home, in place of an earlier one.
 fn component(page: &Page, version: &str) {
     let home = page.member.machine.path("web1");
     let made = home.join("made");
@@ -159,7 +159,7 @@ fn component(page: &Page, version: &str) {
 #[test]
 fn every_example_of_the_help_works() {
     let mut shown = examples();
-    // Those are a stage of their own.
+    // The examples of `warded demo` run in a stage of their own.
     shown.retain(|example| !example.contains("warded demo"));
     let mut stepped: Vec<String> = STEPS.iter().map(|(_, example, _)| (*example).to_owned()).collect();
     stepped.sort();
@@ -183,7 +183,7 @@ fn every_example_of_the_help_works() {
     let mut others = Vec::new();
     for (host, example, expected) in STEPS {
         if *example == "warded policy test mine" {
-            // What `policy new` made, with the component of these steps and a scenario of it.
+            // The folder that `policy new` made, with this test's component and a scenario for it.
             fs::copy(at("web1/mine.wasm"), at("web1/mine/mine.wasm")).unwrap();
             fs::remove_dir_all(at("web1/mine/scenarios")).unwrap();
             fs::create_dir(at("web1/mine/scenarios")).unwrap();
@@ -201,7 +201,7 @@ fn every_example_of_the_help_works() {
         if *example == "warded policy replay appliance.rec mine.wasm" {
             before("web1", "sudo warded plan go --policy mine --record appliance.rec");
         }
-        // The second one to be published.
+        // A newer version to publish.
         if example.ends_with("id_ed25519 --json") {
             component(&page, "1.1.0");
         }

@@ -1,6 +1,6 @@
-//! What commands cost against a real sshd and a real step-ca on the same machine. Nothing is asserted: it prints a table.
-//! With `STEP=PATH`, where that is the `step` program, renewals and new certificates by both are compared, pair by pair. With
-//! `WARDED_PROGRAM=PATH`, that build is measured.
+//! The cost of commands against a real sshd and a real step-ca on the same machine. The test prints a table, and
+//! asserts nothing. With `STEP=PATH`, the path of the `step` program, it compares renewals and new certificates by
+//! both, pair by pair. With `WARDED_PROGRAM=PATH`, it measures that build.
 //!
 //! `benches/renewal`
 
@@ -20,10 +20,10 @@ use std::{
     process::Command,
 };
 
-/// How often each command is run; the median counts.
+/// How many times each command runs; the median counts.
 const RUNS: usize = 11;
 
-/// A program on the machine, in the environment that Warded has there.
+/// A program on the machine, in the same environment as Warded.
 fn on(member: &Member, program: &str) -> Command {
     let mut command = member.machine.command(program);
     member.machine.environment(&mut command);
@@ -69,12 +69,12 @@ fn figures() {
             let mut words = vec![program.as_str()];
             words.extend(&arguments);
             if name.starts_with("apply") {
-                // Another name each time, so that there is something to do.
+                // Alternating names, so that there is always something to do.
                 words.extend(["--set", names[run % 2]]);
             }
             words
         };
-        // The first one may find something that the others do not.
+        // The first run is not counted: it may have work to do that later ones do not.
         cost(&member, &words(1), exits);
         let before = requests();
         let costs: Vec<Cost> = (0..RUNS).map(|run| cost(&member, &words(run), exits)).collect();
@@ -91,7 +91,7 @@ fn figures() {
     }
 }
 
-/// What Warded does, each time followed by the same by `step`, once for each key, and SIGHUP.
+/// Compares each command of Warded's with what `step` takes for the same: one call for each key, and a SIGHUP.
 fn against(member: &Member, ca: &StepCa, step: &OsStr, program: &str) {
     let root = member.machine.path("root.crt");
     fs::write(&root, ca.root()).unwrap();
@@ -112,7 +112,7 @@ fn against(member: &Member, ca: &StepCa, step: &OsStr, program: &str) {
     ] {
         let mut pairs = Vec::new();
         for run in 0..RUNS {
-            // Another name each time, so that there is something to do.
+            // Alternating names, so that there is always something to do.
             let name = ["web1.example.org", "web2.example.org"][run % 2];
             let principal = format!("principal={name}");
             let mut by_warded = [&[program], words].concat();
@@ -124,7 +124,7 @@ fn against(member: &Member, ca: &StepCa, step: &OsStr, program: &str) {
             let cost_of_ours = cost(member, &by_warded, &[0]);
             let before = listens(&log);
             pairs.push((cost_of_ours, cost(member, &by_step, &[0])));
-            // What it was told to read anew is read.
+            // Waits until sshd has read its files again.
             wait("sshd listens again", LONG, || listens(&log) > before);
         }
         let of = |part: fn(&Cost) -> f64| {
@@ -138,7 +138,7 @@ fn against(member: &Member, ca: &StepCa, step: &OsStr, program: &str) {
     }
 }
 
-/// How often sshd has begun to listen.
+/// How many times sshd has begun to listen.
 fn listens(log: &Path) -> usize {
     fs::read_to_string(log).unwrap().matches("Server listening").count()
 }

@@ -1,4 +1,4 @@
-//! The guide: every command of it, in its order, up to a login by a certificate and the way back.
+//! Runs every command of the guide in its order, up to a login by certificate and the way back.
 
 use super::day_one::{Page, commands_of, program};
 use crate::support::{Run, agent::Agent, missing};
@@ -17,7 +17,7 @@ fn every_command_of_the_guide_does_what_it_says() {
     let before = machine.tree();
     Run::copies_warded(&machine.path("bin/warded"));
     let _agent = Agent::openssh(machine, "agent");
-    // There is an ann on web1, and that name leads here.
+    // Gives web1 a user ann, and makes that name resolve to this machine.
     let passwd = fs::read_to_string("/etc/passwd").unwrap();
     fs::write(machine.path("passwd"), format!("{passwd}ann:x:1500:1500::/:/bin/sh\n")).unwrap();
     fs::write(machine.path("hosts"), "127.0.0.1 localhost web1.example.org\n").unwrap();
@@ -25,7 +25,7 @@ fn every_command_of_the_guide_does_what_it_says() {
     Run::of(machine.command("sh").args(["-ec", &mounts])).ends(0);
     let config = fs::read_to_string(machine.config()).unwrap();
     let port = config.lines().find_map(|line| line.strip_prefix("Port ")).unwrap();
-    // As a person's ssh, but for the port: it asks nothing, knows no plain host key, and has no key but the agent's.
+    // Like a person's ssh except for the port: it asks nothing, knows no plain host key, and has only the agent's keys.
     program(
         &machine.path("bin/ssh"),
         &format!(
@@ -35,7 +35,7 @@ fn every_command_of_the_guide_does_what_it_says() {
             page.variables("web1").iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>(),
         ),
     );
-    // With single sign-on it takes a provider: `login::sso::lemonldap` goes through that section.
+    // The section about single sign-on needs a provider: `login::sso::portal` runs it.
     let (before_sso, rest) = GUIDE.split_once("## 7b. ").unwrap();
     let (_, after_sso) = rest.split_once("\n## ").unwrap();
     let commands = [commands_of(before_sso), commands_of(after_sso)].concat();

@@ -1,5 +1,5 @@
-//! A CA that lies, breaks off, or goes on for ever: refused with a clear text, in bounded time and memory, and
-//! nothing is changed.
+//! A CA that lies, breaks off, or never stops answering. Warded refuses with a clear text, in bounded time and memory,
+//! and changes nothing.
 
 use crate::support::{
     Machine, Member, Run,
@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// In KiB: what it takes with an honest CA, several times over.
+/// In KiB: several times what Warded needs with an honest CA.
 const MEMORY: u64 = 256 * 1024;
-/// No command waits longer for a CA.
+/// No command waits longer than this for a CA.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A machine that trusted the CA when that was still honest, and then asks it for certificates.
+/// A machine began to trust the CA while that was honest, and now asks it for certificates.
 fn certifies(fault: Fault) -> (Member, Run, Duration) {
     let machine = Machine::stopped();
     let ca = HostileCa::start(&machine.network(), fault);
@@ -89,11 +89,11 @@ fn every_broken_answer_is_told() {
         (Fault::Connection(Connection::OtherRoot), "not issued by the root that this machine trusts"),
         (Fault::Connection(Connection::OtherName), "is not for 127.0.0.1"),
         (Fault::Connection(Connection::Expired), "its TLS certificate CN=127.0.0.1 expired on"),
-        (Fault::Answer("/ssh/sign", Manner::Page(500)), "it failed itself"),
+        (Fault::Answer("/ssh/sign", Manner::Page(500)), "it reports an internal error"),
         (Fault::Answer("/ssh/sign", Manner::Page(502)), "HTTP 502"),
         (Fault::Answer("/ssh/sign", Manner::Refused(401)), "the cause is not known"),
         (Fault::Answer("/ssh/sign", Manner::Refused(403)), "it does not allow this"),
-        (Fault::Answer("/ssh/sign", Manner::Busy(3600)), "left alone for 60 min"),
+        (Fault::Answer("/ssh/sign", Manner::Busy(3600)), "asks clients to wait 60 min"),
         (Fault::Answer("/ssh/sign", Manner::Redirect("https://127.0.0.1:1/")), "redirection"),
         (Fault::Answer("/ssh/sign", Manner::Truncated), "not what a step-ca answers"),
         (Fault::Answer("/ssh/sign", Manner::Cut), "ended before the answer did: the server closed it"),
@@ -121,8 +121,8 @@ fn no_other_root_is_pinned() {
     assert!(!member.config().exists() && !member.machine.path("root_ca.crt").exists());
 }
 
-/// A proxy that lets only some paths through: the root is enough to begin with, and the provisioner's name and key are
-/// enough to go on.
+/// A proxy lets only some paths through. The root is enough to begin with, and the provisioner's name and key are
+/// enough to continue.
 #[test]
 fn a_list_of_provisioners_that_is_hidden_is_done_without() {
     for manner in [Manner::Page(403), Manner::Page(200), Manner::Redirect("https://127.0.0.1:1/")] {

@@ -1,4 +1,4 @@
-//! From nothing to certificates, their renewal, and back.
+//! From no setup to certificates, their renewal, and back.
 
 use crate::support::{
     ClientKnowledge, Machine, Member, Run,
@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::{fs, process::Command};
 
-/// What ssh-keygen reads in a certificate.
+/// ssh-keygen's listing of a certificate.
 fn listed(member: &Member, name: &str) -> String {
     Run::of(Command::new("ssh-keygen").arg("-L").arg("-f").arg(member.certificate_file(name))).ends(0).stdout
 }
@@ -27,7 +27,7 @@ fn certificates_of_every_key_are_issued_served_renewed_and_undone() {
     }
     let before: Vec<String> = KEYS.iter().map(|name| member.certificate(name)).collect();
     assert!(member.warded(&["renew"]).ends(0).stdout.contains("Nothing is due"));
-    // No password is known any more: the host's keys speak for themselves.
+    // No password is available any more: the host's keys authenticate the renewals.
     let renewed = member.warded(&["renew", "--force", "--json"]).ends(0).object("warded.renew/1");
     strict();
     for (name, before) in KEYS.iter().zip(&before) {
@@ -79,7 +79,7 @@ fn what_expired_is_renewed_where_the_ca_allows_it() {
     }
 }
 
-/// The host's own key speaks for it, of whatever type it is; and the environment's proxies are nobody's business.
+/// A host key of any type authenticates its own renewal, and Warded ignores the proxies in the environment.
 #[test]
 fn keys_of_every_curve_renew_themselves() {
     for bits in ["384", "521"] {

@@ -1,4 +1,4 @@
-//! CAs as people have them: odd names, ends that come near, roots that are replaced.
+//! Unusual CAs: odd names, certificates that expire soon, roots that are replaced.
 
 use crate::support::{
     Machine, Member, Run,
@@ -8,7 +8,7 @@ use std::fs;
 
 const DAY: i64 = 24 * 3600;
 
-/// What `doctor` and `ca show` print.
+/// The output of `doctor` and `ca show`.
 fn looked_at(member: &Member) -> String {
     let doctor = member.warded(&["doctor"]);
     assert_eq!(doctor.code, Some(4), "{}", doctor.stdout);
@@ -29,7 +29,7 @@ fn provisioners_may_have_any_name() {
     }
 }
 
-/// step-ca compares the audience letter by letter with its own list, of which it may have a long one.
+/// step-ca compares the audience letter by letter with its own list of names, which may be long.
 #[test]
 fn the_ca_may_write_its_name_as_it_likes() {
     let mut names: Vec<String> = (0..30).map(|number| format!("n{number}.example.org")).collect();
@@ -74,7 +74,7 @@ fn an_end_that_is_near_is_told_before_it_comes() {
     }
 }
 
-/// What has expired is named, and not this machine's clock, which is right.
+/// Warded names the certificate that has expired, and does not blame this machine's clock, which is right.
 #[test]
 fn what_has_expired_is_named() {
     for (ends, code, told) in [
@@ -103,13 +103,13 @@ fn a_second_root_is_told_and_either_may_stand_first_in_a_file() {
     let fingerprint = member.warded(&["root-fingerprint", file.to_str().unwrap()]).ends(0).stdout;
     let seen = looked_at(&member);
     assert_eq!(seen.matches(fingerprint.trim()).count(), 3, "doctor: what and the remedy; ca show: {seen}");
-    // As `step ca roots` writes them while a root is replaced.
+    // The file as `step ca roots` writes it while a root is being replaced.
     fs::write(member.machine.path("root_ca.crt"), second.clone() + &ca.root()).unwrap();
     member.warded(&["ca", "show"]).ends(0);
     let printed =
         member.warded(&["root-fingerprint", member.machine.path("root_ca.crt").to_str().unwrap()]).ends(0).stdout;
     assert_eq!(printed.lines().count(), 2, "{printed}");
-    // Without it there is nothing to trust: the others in the file are not pinned.
+    // Without the pinned root nothing is trusted: the other roots in the file do not count.
     fs::write(member.machine.path("root_ca.crt"), second).unwrap();
     member.warded(&["ca", "show"]).ends(2).says(&["cannot be used", "is configured"]);
 }
@@ -141,7 +141,7 @@ fn a_renamed_provisioner_is_found_and_told() {
     let member = Member::of(machine, &ca).certified(&ca);
     ca.reconfigure(|config| config["authority"]["provisioners"][1]["name"] = "renewed".into());
     member.warded(&["renew", "--force"]).ends(0);
-    member.warded(&["doctor"]).ends(0).prints(&["no provisioner \"sshpop\" any more"]);
+    member.warded(&["doctor"]).ends(0).prints(&["names the provisioner \"sshpop\" for renewals"]);
     member.warded(&["bootstrap"]).ends(0);
     assert!(fs::read_to_string(member.config()).unwrap().contains("renewal-provisioner = \"renewed\""));
     member.warded(&["doctor"]).ends(0);
@@ -154,7 +154,7 @@ fn certificates_that_are_short_are_told() {
     let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
     let member = Member::of(machine, &ca).certified(&ca);
     let seen = looked_at(&member);
-    assert!(seen.contains("is for 8 h in all: too short to be renewed every"), "{seen}");
+    assert!(seen.contains("is valid for 8 h in total: too short to be renewed every"), "{seen}");
 }
 
 #[test]

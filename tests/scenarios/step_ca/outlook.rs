@@ -1,4 +1,4 @@
-//! `status` says what the next renewal will meet.
+//! `status` predicts how the next renewal will end.
 
 use crate::support::{
     Machine, Member,
@@ -29,7 +29,7 @@ fn a_provisioner_that_is_gone_is_told() {
     status_says(&member, &["SSHPOP"]);
 }
 
-/// It answers, so that the next renewal will be refused as this question is.
+/// The CA answers, and so will refuse the next renewal as it refuses this question.
 #[test]
 fn a_ca_without_ssh_is_told_before_a_renewal_is_due() {
     let machine = Machine::stopped();
@@ -61,7 +61,7 @@ fn a_ca_that_does_not_answer_is_a_problem_once_a_renewal_is_due() {
     assert!(problems.contains("did not reach the CA (exit code 6): the CA https://"), "{problems}");
     ca.serve();
     status_says(&member, &["a renewal has been due for", "there was none"]);
-    // At once, although the CA failed a moment ago.
+    // A forced renewal does not wait, although the CA failed a moment ago.
     member.warded(&["renew", "--force"]).ends(0);
     let status = member.warded(&["status", "--json"]).ends(0).object("warded.status/1");
     assert_eq!((&status["ca_reachable"], &status["last_renewal"]["exit"]), (&true.into(), &0.into()), "{status}");
@@ -92,7 +92,7 @@ fn an_end_of_the_cas_that_is_near_is_told() {
         &member,
         &["intermediate certificate CN=\"Test, Inc. Intermediate\" expires on", "make a new intermediate"],
     );
-    // After its end as well, although no renewal is due yet.
+    // Also after the expiry, although no renewal is due yet.
     let status = member.warded_at(6 * DAY, &["status"]).ends(4);
     assert!(status.stdout.contains("problem      renew would fail"), "{status:?}");
 
@@ -111,7 +111,7 @@ fn another_root_that_the_ca_announces_is_told() {
     status_says(&member, &["the CA lists another root", "warded bootstrap --ca-url"]);
 }
 
-/// `renew` finds the one that renews now, so nothing is amiss.
+/// `renew` finds the current provisioner, so this is not a problem.
 #[test]
 fn a_renamed_provisioner_is_a_note() {
     let machine = Machine::stopped();
@@ -119,6 +119,6 @@ fn a_renamed_provisioner_is_a_note() {
     let member = Member::of(machine, &ca).certified(&ca);
     ca.reconfigure(|config| config["authority"]["provisioners"][1]["name"] = "renewed".into());
     let status = member.warded(&["status"]).ends(0);
-    assert!(status.stdout.contains("note") && status.stdout.contains("\"renewed\" renews"), "{}", status.stdout);
-    member.warded(&["doctor"]).ends(0).prints(&["note    renewal", "\"renewed\" renews"]);
+    assert!(status.stdout.contains("note") && status.stdout.contains("\"renewed\" can renew"), "{}", status.stdout);
+    member.warded(&["doctor"]).ends(0).prints(&["note    renewal", "\"renewed\" can renew"]);
 }

@@ -1,4 +1,4 @@
-//! The pages for the days after the first: every command of each, in its order, on a machine that is enrolled.
+//! The pages for the days after the first: runs every command of each page in its order, on an enrolled machine.
 
 use super::day_one::{Page, commands_of, program};
 use crate::support::{
@@ -9,7 +9,7 @@ use crate::support::{
 use std::fs;
 
 impl Page {
-    /// An enrolled machine, for the page's machines to be; none: this is not root.
+    /// An enrolled machine that stands for the page's machines; `None` unless this is root.
     fn enrolled() -> Option<Self> {
         if missing::root() {
             return None;
@@ -17,7 +17,7 @@ impl Page {
         let page = Self::new()?;
         let at = |name: &str| page.member.machine.path(name);
         Run::copies_warded(&at("bin/warded"));
-        // The machine has a name of its own, and the commands that would change this machine change that one.
+        // The machine has a name of its own, and commands that would change the host name change that one.
         fs::write(at("hostname"), "web1.example.org").unwrap();
         let hostname = at("hostname").display().to_string();
         program(&at("bin/hostnamectl"), &format!("printf %s \"$2\" >{hostname}"));
@@ -47,19 +47,19 @@ impl Page {
         Some(page)
     }
 
-    /// The names of a certificate.
+    /// The principals of a certificate.
     fn names(&self, key: &str) -> Vec<String> {
         let certificate = ssh_key::Certificate::from_openssh(&self.member.certificate(key)).unwrap();
         certificate.valid_principals().to_vec()
     }
 
-    /// Clients that know only the CA get in.
+    /// Checks that clients that know only the CA can connect.
     #[track_caller]
     fn serves_certificates(&self) {
         self.member.machine.client(&ClientKnowledge::Authority(self.ca.authority("host"))).connects();
     }
 
-    /// Another host key in the place of one, without the certificate.
+    /// Replaces a host key, and removes its certificate.
     fn make_anew(&self, key: &str) {
         let private = self.member.machine.path(&format!("ssh/ssh_host_{key}_key"));
         for file in [private.clone(), private.with_extension("pub"), self.member.certificate_file(key)] {
@@ -77,7 +77,7 @@ fn of_outages() {
     for (host, command) in commands_of(include_str!("../../../docs/OUTAGES.md")) {
         if command.contains("--token-file -") {
             page.member.signed_by_hand(&page.ca, &["-n", "web1.example.org,web1", "-V", "-2d:-1d"]);
-            // The claim is not set: the CA renews nothing that has expired.
+            // The claim is not set, so the CA does not renew expired certificates.
             let (ended, said) = page.runs("web1", "sudo warded renew", &mut code);
             assert!(ended != 0 && said.contains("expired"), "{ended} {said}");
         }

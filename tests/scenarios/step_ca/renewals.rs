@@ -1,5 +1,5 @@
-//! What can be renewed is renewed: one key's fault does not keep the others from their certificates, and a key that was
-//! made anew is certified on the word of another one, but for a key that the CA may have revoked.
+//! Everything that can be renewed is renewed. A fault of one key does not prevent the others' renewal. A new key is
+//! certified with the certificate of another one, unless the CA may have revoked its certificate.
 
 use crate::support::{
     Machine, Member, Run,
@@ -20,7 +20,7 @@ fn key(member: &Member, name: &str) -> PathBuf {
     member.machine.path(&format!("ssh/ssh_host_{name}_key"))
 }
 
-/// Another key in the place of a host key, as `rm` and `ssh-keygen -A` leave it.
+/// Replaces a host key as `rm` and `ssh-keygen -A` do.
 fn make_anew(member: &Member, name: &str) {
     let key = key(member, name);
     for file in [key.clone(), key.with_extension("pub")] {
@@ -29,7 +29,7 @@ fn make_anew(member: &Member, name: &str) {
     keygen(&["-q", "-N", "", "-t", name, "-f"], &key);
 }
 
-/// `warded renew --force`, after which just these keys have another certificate than before.
+/// Runs `warded renew --force`, and checks that exactly these keys have a new certificate afterwards.
 #[track_caller]
 fn renews(member: &Member, code: i32, renewed: &[&str]) -> Run {
     let present = || KEYS.map(|name| fs::read(member.certificate_file(name)).ok());
@@ -42,7 +42,7 @@ fn renews(member: &Member, code: i32, renewed: &[&str]) -> Run {
     run
 }
 
-/// Whether a certificate is for the key beside it.
+/// Whether a certificate belongs to the key beside it.
 fn fits(member: &Member, name: &str) -> bool {
     let certificate = ssh_key::Certificate::from_openssh(&member.certificate(name)).unwrap();
     let public = fs::read_to_string(key(member, name).with_extension("pub")).unwrap();
@@ -63,7 +63,7 @@ fn a_key_that_was_made_anew_is_certified_on_the_word_of_another() {
     let Some(ca) = StepCa::start(&machine.network()) else { return };
     let member = Member::of(machine, &ca).certified(&ca);
     member.warded(&["renew"]).ends(0);
-    // The certificate of the former key is gone with it, or still there.
+    // The former key's certificate is either gone with it, or still there.
     for (name, is_left) in [("ecdsa", false), ("ed25519", true), ("rsa", false)] {
         make_anew(&member, name);
         if !is_left {
@@ -77,7 +77,7 @@ fn a_key_that_was_made_anew_is_certified_on_the_word_of_another() {
         let log = ca.log();
         assert!(log.contains("/ssh/rekey"), "{log}");
     }
-    // From now on it renews itself.
+    // From now on the key renews its own certificate.
     assert!(!renews(&member, 0, &KEYS).stdout.contains("on the word of"));
 }
 
@@ -96,13 +96,13 @@ fn only_a_key_with_the_same_names_and_a_valid_certificate_speaks_for_another() {
         assert_ne!(run.code, Some(0));
         assert!(!fits(&member, "ecdsa"), "{names} {window}: {run:?}");
     }
-    // No SSHPOP provisioner, nobody's word.
+    // Without an SSHPOP provisioner no key can vouch for another.
     let machine = Machine::stopped();
     let Some(ca) = StepCa::with(&machine.network(), &Setup::of([Provisioner::jwk("admin")])) else { return };
     let member = Member::of(machine, &ca).certified(&ca);
     make_anew(&member, "ecdsa");
     member.warded(&["renew"]).ends(1).says(&["ssh_host_ecdsa_key", "SSHPOP"]);
-    // A token does what nobody's word can.
+    // A token works where no key can vouch.
     let password = ca.password_file();
     let make = ["token", "web1.example.org", "--host", "--count", "1", "--provisioner-password-file"];
     let tokens = member.warded(&[&make[..], &[password.to_str().unwrap()]].concat()).ends(0).stdout;
@@ -112,7 +112,7 @@ fn only_a_key_with_the_same_names_and_a_valid_certificate_speaks_for_another() {
     assert!(fits(&member, "ecdsa"));
 }
 
-/// Has the CA revoke a host certificate, as an administrator does from elsewhere.
+/// Makes the CA revoke a host certificate, as an administrator does from elsewhere.
 pub(super) fn revoke(ca: &StepCa, certificate: &str) {
     let serial = ssh_key::Certificate::from_openssh(certificate).unwrap().serial().to_string();
     let mut claims = claims(&ca.https(), "admin", "revoke");
@@ -122,7 +122,7 @@ pub(super) fn revoke(ca: &StepCa, certificate: &str) {
     ca.https().post("/ssh/revoke", &body).unwrap().ok(200);
 }
 
-/// What the CA answers when the ECDSA key asks it to certify another key on its word.
+/// The CA's answer when the ECDSA key asks it to certify another key.
 fn asked_on_the_word_of_ecdsa(member: &Member, ca: &StepCa, public: &Path) -> u16 {
     let private = ssh_key::PrivateKey::read_openssh_file(&key(member, "ecdsa")).unwrap();
     let scalar = private.key_data().ecdsa().unwrap().private_key_bytes();
@@ -136,7 +136,7 @@ fn asked_on_the_word_of_ecdsa(member: &Member, ca: &StepCa, public: &Path) -> u1
     ca.https().post("/ssh/rekey", &body).unwrap().status
 }
 
-/// The CA itself would certify the revoked key: it compares nothing but the certificate that asks.
+/// The CA itself would certify the revoked key: it checks only the certificate with which it is asked.
 #[test]
 fn a_key_whose_certificate_was_revoked_is_certified_on_nobodys_word() {
     let machine = Machine::stopped();
@@ -153,7 +153,7 @@ fn a_key_whose_certificate_was_revoked_is_certified_on_nobodys_word() {
     let public = rsa.with_extension("pub");
     assert_eq!(asked_on_the_word_of_ecdsa(&member, &ca, &public), 201, "the CA's own guard would do");
 
-    // Without the revoked certificate, nothing but Warded's record tells that there was one.
+    // Without the revoked certificate, only Warded's record shows that there was one.
     let certificate = member.certificate("rsa");
     fs::remove_file(member.certificate_file("rsa")).unwrap();
     let run = renews(&member, 4, &["ecdsa", "ed25519"]);
@@ -161,17 +161,17 @@ fn a_key_whose_certificate_was_revoked_is_certified_on_nobodys_word() {
     {
         assert!(run.stdout.contains(words), "{}", run.stdout);
     }
-    // Beside another key's certificate, it looks as if it had been made anew.
+    // With another key's certificate beside it, the key looks like a new one.
     fs::write(member.certificate_file("rsa"), member.certificate("ed25519")).unwrap();
     renews(&member, 4, &["ecdsa", "ed25519"]);
-    // And when it comes back after it was made anew.
+    // The revoked key comes back after it was replaced.
     let kept: Vec<_> = [&rsa, &public].map(|file| (file.clone(), fs::read(file).unwrap())).into();
     make_anew(&member, "rsa");
     renews(&member, 0, &KEYS);
     kept.iter().for_each(|(file, contents)| fs::write(file, contents).unwrap());
     renews(&member, 4, &["ecdsa", "ed25519"]);
 
-    // The way back, on the operator's own word.
+    // The way back: the operator asks for it explicitly.
     fs::write(member.certificate_file("rsa"), certificate).unwrap();
     let password = ca.password_file();
     let credential = ["--provisioner-password-file", password.to_str().unwrap()];
@@ -186,7 +186,7 @@ fn a_key_whose_certificate_was_revoked_is_certified_on_nobodys_word() {
     renews(&member, 0, &KEYS);
 }
 
-/// After `revoke` of the machine's own certificate: the commands that its messages name lead back.
+/// After `revoke` of the machine's own certificate, the commands that the messages name restore it.
 #[test]
 fn there_is_a_way_back_after_the_own_certificate_was_revoked() {
     let machine = Machine::stopped();
@@ -202,7 +202,7 @@ fn there_is_a_way_back_after_the_own_certificate_was_revoked() {
     renews(&member, 0, &KEYS);
 }
 
-/// Without the record of the keys that had certificates nobody's word certifies anything, and all else goes on.
+/// Without the record of the keys that had certificates no key vouches for another, and everything else continues.
 #[test]
 fn a_record_that_cannot_be_read_stops_no_renewal() {
     let machine = Machine::stopped();
@@ -292,7 +292,7 @@ fn second_name(file: &Path) {
     fs::hard_link(file, file.ancestors().nth(2).unwrap().join("second")).unwrap();
 }
 
-/// Signs a host key with the CA's own key, of which there is a copy on the machine.
+/// Signs a host key with a copy of the CA's own key.
 fn sign_by_hand(member: &Member, name: &str, names: &str, window: &str) {
     let mut command = std::process::Command::new("ssh-keygen");
     command.args(["-q", "-h", "-I", "x", "-n", names, "-z", "77", "-V", window, "-s"]);

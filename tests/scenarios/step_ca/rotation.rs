@@ -1,4 +1,5 @@
-//! The CA signs with a new key, and lists the former one: clients that know only the former one go on getting in.
+//! The CA signs with a new key, and still lists the former one: clients that know only the former key continue to get
+//! in.
 
 use crate::support::{ClientKnowledge, Machine, Member, machine::KEYS, step_ca::StepCa};
 use ssh_key::{HashAlg, PublicKey};
@@ -12,7 +13,7 @@ fn certificates(member: &Member) -> Vec<String> {
     KEYS.iter().map(|name| member.certificate(name)).collect()
 }
 
-/// What every command says that meets the new key.
+/// What every command says that sees the new key.
 const WORDS: [&str; 2] = ["signs with a new key", "warded ca roots --host"];
 
 #[test]
@@ -32,7 +33,7 @@ fn renewals_are_put_off_until_the_operator_accepts_the_new_key() {
     assert!(renewal.stderr.contains("put off"), "{}", renewal.stderr);
     assert_eq!(certificates(&member), before);
     knows_former().connects();
-    // Asked once: the next run finds what this one was given.
+    // The CA is asked once: the next run uses the certificates that this one got.
     let requests = || fs::read_to_string(ca.path("log")).unwrap().matches("\"/ssh/renew\"").count();
     assert_eq!(requests(), 3);
     member.warded(&["renew", "--force"]).ends(4);
@@ -46,7 +47,7 @@ fn renewals_are_put_off_until_the_operator_accepts_the_new_key() {
     let another_name = ["certify-host", "--set", "principal=web1.example.org", "--set", "principal=web2.example.org"];
     let plan = member.warded(&[&["plan"], &another_name[..]].concat()).ends(3);
     assert!(WORDS.iter().all(|word| plan.stdout.contains(word)), "{}", plan.stdout);
-    // Refused before the CA is asked: there is no password here.
+    // This is refused before the CA is asked: no password is given here.
     member.warded(&[&["apply"], &another_name[..], &["--yes"]].concat()).ends(4).says(&WORDS);
     assert_eq!(certificates(&member), before);
     let put_off = member.machine.audit().iter().any(|record| {
@@ -85,7 +86,7 @@ fn renewals_go_on_by_themselves_once_clients_are_said_to_know_the_new_key() {
     member.machine.client(&ClientKnowledge::Authority(ca.authority("host"))).connects();
 }
 
-/// Clients that know only the former key get in to the last moment.
+/// Clients that know only the former key get in up to the last moment.
 #[test]
 fn the_new_key_is_put_off_until_the_former_certificates_end() {
     let machine = Machine::start();
@@ -114,7 +115,7 @@ fn the_new_key_is_taken_where_the_former_certificates_have_expired() {
     member.warded(&["renew"]).ends(4).says(&WORDS);
     member.signed_with(&ca.path("former_host_ca"), &["-V", "-10d:-1m"]);
     let before = certificates(&member);
-    // This CA renews nothing that has expired; the certificates were asked for before.
+    // This CA does not renew expired certificates, but Warded got the new ones before.
     member.warded(&["renew"]).ends(0);
     assert!(certificates(&member).iter().zip(&before).all(|(now, before)| now != before));
 }

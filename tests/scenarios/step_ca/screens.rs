@@ -1,4 +1,4 @@
-//! The screens of the first day, as a person reads them at a terminal of 80 and of 120 columns.
+//! The screens of the first day, as a person sees them in terminals of 80 and of 120 columns.
 
 mod commands;
 
@@ -11,16 +11,17 @@ use crate::support::{
 };
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _};
 
-/// What is seen of a line, without what differs from machine to machine. The lengths stay, so that lines end where they do.
+/// The screen of a line, without what differs from machine to machine. All lengths stay, so that lines end where they
+/// do.
 fn screen(member: &Member, ca: &StepCa, columns: u16, line: &str) -> String {
     let (_, seen) = Terminal::run(&member.machine, columns, &here(member, line), |_| ()).ends();
     neutral(&seen, member, ca)
 }
 
-/// A line of Warded's with the files of this machine.
+/// A Warded command line with the files of this machine.
 fn here(member: &Member, line: &str) -> String {
     let at = |name: &str| member.machine.path(name).display().to_string();
-    // The admin has other files.
+    // The admin's machine has other files.
     let [config, state] =
         if line.starts_with("invite") { ["admin/config.toml", "admin-state"] } else { ["step.toml", "state"] };
     format!(
@@ -51,13 +52,13 @@ fn neutral(seen: &str, member: &Member, ca: &StepCa) -> String {
             &format!("/{}", "d".repeat(directory.trim_end_matches('/').len() - 1)),
         )
         .replace(&format!(":{port}"), &format!(":{}", "9".repeat(port.len())));
-    // What the machine is, differs: from its line up to the first change.
+    // Machines differ here: from this line up to the first change.
     if let (Some(start), Some(changes)) = (text.find("policy unix"), text.find("\n+ ")) {
         let start = text[..start].rfind("names ").and_then(|at| text[at..].find('\n').map(|end| at + end + 1));
         text.replace_range(start.unwrap_or_default()..=changes, "(the machine)\n");
     }
     let of_machine = |line: &str| {
-        // What the machine and its CA are, and how far their clocks are apart.
+        // Lines about the machine's name, and about the difference between its clock and the CA's.
         let [host, clock] = ["this machine is called ", "clock        "];
         if let Some((_, listens)) = line.split_once(" · OpenSSH ") {
             let listens = listens.split_once(' ').map_or("", |(_, listens)| listens);
@@ -86,8 +87,8 @@ fn neutral(seen: &str, member: &Member, ca: &StepCa) -> String {
     text.lines().map(|text| line(&of_machine(text)).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// A line without the digits of dates, of times of day, and of how long it takes until a certificate is due, which differs
-/// from machine to machine. All other numbers stay.
+/// A line without the digits of dates, of times of day, and of the time until a certificate is due, which differs from
+/// machine to machine. All other numbers stay.
 fn without_times(line: &str) -> String {
     let zeros = |text: &str| text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect::<String>();
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
@@ -112,7 +113,7 @@ fn of_the_first_day() {
         let file = member.machine.path("code");
         let mut show = |what: &str, line: &str| {
             let seen = screen(&member, &ca, columns, line);
-            // A file's lines and what is copied stay as they are.
+            // Lines of a file, and lines to be copied, stay as they are.
             let is_whole =
                 |line: &str| line.starts_with("    ") || line.contains("@cert-authority") || !line.contains(' ');
             let fits = |line: &str| line.chars().count() <= usize::from(columns);

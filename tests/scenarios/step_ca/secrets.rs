@@ -1,4 +1,5 @@
-//! Passwords, provisioners' keys and tokens: in nothing that Warded writes or says, and in no program's arguments.
+//! Passwords, provisioners' keys and tokens appear in nothing that Warded writes or prints, and in no program's
+//! arguments.
 
 use crate::support::{
     Machine, Member, Run,
@@ -62,7 +63,7 @@ fn what_the_ca_is_asked_with_stays_in_memory() {
         assert!(!holds(&contents), "{}", path.display());
     }
 
-    // A password in the environment is in Warded's own, and is not handed on.
+    // A password in the environment is in Warded's own environment, and is not passed on.
     fs::remove_file(&trace).unwrap();
     let third = ["apply", "certify-host", "--set", "principal=web3.example.org", "--yes"];
     traced(&third, Some(PASSWORD)).ends(0);

@@ -1,11 +1,11 @@
-//! What nobody reads when a timer runs `renew` is in the system log, and in `status`.
+//! Nobody reads the output of `renew` from a timer. So it is in the system log, and in `status`.
 
 use super::{super::audit::is_told, renewals::revoke};
 use crate::support::{Machine, Member, machine::keygen, missing, step_ca::StepCa};
 use serde_json::Value;
 use std::fs;
 
-/// Has the public status say that its certificates became due and end so many seconds from now.
+/// Changes the public status so that its certificates became due at `due` and expire at `end`, in seconds from now.
 fn ages(member: &Member, due: i64, end: i64) {
     let file = member.machine.path("state-status/status.json");
     let mut status: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -36,14 +36,14 @@ fn a_renewal_names_what_it_left_and_on_whose_word_it_certified() {
     is_told(machine, &system_log, "<84>", &refused);
     member.warded(&["status"]).prints(&[noted, "ssh_host_rsa_key"]);
 
-    // The nearer the end, the louder; one that is well is as quiet as ever.
+    // The nearer the expiry, the higher the priority. A healthy certificate causes no message.
     for (due, end, priority) in [(-100, 1000, "<84>"), (-1000, 100, "<83>"), (-1000, -1, "<82>")] {
         ages(&member, due, end);
         member.warded(&["renew", "--force"]).ends(4);
         is_told(machine, &system_log, priority, &refused);
     }
 
-    // Another key was made anew meanwhile.
+    // Another key was replaced meanwhile.
     for file in [key("ecdsa"), key("ecdsa").with_extension("pub")] {
         fs::remove_file(file).unwrap();
     }
@@ -52,17 +52,17 @@ fn a_renewal_names_what_it_left_and_on_whose_word_it_certified() {
     let word = "ssh_host_ecdsa_key was replaced, and is certified on the word of ";
     is_told(machine, &system_log, "<84>", &["2 certificates until", word, "Not renewed: "]);
 
-    // Nothing but what is left.
+    // Only one problem is left.
     fs::remove_file(member.certificate_file("rsa")).unwrap();
     member.warded(&["renew"]).ends(4).prints(&["Nothing was renewed."]);
-    let left = "ssh_host_rsa_key needs a new certificate, and nothing here may ask for one";
+    let left = "ssh_host_rsa_key needs a new certificate, but this renewal cannot request one";
     is_told(machine, &system_log, "<84>", &["renew: nothing was renewed; ", left]);
     member.warded(&["status"]).ends(4).prints(&["did not renew everything (exit code 4): ", left]);
     ages(&member, -1000, -1);
     member.warded(&["renew"]).ends(4);
     is_told(machine, &system_log, "<82>", &["renew: nothing was renewed; "]);
 
-    // One that fails.
+    // A renewal that fails.
     fs::write(member.certificate_file("rsa"), rsa).unwrap();
     ages(&member, -1000, 100);
     let config = fs::read_to_string(machine.config()).unwrap();

@@ -1,4 +1,4 @@
-//! One-time tokens: the CA's password stays on the admin's machine.
+//! One-time tokens: the CA's password never leaves the admin's machine.
 
 use crate::support::{
     Machine, Member, Run,
@@ -11,7 +11,7 @@ use std::{fs, io::Write as _, path::PathBuf, process::Stdio};
 
 const NAME: &str = "web1.example.org";
 
-/// Tokens that the admin makes, with these arguments.
+/// Tokens that the admin makes with these arguments.
 fn tokens(member: &Member, ca: &StepCa, more: &[&str]) -> Vec<String> {
     let password = ca.password_file();
     let make = ["token", NAME, "--host", "--provisioner-password-file", password.to_str().unwrap()];
@@ -19,7 +19,7 @@ fn tokens(member: &Member, ca: &StepCa, more: &[&str]) -> Vec<String> {
     run.stdout.lines().map(str::to_owned).collect()
 }
 
-/// Certifies with these tokens.
+/// Certifies the machine with these tokens.
 fn certifies(member: &Member, tokens: &[String]) -> Run {
     let file: PathBuf = member.machine.path("tokens");
     fs::write(&file, tokens.join("\n")).unwrap();
@@ -29,18 +29,18 @@ fn certifies(member: &Member, tokens: &[String]) -> Run {
 #[test]
 fn each_token_serves_once_and_what_it_got_is_not_lost() {
     let machine = Machine::stopped();
-    // Without SSHPOP each key takes a token.
+    // Without SSHPOP each key needs a token.
     let setup = Setup::of([Provisioner::jwk("admin")]);
     let Some(ca) = StepCa::with(&machine.network(), &setup) else { return };
     let member = Member::of(machine, &ca);
     let three = tokens(&member, &ca, &[]);
     assert_eq!(three.len(), 3);
     certifies(&member, &three[..2]).ends(2).says(&["3 one-time tokens needed", "2 given", "--count 3"]);
-    // The last one is used already when its turn comes: the run fails, after two certificates.
+    // The third token was used up by the second key: the run fails after two certificates.
     let repeated = [three[0].clone(), three[1].clone(), three[1].clone()];
     certifies(&member, &repeated).ends(1).says(&["the cause is not known", "serves once", "warded token"]);
     assert!(!member.certificate_file("rsa").exists());
-    // Those two are still good: one token is enough now.
+    // Those two certificates are still valid, so one token is enough now.
     certifies(&member, &three[2..]).ends(0);
     for name in ["rsa", "ecdsa", "ed25519"] {
         assert!(member.certificate(name).contains("-cert-v01@openssh.com"), "{name}");
@@ -48,7 +48,7 @@ fn each_token_serves_once_and_what_it_got_is_not_lost() {
     member.machine.audit();
 }
 
-/// By a pipe from the admin's machine, as the guide has it.
+/// Piped from the admin's machine, as the guide does it.
 #[test]
 fn one_token_is_enough_where_there_is_sshpop() {
     let machine = Machine::stopped();
@@ -70,7 +70,7 @@ fn one_token_is_enough_where_there_is_sshpop() {
     assert_eq!(ca.log().matches("\"path\":\"/ssh/rekey\"").count(), 2);
 }
 
-/// The CA may have revoked its certificate, which nobody but the CA knows.
+/// The CA may have revoked the key's certificate, which only the CA knows.
 #[test]
 fn a_key_that_had_a_certificate_takes_a_token_of_its_own() {
     let machine = Machine::stopped();
@@ -84,10 +84,10 @@ fn a_key_that_had_a_certificate_takes_a_token_of_its_own() {
         file.to_str().unwrap().to_owned()
     };
     lose(&["rsa", "ed25519"]);
-    let told = ["2 one-time tokens needed", "1 given", "rsa_key takes a token of its own", "may have revoked"];
+    let told = ["2 one-time tokens needed", "1 given", "rsa_key needs a separate token", "may have revoked"];
     let next = format!("warded token {NAME} --host --count 2, or for `warded enrol`: warded invite {NAME} --keys 2");
     member.certifies(&["--token-file", &give("1")]).ends(2).says(&told).says(&["nothing was changed", &next]);
-    // One that was made anew gets the only token, and the other one waits.
+    // The replaced key gets the only token, and the other key waits.
     let ecdsa = member.machine.path("ssh/ssh_host_ecdsa_key");
     fs::remove_file(&ecdsa).unwrap();
     keygen(&["-q", "-N", "", "-t", "ecdsa", "-f"], &ecdsa);
@@ -101,7 +101,7 @@ fn a_key_that_had_a_certificate_takes_a_token_of_its_own() {
     assert_eq!(rekeys(), 0);
 }
 
-/// Where the CA lets no other key have what the first has, tokens that are there are used.
+/// If the CA gives the other keys less than the first, the tokens that are left are used.
 #[test]
 fn a_token_a_key_serves_where_the_word_of_the_first_does_not() {
     let machine = Machine::stopped();
@@ -146,9 +146,9 @@ fn a_token_that_will_be_refused_is_not_used_up() {
     let log = fs::read_to_string(ca.path("log")).unwrap();
     assert!(!log.contains("\"/ssh/sign\""), "nothing was asked for");
 
-    // What only the CA can know: it was restarted after the token was made.
+    // Only the CA can know this: it was restarted after the token was made.
     let early = tokens(&member, &ca, &[]);
-    // Tokens and the CA know whole seconds only.
+    // Tokens and the CA have a resolution of one second.
     let made = jiff::Timestamp::now().as_second();
     wait("a second passes", LONG, || jiff::Timestamp::now().as_second() > made);
     ca.restart();
@@ -169,19 +169,19 @@ fn a_tokens_time_is_bounded() {
     }
 }
 
-/// Between the plan and the request a person reads; meanwhile the CA closes the connection.
+/// A person reads between the plan and the request, and meanwhile the CA closes the connection.
 #[test]
 fn a_token_survives_a_person_who_reads() {
     let machine = Machine::stopped();
     let Some(ca) = StepCa::start(&machine.network()) else { return };
     let member = Member::of(machine, &ca);
     let three = tokens(&member, &ca, &[]);
-    // Standard input is read for the tokens after the plan, and comes late.
+    // The tokens are read from standard input after the plan, and come late.
     let certify = ["apply", "certify-host", "--set", "principal=web1.example.org", "--yes", "--token-file", "-"];
     let mut command = member.command(&certify);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let port = ca.url().rsplit(':').next().unwrap().to_owned();
-    // The CA has closed the connection that the plan was made with, and Warded has not noticed yet.
+    // The CA has closed the connection that was used for the plan, and Warded has not noticed yet.
     let closed = ["-tnH", "state", "close-wait", "dport", "=", &format!(":{port}")];
     let closed = || Run::of(member.machine.command("ss").args(closed)).ends(0).stdout;
     wait("the CA closes what is idle", LONG, || !closed().is_empty());

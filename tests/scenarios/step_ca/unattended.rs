@@ -1,4 +1,4 @@
-//! Renewals that nobody attends: a CA that is away is not asked more and more often, and one run is at work at a time.
+//! Unattended renewals: a CA that is away is asked less and less often, and only one run works at a time.
 
 use crate::support::{
     Machine, Member, counts,
@@ -19,7 +19,7 @@ fn a_ca_that_is_away_is_asked_again_after_a_while() {
     let member = Member::of(machine, &ca).certified(&ca);
     member.signed_by_hand(&ca, &["-V", "-20d:+5d"]);
     ca.stop();
-    // The wait is any time between nothing and a bound that doubles.
+    // The wait is a random time up to a limit that doubles.
     let mut failures = 0;
     let waits = loop {
         let run = member.warded(&["renew"]);
@@ -34,7 +34,7 @@ fn a_ca_that_is_away_is_asked_again_after_a_while() {
     assert_eq!(attempts(&member)["failures"], failures);
     ca.serve();
     member.warded(&["renew", "--json"]).ends(4).object("warded.renew/1");
-    // An hour later, by the record.
+    // Shifts the record by an hour.
     let file = member.machine.path("state/renewal-attempts.json");
     fs::write(&file, format!(r#"{{"failures":{failures},"not_before":1}}"#)).unwrap();
     member.warded(&["renew"]).ends(0);
@@ -45,7 +45,7 @@ fn a_ca_that_is_away_is_asked_again_after_a_while() {
     assert_eq!(renewals(), 3);
 }
 
-/// The first run allows for a CA that is started anew just then; those after it make one try each.
+/// The first run allows for a CA that is just being restarted. Later runs make one attempt each.
 #[test]
 fn a_ca_that_stays_away_meets_one_connection_a_run() {
     let machine = Machine::stopped();
@@ -91,7 +91,7 @@ fn one_renewal_is_at_work_at_a_time() {
     machine.warded(["renew"]).ends(0).prints(&["Nothing is due"]);
     let held = File::open(machine.path("state/renewal")).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
-    machine.warded(["renew", "--force"]).ends(0).prints(&["Another `warded renew` is at work."]);
+    machine.warded(["renew", "--force"]).ends(0).prints(&["Another `warded renew` is running."]);
     drop(held);
     machine.warded(["renew", "--force"]).ends(0).prints(&["Certified 3 keys"]);
 }

@@ -1,5 +1,5 @@
-//! Releases × settings × what the administrator stored, each with every procedure. `tests/appliances` tries all and
-//! prints the table; as a test it is a sample.
+//! Every combination of releases, settings and what the administrator stored, each with every procedure.
+//! `tests/appliances` tries all and prints the table; as a test it is a sample.
 
 use crate::support::{
     missing,
@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::{fmt::Write as _, time::Instant};
 
-/// Those with another order, template or OpenSSH.
+/// The releases that differ in the order, the template or OpenSSH.
 const VERSIONS: [&str; 7] = ["13.3", "22.02", "24.10", "25.04.0", "25.04.2", "25.10", "26"];
 const OPTIONS: [(&str, &str); 4] = [
     ("empty", ""),
@@ -15,13 +15,13 @@ const OPTIONS: [(&str, &str); 4] = [
     ("ends in Match", "AllowAgentForwarding no\nMatch User bob\n  X11Forwarding no\n"),
     ("no final newline", "Banner none"),
 ];
-/// The sample: version, password, second factor, options.
+/// The sample: version, password login, second factor, options.
 const SAMPLE: [(&str, bool, bool, &str); 8] = [
     ("13.3", true, true, "no final newline"),
     ("22.02", false, true, "ends in Match"),
     ("24.10", true, false, "ends in Match"),
     ("25.04.0", true, true, "empty"),
-    // It writes `UsePAM` behind that `Match`.
+    // This release writes `UsePAM` after that `Match`.
     ("25.04.0", false, false, "ends in Match"),
     ("25.04.2", true, false, "ends in Match"),
     ("25.10", false, false, "one line"),
@@ -75,21 +75,21 @@ fn nobody_is_locked_out_of_an_appliance() {
     assert!(failures.is_empty() && cells >= SAMPLE.len(), "{failures:#?}");
 }
 
-/// What became of a cell in which all is as it should be.
+/// The result of a correct cell.
 enum Cell {
     Through,
     Refused,
 }
 
-/// Every procedure, and the way back.
+/// Runs every procedure, and the way back.
 fn cell(machine: &TrueNas, settings: Settings<'_>) -> Result<Cell, String> {
     machine.sets(settings);
     let before = machine.state();
     if let Err(broken) = machine.sshd_takes_it() {
-        // Text that no sshd takes is the administrator's fault, and none that a procedure mends.
+        // If no sshd accepts the text, that is the administrator's fault, which no procedure repairs.
         return refused(machine, &before, &broken);
     }
-    // It ends where the middleware has it read such a text, as in the cell before.
+    // sshd ends if the middleware makes it read such a text, as in the previous cell.
     if !machine.is_served() {
         machine.serves();
     }
@@ -113,7 +113,7 @@ fn cell(machine: &TrueNas, settings: Settings<'_>) -> Result<Cell, String> {
 
 fn refused(machine: &TrueNas, before: &State, broken: &str) -> Result<Cell, String> {
     let run = machine.warded(&CERTIFY);
-    // sshd's own words, with the line.
+    // sshd's own message, with the line.
     let said = broken.lines().find(|line| line.contains(" line ")).unwrap_or(broken);
     let said = said.split_once(" line ").map_or(said, |(_, said)| said).trim_end();
     if !matches!(run.code, Some(1 | 5)) || !run.stderr.contains(said) {
@@ -128,16 +128,16 @@ fn does(machine: &TrueNas, what: &str, words: &[&str]) -> Result<(), String> {
     if run.code == Some(0) { Ok(()) } else { Err(format!("{what}: {} {}", run.stdout, run.stderr)) }
 }
 
-/// Who gets in, besides those who pinned a host key and have a key there.
+/// Who can log in, besides clients that have pinned a host key and have an authorized key.
 #[derive(Clone, Copy)]
 struct Expected {
-    /// Who knows only the CA.
+    /// Clients that know only the CA.
     certified: bool,
-    /// Who has no key there, but a certificate of the CA's.
+    /// People with the CA's certificate and without an authorized key.
     trusted: bool,
 }
 
-/// sshd takes it, serves it, and would after the next generation.
+/// Checks that sshd accepts the configuration, serves it, and would still accept it after the next generation.
 fn in_order(machine: &TrueNas, expected: Expected, after: &str) -> Result<(), String> {
     let made = machine.state().sshd_config;
     machine.calls(&["service.reload", "ssh"]);

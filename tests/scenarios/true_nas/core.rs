@@ -1,5 +1,5 @@
-//! TrueNAS CORE and FreeNAS: the same guest by the policy `truenas-core`, with FreeBSD's paths in a namespace of a Linux.
-//! Warded itself does not run on FreeBSD.
+//! TrueNAS CORE and FreeNAS: the same guest with the policy `truenas-core`, and FreeBSD's paths in a namespace on
+//! Linux. Warded itself does not run on FreeBSD.
 
 use super::USER;
 use crate::support::true_nas::{CERTIFY, REMOVE, Settings, TRUST, TrueNas};
@@ -44,7 +44,7 @@ fn everything_comes_and_goes_with_the_paths_of_core() {
     }
 }
 
-/// `$(…)` takes the last line end off there, so the file never has the stored text.
+/// There `$(…)` removes the last line end, so the file never has exactly the stored text.
 #[test]
 fn a_line_end_that_freenas_drops_is_told() {
     let Some(machine) = TrueNas::start(Settings { options: "Banner none\n", ..Settings::of("11.2") }) else { return };

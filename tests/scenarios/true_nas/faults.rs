@@ -1,4 +1,4 @@
-//! A middleware that fails, a person at the web interface, and a run that is killed.
+//! A middleware that fails, a person at the web interface, and a killed run.
 
 use crate::support::{
     Run,
@@ -27,9 +27,9 @@ fn a_middleware_that_fails_changes_nothing() {
         ("cronjob.query:other-version", "renewal-job shows none of the members that the policy names"),
         ("ssh.update:refuses", "not permitted"),
         ("ssh.update:dies", "was ended by a signal"),
-        // The store has it, and sshd was told nothing.
+        // The setting is stored, but sshd was not told.
         ("ssh.update:reload-fails", "Failed to reload SSH service"),
-        // All of it happened, and it is said that it did not.
+        // The call did everything, and then reported a failure.
         ("ssh.update:fails-after", "connection closed"),
         ("ssh.update:talks", "gave more than 1 MiB"),
         ("cronjob.create:refuses", "not permitted"),
@@ -47,7 +47,7 @@ fn a_middleware_that_fails_changes_nothing() {
     machine.lets_everybody_in(true);
 }
 
-/// The middleware works again, and has what it had.
+/// Checks that the middleware works again, and has its old settings.
 #[track_caller]
 fn is_untouched(machine: &TrueNas, before: &State, what: &str) {
     machine.mode("none");
@@ -55,7 +55,7 @@ fn is_untouched(machine: &TrueNas, before: &State, what: &str) {
     machine.is_as_generated();
 }
 
-/// `ssh.update` may take a minute and a half, so it hangs only where all is tried.
+/// `ssh.update` may take a minute and a half, so it hangs only if all cases are tried.
 #[test]
 fn a_middleware_that_hangs_changes_nothing() {
     let Some(machine) = start("Banner none\n") else { return };
@@ -77,7 +77,7 @@ fn a_middleware_that_hangs_changes_nothing() {
 fn a_person_at_the_web_interface_is_not_overruled() {
     let Some(machine) = start("Banner none\n") else { return };
     let before = machine.state();
-    // The second question is under the lock, the third right before the change.
+    // The second query runs under the lock, and the third right before the change.
     for (asked, code) in [("2", 5), ("3", 4)] {
         fs::write(machine.file("/data/store/calls"), "").unwrap();
         fs::write(machine.file("/data/store/edit-before"), format!("ssh.config:{asked} options LogLevel INFO"))
@@ -88,7 +88,7 @@ fn a_person_at_the_web_interface_is_not_overruled() {
         fs::write(machine.file("/data/store/options"), "Banner none\n").unwrap();
         assert_eq!(machine.state(), before);
     }
-    // What is stored was not generated yet.
+    // The stored text has not been generated yet.
     fs::write(machine.file("/data/store/options"), "LogLevel INFO\n").unwrap();
     machine.warded(&CERTIFY).ends(1).says(&["stale-configuration", "save the settings of the SSH service"]);
     machine.calls(&["service.reload", "ssh"]);
@@ -96,11 +96,11 @@ fn a_person_at_the_web_interface_is_not_overruled() {
     machine.lets_everybody_in(true);
 }
 
-/// Another setting of the SSH service is saved right before a call, from the first one of the plan to the last one of the run. The
-/// middleware generates with what is stored then: with our lines, or without them.
+/// Somebody saves another setting of the SSH service right before one of the calls, from the first one of the plan to
+/// the last one of the run. The middleware then generates from what is stored: with Warded's lines, or without them.
 #[test]
 fn another_setting_that_somebody_saves_meanwhile_holds_and_locks_nobody_out() {
-    // The sample: version, who may log in by password before, and whether our lines come or go.
+    // The sample: the version, who could log in by password before, and whether Warded's lines are added or removed.
     const SAMPLE: [(&str, &str, bool); 2] = [("25.10", "", true), ("24.10", USER, false)];
     let mut points = 0;
     for version in ["24.10", "25.10"] {
@@ -117,7 +117,7 @@ fn another_setting_that_somebody_saves_meanwhile_holds_and_locks_nobody_out() {
     println!("{points} moments at which somebody saves another setting");
 }
 
-/// How many such moments a run has.
+/// Tries every such moment of a run, and returns how many there are.
 fn saved_meanwhile(machine: &TrueNas, settings: Settings<'_>, (from, to): (&str, &str), comes: bool) -> usize {
     let (words, back) = if comes { (&CERTIFY[..], &REMOVE[..]) } else { (&REMOVE[..], &CERTIFY[..]) };
     let edit = machine.file("/data/store/edit-before");
@@ -141,7 +141,7 @@ fn saved_meanwhile(machine: &TrueNas, settings: Settings<'_>, (from, to): (&str,
         }
         assert!(matches!(run.code, Some(0 | 4 | 5)), "{call}: {run:?}");
         println!("{}, {}, {call}: {:?} {}", settings.version, words[1], run.code, run.stderr);
-        // Done, or as before; and what was saved is in place.
+        // The run is done, or everything is as before; in both cases the saved setting is in place.
         let is_done = run.code == Some(0);
         let now = machine.state();
         assert_eq!(now.options != before.options, is_done, "{call}: {run:?}");
@@ -149,7 +149,7 @@ fn saved_meanwhile(machine: &TrueNas, settings: Settings<'_>, (from, to): (&str,
         assert_eq!(now.sshd_config.contains(USER), to == USER, "{call}: {run:?}");
         machine.is_as_generated();
         machine.lets_everybody_in(comes == is_done);
-        // The next command does it, and the way back leads there.
+        // The next command completes the change, and the way back works.
         machine.warded(words).ends(0);
         machine.is_as_generated();
         machine.lets_everybody_in(comes);
@@ -184,7 +184,7 @@ fn a_tool_that_others_can_change_is_not_run() {
         sh(mend);
         assert_eq!(machine.state(), before, "{harm}");
     }
-    // Where it is missing, this is no TrueNAS.
+    // Without this program it is not a TrueNAS.
     sh("mv /usr/bin/midclt /usr/bin/midclt.away");
     machine.warded(&[&CERTIFY[..], &["--policy", "truenas"]].concat()).ends(1).says(&["there is no /usr/bin/midclt"]);
     sh("mv /usr/bin/midclt.away /usr/bin/midclt");

@@ -1,6 +1,6 @@
-//! A run is killed at each call of the middleware, before and after what that call does, with the watchdog alive and dead:
-//! afterwards the stored settings, the jobs and the files are all the old ones, or all the new ones.
-//! `WARDED_TEST_EVERY=1` tries every call, `=3` every third; else it is a sample.
+//! Kills a run at each call of the middleware, before and after the call's effect, with the watchdog alive and dead.
+//! Afterwards the stored settings, the jobs and the files must be all old or all new. `WARDED_TEST_EVERY=1` tries every
+//! call, `=3` every third; otherwise it is a sample.
 
 use super::USER;
 use crate::support::{
@@ -37,7 +37,7 @@ fn settings_jobs_and_files_agree_wherever_a_run_is_killed() {
     assert!(points > 0, "no call of the middleware was met");
 }
 
-/// How often a command calls the middleware, and what it leads to. It is rolled back.
+/// How many times a command calls the middleware, and the state to which it leads. The command is rolled back.
 fn calls(machine: &TrueNas, words: &[&str]) -> (usize, State) {
     fs::write(machine.file("/data/store/calls"), "").unwrap();
     machine.warded(words).ends(0);

@@ -1,5 +1,5 @@
-//! What comes after: the machine starts again while its middleware is down, an upgrade replaces the system, and somebody has the
-//! host keys made anew.
+//! After certification: the machine boots while its middleware is down, an upgrade replaces the system, and somebody
+//! makes new host keys.
 
 use super::USER;
 use crate::support::{
@@ -17,7 +17,8 @@ fn sh(machine: &TrueNas, script: &str) {
     Run::of(machine.command("sh").args(["-ec", script])).ends(0);
 }
 
-/// A power cut while a job was being made; and the middleware comes up later than what recovers. Each command tries again.
+/// A power cut interrupts the creation of a job, and the middleware starts later than the recovery. Each command tries
+/// again.
 #[test]
 fn what_a_middleware_that_was_down_kept_from_being_rolled_back_is_tried_again() {
     let Some(machine) = start() else { return };
@@ -59,7 +60,7 @@ const JOB: &str = "schedule     a job of the appliance's, made by renewal-job-cr
 fn an_upgrade_leaves_what_lies_in_places_that_last() {
     let Some(machine) = start() else { return };
     sh(&machine, "mv /etc/warded/policies /root/warded-policies; echo >/root/warded.toml");
-    // The job's command is for a shell.
+    // A shell runs the job's command, so this path has to be quoted.
     const STATE: &str = "/root/jane's warded \"state\"";
     let warded = |words: &[&str]| {
         let mut command = machine.warded_command(words);
@@ -78,7 +79,7 @@ fn an_upgrade_leaves_what_lies_in_places_that_last() {
     warded(&["renew", "--force"]).ends(0);
     machine.lets_everybody_in(true);
 
-    // A certificate is gone: sshd serves the others, and the next renewal makes it.
+    // A certificate is missing: sshd serves the others, and the next renewal makes it.
     fs::remove_file(machine.file("/root/warded-ssh_host_ed25519_key-cert.pub")).unwrap();
     machine.calls(&["service.reload", "ssh"]).ends(0);
     let lost = ["/etc/ssh/ssh_host_ed25519_key: no certificate; warded renew gets one", "which cannot be read"];
@@ -94,20 +95,20 @@ fn an_upgrade_replaces_what_lies_elsewhere() {
     machine.warded(&CERTIFY).ends(0);
     let certified = machine.state();
     upgrade(&machine);
-    // What sshd serves lasts. What renews is told that it cannot, and so is who looks at the jobs.
+    // What sshd serves is not lost. The renewal fails with a message, and so does the check of the jobs.
     machine.lets_everybody_in(true);
     machine.is_as_generated();
     let lost = ["enrolled     no: warded apply certify-host", "this machine is not enrolled: nothing renews it"];
     machine.warded(&["status"]).ends(4).prints(&lost);
     let words = ["this machine is not enrolled", "warded apply certify-host --set principal=NAME", "exited with 2"];
     machine.calls(&["cronjob.run", "1", "true"]).ends(1).says(&words);
-    // Accepted and applied again, all is as it was, with the one job that is there.
+    // After the policy is accepted and applied again, everything is as before, with the one existing job.
     machine.adds_policy("truenas");
     machine.warded(&CERTIFY).ends(0).prints(&["Enrolled. No file had to change."]);
     assert_eq!(machine.state(), certified);
     machine.warded(&["status"]).ends(0).prints(&[JOB, "problems     none"]);
     machine.calls(&["cronjob.run", "1", "true"]).ends(0);
-    // What is seen and rejected may be that job: that there is one says no more.
+    // The rejected line may be that job, so the job's existence alone proves nothing.
     sh(&machine, "echo '17 * * * * nobody /usr/bin/warded renew' >/etc/cron.d/rejected");
     machine.warded(&["status"]).ends(4).prints(&["nothing renews automatically: ", "/etc/cron.d/rejected"]);
     sh(&machine, "rm /etc/cron.d/rejected");
@@ -140,7 +141,7 @@ fn a_job_that_somebody_disabled_is_told_and_not_doubled() {
     machine.calls(&["cronjob.update", "1", "{\"enabled\": true}"]).ends(0);
     machine.warded(&["status"]).ends(0).prints(&[JOB, "problems     none"]);
     assert_eq!(machine.state(), certified);
-    // One that is disabled goes like any other, and comes back disabled.
+    // A disabled job is removed like any other, and restored as disabled.
     machine.calls(&["cronjob.update", "1", "{\"enabled\": false}"]).ends(0);
     machine.warded(&REMOVE).ends(0);
     assert_eq!(machine.state(), before);

@@ -1,4 +1,4 @@
-//! Everything is taken out, whatever came before, and whatever an administrator wrote since.
+//! Everything is removed, whatever was done before, and whatever an administrator has written since.
 
 use super::USER;
 use crate::support::true_nas::{CERTIFY, REMOVE, Settings, State, TRUST, TrueNas};
@@ -12,7 +12,7 @@ fn after_any_order_of_procedures_all_is_as_before() {
     let settings = Settings { password_user: USER, options: "Banner none", ..Settings::of("25.10") };
     let Some(machine) = TrueNas::start(settings) else { return };
     let before = machine.state();
-    // The job that comes back runs what the first one ran.
+    // The restored job has the command of the first one.
     machine.warded(&CERTIFY).ends(0);
     let certified = machine.stored("jobs");
     machine.warded(&REMOVE).ends(0);
@@ -49,7 +49,7 @@ fn what_an_administrator_wrote_since_stays() {
     let edited = format!("LogLevel VERBOSE\n{}", machine.stored("options"));
     machine.sets(Settings { options: &edited, ..settings });
     machine.lets_everybody_in(true);
-    // Our block is whole: that is no drift.
+    // Warded's block is complete, so this is not drift.
     machine.warded(&["status"]).ends(0);
     let with_both = machine.state();
     let first = "The policy truenas takes its own lines out first.";
@@ -57,7 +57,7 @@ fn what_an_administrator_wrote_since_stays() {
     let confirmed = ["remove", "--yes", "--confirm-within", "10m"];
     machine.warded(&confirmed).ends(5).says(&["this removal needs several", "warded apply remove"]);
     assert_eq!(machine.state(), with_both);
-    // The refusal of that run, too, leaves everything.
+    // The refusal of the removal leaves everything as well.
     machine.warded(&["remove", "--yes"]).ends(5).says(&["a way to log in would be gone"]);
     assert_eq!(machine.state(), with_both);
 
@@ -66,7 +66,7 @@ fn what_an_administrator_wrote_since_stays() {
     machine.is_as_generated();
     let now = machine.state();
     let mut expected = State { options: options.to_owned(), sshd_config: now.sshd_config.clone(), ..before };
-    // The generated file has the administrator's lines, as was just seen.
+    // The generated file has the administrator's lines, as the check above has shown.
     let generated = now.files.iter().filter(|(path, _)| path.ends_with("etc/ssh/sshd_config"));
     expected.files.extend(generated.map(|(path, found)| (path.clone(), found.clone())));
     assert_eq!(expected, now);

@@ -1,4 +1,4 @@
-//! Configurations of ssh as people have them: what Warded says of them is what ssh itself does.
+//! Configurations of ssh as people write them: what Warded says about them agrees with ssh.
 
 use super::{Client, USER};
 use crate::support::Run;
@@ -7,11 +7,11 @@ use std::fs;
 const PIN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDOu+GOIRRAH2+0BR2aQmOYRjvJhESqjO0sF9Fiw6p4L";
 
 impl Client {
-    /// ssh of this user's reaches sshd of this machine by its name, with nothing on the command line that could change
-    /// what a `Match` compares.
+    /// Whether this user's ssh connects to this machine's sshd by its name. The command line has nothing that could
+    /// change what a `Match` compares.
     pub(super) fn reaches_by_name(&self) -> bool {
         let mut command = self.0.command("chroot");
-        // ssh looks for the files of an `Include` where HOME says.
+        // ssh resolves the files of an `Include` by HOME.
         command.env("HOME", "/home/ann").args([&format!("--userspec={USER}:{USER}"), "/", "ssh"]);
         let run = Run::of(command.args([
             "-o",
@@ -31,7 +31,7 @@ impl Client {
         self.sh("chown 1500:1500 /home/ann/.ssh/config");
     }
 
-    /// A client whose machine finds itself under the name that its sshd is certified for.
+    /// A client on a machine that resolves its own sshd's certified name to itself.
     pub(super) fn named() -> Option<Self> {
         let client = Self::start("bookworm")?;
         fs::write(client.file("/etc/hosts"), "127.0.0.1 web1.lab.test\n").unwrap();
@@ -49,7 +49,7 @@ fn what_ssh_does_with_a_configuration_is_what_is_said_of_it() {
     fs::write(client.file("/home/ann/fine"), format!("{PIN} other\n")).unwrap();
     fs::write(client.file("/home/ann/ca.pub"), format!("{key}\n")).unwrap();
     client.sh("ssh-keygen -q -k -f /home/ann/list.krl /home/ann/ca.pub; chmod 644 /home/ann/list.krl");
-    // Other files and programs that ssh asks, and what each says of the CA's key.
+    // Other files and programs from which ssh takes keys, and what each says about the CA's key.
     for name in ["other", "another one"] {
         fs::write(client.file(&format!("/home/ann/{name}")), format!("# more\n@revoked *.lab.test {key}\n")).unwrap();
     }
@@ -87,7 +87,7 @@ fn what_ssh_does_with_a_configuration_is_what_is_said_of_it() {
         client.configures(config);
         let run = client.trusts().ends(code).says(words).says(&["nothing was changed"]);
         assert!(!run.stderr.contains("put this line into none") && !run.stderr.contains("hosts.d/warded-example: "));
-        // With the line, ssh does not come in either.
+        // Even with the line ssh does not connect.
         client.knows(client.line("/srv-ca").as_bytes());
         assert!(!client.reaches_by_name(), "{config}");
     }
@@ -111,7 +111,7 @@ fn what_ssh_does_with_a_configuration_is_what_is_said_of_it() {
     }
 }
 
-/// A command in the configuration that does not end keeps ssh waiting, and Warded no longer than that it can say so.
+/// A command in the configuration that never ends blocks ssh. Warded waits only until it can report that.
 #[test]
 fn a_configuration_that_waits_is_told_as_such() {
     let Some(client) = Client::start("trixie") else { return };
@@ -119,7 +119,7 @@ fn a_configuration_that_waits_is_told_as_such() {
     client.trusts().ends(1).says(&["`ssh -G` did not end in time", "Match exec", "nothing was changed"]);
 }
 
-/// A certificate that is good for a name is of no use to a client whose pattern misses it.
+/// A certificate with the right name is useless for a client whose pattern does not match it.
 #[test]
 fn verify_names_what_the_pattern_misses() {
     let Some(client) = Client::named() else { return };
@@ -143,12 +143,12 @@ fn verify_names_what_the_pattern_misses() {
     let run = client.user(&verify).ends(0);
     let run = run.says(&["certificate of web1: no pattern holds", "/home/ann/.ssh/known_hosts line 1: *.lab.test"]);
     assert!(!run.stderr.contains("certificate of web1.lab.test"), "{}", run.stderr);
-    // What ssh looks up counts, whatever the name on the command line.
+    // The name that ssh looks up counts, and not the name on the command line.
     client.configures("Host web1\n  HostName web1.lab.test\n");
     assert_eq!(matches(), [Some(true), Some(true), Some(false)]);
 }
 
-/// As sshd(8) says of known_hosts: a pattern without a port holds for every port, one with a port for that port alone.
+/// As in sshd(8) about known_hosts: a pattern without a port applies to every port, one with a port only to that port.
 #[test]
 fn a_pattern_with_a_port_holds_for_that_port_alone() {
     let Some(client) = Client::named() else { return };

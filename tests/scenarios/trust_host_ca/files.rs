@@ -1,4 +1,4 @@
-//! Files as they lie about: what ssh takes for a line, and what not, is tried with ssh itself.
+//! Files with unusual contents: ssh itself decides what it takes for a line.
 
 use super::Client;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 const PIN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDOu+GOIRRAH2+0BR2aQmOYRjvJhESqjO0sF9Fiw6p4L";
 const HASHED: &str = "|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ";
 
-/// Whatever was there is there afterwards, byte for byte, and ssh trusts the CA.
+/// Everything that was there is there afterwards, byte for byte, and ssh trusts the CA.
 #[test]
 fn every_other_byte_stays() {
     let Some(client) = Client::start("bookworm") else { return };
@@ -50,7 +50,7 @@ fn every_other_byte_stays() {
         client.user(&["undo", "--yes"]).ends(0);
         assert_eq!(fs::read(client.known_hosts()).unwrap(), before, "{name}");
     }
-    // Lines of Windows: ours is like them, and so is the end that the last one lacks.
+    // Windows line ends: Warded's line gets one too, and so does the last line, which lacks its end.
     let windows = format!("web9.example {PIN}\r\n# Windows");
     for (end, added) in [("\r\n", ""), ("", "\r\n"), ("\r", "\n")] {
         client.knows(format!("{windows}{end}").as_bytes());
@@ -65,7 +65,7 @@ fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// What ssh takes for our line is not repeated.
+/// If ssh takes an existing line for Warded's, Warded does not add another.
 #[test]
 fn a_line_that_is_there_already_is_left_alone() {
     let Some(client) = Client::start("trixie") else { return };
@@ -86,7 +86,7 @@ fn a_line_that_is_there_already_is_left_alone() {
     }
 }
 
-/// What speaks against our lines is told, and never overridden.
+/// Warded reports lines that contradict its own, and never overrides them.
 #[test]
 fn what_stands_against_them_is_told() {
     let Some(client) = Client::start("bookworm") else { return };
@@ -96,7 +96,7 @@ fn what_stands_against_them_is_told() {
         ([b"\xff\xfe", utf16.as_slice()].concat(), &["foreign-encoding", "UTF-16", "iconv"][..]),
         (utf16.clone(), &["foreign-encoding", "without a byte order mark"]),
         (format!("web9 {PIN}\n@revoked * {key}\n").into_bytes(), &["revoked", "line 2"]),
-        // Wherever it stands.
+        // At any place in the file.
         (format!("{}@revoked * {key}\n", client.line("/srv-ca")).into_bytes(), &["revoked", "line 2"]),
         (format!("@revoked [db.lab.test]:2222 {key}\n").into_bytes(), &["revoked", "line 1"]),
         (format!("@revoked {HASHED}{key}\n").into_bytes(), &["revoked", "line 1"]),
@@ -106,13 +106,13 @@ fn what_stands_against_them_is_told() {
         client.trusts().ends(1).says(words).says(&["nothing was changed"]);
         assert_eq!(fs::read(client.known_hosts()).unwrap(), contents);
     }
-    // In another file that ssh reads, too.
+    // Also in another file that ssh reads.
     client.knows(b"");
     fs::write(client.file("/etc/ssh/ssh_known_hosts"), format!("@revoked *.lab.test {key}\n")).unwrap();
     client.trusts().ends(1).says(&["/etc/ssh/ssh_known_hosts line 1 revokes"]);
 }
 
-/// What is no file that can be replaced is told with the command that mends it.
+/// If the file cannot be replaced, Warded says so, with the command that repairs it.
 #[test]
 fn what_is_no_file_of_its_own_is_told() {
     let Some(client) = Client::start("trixie") else { return };
@@ -143,7 +143,7 @@ fn a_file_that_the_system_makes_itself_stays() {
     let apply = ["apply", "trust-host-ca", "--set", "domain=*.lab.test", "--yes"];
     let system = client.file("/etc/ssh/ssh_known_hosts");
     for (target, says) in [
-        ("/etc/pve/priv/known_hosts", "the Proxmox VE cluster, which writes that one itself"),
+        ("/etc/pve/priv/known_hosts", "the Proxmox VE cluster, which writes that file itself"),
         ("/nix/store/hash-ssh_known_hosts", "programs.ssh.knownHosts.warded = { certAuthority = true;"),
     ] {
         client.sh(&format!(
@@ -156,7 +156,7 @@ fn a_file_that_the_system_makes_itself_stays() {
         assert_eq!(fs::read(client.file(target)).unwrap(), before);
         assert!(system.is_symlink());
         if target.contains("pve") {
-            // What it says does what it is for.
+            // The suggested command does what it is for.
             let said = run.stderr.clone();
             client.sh(said.lines().find_map(|line| line.split_once("beside it: ")).unwrap().1);
             assert!(client.reaches("web1.lab.test") && !client.reaches("web1.other.test"));

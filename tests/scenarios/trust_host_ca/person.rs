@@ -1,11 +1,11 @@
-//! `verify --login-as`: with the person's own configuration of ssh, and by nothing of it but the way to the host.
+//! `verify --login-as` uses nothing of the person's own ssh configuration but the way to the host.
 
 use super::{Client, USER};
 use crate::support::Run;
 use std::fs;
 
 impl Client {
-    /// Logs in with the certificate of a login of a moment ago, in an agent of its own.
+    /// Logs in with the certificate of a recent login, in an agent of its own.
     fn logs_in(&self, name: &str) -> Run {
         let mut command = self.0.command("chroot");
         let script = format!("warded login ann >/dev/null && warded verify --login-as ann {name}");
@@ -31,18 +31,18 @@ fn a_login_is_by_the_certificate_and_the_ca_alone() {
         client.configures(config);
         client.logs_in(name).ends(0).prints(&["in   ann@", "by the certificate in the agent, trusting the CA alone"]);
     }
-    // What the host is certified for is no matter of the name that was given.
+    // The host must be certified for the name that ssh looks up, whatever name was given.
     client.configures("Host web1.lab.test\n HostName 127.0.0.1\n");
     client.logs_in("web1.lab.test").ends(4).prints(&["not  ann@", "Host key verification failed"]);
 
-    // Another key logs in, and not the certificate.
+    // Another key lets the person in, and not the certificate.
     client.root(&["undo", "--yes"]).ends(0);
     client
         .sh("cd /home/ann/.ssh; ssh-keygen -q -t ed25519 -N '' -f key; cp key.pub authorized_keys; chown 1500:1500 *");
     client.configures("IdentityFile ~/.ssh/key\n");
     client.logs_in("web1.lab.test").ends(4).prints(&["not  ann@", "Permission denied"]);
 
-    // Another word for the host, which has no certificate.
+    // Another name for the host, for which it has no certificate.
     client.root(&trust).ends(0);
     let key = fs::read_to_string(client.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
     fs::write(client.file("/home/ann/vouches"), format!("#!/bin/sh\necho 'web1.lab.test {}'\n", key.trim())).unwrap();

@@ -1,4 +1,4 @@
-//! `@revoked` and `RevokedHostKeys`: what `verify` says of a machine whose key is revoked is what ssh does.
+//! `@revoked` and `RevokedHostKeys`: what `verify` says about a machine with a revoked key agrees with ssh.
 
 use super::{Client, USER};
 use crate::support::Run;
@@ -8,13 +8,13 @@ const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDOu+GOIRRAH2+0BR2aQmOY
 const KNOWN: &str = "/home/ann/.ssh/known_hosts";
 
 impl Client {
-    /// The key of the certificate that ssh takes.
+    /// The key of the certificate that ssh accepts.
     fn host_key(&self) -> String {
         let line = fs::read_to_string(self.file("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
         line.split(' ').take(2).collect::<Vec<_>>().join(" ")
     }
 
-    /// A line for sh(1), by the ordinary user, who has an agent.
+    /// Runs a line of sh(1) as the ordinary user, who has an agent.
     fn ann(&self, line: &str) -> Run {
         let mut command = self.0.command("chroot");
         command.env("HOME", "/home/ann").env("SSH_AUTH_SOCK", "/home/ann/agent").env("WARDED_CA", "/srv-ca");

@@ -1,4 +1,4 @@
-//! Which principals log in as which users, with the real sshd of several releases.
+//! Which principals can log in as which users, with the real sshd of several releases.
 
 use super::{APPLY, DROP_IN, FILE, ROOT, Server};
 use crate::support::{Run, attributes::wholes};
@@ -8,7 +8,7 @@ const DIRECTORY: &str = "/etc/ssh/warded-principals";
 const ANN: &str = "/etc/ssh/warded-principals/ann";
 
 impl Server {
-    /// Somebody besides, with the principal `ops`.
+    /// Adds a person with the principal `ops`.
     fn with_ops(self) -> Self {
         self.sh(
             "ssh-keygen -q -t ed25519 -N '' -f /people/ops; ssh-keygen -q -s /root/ca/user_ca -I ops -n ops /people/ops.pub",
@@ -26,7 +26,7 @@ impl Server {
         self.warded(&command.iter().copied().chain(settings).chain(more.iter().copied()).collect::<Vec<_>>())
     }
 
-    /// By certificate: ops as ann and as root, ann as ann, root as root.
+    /// Which logins by certificate work: ops as ann and as root, ann as ann, root as root.
     fn opened(&self) -> [bool; 4] {
         [("ops", "ann"), ("ops", "root"), ("ann", "ann"), ("root", "root")]
             .map(|(who, user)| self.gets_in(&format!("/people/{who}"), user))
@@ -37,7 +37,7 @@ impl Server {
     }
 }
 
-/// Mapped, used, repeated, mapped otherwise, and undone step by step.
+/// Principals are mapped, used, applied again, mapped differently, and undone step by step.
 #[test]
 fn principals_log_in_as_the_users_that_they_are_mapped_to() {
     for suite in ["bookworm", "trixie"] {
@@ -53,7 +53,7 @@ fn principals_log_in_as_the_users_that_they_are_mapped_to() {
         ]);
         assert!(!plan.stdout.contains("From then on") && !plan.stdout.contains(ROOT), "{}", plan.stdout);
         assert_eq!(wholes(&server.file("/etc/ssh")), before, "{suite}");
-        // Root has no principals, so that nothing has to be accepted.
+        // Root has no principals, so there is no risk to accept.
         server.maps(&["ann=ops"], &[]).ends(0).prints(&["sshd lets in ann (principal ops)"]);
         assert_eq!((server.opened(), server.by_key()), ([true, false, false, false], [true; 2]), "{suite}");
         assert_eq!((server.mode(DIRECTORY), server.mode(ANN)), (0o755, 0o644), "{suite}");
@@ -61,7 +61,7 @@ fn principals_log_in_as_the_users_that_they_are_mapped_to() {
         assert!(server.text(ANN).ends_with("\nops\n") && server.text(DROP_IN).ends_with(&line), "{suite}");
         let mapped = wholes(&server.file("/etc/ssh"));
         server.maps(&["ann=ops"], &[]).ends(0).prints(&["Nothing to do."]);
-        // To leave the setting out opens nothing.
+        // An apply without the setting opens nothing.
         server.warded(&APPLY).ends(0).prints(&["stay as they are: ann (ops).", "Nothing to do."]);
         let run = server.maps(&["root=ops,admins"], &[]).ends(0);
         run.prints(&[
@@ -81,7 +81,8 @@ fn principals_log_in_as_the_users_that_they_are_mapped_to() {
     }
 }
 
-/// A mapping that comes later closes what was open; one that goes opens it, which for root is a risk again.
+/// A mapping that is added closes what was open. If it is removed, that is open again, which for root is a risk to
+/// accept again.
 #[test]
 fn a_mapping_comes_and_goes() {
     let Some(server) = Server::start("trixie", "").map(Server::with_ops) else { return };
@@ -101,7 +102,7 @@ fn a_mapping_comes_and_goes() {
     assert_eq!(wholes(&server.file("/etc/ssh")), before);
 }
 
-/// Each with what to do.
+/// Each refusal says what to do.
 #[test]
 fn principals_that_cannot_be_are_refused() {
     let Some(server) = Server::start("bookworm", "PermitRootLogin no\n").map(Server::with_ops) else { return };
@@ -118,7 +119,7 @@ fn principals_that_cannot_be_are_refused() {
     server.maps(&["ann=ops", "none"], &[]).ends(1).says(&["invalid-principals", "none stands alone"]);
     let two = ["plan", "trust-user-ca", "--set", "principals=ann=ops", "--set", "principals=nobody-here=ops"];
     server.warded(&two).ends(3).prints(&["This machine has no user nobody-here"]);
-    // Nobody would get in by it.
+    // Nobody could log in by it.
     server
         .maps(&["nobody-here=ops"], &[])
         .ends(5)
@@ -141,13 +142,13 @@ fn principals_that_cannot_be_are_refused() {
     }
     fs::remove_file(&theirs).unwrap();
     assert!(!server.exists(FILE) && !server.exists(DIRECTORY));
-    // A file that somebody else can change, and that a run would put in force.
+    // A file that somebody else can change, and that a run would activate.
     server.sh(&format!("mkdir {DIRECTORY}; echo eve >{DIRECTORY}/ann; chown 1500 {DIRECTORY}/ann"));
     server.maps(&["ann=ops"], &[]).ends(5).says(&["others can change it", "nothing was changed"]);
     assert!(!server.exists(FILE));
 }
 
-/// What keeps sshd from the principals that the operator named, or gives it others: each with what to do.
+/// Faults that hide from sshd the principals that the operator named, or give it others. Each message says what to do.
 #[test]
 fn status_tells_what_is_wrong_with_the_files_of_principals() {
     let Some(server) = Server::start("trixie", "").map(Server::with_ops) else { return };
@@ -187,7 +188,7 @@ fn status_tells_what_is_wrong_with_the_files_of_principals() {
     ] {
         told(&format!("cd {DIRECTORY}; {script}"), words, opened);
     }
-    // A mapping that was undone is none that is missing.
+    // A mapping that was undone is not reported as missing.
     server.warded(&["undo", "--yes"]).ends(0);
     let all = server.warded(&["status"]).ends(0).stdout;
     assert!(!all.contains("is gone"), "{all}");

@@ -1,9 +1,10 @@
-//! What is refused, each in words that say what to do.
+//! What is refused, with messages that say what to do.
 
 use super::{APPLY, DROP_IN, FILE, ROOT, Server};
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-/// Another CA's file counts already: in whatever state it is, and whoever wrote it.
+/// sshd already uses another CA's file: Warded leaves it, in whatever state it is and whoever wrote it, and says what
+/// to do.
 #[test]
 fn another_file_that_counts_stays_and_what_to_do_is_said() {
     let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
@@ -27,7 +28,7 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
         assert!(!server.exists(FILE));
         assert_eq!(fs::read_to_string(&theirs).ok(), contents);
     }
-    // The command that it says does what it says, also where the last line does not end.
+    // The suggested command works, even if the file's last line has no line end.
     fs::write(&theirs, other.trim_end()).unwrap();
     server.reloads();
     let said = server.warded(&APPLY).ends(1).stderr;
@@ -39,13 +40,13 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
         .warded(&APPLY)
         .ends(0)
         .prints(&["sshd reads this CA's keys already, from /etc/ssh/trustedca.pub", "Nothing to do."]);
-    // sshd reads the last line without its end, and one of Windows.
+    // sshd reads a last line without a line end, and one with a Windows line end.
     for end in ["", "\r\n"] {
         fs::write(&theirs, format!("{}\n{}{end}", other.trim_end(), server.key())).unwrap();
         assert_eq!(server.by_certificate(), [true, false, true, false], "{end:?}");
         server.warded(&APPLY).ends(0).prints(&["sshd reads this CA's keys already, from /etc/ssh/trustedca.pub"]);
     }
-    // What a line of theirs keeps sshd from.
+    // Another line of theirs that makes sshd ignore certificates.
     let more = server.file("/etc/ssh/sshd_config.d/11-hardening.conf");
     for keyword in ["PubkeyAcceptedAlgorithms ssh-ed25519,rsa-sha2-512", "CASignatureAlgorithms rsa-sha2-512"] {
         fs::write(&more, format!("{keyword}\n")).unwrap();
@@ -53,19 +54,19 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
         server.warded(&APPLY).ends(1).says(&["other-user-ca", "takes no certificate by them", name]);
     }
     fs::remove_file(more).unwrap();
-    // Whoever can write the list decides whom sshd lets in.
+    // Whoever can write the list decides who can log in.
     fs::set_permissions(&theirs, fs::Permissions::from_mode(0o666)).unwrap();
     server.warded(&["status"]).ends(4).prints(&["others can write /etc/ssh/trustedca.pub", "chmod go-w"]);
     fs::set_permissions(&theirs, fs::Permissions::from_mode(0o644)).unwrap();
     server.warded(&["status"]).ends(0);
-    // A file that nobody but root's program reads, as Okta's agent has it.
+    // A file that only a program of root's reads, as with Okta's agent.
     fs::write(&line, "TrustedUserCAKeys \"/var/lib/sftd/ssh_ca.pub\"\n").unwrap();
     server.warded(&APPLY).ends(1).says(&["other-user-ca", "from /var/lib/sftd/ssh_ca.pub"]);
     fs::write(&line, "TrustedUserCAKeys none\n").unwrap();
     server.warded(&APPLY).ends(1).says(&["TrustedUserCAKeys none", "take that line out"]);
 }
 
-/// Our own list: what sshd reads as ours is brought into order, and nobody else may own it.
+/// Warded's own list: entries that sshd reads as Warded's are normalized, and the file must belong to root.
 #[test]
 fn our_list_is_in_order_and_roots() {
     let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
@@ -88,7 +89,7 @@ fn our_list_is_in_order_and_roots() {
     server.warded(&APPLY).ends(1).says(&["a link", "put what it leads to in the place of the link"]);
 }
 
-/// Hardening by which sshd takes no certificate, and says nothing.
+/// Hardening that makes sshd reject certificates silently.
 #[test]
 fn the_word_that_is_missing_is_named() {
     let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };
@@ -107,7 +108,7 @@ fn the_word_that_is_missing_is_named() {
     }
 }
 
-/// Whoever is not let in is told, each with the line that says so.
+/// The output names everybody who cannot log in, each with the line that decides it.
 #[test]
 fn what_decides_for_each_user_is_told() {
     let Some(server) = Server::start("trixie", "") else { return };
@@ -139,7 +140,7 @@ fn what_decides_for_each_user_is_told() {
     let file = "AuthorizedPrincipalsFile /etc/ssh/auth_principals/%u\n";
     told(file, &plan, 5, &["ann: AuthorizedPrincipalsFile /etc/ssh/auth_principals/ann: No such file", "nobody in"]);
     server.sh("mkdir /etc/ssh/auth_principals; echo dba >/etc/ssh/auth_principals/ann");
-    // Root has no name there, so nothing has to be accepted.
+    // The file has no principal for root, so there is no risk to accept.
     told(file, &APPLY, 0, &["sshd lets in ann (principal dba)", "root: AuthorizedPrincipalsFile"]);
     server.warded(&["undo", "--yes"]).ends(0);
     told(
@@ -150,7 +151,7 @@ fn what_decides_for_each_user_is_told() {
     );
 }
 
-/// sshd is asked with a CA that stands in for this one: what holds for the real one is what counts.
+/// Warded asks sshd with a CA that stands in for this one. What sshd decides for the real one is what counts.
 #[test]
 fn what_the_stand_in_cannot_show_is_told() {
     let Some(server) = Server::start("trixie", "PermitRootLogin no\n") else { return };
@@ -168,10 +169,10 @@ fn what_the_stand_in_cannot_show_is_told() {
     told("RevokedKeys /etc/ssh/revoked\n", 5, "ann: RevokedKeys /etc/ssh/revoked has the CA's own key");
     told("RevokedKeys /etc/ssh/revoked.krl\n", 5, "sshd would let nobody in by a certificate of this CA");
     told("RevokedKeys /etc/ssh/others\n", 3, "ann logged in by a certificate");
-    told("AllowUsers *@10.*\n", 3, "certificates of ann: AllowUsers *@10.* decides by the address");
+    told("AllowUsers *@10.*\n", 3, "certificates of ann: AllowUsers *@10.* decides by the client's address");
 }
 
-/// Without any other way in, a lost CA would lock everybody out.
+/// Without another way to log in, the loss of the CA would lock everybody out.
 #[test]
 fn without_another_way_in_nothing_is_done() {
     let Some(server) = Server::start("bookworm", "PasswordAuthentication no\n") else { return };
@@ -181,7 +182,7 @@ fn without_another_way_in_nothing_is_done() {
     assert!(!server.exists(FILE));
     server.warded(&[&APPLY[..], &[ROOT, "--accept-risk=lose-ssh"]].concat()).ends(0);
     assert_eq!(server.by_certificate(), [true, true, false, false]);
-    // Nor is it undone, and the plan says so.
+    // It is not undone either, and the plan says so.
     for command in [&["undo", "--plan"][..], &["undo", "--yes"], &["remove", "--plan"], &["remove", "--yes"]] {
         server.warded(command).ends(5).says(&["a way to log in would be gone", "--accept-risk=lose-ssh"]);
         assert!(server.exists(FILE), "{command:?}");
@@ -191,7 +192,7 @@ fn without_another_way_in_nothing_is_done() {
     }
 }
 
-/// A certificate makes root from wherever it comes, and by whatever name of root's.
+/// A certificate for root is a risk from every address, and under every name of root's.
 #[test]
 fn root_is_root_from_elsewhere_and_by_another_name() {
     let elsewhere = "PermitRootLogin no\nMatch Address 10.0.0.0/8\n    PermitRootLogin prohibit-password\n";
@@ -205,7 +206,7 @@ fn root_is_root_from_elsewhere_and_by_another_name() {
     server.warded(&APPLY).ends(0).prints(&["toor: PermitRootLogin no"]);
 }
 
-/// What others can write to decides about nobody's login.
+/// A file that others can write must not decide about anybody's login.
 #[test]
 fn a_list_that_others_can_change_is_refused() {
     let Some(server) = Server::start("bookworm", "PermitRootLogin no\n") else { return };

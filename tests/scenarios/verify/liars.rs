@@ -1,4 +1,4 @@
-//! Servers that are not what they say: on one port, each on an address of its own.
+//! Servers that lie: all on one port, each on its own address.
 
 use super::{address, sign};
 use crate::support::{Machine, machine::keygen};
@@ -14,7 +14,7 @@ use warded_lib::handshake::{Identity, Limits, serve};
 
 pub(super) const PORT: u16 = 4000;
 
-/// A lie, or another nuisance.
+/// A lie, or another fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lie {
     OtherName,
@@ -31,7 +31,7 @@ pub(super) enum Lie {
     Floods,
 }
 
-/// One that serves it.
+/// A server that shows this lie.
 pub(super) struct Liar {
     pub(super) lie: Lie,
     pub(super) address: IpAddr,
@@ -53,7 +53,7 @@ impl Lie {
         Self::Floods,
     ];
 
-    /// The state, and words of the cause.
+    /// The expected state, and words of the cause.
     pub(super) fn expected(self) -> (&'static str, &'static str) {
         match self {
             Self::OtherName => ("wrong", "not for this name, but for elsewhere.lab.test"),
@@ -71,7 +71,7 @@ impl Lie {
         }
     }
 
-    /// Whether it shows a certificate with an end; the others hold for ever.
+    /// Whether it shows a certificate that expires. The others' certificates are valid forever, or are not shown.
     pub(super) fn shows_an_end(self) -> bool {
         matches!(self, Self::Expired | Self::NotYetValid)
     }
@@ -91,7 +91,7 @@ impl Lie {
 }
 
 impl Liar {
-    /// All of them, on a machine's network.
+    /// Starts all of them on a machine's network.
     pub(super) fn all(machine: &Machine) -> Vec<Self> {
         let liar = |(index, lie): (usize, Lie)| {
             let liar = Self { lie, address: address(200, u16::try_from(index + 1).unwrap()) };
@@ -101,7 +101,7 @@ impl Liar {
         Lie::ALL.into_iter().enumerate().map(liar).collect()
     }
 
-    /// What it is asked by.
+    /// The name by which it is asked.
     pub(super) fn name(&self) -> String {
         format!("{:?}.lab.test", self.lie).to_lowercase()
     }
@@ -109,7 +109,7 @@ impl Liar {
     fn start(&self, machine: &Machine) {
         let key = machine.path(&format!("liar-{:?}", self.lie));
         keygen(&["-q", "-t", "ed25519", "-N", "", "-f"], &key);
-        // The user CA is another one.
+        // The user CA serves as another CA.
         let authority = if self.lie == Lie::OtherCa { "user_ca" } else { "host_ca" };
         let options = self.lie.options(&self.name());
         sign(machine, authority, &key, &options.iter().map(String::as_str).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! A thousand machines of an OpenSSH that shuts out who connects often and does not log in.
+//! A thousand machines whose OpenSSH penalizes clients that connect often and do not log in.
 
 use crate::support::{Run, peer::Peer};
 use std::{fmt::Write as _, fs};
@@ -6,7 +6,7 @@ use std::{fmt::Write as _, fs};
 const SERVERS: usize = 100;
 const NAMES: usize = 10;
 
-/// Starts sshds with PerSourcePenalties as they are by default, each on all addresses, certified for ten of them.
+/// Starts sshds with the default PerSourcePenalties, each on all addresses, and certified for ten names.
 const START: &str = r#"
 set -e
 mkdir /run/many
@@ -22,7 +22,7 @@ while [ $server -lt 100 ]; do
 done
 "#;
 
-/// A hundred sshds are ten machines each: every one of them is asked ten times from one address, where one of a real
+/// A hundred sshds stand for ten machines each. So each is asked ten times from one address, while a machine of a real
 /// fleet is asked once.
 #[test]
 fn a_thousand_machines_are_asked_without_a_penalty() {
@@ -41,12 +41,12 @@ fn a_thousand_machines_are_asked_without_a_penalty() {
     let object = peer.warded(&verify).ends(0).object("warded.verify/1");
     println!("{} s", object["seconds"]);
     assert_eq!(object["hosts"].as_array().unwrap().len(), SERVERS * NAMES);
-    // Each connection counts, and none of them comes to a penalty.
+    // sshd counts each connection, and none leads to a penalty.
     let logs: String = (0..SERVERS).map(log).collect();
     assert!(logs.contains("deferred penalty of 1 seconds for penalty: connections without attempting"), "{}", log(0));
     assert!(!logs.contains("activating") && !logs.contains("drop connection"), "{logs}");
 
-    // As many at once to one machine do.
+    // Many connections at once to one machine do lead to one.
     let hosts: String = (0..40).map(|number| format!("n{number}.test 127.1.0.1:3000\n")).collect();
     fs::write(&file, hosts).unwrap();
     peer.warded(&[&verify[..], &["--at-once", "8"]].concat()).ends(4);

@@ -1,24 +1,24 @@
-//! The one thing that a CA does wrong.
+//! The one fault of a hostile CA.
 
 use std::time::Duration;
 
-/// What is wrong; everything else is as it should be.
+/// What is wrong; everything else is correct.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     Nothing,
-    /// Connections, whatever is asked.
+    /// All connections, whatever the request.
     Connection(Connection),
-    /// How requests are answered whose path begins so.
+    /// The answers to requests whose path begins with this.
     Answer(&'static str, Manner),
-    /// The certificates that it makes.
+    /// The certificates that it issues.
     Certificate(Lie),
-    /// The root that it gives out is not the one that was asked for.
+    /// It returns another root than the one that was asked for.
     OtherRoot,
-    /// This many iterations stand in the header of the encrypted key.
+    /// The header of its encrypted key names this many iterations.
     Iterations(u64),
-    /// Its list of provisioners has always one more page.
+    /// Its list of provisioners always has one more page.
     Pages,
-    /// Its clock, by seconds. Its certificates are right.
+    /// Its clock is wrong by so many seconds. Its certificates are right.
     Clock(i64),
 }
 
@@ -27,38 +27,38 @@ pub(crate) enum Fault {
 pub(crate) enum Connection {
     /// It is closed at once.
     Closed,
-    /// Nothing comes, ever.
+    /// The server never sends anything.
     Silent,
-    /// Something else than TLS comes.
+    /// The server sends something else than TLS.
     Plain,
-    /// The server's certificate is of another root.
+    /// The server's certificate is from another root.
     OtherRoot,
-    /// The server's certificate has another name.
+    /// The server's certificate is for another name.
     OtherName,
     /// The server's certificate has expired.
     Expired,
 }
 
-/// How an answer comes.
+/// How an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Manner {
-    /// With this status, and a page for people.
+    /// With this status, and an HTML page for people.
     Page(u16),
     /// With this status, and the text that a real CA gives for it.
     Refused(u16),
-    /// With 503, and the number of seconds after which to ask again.
+    /// With status 503, and the number of seconds after which to ask again.
     Busy(u32),
-    /// To be asked for elsewhere: at this address.
+    /// With a redirect to this address.
     Redirect(&'static str),
-    /// As it should be, but for the last half of the body: the message says that it is whole.
+    /// A correct answer without the second half of the body; the message says that it is complete.
     Truncated,
-    /// As it should be, and the connection ends in the middle.
+    /// A correct answer, but the connection ends in the middle.
     Cut,
-    /// With a body of 64 KiB blocks of blanks, without end.
+    /// With an endless body of 64 KiB blocks of blanks.
     Endless,
-    /// With header lines, without end.
+    /// With endless header lines.
     EndlessHead,
-    /// Byte by byte, with so much time between two of them.
+    /// Byte by byte, with so much time between two bytes.
     Slow(Duration),
     /// Not at all: the connection stays open.
     Silent,
@@ -71,9 +71,9 @@ pub(crate) enum Manner {
 pub(crate) enum Lie {
     /// It is for another key.
     OtherKey,
-    /// It is of the other kind: a user's for a host, a host's for a user.
+    /// It is of the other kind: a user certificate for a host, or a host certificate for a user.
     OtherKind,
-    /// It has no principals, and so is valid for every name.
+    /// It has no principals, and is therefore valid for every name.
     NoPrincipals,
     /// It has one more principal than was asked for.
     ExtraPrincipal,
@@ -92,8 +92,8 @@ pub(crate) enum Lie {
     Forever,
     /// It is a plain public key.
     PlainKey,
-    /// It is nothing that could be one.
+    /// It is not a certificate or key at all.
     Noise,
-    /// It is not there.
+    /// There is none.
     Missing,
 }

@@ -1,4 +1,4 @@
-//! What a CA should answer. It looks at no token: whoever asks for a certificate gets it.
+//! The correct answers of a CA. It checks no token: everybody who asks for a certificate gets one.
 
 use super::{
     super::{jwk::Jwk, step_ca::PASSWORD, x509::Authority},
@@ -13,15 +13,15 @@ use base64::{
 use serde_json::{Value, json};
 use ssh_key::{Certificate, PublicKey, certificate::CertType};
 
-/// The text of a real CA that does not say why.
+/// The text of a real CA that gives no reason.
 pub(super) const UNAUTHORIZED: &str = "The request lacked necessary authorization to be completed. Please see the certificate authority logs for more info.";
 
-/// A CA that does what it should, but for lies in what it says.
+/// A CA that does what it should, apart from the lie in its certificates.
 #[derive(Debug)]
 pub(super) struct HonestCa {
     /// Its TLS certificates.
     pub(super) tls: Authority,
-    /// Those of somebody else.
+    /// The TLS certificates of another party.
     pub(super) others: Authority,
     /// Its SSH certificates.
     pub(super) signer: Signer,
@@ -85,7 +85,7 @@ impl HonestCa {
 }
 
 impl Answer {
-    /// As it should be.
+    /// A correct JSON answer.
     pub(super) fn json(status: u16, body: &Value) -> Self {
         let head = vec!["Content-Type: application/json".to_owned()];
         Self { status, head, body: body.to_string().into_bytes(), pace: Pace::Whole }
@@ -96,7 +96,7 @@ fn certified(certificate: Option<String>) -> (u16, Value) {
     (201, certificate.map_or_else(|| json!({}), |certificate| json!({ "crt": certificate })))
 }
 
-/// What the token of a request for a new certificate says.
+/// The certificate that the token of a request asks for.
 fn asked(body: &Value) -> CertificateSpec {
     let claims = token(body, 1);
     let ssh = &claims["step"]["ssh"];
@@ -109,7 +109,7 @@ fn asked(body: &Value) -> CertificateSpec {
     }
 }
 
-/// What the certificate says with which a token was signed.
+/// The certificate with which a token was signed.
 fn shown(body: &Value) -> CertificateSpec {
     let blob = BASE64_STANDARD.decode(token(body, 0)["sshpop"].as_str().unwrap()).unwrap();
     let certificate = Certificate::from_bytes(&blob).unwrap();

@@ -1,5 +1,5 @@
-//! The certificates of a CA that may lie, made by ssh-keygen: an implementation that has nothing in
-//! common with the one that is to see through them.
+//! The certificates of a CA that may lie. ssh-keygen makes them: it shares no code with the program that has to detect
+//! the lie.
 
 use super::{
     super::{machine::keygen, run::Run},
@@ -9,16 +9,16 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use std::{fs, path::Path, process::Command};
 use tempfile::TempDir;
 
-/// What is asked for.
+/// The requested certificate.
 #[derive(Clone, Debug)]
 pub(super) struct CertificateSpec {
-    /// The public key: its type, and itself in base64.
+    /// The public key: its type, and the key in Base64.
     pub(super) key: String,
-    /// Whether it is a host's.
+    /// Whether it is a host certificate.
     pub(super) host: bool,
-    /// The names that it is for.
+    /// The names that the certificate is for.
     pub(super) principals: Vec<String>,
-    /// What the CA's records call it.
+    /// The key ID.
     pub(super) id: String,
 }
 
@@ -30,11 +30,11 @@ pub(super) struct Signer {
 }
 
 impl Signer {
-    /// New keys; they tell the truth, or this.
+    /// Makes new keys. Their certificates are correct, or have this fault.
     pub(super) fn new(lie: Option<Lie>) -> Self {
         let keys = tempfile::tempdir().unwrap();
         for name in ["host_ca", "user_ca", "unknown_ca", "other"] {
-            // There is no signature with SHA-1 but of RSA.
+            // Only RSA can sign with SHA-1.
             let algorithm = if lie == Some(Lie::Sha1) && name.ends_with("_ca") { "rsa" } else { "ed25519" };
             keygen(&["-q", "-N", "", "-C", "", "-t", algorithm, "-f"], &keys.path().join(name));
         }
@@ -46,7 +46,7 @@ impl Signer {
         fs::read_to_string(self.keys.path().join(format!("{name}.pub"))).unwrap()
     }
 
-    /// A certificate, as it is put into an answer. None: there is nothing in the answer.
+    /// A certificate, in the form for an answer. `None` if the answer is to contain none.
     pub(super) fn certificate(&self, wanted: &CertificateSpec) -> Option<String> {
         let (mut wanted, mut window, mut signer) = (wanted.clone(), "-1m:+30d", None);
         match self.lie {

@@ -1,4 +1,4 @@
-//! A CA with a fault differs from a real one in that, and in nothing else.
+//! A CA with a fault differs from a real CA only in that fault.
 
 use super::{
     super::{
@@ -37,7 +37,7 @@ fn certificate(answer: &Value) -> Certificate {
     Certificate::from_bytes(&BASE64_STANDARD.decode(answer["crt"].as_str().unwrap()).unwrap()).unwrap()
 }
 
-/// Names and types of everything that an answer says.
+/// The names and types of everything in an answer.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -145,7 +145,7 @@ fn its_certificates_lie_as_told() {
 
 #[test]
 fn it_signs_with_sha_1_as_told() {
-    // Of which ssh-key knows nothing.
+    // ssh-key does not know this signature algorithm.
     let ca = start(Fault::Certificate(Lie::Sha1));
     let answer = sign(&ca.https(), &Jwk::random(), &Jwk::random());
     let scratch = tempfile::tempdir().unwrap();

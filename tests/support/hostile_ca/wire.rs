@@ -1,4 +1,4 @@
-//! HTTPS as a server speaks it, one thread for each connection, and everything that can be wrong with it.
+//! A server's side of HTTPS, one thread per connection, with everything that can go wrong.
 
 use super::fault::Connection;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -16,7 +16,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: String,
-    /// The path, without the version of the API and without what follows a question mark.
+    /// The path, without the version of the API and without the query.
     pub(super) path: String,
     pub(super) body: Vec<u8>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// Lines of the head.
+    /// The lines of the head.
     pub(super) head: Vec<String>,
     pub(super) body: Vec<u8>,
     /// How it is sent.
@@ -34,26 +34,26 @@ pub(super) struct Answer {
 /// How an answer is sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pace {
-    /// As it should be.
+    /// Correctly.
     Whole,
-    /// The half of it, and then the end.
+    /// Half of it, and then the end.
     Cut,
     /// Byte by byte.
     Slow(Duration),
-    /// With a body without end.
+    /// With an endless body.
     Endless,
-    /// With a head without end.
+    /// With an endless head.
     EndlessHead,
     /// Not at all, while the client waits.
     Silent,
-    /// Not at all, and the client sees that.
+    /// Not at all; the connection is closed.
     Closed,
 }
 
-/// Who answers.
+/// The function that answers requests.
 pub(super) type Answers = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
 
-/// Serves until told to end, and then once more connected to.
+/// Serves until the flag is set and one more connection comes.
 pub(super) fn serve(
     listener: &TcpListener,
     tls: &Arc<ServerConfig>,
@@ -66,7 +66,7 @@ pub(super) fn serve(
             return;
         }
         let (socket, tls, answers) = (socket.unwrap(), Arc::clone(tls), Arc::clone(answers));
-        // Clients that have had enough end a conversation where they like.
+        // Clients that have had enough may end a connection anywhere.
         thread::spawn(move || drop(converse(socket, &tls, fault, &answers)));
     }
 }
@@ -100,7 +100,7 @@ fn converse(
     stream.flush()
 }
 
-/// Reads whatever comes, until the client goes.
+/// Reads and drops everything until the client closes the connection.
 fn wait(stream: &mut impl io::Read) -> io::Result<()> {
     io::copy(stream, &mut io::sink()).map(drop)
 }
@@ -132,7 +132,7 @@ fn receive(stream: &mut impl io::BufRead) -> io::Result<Option<(Request, bool)>>
     Ok(Some((Request { method, path, body }, again)))
 }
 
-/// Whether the connection can go on.
+/// Sends an answer. Returns whether the connection can be used again.
 fn send(stream: &mut (impl io::Read + Write), answer: &Answer) -> io::Result<bool> {
     let mut head = format!("HTTP/1.1 {} Answer\r\n", answer.status);
     for line in &answer.head {
@@ -171,7 +171,7 @@ fn send(stream: &mut (impl io::Read + Write), answer: &Answer) -> io::Result<boo
     Ok(false)
 }
 
-/// Until the client goes.
+/// Sends the same until the client closes the connection.
 fn forever(stream: &mut impl Write, what: &str) -> io::Result<()> {
     loop {
         stream.write_all(what.as_bytes())?;

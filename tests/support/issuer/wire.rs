@@ -1,4 +1,4 @@
-//! HTTP, one exchange a connection: what a provider reads and writes, and a person's browser.
+//! HTTP with one request per connection: what a provider reads and writes, and a user's browser.
 
 use super::super::{https::Https, network::Network};
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
@@ -8,7 +8,7 @@ use std::{
     net::{Ipv4Addr, TcpStream},
 };
 
-/// What a provider is asked.
+/// A request to a provider.
 #[derive(Debug)]
 pub(super) struct ProviderRequest {
     pub(super) method: String,
@@ -42,7 +42,7 @@ impl ProviderRequest {
         Some(Self { method, path: path.to_owned(), values })
     }
 
-    /// A value of its query or its form; empty where there is none.
+    /// A value from its query or its form; empty if there is none.
     pub(super) fn value(&self, name: &str) -> String {
         self.values.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default()
     }
@@ -72,7 +72,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// What a provider answers.
+/// A provider's answer.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     head: String,
@@ -92,7 +92,7 @@ impl Answer {
         Self { head: format!("302 Found\r\nLocation: {to}"), body: String::new() }
     }
 
-    /// With this time of the provider's clock.
+    /// Adds this time of the provider's clock.
     pub(super) fn dated(mut self, at: Timestamp) -> Self {
         let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap();
         self.head.extend(["\r\nDate: ", &date]);
@@ -115,12 +115,12 @@ pub(crate) struct Visit {
     pub(crate) body: String,
 }
 
-/// Goes to an address on the loopback interface and follows where it leads, as a browser does.
+/// Opens an address on the loopback interface and follows redirects, as a browser does.
 pub(crate) fn browse(network: &Network, url: &str) -> Vec<Visit> {
     browse_trusting(network, url, "")
 }
 
-/// The same where servers show certificates that lead to this root.
+/// The same, where the servers' certificates lead to this root.
 pub(crate) fn browse_trusting(network: &Network, url: &str, root: &str) -> Vec<Visit> {
     let mut visits = Vec::new();
     let mut url = url.to_owned();

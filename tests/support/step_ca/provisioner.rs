@@ -4,7 +4,7 @@ use super::super::{jwk::Jwk, x509::Authority};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-/// What every JWK provisioner's key is encrypted with.
+/// The password that encrypts every JWK provisioner's key.
 pub(crate) const PASSWORD: &str = "open sesame, says Ali";
 
 /// One entry of a CA's configuration.
@@ -27,32 +27,32 @@ enum Kind {
 }
 
 impl Provisioner {
-    /// For whoever has a key, or the password of its encrypted form.
+    /// For clients that have the key, or the password of its encrypted form.
     pub(crate) fn jwk(name: &str) -> Self {
         Self::new(name, Kind::Jwk)
     }
 
-    /// For whoever has a certificate already.
+    /// For clients that have a certificate already.
     pub(crate) fn sshpop(name: &str) -> Self {
         Self::new(name, Kind::Sshpop)
     }
 
-    /// For whoever has an X.509 certificate of another authority.
+    /// For clients that have an X.509 certificate of another authority.
     pub(crate) fn x5c(name: &str) -> Self {
         Self::new(name, Kind::X5c)
     }
 
-    /// For TLS alone.
+    /// For TLS only.
     pub(crate) fn acme(name: &str) -> Self {
         Self::new(name, Kind::Acme)
     }
 
-    /// Of OpenID Connect, whose issuer the CA cannot reach: it stays uninitialised.
+    /// An OpenID Connect provisioner whose issuer the CA cannot reach: it stays uninitialised.
     pub(crate) fn unreachable(name: &str) -> Self {
         Self::new(name, Kind::Unreachable)
     }
 
-    /// Of OpenID Connect, with this issuer and its client; `more` is put into its entry.
+    /// An OpenID Connect provisioner with this issuer and client; `more` is added to its entry.
     pub(crate) fn oidc(name: &str, issuer: &str, client: &str, more: &Value) -> Self {
         let mut provisioner = Self::new(name, Kind::Oidc);
         let endpoint = format!("{issuer}/.well-known/openid-configuration");
@@ -63,7 +63,7 @@ impl Provisioner {
         provisioner
     }
 
-    /// Of OpenID Connect, as this entry of a ca.json has it.
+    /// An OpenID Connect provisioner from this entry of a ca.json.
     pub(crate) fn entry(entry: &Value) -> Self {
         let mut provisioner = Self::new(entry["name"].as_str().unwrap(), Kind::Oidc);
         assert_eq!(entry["type"], "OIDC");
@@ -76,18 +76,18 @@ impl Provisioner {
         Self { name: name.to_owned(), kind, claims, more: json!({}) }
     }
 
-    /// With a claim, in place of what the CA has by default.
+    /// Sets a claim that differs from the CA's default.
     pub(crate) fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Certificates of hosts last so long by default, and at least five seconds.
+    /// Sets the default duration of host certificates; the minimum is five seconds.
     pub(crate) fn lasting(self, time: &str) -> Self {
         self.claim("minHostSSHCertDuration", "5s").claim("defaultHostSSHCertDuration", time)
     }
 
-    /// As it stands in the CA's configuration; the key, where it has one.
+    /// Its entry in the CA's configuration, and its key, if it has one.
     pub(super) fn configured(&self, iterations: u32, others: &Authority) -> (Value, Option<Jwk>) {
         let mut entry = json!({ "name": self.name, "claims": self.claims });
         for (name, value) in self.more.as_object().unwrap() {
@@ -111,7 +111,7 @@ impl Provisioner {
             Kind::Oidc => "OIDC",
             Kind::Unreachable => {
                 entry["clientID"] = "nobody".into();
-                // Nobody listens on this port.
+                // Nothing listens on this port.
                 entry["configurationEndpoint"] = "https://127.0.0.1:1/.well-known/openid-configuration".into();
                 "OIDC"
             }

@@ -1,4 +1,4 @@
-//! The process of a CA. However the test ends, it ends too.
+//! The process of a CA. It ends with the test, however that ends.
 
 use super::{
     super::{missing, network::Network},
@@ -13,8 +13,8 @@ use std::{
     sync::OnceLock,
 };
 
-/// Starts the server, and then sends it the signals whose names it is given. With the test process
-/// its standard input ends, and so does the server: in five seconds by itself, or else by force.
+/// Starts the server, and then sends it the signals whose names it reads. When the test process ends, its standard
+/// input ends, and then it stops the server: by SIGTERM, or by force after five seconds.
 const KEEPER: &str = r#"
 "$@" </dev/null & server=$!
 while read -r signal; do kill -s "$signal" $server; done
@@ -26,14 +26,14 @@ done
 kill -s KILL $server
 "#;
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub(super) struct Server {
     keeper: Child,
 }
 
 impl Server {
-    /// Starts it with the configuration in a directory, where its log goes too.
+    /// Starts the server with the configuration in this directory, which also gets its log.
     pub(super) fn start(binary: &Path, directory: &Path, network: &Network) -> Self {
         let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
         let web_root = directory.join(WEB_ROOT);
@@ -55,7 +55,7 @@ impl Server {
         Self { keeper }
     }
 
-    /// Sends it a signal.
+    /// Sends the server a signal.
     pub(super) fn signal(&mut self, name: &str) {
         writeln!(self.keeper.stdin.as_mut().unwrap(), "{name}").unwrap();
     }
@@ -68,7 +68,7 @@ impl Drop for Server {
     }
 }
 
-/// The program; built where there is none yet. None: it cannot be built here, and the test is skipped.
+/// The program, which is built if necessary. `None` if it cannot be built here and the test is skipped.
 pub(super) fn binary() -> Option<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let build = || {

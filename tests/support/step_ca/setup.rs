@@ -1,4 +1,4 @@
-//! What a CA is to be like, and the files that make it so.
+//! What a CA should be like, and the files that make it so.
 
 use super::{
     super::{jwk::Jwk, machine::keygen, x509::Authority},
@@ -7,33 +7,33 @@ use super::{
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
-/// The file of the root that it trusts on other servers.
+/// The file with the root that it trusts for other servers.
 pub(super) const WEB_ROOT: &str = "web.crt";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    /// Who may ask it, in this order.
+    /// Its provisioners, in this order.
     pub(crate) provisioners: Vec<Provisioner>,
-    /// The names in its TLS certificate, and those that tokens may be made out to.
+    /// The names in its TLS certificate, which are also the audiences that it accepts in tokens.
     pub(crate) names: Vec<String>,
     /// Whether it signs SSH certificates at all.
     pub(crate) ssh: bool,
-    /// The one kind of keys of which it signs certificates (`host`, `user`); else both.
+    /// The only kind of SSH certificates that it signs (`host`, `user`); `None` for both.
     pub(crate) only: Option<&'static str>,
-    /// In how many seconds its root and its intermediate end.
+    /// The seconds after which its root and its intermediate expire.
     pub(crate) ends: Option<[i64; 2]>,
     /// Whether it lists a second root.
     pub(crate) second_root: bool,
-    /// The root that it trusts, where it asks another server, a provider of single sign-on.
+    /// The root that it trusts when it asks another server, such as a provider of single sign-on.
     pub(crate) web_root: Option<String>,
-    /// The only patterns of names that certificates of hosts may have. None of them: every name.
+    /// The only patterns that names in host certificates may match; empty for any name.
     pub(crate) allowed: Vec<String>,
-    /// How often the password of a JWK provisioner is hashed. `step` has 600000, which takes a while.
+    /// The iterations that hash a JWK provisioner's password. `step` uses 600000, which takes a while.
     pub(crate) iterations: u32,
 }
 
 impl Default for Setup {
-    /// The provisioners that `step ca init --ssh` makes.
+    /// The provisioners that `step ca init --ssh` creates.
     fn default() -> Self {
         Self {
             provisioners: vec![Provisioner::jwk("admin"), Provisioner::sshpop("sshpop")],
@@ -50,12 +50,12 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// With these provisioners.
+    /// A setup with these provisioners.
     pub(crate) fn of(provisioners: impl IntoIterator<Item = Provisioner>) -> Self {
         Self { provisioners: provisioners.into_iter().collect(), ..Self::default() }
     }
 
-    /// Writes the files of such a CA; the keys of its JWK provisioners, by name.
+    /// Writes the files of the CA. Returns the keys of its JWK provisioners, by name.
     pub(super) fn write(
         &self,
         directory: &Path,
@@ -71,7 +71,7 @@ impl Setup {
         write("root.crt", &tls.root());
         write("intermediate.crt", &tls.intermediate());
         write("intermediate.key", &tls.key());
-        // As an editor leaves it, and as `step` accepts it.
+        // With a line end, as an editor leaves it, and as `step` accepts it.
         write("provisioner-password", &format!("{PASSWORD}\n"));
         let leaf = others.leaf(&["web1.example.org"], Duration::from_secs(24 * 3600));
         write("x5c.crt", &leaf.pem);

@@ -1,4 +1,4 @@
-//! The CA is what the tests take it for.
+//! The CA behaves as the tests assume.
 
 use super::{
     super::{
@@ -18,20 +18,20 @@ use serde_json::{Value, json};
 use ssh_key::Certificate;
 use std::{fs, process::Command};
 
-/// A certificate for this machine, from the provisioner `admin`.
+/// Gets a certificate for this machine from the provisioner `admin`.
 fn enrol(ca: &StepCa, host_key: &Jwk) -> String {
     let token = ca.key("admin").token(&for_host(claims(&ca.https(), "admin", "sign"), &["web1.example.org"]));
     let answer = ca.https().post("/1.0/ssh/sign", &signing(&token, host_key)).unwrap().ok(201);
     answer["crt"].as_str().unwrap().to_owned()
 }
 
-/// The status of a renewal.
+/// The HTTP status of a renewal.
 fn renews(ca: &StepCa, provisioner: &str, host_key: &Jwk, certificate: &str) -> u16 {
     let body = renewal(&ca.https(), provisioner, host_key, certificate);
     ca.https().post("/1.0/ssh/renew", &body).unwrap().status
 }
 
-/// The status of a request for these names.
+/// The HTTP status of a request for these names.
 fn signs(ca: &StepCa, provisioner: &str, names: &[&str]) -> u16 {
     let token = ca.key(provisioner).token(&for_host(claims(&ca.https(), provisioner, "sign"), names));
     ca.https().post("/ssh/sign", &signing(&token, &Jwk::random())).unwrap().status
@@ -41,7 +41,7 @@ fn certificate(encoded: &str) -> Certificate {
     Certificate::from_bytes(&BASE64_STANDARD.decode(encoded).unwrap()).unwrap()
 }
 
-/// A certificate that the CA could have made yesterday, of these times.
+/// A certificate that the CA could have issued yesterday, with this validity.
 fn earlier(ca: &StepCa, host_key: &Jwk, window: &str) -> String {
     let file = ca.path("earlier.pub");
     fs::write(&file, host_key.ssh().to_openssh().unwrap()).unwrap();
@@ -64,7 +64,7 @@ fn it_certifies_and_renews() {
     for (member, kind) in [("hostKey", "host"), ("userKey", "user")] {
         assert_eq!(roots[member][0].as_str(), ca.authority(kind).split_whitespace().nth(1));
     }
-    // The key in the file is the one that signs, and the one that the CA gives out encrypted.
+    // The key in the file is the one that signs, and the one that the CA hands out encrypted.
     let key: Value = serde_json::from_slice(&fs::read(ca.key_file("admin")).unwrap()).unwrap();
     assert_eq!(key, ca.key("admin").private());
     let listed = https.get("/provisioners").unwrap().ok(200);
@@ -151,11 +151,11 @@ fn it_refuses_what_it_is_told_to() {
     ca.https().get("/health").unwrap().ok(200);
 }
 
-/// A token of an X5C provisioner: signed by a certificate of the authority that it trusts.
+/// A token for an X5C provisioner, signed with a certificate of the authority that the provisioner trusts.
 fn x5c_token(ca: &StepCa) -> String {
     let (certificate, key) = ca.x5c();
     let key = PrivatePkcs8KeyDer::from_pem_file(key).unwrap();
-    // The private number stands behind its length, after the version of the inner structure.
+    // The private number comes after its length, which follows the version of the inner structure.
     let begin = key.secret_pkcs8_der().windows(5).position(|five| five == [2, 1, 1, 4, 32]).unwrap() + 5;
     let key = Jwk::of(SigningKey::from_slice(&key.secret_pkcs8_der()[begin..begin + 32]).unwrap());
     let chain: Vec<String> = CertificateDer::pem_file_iter(certificate)
@@ -177,7 +177,7 @@ fn it_signs_nothing_for_ssh_where_that_is_off() {
 #[test]
 fn it_stops_and_starts_again() {
     let Some(mut ca) = StepCa::start(&Network::default()) else { return };
-    // A token of before the CA began.
+    // A token from before the CA started.
     let old = |ca: &StepCa| {
         let mut claims = for_host(claims(&ca.https(), "admin", "sign"), &["web1.example.org"]);
         claims["iat"] = (claims["iat"].as_i64().unwrap() - 30).into();

@@ -1,5 +1,5 @@
-//! The parts of a component that decide which host function a core function ends in: imports, aliases, `canon lift` and
-//! `canon lower`, and the instances of core modules. Nested components are not followed.
+//! The parts of a component that decide which host function a core function leads to: imports, aliases, `canon lift`
+//! and `canon lower`, and the instances of core modules. Nested components are not followed.
 
 use super::module::{Module, at};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,40 +15,40 @@ type ReadResult<T> = Result<T, BinaryReaderError>;
 pub(super) struct Component {
     pub(super) modules: Vec<Option<Module>>,
     pub(super) instances: Vec<Instance>,
-    /// Core functions, as the component numbers them.
+    /// Core functions, indexed by the component's numbers for them.
     pub(super) core_functions: Vec<CoreFunction>,
     core_tables: Vec<Option<(u32, String)>>,
     functions: Vec<Function>,
     component_instances: Vec<Option<String>>,
-    /// The functions that it exports: its procedures.
+    /// The functions that the component exports: its procedures.
     pub(super) exports: BTreeMap<String, Function>,
-    /// Instances, modules and components that it exports: no procedures.
+    /// The instances, modules and components that it exports, which are not procedures.
     pub(super) other_exports: BTreeSet<String>,
-    /// Core functions that the host may call for its own ends, in any procedure: destructors of resources.
+    /// Core functions that the host may call on its own during any procedure: destructors of resources.
     pub(super) destructors: Vec<u32>,
-    /// Why it is not known what it can reach, where that is so.
+    /// Why its reach is not known, if that is so.
     pub(super) opaque: Option<&'static str>,
 }
 
-/// An instance of a core module, or a bundle of exports of others.
+/// An instance of a core module, or a set of exports from other instances.
 #[derive(Debug)]
 pub(super) enum Instance {
     Module {
         module: u32,
-        /// For each name that the module imports from, an instance.
+        /// The instance for each name that the module imports from.
         arguments: BTreeMap<String, u32>,
     },
     Exports(BTreeMap<String, (ExternalKind, u32)>),
 }
 
-/// A core function, as a component knows it.
+/// A core function from the component's point of view.
 #[derive(Clone, Debug)]
 pub(super) enum CoreFunction {
     /// An export of a core instance.
     Export { instance: u32, name: String },
-    /// A lowered function of the host, with the guest's function that makes room for what it returns.
+    /// A lowered function of the host, with the guest's `realloc`, which allocates memory for the result.
     Lowered { function: Function, realloc: Option<u32> },
-    /// Of the component model itself, such as the drop of a handle.
+    /// A built-in function of the component model, such as the one that drops a handle.
     Intrinsic,
 }
 
@@ -57,7 +57,7 @@ pub(super) enum CoreFunction {
 pub(super) enum Function {
     /// A function of an imported instance.
     Host(String),
-    /// A core function, with those that the host calls before and after it.
+    /// A core function, with the guest functions that the host calls before and after it.
     Lifted(Vec<u32>),
     Unknown,
 }
@@ -181,7 +181,7 @@ impl Component {
                 ExternalKind::Table => self.core_tables.push(Some((*instance_index, (*name).to_owned()))),
                 ExternalKind::Memory | ExternalKind::Global | ExternalKind::Tag => {}
             },
-            // A component is an outer one to itself, too: so a module gets another number.
+            // A component also counts as an outer component of itself, so this can give a module another index.
             ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } => self.gives_module(),
             // A type calls nothing, and other components are not followed.
             ComponentAlias::Outer { .. } => {}
@@ -215,7 +215,7 @@ impl Component {
         }
     }
 
-    /// An export is a new item of its kind, too.
+    /// An export also adds an item to the index space of its kind.
     fn export(&mut self, name: &str, kind: ComponentExternalKind, index: u32) {
         match kind {
             ComponentExternalKind::Func => {
@@ -233,13 +233,13 @@ impl Component {
         }
     }
 
-    /// One of its modules, once more.
+    /// One of the component's modules gets another index.
     fn gives_module(&mut self) {
         self.modules.push(None);
         self.opaque = Some("it gives a core module a second name");
     }
 
-    /// The instance and name behind the component's own number of a table.
+    /// The instance and the name behind the component's index of a table.
     pub(super) fn table(&self, index: u32) -> Option<&(u32, String)> {
         self.core_tables.get(at(index))?.as_ref()
     }

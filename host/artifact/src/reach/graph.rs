@@ -10,55 +10,55 @@ use std::{
 };
 use wasmparser::FuncType;
 
-/// Why something is not known.
+/// Why something cannot be determined.
 type UnclearReason = &'static str;
 type ClearResult<T> = Result<T, UnclearReason>;
 
 const DANGLING: UnclearReason = "an import of a core module leads nowhere";
 const TOO_LARGE: UnclearReason = "there is too much of it to follow";
 
-/// References that are kept, of all tables of all instances: some hundred bytes each.
+/// The maximum number of references that are kept, for all tables of all instances: each takes some hundred bytes.
 const REFERENCES: usize = 1 << 19;
-/// Steps that are taken for a component. A file of some hundred KiB can ask for thousands of millions, by instances of
-/// one large module, or by calls of many types through one large table.
+/// The maximum number of steps for one component. A file of some hundred KiB can require thousands of millions of them,
+/// by many instances of one large module, or by calls of many types through one large table.
 const STEPS: usize = 1 << 24;
 
-/// The function that a call leads to.
+/// The target of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Callee {
-    /// A core function of the component that is a lowered function of the host, by its number there.
+    /// A core function of the component that is a lowered host function, by its index in the component.
     Lowered(u32),
     /// A function that the module of an instance defines.
     Defined { instance: u32, function: u32 },
-    /// A function of the component model itself.
+    /// A built-in function of the component model.
     Intrinsic,
 }
 
-/// A table: the instance that defines it, and its number there.
+/// A table: the instance that defines it, and its index there.
 type Table = (u32, u32);
 
-/// What is in a table, as far as the code says.
+/// What a table contains, as far as the code shows.
 #[derive(Debug, Default)]
 struct Contents<'a> {
     at: BTreeMap<u32, Vec<(Callee, &'a FuncType)>>,
-    /// From an index that only a run shows.
+    /// References whose index is only known at run time.
     somewhere: Vec<(Callee, &'a FuncType)>,
-    /// Whether an instruction may put something else into it.
+    /// Whether an instruction may write to the table.
     written: bool,
 }
 
-/// A component's calls.
+/// The call graph of a component.
 #[derive(Debug)]
 pub(super) struct Graph<'a> {
     component: &'a Component,
     tables: BTreeMap<Table, Contents<'a>>,
-    /// Every function whose reference an instruction could put into a table.
+    /// Every function whose reference an instruction could write to a table.
     loose: Vec<(Callee, &'a FuncType)>,
     /// What runs in every procedure: start functions and destructors.
     always: Vec<Callee>,
-    /// References in `tables` and `loose`.
+    /// The number of references in `tables` and `loose`.
     references: usize,
-    /// What is left of `STEPS`.
+    /// How many of the `STEPS` are left.
     steps: Cell<usize>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Graph<'a> {
         Ok(graph)
     }
 
-    /// Every instance of a core module, by its number.
+    /// Every instance of a core module, with its index.
     fn modules(&self) -> ClearResult<Vec<(u32, &'a Module)>> {
         let instances = (0..).zip(&self.component.instances);
         let of_modules = instances.filter(|(_, instance)| matches!(instance, Instance::Module { .. }));
@@ -150,7 +150,7 @@ impl<'a> Graph<'a> {
         Ok(self.tables.entry(table).or_default())
     }
 
-    /// The functions of the host that these core functions of the component can come to call.
+    /// The host functions that these core functions of the component can call, directly or not.
     pub(super) fn from(&self, roots: &[u32]) -> ClearResult<BTreeSet<&'a str>> {
         let roots = roots.iter().map(|root| self.core_function(*root)).collect::<ClearResult<Vec<_>>>()?;
         let mut waiting: Vec<Callee> = roots.into_iter().chain(self.always.iter().copied()).collect();
@@ -178,7 +178,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// What one function calls. A call through a table that was seen before from the same instance adds nothing.
+    /// What one function calls. A table call that the same instance has made before adds nothing.
     fn called(
         &self,
         instance: u32,
@@ -208,7 +208,7 @@ impl<'a> Graph<'a> {
         };
         if contents.written {
             entries.push(&self.loose);
-            // Anything that is written may have come out of another table.
+            // A written reference may have been read from another table.
             self.spend(self.tables.len())?;
             entries.extend(self.tables.values().flat_map(Contents::all));
         }
@@ -217,7 +217,7 @@ impl<'a> Graph<'a> {
         Ok(entries.filter(|(_, its_type)| *its_type == of_type).map(|(callee, _)| *callee).collect())
     }
 
-    /// What a function of an instance is: its own, or what was given for it.
+    /// The function behind an index of an instance: defined there, or passed in for an import.
     fn function(&self, instance: u32, function: u32) -> ClearResult<Callee> {
         let module = self.module(instance).ok_or(DANGLING)?;
         match module.imported_functions.get(at(function)) {
@@ -246,7 +246,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// What an instance was given for one of its imports.
+    /// What was passed to an instance for one of its imports.
     fn given(&self, instance: u32, (from, name): &(String, String)) -> ClearResult<InstanceExport> {
         self.spend(1)?;
         match self.component.instances.get(at(instance)) {
@@ -280,9 +280,9 @@ impl<'a> Graph<'a> {
 
 /// An export of an instance.
 enum InstanceExport {
-    /// By its number in the instance's module.
+    /// By its index in the instance's module.
     Exported { instance: u32, index: u32 },
-    /// By the component's own number.
+    /// By the component's own index.
     Numbered(u32),
 }
 

@@ -1,4 +1,4 @@
-//! What of a core module decides which functions it can call.
+//! The parts of a core module that decide which functions it can call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{
@@ -12,7 +12,7 @@ type ReadResult<T> = Result<T, BinaryReaderError>;
 #[derive(Debug, Default)]
 pub(super) struct Module {
     types: Vec<Option<FuncType>>,
-    /// Imported functions: from where, and the type.
+    /// Imported functions: module name and name.
     pub(super) imported_functions: Vec<(String, String)>,
     pub(super) imported_tables: Vec<(String, String)>,
     /// The type of each function.
@@ -20,14 +20,14 @@ pub(super) struct Module {
     pub(super) tables: usize,
     pub(super) exports: BTreeMap<String, (ExternalKind, u32)>,
     pub(super) elements: Vec<Element>,
-    /// What the functions that the module defines do, in their order.
+    /// What each function does that the module defines, in order.
     pub(super) bodies: Vec<Body>,
     pub(super) start: Option<u32>,
-    /// Functions whose reference is kept in a global or in a table's first value.
+    /// Functions whose reference is stored in a global, or as the initial value of a table.
     pub(super) kept: BTreeSet<u32>,
 }
 
-/// Functions that a segment names.
+/// The functions that an element segment lists.
 #[derive(Debug)]
 pub(super) struct Element {
     pub(super) place: Place,
@@ -36,22 +36,22 @@ pub(super) struct Element {
     pub(super) from_global: bool,
 }
 
-/// Where a segment goes.
+/// Where an element segment goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Into a table, when the module is instantiated. Without an offset: from an index that only a run shows.
+    /// Into a table, when the module is instantiated. Without an offset, the index is only known at run time.
     Table { table: u32, offset: Option<u32> },
-    /// Wherever an instruction puts it.
+    /// Wherever an instruction copies it.
     Anywhere,
 }
 
-/// What a function's instructions can call, or change.
+/// What a function's instructions can call or change.
 #[derive(Debug, Default)]
 pub(super) struct Body {
     pub(super) calls: BTreeSet<u32>,
-    /// Calls through a table: the table, the type, and the index where the instruction before gives it.
+    /// Calls through a table: the table, the type, and the index if the preceding instruction is a constant.
     pub(super) through: BTreeSet<(u32, u32, Option<u32>)>,
-    /// Functions to which it makes a reference.
+    /// Functions that it takes a reference of.
     pub(super) references: BTreeSet<u32>,
     /// Tables that it writes to.
     pub(super) writes: BTreeSet<u32>,
@@ -172,7 +172,7 @@ impl Body {
     #[expect(clippy::wildcard_enum_match_arm, reason = "of several hundred instructions, some call")]
     fn read(body: &FunctionBody<'_>) -> ReadResult<Self> {
         let mut found = Self::default();
-        // What the instruction before leaves on the stack, where that is known.
+        // The constant that the preceding instruction leaves on the stack, if any.
         let mut top = None;
         for operator in body.get_operators_reader()? {
             let known = top.take();
@@ -220,7 +220,7 @@ fn has_global(expression: &ConstExpr<'_>) -> ReadResult<bool> {
         .try_fold(false, |found, operator| Ok(found || matches!(operator?, Operator::GlobalGet { .. })))
 }
 
-/// The value of a constant expression that is one constant.
+/// The value of a constant expression that consists of one constant.
 fn constant(expression: &ConstExpr<'_>) -> ReadResult<Option<u32>> {
     let operators = expression.get_operators_reader().into_iter().collect::<ReadResult<Vec<_>>>()?;
     Ok(match operators.as_slice() {
@@ -229,7 +229,7 @@ fn constant(expression: &ConstExpr<'_>) -> ReadResult<Option<u32>> {
     })
 }
 
-/// An index as a position: wasmparser's are `u32`.
+/// A wasmparser index (`u32`) as a `usize`.
 pub(super) fn at(index: u32) -> usize {
     usize::try_from(index).unwrap_or(usize::MAX)
 }

@@ -1,15 +1,16 @@
-//! File names that stand in a component's data: what a wildcard of a grant may be for. The code may put other names
-//! together, so this is a hint to a person, and nothing is decided by it.
+//! File names in a component's data that the wildcard of a grant may be meant for. The code may build other names at
+//! run time, so this is a hint to a person, and no decision depends on it.
 
 use std::collections::BTreeSet;
 use wasmparser::{Parser, Payload};
 
-/// Characters that a wildcard may stand for in a name that is found.
+/// The maximum number of characters in a name that a wildcard may stand for.
 const LONGEST: usize = 64;
-/// As many names are a list; more are chance, or a table of everything.
+/// Up to this many names are a useful list; more are chance, or a table of everything.
 const MOST: usize = 8;
 
-/// The names in a component's data that begin and end so, with something between; none where there are too many.
+/// The names in a component's data that start with `before` and end with `after`, with something between; empty if
+/// there are too many.
 #[must_use]
 pub fn names(component: &[u8], (before, after): (&str, &str)) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -28,7 +29,7 @@ pub fn names(component: &[u8], (before, after): (&str, &str)) -> BTreeSet<String
     found
 }
 
-/// Texts lie in a row without an end, so each name is taken as short as it can be.
+/// Texts are stored one after another without a terminator, so each name is taken as short as possible.
 fn add(found: &mut BTreeSet<String>, data: &[u8], (before, after): (&[u8], &[u8])) {
     let starts = data.windows(before.len()).enumerate().filter(|(_, window)| *window == before);
     for (start, _) in starts {

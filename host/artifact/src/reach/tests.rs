@@ -1,7 +1,7 @@
 use super::*;
 
-/// A component with three functions of the host in the core instance `host`, around core modules that define the
-/// core instance `m` with the export `p`.
+/// A component with three host functions in the core instance `host`. Its core modules must define the core instance
+/// `m` with the export `p`.
 fn component(core: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -130,7 +130,7 @@ fn a_call_is_followed_wherever_it_is_hidden() {
     }
 }
 
-/// Where a table could begin with a function, what is in it would not stand in segments alone.
+/// If a table could have an initial function, its contents would not come from element segments alone.
 #[test]
 fn a_table_cannot_begin_with_a_function() {
     let bytes = module("(table $t 8 funcref (ref.func $write)) (func (export \"p\"))");
@@ -210,7 +210,7 @@ fn what_cannot_be_followed_counts_as_everything() {
     );
     assert_eq!(functions(&nested), ["it contains another component"]);
     assert_eq!(reached(&nested).unwrap().of("p").len(), 3);
-    // What a component within gets as an instance is in no alias: the whole interface counts.
+    // A nested component can take functions from an instance without an alias, so the whole interface counts.
     let handed_on = wat::parse_str(
         r#"(component
             (import "warded:host/types@0.1.0" (instance (export "setting" (type (sub resource)))))
@@ -234,7 +234,7 @@ fn what_cannot_be_followed_counts_as_everything() {
 
 const SECOND_NAME: &str = "it gives a core module a second name";
 
-/// An alias and an export are modules with numbers of their own: what follows them would be taken for another one.
+/// An alias and an export add a module index: if they were ignored, later indices would name the wrong modules.
 #[test]
 fn a_module_does_not_hide_behind_a_second_name() {
     let evil = r#"(core module $evil (import "host" "write" (func $write))
@@ -275,7 +275,7 @@ fn a_module_does_not_hide_behind_a_second_name() {
     }
 }
 
-/// A function of an interface that was handed on has another name in the component, and is imported all the same.
+/// A function of an interface that was passed on has another name in the component, and still counts as imported.
 #[test]
 fn everything_is_all_of_the_interfaces() {
     let component = wat::parse_str(
@@ -292,7 +292,7 @@ fn everything_is_all_of_the_interfaces() {
     assert_eq!(reached.of("p").iter().collect::<Vec<_>>(), ["files.read", "files.write"]);
 }
 
-/// Each is small as a file, and thousands of millions of steps without a bound.
+/// Each of these is a small file that would take thousands of millions of steps without the limit.
 #[test]
 fn what_is_too_large_to_follow_counts_as_everything() {
     const MODULE: &str = r#"(type $plain (func)) (import "host" "read" (func $read))"#;

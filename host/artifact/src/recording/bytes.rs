@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-/// Bytes, as text where they are text.
+/// Bytes as JSON: as a text if they are text.
 #[must_use]
 pub fn bytes(bytes: &[u8]) -> Value {
     match str::from_utf8(bytes) {
@@ -12,7 +12,7 @@ pub fn bytes(bytes: &[u8]) -> Value {
     }
 }
 
-/// The same bytes again; none: these are none.
+/// The bytes back from JSON; `None` if the value does not stand for bytes.
 #[must_use]
 pub fn bytes_of(value: &Value) -> Option<Vec<u8>> {
     let object = value.as_object().filter(|object| object.len() == 1)?;

@@ -1,4 +1,4 @@
-//! Calls, as a recording has them.
+//! Calls as a recording stores them.
 
 use super::bytes::bytes_of;
 use serde::{Deserialize, Serialize};

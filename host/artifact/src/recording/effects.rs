@@ -4,18 +4,18 @@ use super::{Call, Outcome, bytes::bytes_of};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Something that two runs leave otherwise.
+/// Something that two runs would leave in different states.
 #[derive(Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
-    /// `file /etc/motd`
+    /// What it is, such as `file /etc/motd`.
     pub what: String,
-    /// What the recorded run left there; none: nothing.
+    /// What the recorded run would leave there; `None` if nothing.
     pub recorded: Option<String>,
-    /// What this run left there.
+    /// What this run would leave there; `None` if nothing.
     pub replayed: Option<String>,
 }
 
-/// How what two runs would change differs.
+/// The differences between the changes of two runs.
 #[must_use]
 pub fn differences(recorded: &[(Call, Outcome)], replayed: &[(Call, Outcome)]) -> Vec<Difference> {
     let (recorded, replayed) = (effects(recorded), effects(replayed));
@@ -30,7 +30,7 @@ pub fn differences(recorded: &[(Call, Outcome)], replayed: &[(Call, Outcome)]) -
         .collect()
 }
 
-/// What would be there in the end, by what it is. A call that only asks leaves nothing.
+/// The result of all calls, by what it concerns. A call that only asks has no result.
 fn effects(calls: &[(Call, Outcome)]) -> BTreeMap<String, String> {
     let mut effects: BTreeMap<String, String> = BTreeMap::new();
     let mut requests = BTreeMap::new();
@@ -57,7 +57,7 @@ fn effects(calls: &[(Call, Outcome)]) -> BTreeMap<String, String> {
         };
         let what = if kind == "schedule" { kind.to_owned() } else { format!("{kind} {about}") };
         if kind == "program" {
-            // A program that is run twice is run with both inputs, in this order.
+            // A program that is run twice runs with both inputs, in this order.
             effects.entry(what).or_default().push_str(&left);
         } else {
             effects.insert(what, left);

@@ -1,4 +1,4 @@
-//! A recording as a file: lines of JSON, the last of which has the digest of those before it.
+//! A recording as a file: lines of JSON. The last line has the digest of the lines before it.
 
 use super::{Call, Outcome};
 use jiff::Timestamp;
@@ -15,12 +15,12 @@ use warded_lib::{
 const SCHEMA: &str = "warded.recording/1";
 /// The interfaces whose calls are recorded, as in `wit/`.
 const INTERFACES: &str = "warded:host@0.1.0";
-/// Bytes of all calls of a recording.
+/// The maximum size of all calls of a recording, in bytes.
 pub const CALL_BYTES: usize = 32 << 20;
-/// The largest file that is read: those calls, and what is around them.
+/// The largest file that is read: the calls, and what surrounds them.
 pub const MAX_BYTES: u64 = 40 << 20;
 
-/// The head of a recording: which component and procedure it is of.
+/// The head of a recording: which component and procedure it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
@@ -35,12 +35,12 @@ pub struct Head {
     pub recorded: Timestamp,
     /// The serial numbers of certificates that were not due, as the host told the run.
     pub not_due: Vec<u64>,
-    /// Why the run did not come to its end; none: it did.
+    /// Why the run did not complete; `None` if it did.
     pub ended: Option<String>,
 }
 
 impl Head {
-    /// Of a run that ended now.
+    /// The head for a run that ends now.
     #[must_use]
     pub fn new(
         (policy, version, component): (Name, String, Digest),
@@ -65,9 +65,9 @@ impl Head {
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Recording {
-    /// What it is of.
+    /// Which run it is a recording of.
     pub head: Head,
-    /// Each call, with what came of it.
+    /// Each call, with its outcome.
     pub calls: Vec<(Call, Outcome)>,
 }
 
@@ -78,7 +78,7 @@ struct End {
 }
 
 impl Recording {
-    /// As it is written.
+    /// The recording as a file.
     ///
     /// # Errors
     /// Never: all of it is text and numbers.
@@ -96,16 +96,16 @@ impl Recording {
         Ok((text + &line(Ok(end.to_string()))?).into_bytes())
     }
 
-    /// Reads one.
+    /// Parses a recording.
     ///
     /// # Errors
-    /// Refused: it is no recording, is not whole, was changed, or is of other interfaces.
+    /// Refused: it is not a recording, is not complete, was changed, or is for other interfaces.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let refused = |what: &str| Error::refused(format!("this is no recording that can be replayed: {what}"));
         let text = str::from_utf8(bytes).map_err(|error| refused("it is not text").cause(error))?;
         let (first, _) = text.split_once('\n').ok_or_else(|| refused("it has no whole line"))?;
         let described = |what: &str, error: serde_json::Error| refused(what).cause(neutral(&error.to_string()));
-        // Before all else, since another version may have other lines, too.
+        // This is checked first, since another version may have other lines, too.
         #[derive(Deserialize)]
         struct Versions {
             schema: String,

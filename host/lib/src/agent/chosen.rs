@@ -1,4 +1,4 @@
-//! Which agent `ssh` uses: `IdentityAgent` of its configuration goes before `SSH_AUTH_SOCK`.
+//! Which agent `ssh` uses: `IdentityAgent` in its configuration takes precedence over `SSH_AUTH_SOCK`.
 
 use crate::{
     error::Result,
@@ -15,21 +15,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A name that leads nowhere (RFC 2606), for the settings that hold for every host.
+/// A name that never resolves (RFC 2606): for it `ssh -G` shows the settings that hold for every host.
 const ANY_HOST: &str = "host.invalid";
-/// The variable with the agent's socket.
+/// The environment variable with the path of the agent's socket.
 const VARIABLE: &str = "SSH_AUTH_SOCK";
 
 /// The agent that `ssh` uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentChoice {
-    /// The one at this socket; `by` is the setting or the variable that names it.
+    /// The agent at this socket.
     Socket {
         path: PathBuf,
-        /// What names it.
+        /// The setting or the environment variable that names the socket.
         by: String,
     },
-    /// None, as the configuration wants it, or because a variable is not set.
+    /// No agent: the configuration says so, or a variable is not set.
     None(NoAgentReason),
 }
 
@@ -39,18 +39,18 @@ pub enum NoAgentReason {
     /// `IdentityAgent none`.
     #[error("ssh's configuration says `IdentityAgent none`")]
     SwitchedOff,
-    /// The variable is not set.
+    /// The environment variable is not set.
     #[error("{0} is not set: there is no agent")]
     Unset(String),
-    /// A setting that cannot be followed here.
-    #[error("ssh's configuration says `IdentityAgent {0}`, which is no path here")]
+    /// A setting that is not a usable path on this machine.
+    #[error("ssh's configuration says `IdentityAgent {0}`, which is not a usable path on this machine")]
     Unclear(String),
 }
 
-/// The agent that `ssh` uses for a host, as `ssh -G` says it; without a host, the one for every host.
+/// The agent that `ssh` uses for a host, according to `ssh -G`; without a host, the one for every host.
 ///
 /// # Errors
-/// `ssh` refuses its configuration.
+/// `ssh` rejects its configuration.
 pub fn chosen(host: Option<&str>) -> Result<AgentChoice> {
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     let Some(ssh) = exec::find("ssh") else { return Ok(of(None, variable, None)) };
@@ -63,8 +63,8 @@ pub fn chosen(host: Option<&str>) -> Result<AgentChoice> {
     Ok(of(setting, variable, home.as_deref()))
 }
 
-/// The meaning of a value of `IdentityAgent` (ssh_config(5)) as `ssh -G` prints it: with tokens and `${…}` expanded, but
-/// for variables that stand alone, and by older releases for `~`.
+/// Interprets a value of `IdentityAgent` (ssh_config(5)) as `ssh -G` prints it. `ssh` has already expanded tokens and
+/// `${…}`, but not a variable that stands alone; older releases also leave `~` unexpanded.
 fn of(setting: Option<&str>, variable: impl Fn(&str) -> Option<OsString>, home: Option<&str>) -> AgentChoice {
     let by_variable = |name: &str| match variable(name) {
         Some(path) => AgentChoice::Socket { path: path.into(), by: name.to_owned() },

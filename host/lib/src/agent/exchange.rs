@@ -1,4 +1,5 @@
-//! One request to an agent, and its answer, within bounds: a deadline for all of it, and a limit of length.
+//! Sends one request to an agent and reads its answer, with a deadline for the whole exchange and a limit on the
+//! length.
 #![expect(clippy::disallowed_methods, reason = "connects to the user's ssh-agent, and to sshd's")]
 
 use super::fault::AgentError;
@@ -19,32 +20,32 @@ use std::{
 
 /// How long an agent may take for one request.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// What an agent may answer; ssh-agent's own limit is the same (`AGENT_MAX_LEN` in authfd.c).
+/// The longest answer that is read; ssh-agent's own limit is the same (`AGENT_MAX_LEN` in authfd.c).
 pub(super) const MAX_ANSWER: u32 = 256 * 1024;
-/// How often a connection is tried again where the agent takes none.
+/// The pause before the next attempt to connect if the agent's queue of connections is full.
 const TICK: Duration = Duration::from_millis(20);
-/// The socket of gpg-agent for SSH in its home and run-time directories.
+/// The name of gpg-agent's SSH socket, in its home and run-time directories.
 const GPG_SOCKET: &str = "S.gpg-agent.ssh";
 
 /// Who listens at a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The program's name, where the system says it. It is that of the process that began to listen: of systemd's, where
-    /// that has the socket.
+    /// The name of the program, if the system reports it. The kernel reports the process that called listen(2): with
+    /// socket activation that is systemd.
     pub program: Option<String>,
-    /// Where the socket is, without links.
+    /// The path of the socket, with symbolic links resolved.
     pub socket: PathBuf,
 }
 
 impl Peer {
-    /// Whether it is gpg-agent, which answers that it took a certificate, and keeps the key without it.
+    /// Whether this is gpg-agent, which reports success for a certificate but stores only the key.
     #[must_use]
     pub fn is_gpg_agent(&self) -> bool {
         self.program.as_deref() == Some("gpg-agent") || self.socket.file_name().is_some_and(|name| name == GPG_SOCKET)
     }
 
-    /// Whether it is OpenSSH's own agent. Without -D it forks once it listens (`main` in ssh-agent.c), and the process that
-    /// began to listen is gone; then it is known by the name that it gives its socket.
+    /// Whether this is OpenSSH's own agent. Without -D it forks after listen(2) (`main` in ssh-agent.c), and the
+    /// process that the kernel reports has ended. Then the name of the socket identifies it.
     #[must_use]
     pub fn is_ssh_agent(&self) -> bool {
         match self.program.as_deref() {
@@ -57,14 +58,14 @@ impl Peer {
 /// Whose process may listen at a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PeerOwner {
-    /// This user's or root's: what is sent is secret.
+    /// This user's or root's, since the message contains a secret.
     Own,
     /// Any user's.
     Any,
 }
 
-/// Whether OpenSSH's agent names a socket so: `agent.PID`, and from 10.1 on `s.RANDOM.agent.RANDOM` (a forwarded one has
-/// `sshd` there).
+/// Whether OpenSSH's agent gives its socket such a name: `agent.PID`, and from 10.1 on `s.RANDOM.agent.RANDOM` (a
+/// forwarded agent has `sshd` in place of `agent`).
 fn is_of_ssh_agent(name: &str) -> bool {
     match *name.split('.').collect::<Vec<_>>().as_slice() {
         ["agent", number] => !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()),
@@ -73,8 +74,9 @@ fn is_of_ssh_agent(name: &str) -> bool {
     }
 }
 
-/// Sends one message, with its length before it, and reads one answer, without its length. Another process may listen
-/// at the socket than when it was last looked at: nothing secret is written before it is known whose this one is.
+/// Sends one message with its length before it, and reads one answer; returns it without its length. Since the last
+/// connection another process may have taken over the socket. So the owner is checked again before anything secret is
+/// written.
 pub(super) fn exchange(socket: &Path, message: &[u8], whose: PeerOwner) -> Result<Vec<u8>, AgentError> {
     let deadline = Instant::now() + PATIENCE;
     let mut stream = match whose {
@@ -98,7 +100,7 @@ pub(super) fn exchange(socket: &Path, message: &[u8], whose: PeerOwner) -> Resul
     Ok(answer)
 }
 
-/// Who listens there: a process of this user's or of root's.
+/// The process that listens there, which has to be this user's or root's.
 pub(super) fn peer(socket: &Path) -> Result<Peer, AgentError> {
     let (_, pid) = dial_own(socket, Instant::now() + PATIENCE)?;
     let name = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
@@ -106,12 +108,12 @@ pub(super) fn peer(socket: &Path) -> Result<Peer, AgentError> {
     Ok(Peer { program, socket: socket.canonicalize().unwrap_or_else(|_| socket.to_owned()) })
 }
 
-/// A connection to a process of this user's or of root's, and that process's number, where this namespace has one.
+/// Connects to a process of this user's or root's. Also returns its process ID, if it has one in this PID namespace.
 fn dial_own(socket: &Path, deadline: Instant) -> Result<(UnixStream, Option<i32>), AgentError> {
     let stream = dial(socket, deadline)?;
     stream.set_nonblocking(true)?;
-    // Of the crates that are linked anyway, this one reads SO_PEERCRED without a mistake: rustix 1.1 has no place for the
-    // process number 0, which is that of a process in another namespace.
+    // Of the crates that are linked anyway, tokio reads SO_PEERCRED correctly. rustix 1.1 cannot represent the process
+    // ID 0, which the kernel reports for a process outside this PID namespace.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let within = runtime.enter();
     let stream = tokio::net::UnixStream::from_std(stream)?;
@@ -133,9 +135,9 @@ fn dial(socket: &Path, deadline: Instant) -> Result<UnixStream, AgentError> {
         let tried = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(io::Error::from)?;
         match connect(&tried, &address) {
             Ok(()) => break tried,
-            // Its queue is full: it accepts no connection.
+            // The backlog is full: the agent accepts no connection now.
             Err(Errno::AGAIN) => thread::sleep(TICK.min(left(deadline)?)),
-            // So is a connection to any other file answered.
+            // The kernel also refuses a connection to a file that is not a socket.
             Err(Errno::CONNREFUSED) if socket.metadata().is_ok_and(|there| !there.file_type().is_socket()) => {
                 return Err(AgentError::NotASocket);
             }
@@ -157,7 +159,7 @@ fn receive(stream: &mut UnixStream, mut into: &mut [u8], deadline: Instant) -> R
     Ok(())
 }
 
-/// Repeats what a signal interrupted.
+/// Repeats a call that a signal interrupted.
 fn again<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match act() {
@@ -167,7 +169,7 @@ fn again<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// The time that is left, which is not zero.
+/// The time left until the deadline; never zero, which the socket functions reject.
 fn left(deadline: Instant) -> Result<Duration, AgentError> {
     Some(deadline.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()).ok_or(AgentError::Silent)
 }

@@ -6,65 +6,65 @@ use std::io;
 /// Why an agent did not do what it was asked. Each `Display` ends the sentence "the agent at SOCKET …".
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// There is no such file.
+    /// The socket does not exist.
     #[error("is gone: there is no socket of that name")]
     NotThere,
-    /// Nobody listens there.
+    /// Nothing listens there.
     #[error("has ended: nothing listens at its socket")]
     NotListening,
-    /// There is something else of that name.
-    #[error("is none: there is a file of that name, and no socket")]
+    /// The path exists, but is not a socket.
+    #[error("is not a socket, but another kind of file")]
     NotASocket,
-    /// It is locked: it shows nothing and does nothing until it is unlocked.
-    #[error("is locked: it shows nothing of what it holds")]
+    /// The agent is locked: it lists nothing and does nothing until it is unlocked.
+    #[error("is locked: it does not list its keys")]
     Locked,
-    /// This user may not connect.
+    /// This user may not connect to the socket.
     #[error("does not let this user connect")]
     Denied,
-    /// Another user's process listens there; nothing was sent.
-    #[error("is a process of the user with the number {uid}: a private key would be theirs")]
+    /// A process of another user listens there; nothing was sent.
+    #[error("belongs to another user (uid {uid}), who could read a private key that is sent to it")]
     OtherUser {
-        /// The user's number.
+        /// The numeric user ID.
         uid: u32,
     },
     /// The connection failed.
     #[error("cannot be used: {0}")]
     Io(#[source] io::Error),
-    /// It does not answer.
+    /// The agent did not answer in time.
     #[error("did not answer within {} s", PATIENCE.as_secs())]
     Silent,
-    /// It closed the connection before it had answered.
+    /// The agent closed the connection before it had answered.
     #[error("closed the connection without an answer")]
     Closed,
-    /// Its answer is longer than any list of identities.
+    /// The announced answer is longer than any list of identities.
     #[error("announced an answer of {length} bytes; at most {MAX_ANSWER} are read")]
     Oversized {
         /// The announced length.
         length: u32,
     },
-    /// Its answer is cut off or damaged.
+    /// The answer is truncated or damaged.
     #[error("gave an answer that is damaged")]
     Malformed,
-    /// Its answer has no place here.
-    #[error("gave the answer {number}, which has no place here")]
+    /// The answer is not one that this request can have.
+    #[error("gave an unexpected answer (message type {number})")]
     Unexpected {
-        /// The answer's number in the protocol.
+        /// The answer's message number in the protocol.
         number: u8,
     },
-    /// It says no, and never why.
+    /// The agent refuses; the protocol gives no reason.
     #[error("refused")]
     Refused,
-    /// It does not say what it holds.
-    #[error("refuses to say what it holds")]
+    /// The agent does not list its identities.
+    #[error("refuses to list its keys")]
     Unlisted,
-    /// It does not sign: it has no such key, or was told not to.
+    /// The agent does not sign: it does not have the key, or is not allowed to use it.
     #[error("does not sign with this key")]
     Unsigned,
-    /// Its signature is another key's, or over another message.
-    #[error("gave a signature that is not this key's")]
+    /// The signature was made with another key, or over another message.
+    #[error("gave a signature that was not made with this key")]
     WrongSignature,
-    /// What is to be sent cannot be written as the protocol wants it.
-    #[error("was not asked: this certificate cannot be sent to an agent as the CA signed it")]
+    /// The request cannot be encoded as the protocol requires.
+    #[error("was not asked: this certificate cannot be encoded for an agent exactly as the CA signed it")]
     NotEncodable,
 }
 

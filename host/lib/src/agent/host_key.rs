@@ -1,5 +1,5 @@
-//! Whether an agent holds the host keys that sshd expects it to sign with. sshd does not check: it offers a key that its
-//! agent has lost, and every client that chooses that key fails.
+//! Whether an agent holds the host keys with which sshd expects it to sign. sshd does not check that: it still offers a
+//! key that its agent has lost, and every client that chooses this key fails to connect.
 
 use super::{AgentError, exchange::PeerOwner, listed};
 use crate::{
@@ -19,12 +19,12 @@ use std::{
 #[derive(Debug)]
 pub struct HostKeyFault {
     socket: PathBuf,
-    /// None: the agent answers, and does not list this key.
+    /// `None`: the agent answers, but does not list this key.
     fault: Option<AgentError>,
 }
 
 impl HostKeyFault {
-    /// The reason, as a part of a sentence.
+    /// The reason, as the end of a sentence.
     #[must_use]
     pub fn because(&self) -> String {
         let socket = neutral(&self.socket.to_string_lossy());
@@ -34,7 +34,7 @@ impl HostKeyFault {
         }
     }
 
-    /// What an operator does about it.
+    /// What an operator can do about it.
     #[must_use]
     pub fn next(&self) -> String {
         let socket = shell_word(&self.socket.to_string_lossy());
@@ -45,14 +45,14 @@ impl HostKeyFault {
     }
 }
 
-/// Whether an agent has lost a host key which sshd has it sign with.
+/// Whether an agent has lost a host key with which sshd expects it to sign.
 #[must_use]
 pub fn lost(key: &HostKey) -> Option<HostKeyFault> {
     let Standing::InAgent { socket } = &key.standing else { return None };
     find(socket, &key.public.as_ref()?.key()?)
 }
 
-/// The types of host keys that a configuration has an agent sign with, where that has none of that type.
+/// The types of the host keys that the agent has lost, except those of which sshd has another key that it can use.
 #[must_use]
 pub fn lost_types(effective: &Effective) -> Vec<String> {
     let socket = effective.values("hostkeyagent").first().filter(|path| path.starts_with('/'));

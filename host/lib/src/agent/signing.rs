@@ -1,4 +1,4 @@
-//! Signing through an agent: for a host key whose private half is in no file (`HostKeyAgent`).
+//! Signing through an agent, for a host key whose private half is not in a file (`HostKeyAgent`).
 
 use super::{
     AgentError, FAILURES,
@@ -13,12 +13,13 @@ use ssh_encoding::{Decode as _, Encode as _};
 use ssh_key::PublicKey;
 use std::path::{Path, PathBuf};
 
-/// The number of the protocol's answer that has a signature.
+/// The message number of the answer that contains a signature.
 const SIGNATURE: u8 = 14;
-/// Asks for RSA with SHA-256 (`SSH_AGENT_RSA_SHA2_256`).
+/// The flag that requests RSA with SHA-256 (`SSH_AGENT_RSA_SHA2_256`).
 const RSA_SHA256: u32 = 2;
 
-/// A key whose private half an agent has. Only messages to sign are sent to that agent, so it may be any user's.
+/// A key whose private half an agent has. The agent receives nothing but messages to sign, so it may belong to any
+/// user.
 #[derive(Clone, Debug)]
 pub struct AgentKey {
     socket: PathBuf,
@@ -27,10 +28,10 @@ pub struct AgentKey {
 }
 
 impl AgentKey {
-    /// The key in the agent that listens at this socket, which is not asked yet.
+    /// The key in the agent that listens at this socket. The agent is not contacted yet.
     ///
     /// # Errors
-    /// Keys of its type sign nothing for a CA.
+    /// Signing with keys of this type is not supported.
     pub fn new(socket: &Path, key: &PublicKey) -> Result<Self, KeyError> {
         let kind = match handshake::kind_of(key.key_data()) {
             Some(KeyKind::RsaSha512) => KeyKind::RsaSha256,

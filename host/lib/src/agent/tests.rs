@@ -1,4 +1,4 @@
-//! Against stand-ins that answer as they are told, byte by byte.
+//! Tests with stand-in agents that send fixed bytes.
 
 use super::*;
 use std::{
@@ -12,14 +12,14 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
-/// What an agent says that gives these bytes to whoever asks, and then waits for the end of the connection.
+/// Lists an agent that sends these bytes to its client, and then waits for the end of the connection.
 fn listed(answer: &[u8]) -> Result<Vec<Identity>, AgentError> {
     let scratch = tempfile::tempdir().unwrap();
     let socket = scratch.path().join("agent");
     let listener = UnixListener::bind(&socket).unwrap();
     let answer = answer.to_owned();
     let agent = thread::spawn(move || {
-        // The first connection only shows who listens.
+        // The first connection only finds out which process listens.
         drop(listener.accept().unwrap());
         let (mut stream, _) = listener.accept().unwrap();
         stream.read_exact(&mut [0; 5]).unwrap();
@@ -53,9 +53,9 @@ fn an_answer_that_is_none_is_told_at_once() {
         ([&(MAX + 1).to_be_bytes()[..], b"x"].concat(), "262145 bytes"),
         (string(&[]), "damaged"),
         (string(&cut), "damaged"),
-        (string(&[5]), "refuses to say what it holds"),
-        (string(&[28]), "refuses to say what it holds"),
-        (string(&[6]), "the answer 6"),
+        (string(&[5]), "refuses to list its keys"),
+        (string(&[28]), "refuses to list its keys"),
+        (string(&[6]), "message type 6"),
     ] {
         let said = listed(&answer).unwrap_err().to_string();
         assert!(said.contains(expected), "{answer:?}: {said}");
@@ -89,7 +89,7 @@ fn gpg_agent_is_known_by_its_program_and_by_its_socket() {
         |program: Option<&str>, socket: &str| Peer { program: program.map(str::to_owned), socket: socket.into() };
     for (peer, is_gpg) in [
         (peer(Some("gpg-agent"), "/home/ann/agent"), true),
-        // systemd has its socket.
+        // With socket activation, systemd holds the socket.
         (peer(Some("systemd"), "/run/user/1000/gnupg/S.gpg-agent.ssh"), true),
         (peer(None, "/run/user/1000/gnupg/d.x/S.gpg-agent.ssh"), true),
         (peer(Some("ssh-agent"), "/tmp/ssh-x/agent.1"), false),

@@ -1,43 +1,43 @@
-//! The lines of a file from the last to the first, in a bounded amount of memory.
+//! Reads the lines of a file from the last to the first, with bounded memory.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
-/// So much is read at once.
+/// How many bytes are read at once.
 const CHUNK: u64 = 64 * 1024;
-/// No record is nearly as long: of a longer line only its place is reported.
+/// Far longer than any record. Of a longer line only its position is reported.
 const MAX_LINE: usize = 1024 * 1024;
 
-/// Where the reading is.
+/// The state of the reader.
 #[derive(Debug)]
 pub(super) struct Backwards<'f> {
     file: &'f File,
-    /// Where `held` begins.
+    /// The offset at which `held` begins.
     at: u64,
-    /// Where the next line ends.
+    /// The offset at which the next line ends.
     end: u64,
-    /// What was read already of the lines to come.
+    /// Bytes of the next lines, read already.
     held: Vec<u8>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Without its newline; none of a line that is too long for a record.
+    /// The line without its newline; `None` if it is too long for a record.
     pub(super) bytes: Option<Vec<u8>>,
-    /// Where it begins.
+    /// The offset at which it begins.
     pub(super) begin: u64,
-    /// Where the next one begins.
+    /// The offset at which the line after it begins.
     pub(super) end: u64,
-    /// Whether it has a newline: the last one may lack it.
+    /// Whether the line ends with a newline: the last one may lack it.
     pub(super) is_ended: bool,
 }
 
 impl<'f> Backwards<'f> {
-    /// Begins at the end of a file that is so long.
+    /// Starts at the end of a file that is `length` bytes long.
     pub(super) fn new(file: &'f File, length: u64) -> Self {
         Self { file, at: length, end: length, held: Vec::new() }
     }
 
-    /// The line before.
+    /// The line before the one that was returned last.
     pub(super) fn line(&mut self) -> io::Result<Option<Line>> {
         if self.end == 0 {
             return Ok(None);
@@ -84,7 +84,7 @@ impl<'f> Backwards<'f> {
 mod tests {
     use super::*;
 
-    /// The lines of a text as they are read.
+    /// The lines of a text in the order in which they are read.
     fn lines(text: &[u8]) -> Vec<Line> {
         let scratch = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(scratch.path(), text).unwrap();

@@ -1,5 +1,5 @@
-//! How records hang together. A line is one JSON object that ends in `,"hash":"sha256:…"}`; the
-//! hash is over the line's bytes without that member, so that not one byte can be changed.
+//! How records form a chain. A line is one JSON object that ends in `,"hash":"sha256:…"}`. The hash covers the line's
+//! bytes without that member, so that not one byte can be changed.
 
 use super::record::Event;
 use crate::digest::Digest;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 const BEFORE_HASH: &str = ",\"hash\":\"";
 const AFTER_HASH: &str = "\"}";
 
-/// How far a log goes: what its next record continues.
+/// The end of a log, which its next record continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// How many records there are.
+    /// The number of records.
     pub count: u64,
     /// The hash of the last one.
     pub hash: Digest,
@@ -27,7 +27,7 @@ impl Head {
     }
 }
 
-/// The fields of a line that the chain is built on.
+/// The fields of a line that matter for the chain.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) head: Head,
@@ -35,7 +35,7 @@ pub(super) struct Link {
     pub(super) kind: String,
     pub(super) torn: Option<Digest>,
     pub(super) known: Option<u64>,
-    /// What the first record of a file says of the file before it.
+    /// The detail of the first record of a file, which names the file before it.
     pub(super) continued: Option<String>,
 }
 
@@ -45,10 +45,10 @@ pub(super) struct Account {
     /// With `recovered`: the digest of the unfinished bytes before this line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) torn: Option<Digest>,
-    /// With `missing`: the last record that was known to be there.
+    /// With `missing`: the number of the last record that was known to be there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) known: Option<u64>,
-    /// How many records before this one are sealed with it.
+    /// The number of unsealed records before this one, which are sealed together with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) seals: Option<u64>,
 }
@@ -82,7 +82,7 @@ pub(super) fn line(head: Head, event: &Event, account: Account) -> Result<(Vec<u
     Ok((line, Head { count, hash }))
 }
 
-/// Reads a line (without its newline); none where it is not a whole record with the right hash.
+/// Parses a line (without its newline); `None` if it is not a complete record with the right hash.
 pub(super) fn link(line: &[u8]) -> Option<Link> {
     #[derive(Deserialize)]
     struct Part {
@@ -96,7 +96,7 @@ pub(super) fn link(line: &[u8]) -> Option<Link> {
     }
     let text = std::str::from_utf8(line).ok()?;
     let (body, hash) = text.strip_suffix(AFTER_HASH)?.rsplit_once(BEFORE_HASH)?;
-    // As it is written, not as it could be: capital digits would be another line.
+    // Compared as text, since `parse` also accepts capital digits, and the line would not be the one that was written.
     let parsed: Digest = hash.parse().ok().filter(|parsed: &Digest| parsed.to_string() == hash)?;
     let body = format!("{body}}}");
     if Digest::of(body.as_bytes()) != parsed {
@@ -110,12 +110,12 @@ pub(super) fn link(line: &[u8]) -> Option<Link> {
 }
 
 impl Link {
-    /// Whether this line continues what ends in `head`.
+    /// Whether this line continues a chain that ends in `head`.
     pub(super) fn follows(&self, head: Head) -> bool {
         self.head.count == head.count.saturating_add(1) && self.previous == head.hash
     }
 
-    /// Whether it says that the `unfinished` bytes before it are known.
+    /// Whether this record accounts for the `unfinished` bytes before it.
     pub(super) fn covers(&self, unfinished: &[u8]) -> bool {
         self.kind == "recovered" && self.torn == Some(Digest::of(unfinished))
     }

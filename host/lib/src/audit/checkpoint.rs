@@ -1,4 +1,4 @@
-//! How far a log was checked. The next verification goes on from there, so that it costs no more than what was added.
+//! How far a log was verified. The next verification starts there, so that it only checks what was added since.
 
 use super::{
     CHECKPOINT,
@@ -10,13 +10,14 @@ use crate::{digest::Digest, machine::durable};
 use serde::{Deserialize, Serialize};
 use std::{io, path::Path};
 
-/// A sealed record that is known to continue a whole chain.
+/// A sealed record up to which the chain was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Checkpoint {
-    /// The number of the file that has it, as it is or will be once the file is closed.
+    /// The number of the file that contains the record. For `log.jsonl` it is the number that the file will get when it
+    /// is closed.
     pub(super) file: u64,
-    /// Where its line ends.
+    /// The offset at which the record's line ends.
     pub(super) offset: u64,
     /// The record's number.
     pub(super) n: u64,
@@ -24,13 +25,13 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the last one. One that cannot be read says nothing: the log is then checked from the beginning.
+    /// Reads the checkpoint. An unreadable one is ignored: the log is then verified from the beginning.
     pub(super) fn read(directory: &Path) -> Option<Self> {
         let bytes = std::fs::read(directory.join(CHECKPOINT)).ok()?;
         serde_json::from_slice(&bytes).ok().filter(|checkpoint: &Self| checkpoint.n > 0)
     }
 
-    /// Writes it. After a power cut it may be gone, which only costs time.
+    /// Writes it without a sync. If a power cut loses it, the next verification only takes longer.
     pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
@@ -41,7 +42,7 @@ impl Checkpoint {
         Head { count: self.n, hash: self.hash }
     }
 
-    /// Whether that record stands where it stood.
+    /// Whether the log still has that record at that position.
     pub(super) fn fits(&self, files: &Files) -> io::Result<bool> {
         let Some((file, length)) = files.file(self.file)? else { return Ok(false) };
         if self.offset > length {

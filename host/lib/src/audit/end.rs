@@ -1,4 +1,4 @@
-//! The end of a log, read backwards, so that a long log costs no more than a short one.
+//! Finds the end of a log by reading backwards, so that a long log takes no longer than a short one.
 
 use super::{
     backwards::Backwards,
@@ -10,17 +10,17 @@ use std::{fs::File, io, ops::ControlFlow, os::unix::fs::FileExt as _, path::Path
 /// Where a log ends.
 #[derive(Debug)]
 pub(super) struct End {
-    /// The last whole record.
+    /// The last complete record.
     pub(super) head: Head,
-    /// What stands behind its newline: a crash's leavings.
+    /// The bytes after that record's newline, which a crash left.
     pub(super) unfinished: Vec<u8>,
-    /// Whether that record says that its file is closed.
+    /// Whether that record closes its file (`rotated`).
     pub(super) is_closing: bool,
-    /// The closed file that has that record, where the file that is written has none yet.
+    /// The number of the closed file that has that record, if the current file has no record yet.
     pub(super) continues: Option<u64>,
 }
 
-/// Finds the end of the log whose file is so long.
+/// Finds the end of the log whose current file is `length` bytes long.
 pub(super) fn find(directory: &Path, file: &File, length: u64) -> io::Result<End> {
     let behind = |end: u64| {
         let mut bytes = vec![0; usize::try_from(length.saturating_sub(end)).map_err(io::Error::other)?];
@@ -41,7 +41,7 @@ pub(super) fn find(directory: &Path, file: &File, length: u64) -> io::Result<End
     Ok(End { head: Head::empty(), unfinished, is_closing: false, continues: None })
 }
 
-/// Whether the log has the record that a head knows.
+/// Whether the log has the record that the head `known` describes.
 pub(super) fn holds(directory: &Path, file: &File, length: u64, known: Head) -> io::Result<bool> {
     if known.count == 0 {
         return Ok(known == Head::empty());
@@ -58,19 +58,19 @@ pub(super) fn holds(directory: &Path, file: &File, length: u64, known: Head) -> 
     Ok(false)
 }
 
-/// Whether the file that is written, which is so long, has that record itself.
+/// Whether the current file, which is `length` bytes long, has that record itself.
 pub(super) fn is_in(file: &File, length: u64, known: Head) -> io::Result<bool> {
     Ok(in_file(file, length, is_it(known))?.unwrap_or(false))
 }
 
-/// Goes back to the record with that number: whether it is the one.
+/// A visitor that goes back to the record with the number of `known`, and says whether it has the same hash.
 fn is_it(known: Head) -> impl FnMut(&Link, u64) -> ControlFlow<bool> {
     move |link, _| {
         if link.head.count > known.count { ControlFlow::Continue(()) } else { ControlFlow::Break(link.head == known) }
     }
 }
 
-/// Visits the whole records of a file from the last to the first, each with the place behind its line.
+/// Visits the complete records of a file from the last to the first, each with the offset of its line's end.
 fn in_file<T>(file: &File, length: u64, mut visit: impl FnMut(&Link, u64) -> ControlFlow<T>) -> io::Result<Option<T>> {
     let mut lines = Backwards::new(file, length);
     while let Some(line) = lines.line()? {

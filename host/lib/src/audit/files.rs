@@ -1,5 +1,5 @@
-//! The files of a log: the one that is written, and those that a rotation has closed. Read one after the other they are
-//! one chain.
+//! The files of a log: the current one, to which records are appended, and those that a rotation has closed. Read one
+//! after the other they form one chain.
 
 use super::LOG;
 use std::{
@@ -18,12 +18,12 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Finds them, without waiting for anybody.
+    /// Finds the files, without waiting for a lock.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         loop {
             let current = open(&directory.join(LOG))?;
             let closed = closed(directory)?;
-            // One that was closed meanwhile would count twice.
+            // A file that was closed in the meantime would count twice.
             if is_same(current.as_ref(), open(&directory.join(LOG))?.as_ref())? {
                 let current = current.map(|file| file.metadata().map(|found| (file, found.len()))).transpose()?;
                 return Ok(Self { directory: directory.to_owned(), closed, current });
@@ -31,24 +31,24 @@ impl Files {
         }
     }
 
-    /// Their numbers, oldest first: the one that is written has the number that it will have once it is closed.
+    /// Their numbers, oldest first. The current file has the number that it will get when it is closed.
     pub(super) fn numbers(&self) -> impl DoubleEndedIterator<Item = u64> + use<> {
         let next = self.closed.last().map_or(1, |last| last.saturating_add(1));
         self.closed.clone().into_iter().chain(self.current.is_some().then_some(next))
     }
 
-    /// The file that the first record of another one continues, where it is not there.
+    /// The file that a `continued` record names (`continued`: its detail), if that file does not exist.
     pub(super) fn lacks(&self, continued: &str) -> Option<String> {
         let name = continued.split(' ').next()?;
         number(name).filter(|number| self.closed.binary_search(number).is_err()).map(closed_name)
     }
 
-    /// Whether there is a file that is written.
+    /// Whether there is a current file.
     pub(super) fn has_current(&self) -> bool {
         self.current.is_some()
     }
 
-    /// A file, and how long it was. None where there is no file with this number.
+    /// A file with its length at that moment; `None` if no file has this number.
     pub(super) fn file(&self, number: u64) -> io::Result<Option<(File, u64)>> {
         if self.closed.binary_search(&number).is_ok() {
             let file = File::open(self.directory.join(closed_name(number)))?;
@@ -89,7 +89,7 @@ fn number(name: &str) -> Option<u64> {
     digits.parse().ok().filter(|number| (1..u64::MAX).contains(number) && closed_name(*number) == name)
 }
 
-/// The file whose lock keeps everyone else from appending: the one that is written or, while there is none, the one that
+/// The file whose lock keeps every other process from appending: the current one or, while there is none, the one that
 /// was closed last.
 pub(super) fn newest(directory: &Path) -> io::Result<Option<File>> {
     if let Some(file) = open(&directory.join(LOG))? {
@@ -101,7 +101,7 @@ pub(super) fn newest(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether both are one file, or there is neither.
+/// Whether both are the same file, or both are `None`.
 pub(super) fn is_same(one: Option<&File>, other: Option<&File>) -> io::Result<bool> {
     let identity = |found: Metadata| (found.dev(), found.ino());
     let of = |file: Option<&File>| file.map(|file| file.metadata().map(identity)).transpose();
@@ -115,7 +115,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// A part of a file, read without moving what others who have it open read next.
+/// A part of a file. Reads by offset, so that it does not move the position of others that share the descriptor.
 #[derive(Debug)]
 pub(super) struct Section {
     pub(super) file: File,

@@ -1,5 +1,5 @@
-//! Waiting for the log, but not for ever: the process that has it may have been stopped, and files that are rolled
-//! back wait for nobody.
+//! Locks the log, with a time limit: the process that holds the lock may have been stopped, and a rollback must not
+//! wait for it.
 
 use super::LOG;
 use rustix::{
@@ -12,15 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long others may hold it: a record takes milliseconds.
+/// How long another process may hold the lock: writing a record takes milliseconds.
 pub(super) const PATIENCE: Duration = if cfg!(test) { Duration::from_secs(3) } else { Duration::from_secs(10) };
-/// How often it is tried meanwhile, at least.
+/// The longest pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Locks a log; `how` without waiting, this waits.
+/// Locks a log. `how` has to be a non-blocking operation: this function waits and repeats it.
 ///
 /// # Errors
-/// `WouldBlock`: another process has had it all the time.
+/// `WouldBlock`: another process has held the lock for the whole time.
 pub(super) fn lock(file: &File, how: FlockOperation, patience: Duration) -> io::Result<()> {
     let start = Instant::now();
     let mut pause = Duration::from_micros(200);

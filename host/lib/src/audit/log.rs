@@ -1,4 +1,4 @@
-//! Appending to the log: under a lock, in one write, from any number of processes.
+//! Appends to the log, from any number of processes: each record under a lock, in one write.
 #![expect(clippy::disallowed_methods, reason = "the audit log")]
 
 mod rotation;
@@ -32,7 +32,7 @@ use std::{
     },
 };
 
-/// More than a head takes.
+/// More bytes than a head can need.
 const HEAD_BYTES: usize = 127;
 
 /// An open audit log.
@@ -43,42 +43,42 @@ pub struct Log {
     concluded: AtomicUsize,
 }
 
-/// The open file, and its end as this process knows it.
+/// The open file, and its end as far as this process knows it.
 #[derive(Debug)]
 struct Appender {
     file: File,
     tail: Option<Tail>,
-    /// Whether the name of the file is known to be on disk.
+    /// Whether the directory entry of the file is known to be on disk.
     is_named: bool,
-    /// The last record that this process has seen in the log, whichever file that was: the head on disk
-    /// says nothing of those that are not sealed yet.
+    /// The last record that this process has seen in the log, in whichever file. The head on disk does not cover
+    /// records that are not sealed yet.
     seen: Option<Head>,
-    /// A file that is so long is closed.
+    /// A file that has reached this length is closed.
     limit: u64,
 }
 
 /// The end of the log.
 #[derive(Clone, Copy, Debug)]
 struct Tail {
-    /// The file's length: where it differs, another process has appended.
+    /// The file's length: if it differs from the actual one, another process has appended.
     length: u64,
     head: Head,
-    /// Whether the last record says that this file is closed.
+    /// Whether the last record closes this file (`rotated`).
     is_closing: bool,
 }
 
 impl Log {
-    /// Opens the log in `directory` (0700); makes both where they do not exist.
+    /// Opens the log in `directory` (0700); creates both if they do not exist.
     ///
     /// # Errors
-    /// When the directory or the log cannot be used, or is open to others.
+    /// The directory or the log cannot be used, or other users can access it.
     pub fn open(directory: &Path) -> Result<Self> {
         let failed = |error: io::Error| cannot("open", directory, &error);
         durable::private_directory(directory).map_err(failed)?;
         let file = open_file(directory).map_err(failed)?;
         let appender = Appender { file, tail: None, is_named: false, seen: None, limit: rotation::LIMIT };
         let log = Self { directory: directory.to_owned(), state: Mutex::new(appender), concluded: AtomicUsize::new(0) };
-        // The first head comes before the first record: a log without a head was tampered with.
+        // The first head is written before the first record: so a log without a head was tampered with.
         log.locked(|appender| {
             let is_new =
                 || Ok::<_, io::Error>(appender.file.metadata()?.len() == 0 && files::closed(directory)?.is_empty());
@@ -91,45 +91,44 @@ impl Log {
         Ok(log)
     }
 
-    /// Where the log is.
+    /// The log's directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Appends a record. It is on disk when the kernel sees fit; a crash of this process loses
-    /// nothing.
+    /// Appends a record. The kernel writes it to disk later; if only this process crashes, nothing is lost.
     ///
     /// # Errors
-    /// When it cannot be written; the log is then as it was.
+    /// The record cannot be written; the log then stays as it was.
     pub fn append(&self, event: &Event) -> Result<()> {
         self.locked(|appender| appender.append(&self.directory, event, |_| Ok(Account::default())))
             .map_err(|error| cannot("write to", &self.directory, &error))
     }
 
-    /// Appends a record and waits until it and everything before it are on disk, and the head says so: before
-    /// an effect that must not happen unrecorded. The record says how many before it were not sealed until
-    /// then.
+    /// Appends a record, and waits until this record and all before it are on disk and the head covers them. For use
+    /// before an effect that must not happen unrecorded. The record says how many unsealed records before it are sealed
+    /// with it.
     ///
     /// # Errors
-    /// When it cannot be written or synced.
+    /// The record cannot be written or synced.
     pub fn append_synced(&self, event: &Event) -> Result<()> {
         self.append_sealed(event).map(drop)
     }
 
-    /// Appends the last record of a run as [`Log::append_synced`] does, and sends the system log a line with how the
-    /// run ended, with the head of this log.
+    /// Appends the last record of a run as [`Log::append_synced`] does, and sends the system log a line that says how
+    /// the run ended and contains the head of this log.
     ///
     /// # Errors
-    /// As [`Log::append_synced`]; the line is sent nevertheless.
+    /// As for [`Log::append_synced`]; the line is sent nevertheless.
     pub fn conclude(&self, event: &Event, ending: Ending, text: &str) -> Result<()> {
         self.conclude_with(event, (ending, Urgency::Usual), text)
     }
 
-    /// The same of a run that was to renew certificates.
+    /// As [`Log::conclude`], for a run that was to renew certificates.
     ///
     /// # Errors
-    /// As [`Log::conclude`].
+    /// As for [`Log::conclude`].
     pub fn conclude_with(&self, event: &Event, (ending, urgency): (Ending, Urgency), text: &str) -> Result<()> {
         let sealed = self.append_sealed(event);
         Line { event, ending, urgency, text, head: sealed.as_ref().ok().copied() }.send();
@@ -155,24 +154,24 @@ impl Log {
         .map_err(|error| cannot("write to", &self.directory, &error))
     }
 
-    /// Seals what is there, without a record of it.
+    /// Seals the records so far, without adding one.
     ///
     /// # Errors
-    /// When the log cannot be synced, or the head not be written.
+    /// The log cannot be synced, or the head cannot be written.
     pub fn seal(&self) -> Result<Head> {
         self.locked(|appender| appender.seal(&self.directory)).map_err(|error| cannot("seal", &self.directory, &error))
     }
 
-    /// The same log, whose file is closed once it is so long.
+    /// The same log, which closes its file at this length.
     #[cfg(test)]
     pub(super) fn rotating_at(self, limit: u64) -> Self {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).limit = limit;
         self
     }
 
-    /// Runs something while neither a thread nor a process appends.
+    /// Runs `work` while no other thread or process appends.
     fn locked<T>(&self, work: impl FnOnce(&mut Appender) -> io::Result<T>) -> io::Result<T> {
-        // A panic elsewhere leaves at worst a stale tail, which its length gives away.
+        // A panic in another thread leaves at worst an outdated tail, and the length of the file shows that.
         let mut appender = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         appender.lock(&self.directory)?;
         let result = work(&mut appender);
@@ -182,7 +181,7 @@ impl Log {
 }
 
 impl Appender {
-    /// Locks the file that bears the log's name now, not one that was moved away meanwhile.
+    /// Locks the file that has the log's name now, which may be another one than this process has open.
     fn lock(&mut self, directory: &Path) -> io::Result<()> {
         loop {
             lock(&self.file, FlockOperation::NonBlockingLockExclusive, PATIENCE)?;
@@ -194,7 +193,7 @@ impl Appender {
         }
     }
 
-    /// `account`: what the record says of the log, which ends there.
+    /// `account` is given the end of the log before this record, and returns what the record says about the log.
     fn append(
         &mut self,
         directory: &Path,
@@ -206,12 +205,13 @@ impl Appender {
         self.write(&line, Tail { head, ..tail })
     }
 
-    /// At the end that a file had; a part of the text (a full disk) is cut off again, as far as the file lets us.
+    /// Writes at the end of the file. If only a part of the text was written (a full disk), truncates the file again,
+    /// if possible.
     fn write(&mut self, text: &[u8], Tail { length, head, .. }: Tail) -> io::Result<()> {
         self.tail = None;
-        // After a part, it is the next write that says why the rest has no room.
+        // `write_all` repeats a partial write: it is the next write that returns the reason, such as a full disk.
         if let Err(error) = self.file.write_all(text) {
-            // An append-only file keeps the part: the next append then records it as torn.
+            // An append-only file cannot be truncated: the next append then records the part as unfinished bytes.
             drop(self.file.set_len(length));
             return Err(error);
         }
@@ -229,7 +229,8 @@ impl Appender {
         let tail = self.tail(directory)?;
         self.file.sync_data()?;
         if !self.is_named {
-            // A head on disk that knows a record of this file came after its name. Whoever made the file may have ended before.
+            // If the head on disk covers a record of this file, the file's name was synced before that head was
+            // written. Whoever created the file may have ended before syncing.
             let is_named = match read_head(directory)? {
                 Some(sealed) => end::is_in(&self.file, tail.length, sealed)?,
                 None => false,
@@ -243,7 +244,7 @@ impl Appender {
         Ok(tail.head)
     }
 
-    /// The end of the log: as remembered, unless the file's length says that another process wrote.
+    /// The end of the log: the remembered one, unless the file's length shows that another process has appended.
     fn tail(&mut self, directory: &Path) -> io::Result<Tail> {
         let length = self.file.metadata()?.len();
         match self.tail {
@@ -252,14 +253,13 @@ impl Appender {
         }
     }
 
-    /// Reads the end of the log, and has what is wrong there recorded before anything else: bytes
-    /// that a crash left unfinished, and records that the head knows, or this process has seen, and the log
-    /// no longer has.
-    /// The head may then move on: `verify` stops at such a record for ever.
+    /// Reads the end of the log. If something is wrong there, appends a record of that before anything else: about
+    /// bytes that a crash left unfinished, or about records that the head or this process knows and that are no longer
+    /// in the log. The head may then advance, since `verify` stops at such a record for ever.
     fn read_tail(&mut self, directory: &Path, length: u64) -> io::Result<Tail> {
         let End { mut head, unfinished, is_closing, continues } = end::find(directory, &self.file, length)?;
         let mut text = Vec::new();
-        // A whole record that lacks only its newline.
+        // The bytes are a complete record that lacks only its newline.
         let whole = chain::link(&unfinished).filter(|link| link.follows(head));
         if !unfinished.is_empty() {
             text.push(b'\n');
@@ -267,7 +267,7 @@ impl Appender {
         if let Some(whole) = &whole {
             head = whole.head;
         }
-        // Before bytes count as a crash's: no crash loses what was known to be on disk.
+        // Checked before the bytes are attributed to a crash: no crash loses what was known to be on disk.
         let account = match self.lost(directory, length, head)? {
             Some((known, detail)) => {
                 Some((Kind::Missing, detail, Account { known: Some(known), ..Account::default() }))
@@ -297,8 +297,8 @@ impl Appender {
         self.tail.ok_or_else(|| io::Error::other("the end of the log is unknown"))
     }
 
-    /// The number of a record that is known to have been in a log of this length, with this end, and is not
-    /// there any more; and how it is known.
+    /// If a record is known to have been in the log and is no longer there: its number, and how it is known. `length`
+    /// and `end` describe the log now.
     fn lost(&self, directory: &Path, length: u64, end: Head) -> io::Result<Option<(u64, String)>> {
         let Some(sealed) = read_head(directory)? else {
             return Ok(Some((end.count, "there was no head".to_owned())));
@@ -341,8 +341,7 @@ fn open_file(directory: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The head; none where there is no usable one. What only cannot be read now is an error: it
-/// must not be held against the log.
+/// The head; `None` if it is missing or damaged. A read error is an error, since it is no evidence against the log.
 fn read_head(directory: &Path) -> io::Result<Option<Head>> {
     match std::fs::read(directory.join(HEAD)) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
@@ -351,10 +350,11 @@ fn read_head(directory: &Path) -> io::Result<Option<Head>> {
     }
 }
 
-/// The head is of what is on disk already. It does not have to be there at once: after a power cut an earlier one says less.
+/// Writes the head without a sync: it describes only what is on disk already, and after a power cut an earlier head
+/// just covers less.
 fn write_head(directory: &Path, head: Head) -> io::Result<()> {
     let (path, mut text) = (directory.join(HEAD), serde_json::to_vec(&head)?);
-    // Of one length, so that it can be written over.
+    // Padded to a fixed length, so that it can be overwritten in place.
     text.resize(HEAD_BYTES, b' ');
     text.extend(b"\n");
     if durable::overwrite(&path, &text)? { Ok(()) } else { durable::replace_soon(&path, &text, 0o600) }
@@ -363,7 +363,7 @@ fn write_head(directory: &Path, head: Head) -> io::Result<()> {
 fn cannot(what: &str, directory: &Path, error: &io::Error) -> Error {
     Error::failed(format!("could not {what} the audit log in {}", directory.display()))
         .cause(error)
-        .next("what cannot be recorded is not done: make room or put the directory in order, then try again")
+        .next("free disk space or repair the directory, then try again: Warded does nothing that it cannot record")
 }
 
 #[cfg(test)]

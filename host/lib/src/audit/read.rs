@@ -1,4 +1,4 @@
-//! Reading the records back, for showing them.
+//! Reads the records back, to show them.
 
 use super::{
     backwards::Backwards,
@@ -12,30 +12,31 @@ use std::{
     path::Path,
 };
 
-/// A line of the log that is no record: what a crash left unfinished, or what another program wrote.
+/// A line of the log that is not a record: a crash left it unfinished, or another program wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {bytes} unfinished bytes, not a record")]
 pub struct UnreadableLine {
     /// The line's number, from 1, counted through all files of the log.
     pub line: u64,
-    /// How long it is.
+    /// The line's length in bytes.
     pub bytes: usize,
 }
 
-/// The records in order, for showing them: lines whose own hash is right. Whether they hang together
-/// [`super::verify`] says.
+/// The records in order, to show them: every line whose own hash is right. Whether they form a chain is for
+/// [`super::verify`] to say.
 ///
 /// # Errors
-/// When there is a log that cannot be opened. A line that is not a record is an item.
+/// There is a log that cannot be opened. A line that is not a record is an item.
 pub fn read(directory: &Path) -> Result<Records> {
     newest(directory, |_| false)
 }
 
-/// The newest records in order, from the one on of which `is_first` says so. It is asked from the last record
-/// backwards, and of a line that is no record, too; so a long log costs no more than what is shown of it.
+/// The newest records in order, beginning with the one for which `is_first` returns true. `is_first` is called from the
+/// last line backwards, with `None` for a line that is not a record. So a long log takes no longer than the part that
+/// is wanted.
 ///
 /// # Errors
-/// When there is a log that cannot be opened or read.
+/// There is a log that cannot be opened or read.
 pub fn newest(directory: &Path, mut is_first: impl FnMut(Option<&Record>) -> bool) -> Result<Records> {
     let failed = |error: io::Error| {
         Error::failed(format!("could not read the audit log in {}", directory.display())).cause(error)
@@ -45,10 +46,10 @@ pub fn newest(directory: &Path, mut is_first: impl FnMut(Option<&Record>) -> boo
     Ok(Records::new(files, start))
 }
 
-/// The number of a file, and where in it a line begins.
+/// The number of a file, and the offset in it at which a line begins.
 type Place = (u64, u64);
 
-/// Where the first wanted record is; the beginning of the log where none is the first.
+/// The place of the first wanted record; the beginning of the log if `is_first` never returns true.
 fn place(files: &Files, is_first: &mut impl FnMut(Option<&Record>) -> bool) -> io::Result<Place> {
     for number in files.numbers().rev() {
         let Some((file, length)) = files.file(number)? else { continue };
@@ -63,22 +64,22 @@ fn place(files: &Files, is_first: &mut impl FnMut(Option<&Record>) -> bool) -> i
     Ok((0, 0))
 }
 
-/// What a line says. Who wrote it need not have been Warded, so its texts are made harmless.
+/// Parses a line. It may come from another program, so control characters in its texts are made visible.
 fn record(line: &[u8]) -> Option<Record> {
     let record = chain::link(line).and_then(|_| serde_json::from_slice::<Record>(line).ok())?;
     Some(Record { event: record.event.neutralised(), ..record })
 }
 
-/// The records from a place in the log on. A line that is not a record is an item.
+/// The records from a place in the log to its end. A line that is not a record is an item.
 #[derive(Debug)]
 pub struct Records {
     files: Files,
     start: Place,
     numbers: Vec<u64>,
     lines: Option<BufReader<Section>>,
-    /// How many lines were read here.
+    /// How many lines this iterator has read.
     count: u64,
-    /// How many there are before the place, once that matters.
+    /// How many lines precede the place; counted when it is first needed.
     before: Option<u64>,
 }
 
@@ -88,7 +89,7 @@ impl Records {
         Self { files, start, numbers, lines: None, count: 0, before: None }
     }
 
-    /// A line without its newline. What cannot be read ends the log here: `verify` says so.
+    /// The next line without its newline. A read error ends the iteration; `verify` reports such errors.
     fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(lines) = &mut self.lines {
@@ -105,7 +106,7 @@ impl Records {
         }
     }
 
-    /// How many lines there are before the first one here.
+    /// Counts the lines before the place at which this iterator started.
     fn before(&self) -> io::Result<u64> {
         let mut count = 0;
         for number in self.files.numbers().take_while(|number| *number <= self.start.0) {

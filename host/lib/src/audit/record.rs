@@ -1,12 +1,12 @@
-//! What one line of the log says.
+//! The contents of one line of the log.
 
 use crate::{digest::Digest, moment::distance, text::neutral};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The longest text in a record, in bytes: enough for a path or a sentence. With all of them a
-/// line stays far below what one write(2) takes.
+/// The longest text in a record, in bytes: enough for a path or a sentence. Even with all texts at full length, one
+/// write(2) takes the line.
 const MAX_TEXT: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,32 +14,32 @@ const MAX_TEXT: usize = 4096;
 pub enum Kind {
     /// A run began.
     Started,
-    /// A procedure asked for something that is granted.
+    /// A procedure requested something that its policy grants.
     Asked,
-    /// A procedure asked for something that is not granted; it ends.
+    /// A procedure requested something that its policy does not grant; the procedure ends.
     Denied,
-    /// What was asked for was read or staged.
+    /// What was requested was read or staged.
     Done,
-    /// What was asked for could not be had.
+    /// The request was granted, but failed.
     Failed,
-    /// The machine, or the CA, is about to be changed.
+    /// Warded is about to change the machine, or to ask the CA for a change.
     Intent,
-    /// How that went.
+    /// The outcome of that change.
     Result,
     /// A run ended.
     Ended,
-    /// The log itself: what follows the records before is unfinished, after a crash.
+    /// About the log itself: the bytes before this record are unfinished, after a crash.
     Recovered,
-    /// The log itself: records that were known to be on disk were missing.
+    /// About the log itself: records that were known to be on disk are missing.
     Missing,
-    /// The log itself: this file is closed, and the chain goes on in another one.
+    /// About the log itself: this file is closed, and the chain continues in another one.
     Rotated,
-    /// The log itself: this file goes on where a closed one ends.
+    /// About the log itself: this file continues a closed one.
     Continued,
 }
 
 impl Kind {
-    /// The word for it.
+    /// The word for it in a line for a person.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,8 +59,8 @@ impl Kind {
     }
 }
 
-/// What is recorded. The log adds number, time and hashes, and makes every text harmless and
-/// short.
+/// What is recorded. The log adds number, time and hashes. It also makes control characters in every text visible, and
+/// limits the texts' length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The run's number; 0 outside of runs.
@@ -76,19 +76,19 @@ pub struct Event {
     /// The function that was called, such as `files.write`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
-    /// What it was called for.
+    /// What it was called for: a path, a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub need: Option<String>,
     /// The line of the policy that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
-    /// Anything else worth knowing.
+    /// Further details.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl Event {
-    /// An event of a run, with nothing but its kind.
+    /// An event of a run, with its kind and nothing else.
     #[must_use]
     pub fn new(run: u64, kind: Kind) -> Self {
         Self {
@@ -122,13 +122,13 @@ impl Event {
         Self { grant: Some(grant.to_owned()), ..self }
     }
 
-    /// Adds anything else worth knowing.
+    /// Adds further details.
     #[must_use]
     pub fn detail(self, detail: &str) -> Self {
         Self { detail: Some(detail.to_owned()), ..self }
     }
 
-    /// The same with harmless, bounded texts: a procedure chooses some of them.
+    /// The same event with texts that are safe to show and of limited length, since a procedure chooses some of them.
     pub(super) fn neutralised(&self) -> Self {
         let option = |text: &Option<String>| text.as_deref().map(bounded);
         Self {
@@ -148,7 +148,7 @@ impl Event {
 /// One line of the log, as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its number, from 1.
+    /// The record's number, from 1.
     pub n: u64,
     /// When it was written.
     pub time: Timestamp,
@@ -159,10 +159,10 @@ pub struct Record {
     /// With `recovered`: the digest of the unfinished bytes before this line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torn: Option<Digest>,
-    /// With `missing`: the last record that was known to be there.
+    /// With `missing`: the number of the last record that was known to be there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<u64>,
-    /// How many records before this one are sealed with it.
+    /// The number of unsealed records before this one, which are sealed together with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seals: Option<u64>,
     /// The hash of this record.
@@ -170,7 +170,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// One line for a person, with the distance from now.
+    /// One line for a person who reads it now, with the time as a distance from now.
     #[must_use]
     pub fn told(&self, now: Timestamp) -> String {
         let ago = format!("{} ago", distance(now.duration_since(self.time).unsigned_abs()));
@@ -195,7 +195,7 @@ impl Record {
     }
 }
 
-/// One line for a person who reads it at any time.
+/// One line for a person who may read it at any time.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>5}  {}  {}", self.n, self.moment(), self.what())

@@ -1,6 +1,6 @@
-//! One line a run in the machine's system log, for a person, and fields for programs where journald listens. The
-//! head of the audit log stands in that line: a machine that it is forwarded to has the head out of reach of this machine's
-//! root.
+//! Sends one line per run to the machine's system log: text for a person and, if journald listens, fields for programs.
+//! The line contains the head of the audit log. If it is forwarded to another machine, that machine has the head out of
+//! reach of this machine's root.
 #![expect(clippy::disallowed_methods, reason = "the one file that speaks to a local service")]
 
 use super::{Event, Head};
@@ -13,13 +13,13 @@ use std::{
     path::Path,
 };
 
-/// journald's own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL); what is tried here is not for it.
+/// The socket for journald's own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL). Tests must not write to it.
 const JOURNAL: &str = if cfg!(test) { "/nonexistent/socket" } else { "/run/systemd/journal/socket" };
-/// Where every other local syslog daemon listens.
+/// The socket of every other local syslog daemon.
 const SYSLOG: &str = if cfg!(test) { "/nonexistent/log" } else { "/dev/log" };
 /// The facility `authpriv` (RFC 5424, 6.2.1).
 const FACILITY: u8 = 10;
-/// What every such entry of the journal has, so that it can be found.
+/// The `MESSAGE_ID` of every such entry in the journal, by which it can be found.
 const MESSAGE_ID: &str = "0d5d0ed7a6fc4f8da803d8f8b3722e5d";
 
 /// How a run ended.
@@ -27,13 +27,13 @@ const MESSAGE_ID: &str = "0d5d0ed7a6fc4f8da803d8f8b3722e5d";
 pub enum Ending {
     /// Its changes stay.
     Kept,
-    /// Its changes stay, and some of what it was to do is left: a certificate that was refused or put off.
+    /// Its changes stay, but a part of its task is left: a certificate that was refused or put off.
     Partial,
-    /// Its changes stay if they are confirmed in time.
+    /// Its changes stay only if they are confirmed in time.
     Waits,
     /// Its changes were confirmed, and stay.
     Confirmed,
-    /// Another process than its own rolled it back.
+    /// Another process rolled it back.
     RolledBack,
     /// It failed or was refused, and its changes were rolled back.
     Failed,
@@ -53,7 +53,7 @@ impl Ending {
         }
     }
 
-    /// `notice`; what went wrong is a `warning`, or more where certificates end soon (RFC 5424, 6.2.1).
+    /// `notice` for success. A failure is a `warning`, or more severe if certificates end soon (RFC 5424, 6.2.1).
     fn severity(self, urgency: Urgency) -> u8 {
         match (self, urgency) {
             (Self::Kept | Self::Waits | Self::Confirmed, _) => 5,
@@ -64,20 +64,20 @@ impl Ending {
     }
 }
 
-/// How near the end of a certificate is that was to be renewed.
+/// How close to its end a certificate is that the run was to renew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
     /// There is time for further tries, or nothing was to be renewed.
     #[default]
     Usual,
-    /// Half of the time between the first try and its end is over.
+    /// More than half of the time between its renewal date and its end has passed.
     Soon,
-    /// It has ended.
+    /// The certificate has ended.
     Expired,
 }
 
 impl Urgency {
-    /// Of a certificate that is renewed from `due` on and ends at `end`; all in seconds.
+    /// The urgency for a certificate that is due for renewal from `due` on and ends at `end`; all in seconds.
     #[must_use]
     pub fn of(due: u64, end: u64, now: u64) -> Self {
         if end <= now {
@@ -90,14 +90,14 @@ impl Urgency {
     }
 }
 
-/// What the system log gets of a run.
+/// What is sent to the system log about a run.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
     pub(super) event: &'a Event,
     pub(super) ending: Ending,
     pub(super) urgency: Urgency,
     pub(super) text: &'a str,
-    /// None: the end of the run could not be recorded.
+    /// `None`: the record of the run's end could not be written.
     pub(super) head: Option<Head>,
 }
 
@@ -119,14 +119,14 @@ impl fmt::Display for Line<'_> {
 }
 
 impl Line<'_> {
-    /// Sends it. That nobody listens is nobody's failure.
+    /// Sends it. If nothing listens, that is no error.
     pub(super) fn send(&self) {
         if send(Path::new(JOURNAL), self.entry().as_bytes()).is_err() {
             drop(send(Path::new(SYSLOG), self.datagram().as_bytes()));
         }
     }
 
-    /// For journald: a field a line, none of which has a line's end in it.
+    /// The entry for journald: one field per line, none of which contains a newline.
     fn entry(&self) -> String {
         let Event { run, procedure, policy, .. } = self.event;
         let mut entry = String::new();
@@ -151,7 +151,7 @@ impl Line<'_> {
         entry
     }
 
-    /// For any other daemon (RFC 3164).
+    /// The message for any other daemon (RFC 3164).
     fn datagram(&self) -> String {
         let priority = FACILITY * 8 + self.ending.severity(self.urgency);
         format!("<{priority}>warded[{}]: {}", std::process::id(), text::neutral(&self.to_string()))
@@ -160,7 +160,7 @@ impl Line<'_> {
 
 fn send(socket: &Path, bytes: &[u8]) -> io::Result<()> {
     let datagram = UnixDatagram::unbound()?;
-    // A daemon that hangs must not hang us.
+    // If the daemon hangs, this process must not.
     datagram.set_nonblocking(true)?;
     datagram.send_to(bytes, socket).map(drop)
 }
@@ -230,7 +230,7 @@ mod tests {
             (100, 200, 199, Soon),
             (100, 200, 200, Expired),
             (100, 200, 300, Expired),
-            // One that is due only after its end, by a wrong clock or setting.
+            // A certificate that is due only after its end, because of a wrong clock or setting.
             (200, 100, 50, Usual),
             (200, 100, 100, Expired),
         ] {

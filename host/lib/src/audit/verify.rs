@@ -1,4 +1,4 @@
-//! Checking that a log is whole.
+//! Checks that a log is intact.
 
 use super::{
     HEAD, LOG,
@@ -19,17 +19,17 @@ use std::{
     time::Duration,
 };
 
-/// After so many bytes the next verification goes on from a checkpoint: a shorter log is soon checked as a whole.
+/// After this many bytes a new checkpoint is written; a shorter log is verified quickly as a whole.
 const STEP: u64 = 1024 * 1024;
 
-/// A log that is whole.
+/// The result for an intact log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedLog {
     /// How many records it has.
     pub records: u64,
-    /// How many of them, the last ones, are not sealed: if some of those were cut off, nothing shows it.
+    /// How many of the last records are not sealed: if some of those were cut off, nothing would show it.
     pub unsealed: u64,
-    /// The first record that was checked now: those before were checked by an earlier verification.
+    /// The first record that was checked this time; an earlier verification checked those before it.
     pub from: u64,
 }
 
@@ -47,40 +47,47 @@ impl fmt::Display for VerifiedLog {
     }
 }
 
-/// Where a log is not whole.
+/// Where a log is not intact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record {record} {what}")]
+#[error("{} {what}", self.place())]
 pub struct ChainBreak {
-    /// The number of the first record that is changed, missing or out of place.
+    /// The number of the first record that is changed, missing or out of place, counted from 1; 0: the head.
     pub record: u64,
     /// What is wrong with it, as the rest of a sentence.
     pub what: String,
 }
 
-/// Checks the records that were added since the last verification, and the head, as they are at one moment: others may be
-/// appending. The inner result names the first record that is changed, missing, out of place or unfinished. A log that
-/// cannot be read counts as broken at the record that was to be read.
+impl ChainBreak {
+    /// The record or file that is meant.
+    fn place(&self) -> String {
+        if self.record == 0 { "its head".to_owned() } else { format!("record {}", self.record) }
+    }
+}
+
+/// Checks the records that were added since the last verification, and the head. It works on a snapshot, since other
+/// processes may be appending. The inner result names the first record that is changed, missing, out of place or
+/// unfinished. If the log cannot be read, it counts as broken at the record that was to be read.
 ///
 /// # Errors
-/// Another process has the log locked, so it was not checked.
+/// Another process keeps the log locked, so it was not checked.
 pub fn verify(directory: &Path) -> Result<Result<VerifiedLog, ChainBreak>> {
     Check { patience: PATIENCE, from_beginning: false, step: STEP }.run(directory)
 }
 
-/// The same from the first record on.
+/// As [`verify`], but from the first record on.
 ///
 /// # Errors
-/// As [`verify`].
+/// As for [`verify`].
 pub fn verify_all(directory: &Path) -> Result<Result<VerifiedLog, ChainBreak>> {
     Check { patience: PATIENCE, from_beginning: true, step: STEP }.run(directory)
 }
 
-/// How a log is checked.
+/// The parameters of a check.
 struct Check {
-    /// How long others may hold it.
+    /// How long to wait for another process's lock.
     patience: Duration,
     from_beginning: bool,
-    /// After so many bytes there is a new checkpoint.
+    /// After this many bytes a new checkpoint is written.
     step: u64,
 }
 
@@ -95,8 +102,8 @@ impl Check {
         Ok(sealed.and_then(|sealed| self.check(directory, &files, sealed)))
     }
 
-    /// The files and the head while nobody appends: neither is a line half written, nor is the head ahead of the log.
-    /// What is appended from then on is no part of the log that is checked.
+    /// Takes the files and the head under a lock, so that no line is half written and the head is not ahead of the log.
+    /// Records that are appended afterwards do not belong to the snapshot.
     fn snapshot(&self, directory: &Path) -> io::Result<(Files, Result<Option<Head>, ChainBreak>)> {
         loop {
             let held = files::newest(directory)?;
@@ -104,7 +111,7 @@ impl Check {
                 lock(file, FlockOperation::NonBlockingLockShared, self.patience)?;
             }
             let snapshot = (Files::open(directory)?, head(directory));
-            // Another one has become the newest since.
+            // Retry if a rotation has created a newer file in the meantime.
             if files::is_same(held.as_ref(), files::newest(directory)?.as_ref())? {
                 return Ok(snapshot);
             }
@@ -123,7 +130,7 @@ impl Check {
         if let (Ok(_), Some(mark)) = (&checked, walk.mark)
             && walk.marked_after >= self.step
         {
-            // Without it the next verification takes longer, and finds the same.
+            // Without a checkpoint the next verification takes longer, but finds the same.
             mark.write(directory).unwrap_or_default();
         }
         checked
@@ -136,21 +143,21 @@ fn in_use(directory: &Path, why: &io::Error) -> Error {
         .next(format!("try again; `fuser -v {}` names the process", directory.join(LOG).display()))
 }
 
-/// How far the check is.
+/// The state of the check.
 struct Walk<'a> {
     files: &'a Files,
-    /// The last record before.
+    /// The last record before those that are checked.
     start: Head,
     head: Head,
-    /// Lines that are no records, until a `recovered` record accounts for them.
+    /// Lines that are not records, until a `recovered` record accounts for them.
     unfinished: Option<Vec<u8>>,
-    /// What was known to be on disk.
+    /// The head: what was known to be on disk.
     sealed: Option<Head>,
-    /// What the last verification saw.
+    /// The last record of the last verification.
     seen: Option<Head>,
-    /// The last sealed record here.
+    /// The last sealed record so far.
     mark: Option<Checkpoint>,
-    /// How many bytes were checked up to that.
+    /// How many bytes were checked up to `mark`.
     marked_after: u64,
 }
 
@@ -204,7 +211,7 @@ impl<'a> Walk<'a> {
         };
         if link.kind == "missing" && link.follows(self.head) {
             let record = link.known.unwrap_or(u64::MAX).clamp(1, link.head.count);
-            return Err(ChainBreak { record, what: "was changed or gone when the log went on".to_owned() });
+            return Err(ChainBreak { record, what: "had been changed or removed when the log continued".to_owned() });
         }
         if let Some(unfinished) = self.unfinished.take() {
             let known = unfinished.strip_suffix(b"\n").unwrap_or(&unfinished);
@@ -231,12 +238,12 @@ impl<'a> Walk<'a> {
         self.compare()
     }
 
-    /// The last record here with what is known of it from elsewhere.
+    /// Compares the last record so far with what the head and the last verification know of it.
     fn compare(&self) -> Result<(), ChainBreak> {
         for (known, who) in [(self.sealed, "the head knows"), (self.seen, "the last verification saw")] {
             let is_other = known.is_some_and(|known| known.count == self.head.count && known.hash != self.head.hash);
             if is_other && self.head.count > 0 {
-                return Err(ChainBreak { record: self.head.count, what: format!("is another one than {who}") });
+                return Err(ChainBreak { record: self.head.count, what: format!("is not the one that {who}") });
             }
         }
         Ok(())
@@ -249,7 +256,7 @@ impl<'a> Walk<'a> {
         match self.sealed {
             None if self.head.count > 0 => Err(ChainBreak {
                 record: self.head.count,
-                what: "is the last, and the head that confirms it is gone".into(),
+                what: "is the last one, but the head that confirms it is missing".into(),
             }),
             Some(sealed) if sealed.count > self.head.count => {
                 let file = if self.files.has_current() { String::new() } else { format!("; there is no {LOG}") };
@@ -273,7 +280,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The record that comes next is where it breaks.
+    /// Reports the next record as the one at which the log is broken.
     fn broken(&self, what: impl Into<String>) -> ChainBreak {
         ChainBreak { record: self.head.count.saturating_add(1), what: what.into() }
     }
@@ -284,8 +291,8 @@ fn head(directory: &Path) -> Result<Option<Head>, ChainBreak> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| ChainBreak { record: 0, what: format!("is the head, which cannot be read: {error}") }),
-        Err(error) => Err(ChainBreak { record: 0, what: format!("is the head, which cannot be read: {error}") }),
+            .map_err(|error| ChainBreak { record: 0, what: format!("cannot be read: {error}") }),
+        Err(error) => Err(ChainBreak { record: 0, what: format!("cannot be read: {error}") }),
     }
 }
 

@@ -1,58 +1,59 @@
-//! When a renewal that nobody attends may ask the CA again, after it failed. Deciding is apart from waiting: a timer
-//! starts `renew` often, and each run either tries or leaves it to a later one. So a fleet does not storm a CA that comes
-//! back.
+//! When an unattended renewal may ask the CA again after a failure. A run never waits for that: a timer starts `renew`
+//! often, and each run either tries or leaves it to a later one. So a fleet does not overrun a CA that comes back.
 
 use serde::{Deserialize, Serialize};
 
-/// In seconds, the bound of the wait after the first failure; it doubles with each further one.
+/// The upper bound of the wait after the first failure, in seconds; it doubles with each further failure.
 const FIRST: u64 = 60;
-/// The highest bound, in seconds. A certificate of 24 hours is due 6 hours before its end at the latest: so there are
-/// several tries, however long the CA was away.
+/// The upper bound that is never exceeded, in seconds. A certificate of 24 hours is due at least 6 hours before its
+/// end: so there are several tries, however long the CA was unreachable.
 const LONGEST: u64 = 3600;
-/// The longest wait that a CA can ask for, in seconds: more would let certificates of one day end.
+/// The longest wait that a CA can demand, in seconds: a longer one would let certificates of one day expire.
 const MOST_ASKED: u64 = 6 * 3600;
 
-/// The failures of earlier runs, and when the next one may ask the CA.
+/// The failures of earlier runs, and the time at which the next run may ask the CA.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attempts {
-    /// Failures in a row.
+    /// The number of consecutive failures.
     pub failures: u32,
     /// When the CA may be asked again, in seconds since 1970.
     pub not_before: u64,
 }
 
-/// How a run ended, as far as the next one depends on it.
+/// The outcome of a run, as far as it matters for the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing is left to do.
+    /// Everything that was due is renewed.
     Succeeded,
-    /// The CA was asked, and not everything was renewed. With the seconds after which the CA wants to be asked again.
+    /// The CA was asked, and not everything was renewed. Contains the seconds for which the CA wants not to be asked,
+    /// if it said so.
     Failed(Option<u64>),
     /// The CA was not asked.
     NotTried,
 }
 
 impl Attempts {
-    /// Whether the CA may be asked now (`now`: seconds since 1970); else from when on.
+    /// Whether the CA may be asked now (`now`: seconds since 1970).
     ///
     /// # Errors
-    /// The second from which on.
+    /// The second from which on it may be asked.
     pub fn may_try(self, now: u64) -> Result<(), u64> {
-        // A time that no failure can have led to comes from a clock that was wrong.
+        // No failure can have led to such a time, so it was written while the clock was wrong.
         let is_possible = self.not_before <= now.saturating_add(MOST_ASKED + LONGEST);
         if now < self.not_before && is_possible { Err(self.not_before) } else { Ok(()) }
     }
 
-    /// Whether a run may ask the CA again by itself. After a run that failed, the next ones make one try each: a fleet
-    /// would otherwise make three connections a run to a CA that is away.
+    /// Whether this run may repeat a request that failed. After a failed run, each further run makes only one try:
+    /// otherwise a fleet would make three connections per run to an unreachable CA.
     #[must_use]
     pub fn may_repeat(self) -> bool {
         self.failures == 0
     }
 
-    /// What is remembered after a run. `random` is any number, each equally likely: full jitter, that is any time between
-    /// nothing and a bound that doubles. It also comes on top of what the CA asks for, which is the same for all machines.
+    /// The state to remember after a run. `random` is uniformly distributed: the wait has full jitter, that is, it is
+    /// anything between zero and a bound that doubles. The jitter is added to the wait that the CA demands, since that
+    /// is the same for all machines.
     #[must_use]
     pub fn after(self, now: u64, outcome: Outcome, random: u32) -> Self {
         let asked = match outcome {
@@ -85,14 +86,14 @@ mod tests {
             (none, Outcome::Failed(None), u32::MAX, failed(1, 59)),
             (failed(1, 0), Outcome::Failed(None), HALF, failed(2, 60)),
             (failed(5, 0), Outcome::Failed(None), HALF, failed(6, 960)),
-            // Never more than an hour, however often it failed.
+            // Never more than an hour, however many failures there were.
             (failed(6, 0), Outcome::Failed(None), u32::MAX, failed(7, 3599)),
             (failed(u32::MAX, 0), Outcome::Failed(None), u32::MAX, failed(u32::MAX, 3599)),
-            // What the CA asks for, and not at the same second on all machines.
+            // The wait that the CA demands, plus jitter, so that the machines do not come back in the same second.
             (none, Outcome::Failed(Some(1800)), 0, failed(1, 1800)),
             (none, Outcome::Failed(Some(1800)), HALF, failed(1, 1830)),
             (none, Outcome::Failed(Some(u64::MAX)), 0, failed(1, 6 * 3600)),
-            // One run that finds nothing due leaves the wait as it is; one that succeeds ends it.
+            // A run that finds nothing due leaves the wait as it is; a successful one ends it.
             (failed(3, 500), Outcome::NotTried, HALF, failed(3, 500)),
             (failed(3, 500), Outcome::Succeeded, HALF, none),
         ] {
@@ -107,7 +108,7 @@ mod tests {
             (NOW, Ok(())),
             (NOW + 1, Err(NOW + 1)),
             (NOW + MOST_ASKED + LONGEST, Err(NOW + MOST_ASKED + LONGEST)),
-            // Written when the clock was wrong.
+            // Written while the clock was wrong.
             (NOW + MOST_ASKED + LONGEST + 1, Ok(())),
             (u64::MAX, Ok(())),
         ] {
@@ -115,7 +116,7 @@ mod tests {
         }
     }
 
-    /// An hourly timer and a CA that is away for six hours: few tries a machine, and never many at once.
+    /// An hourly timer, and a CA that is unreachable for six hours: each machine tries rarely, and never many at once.
     #[test]
     fn a_fleet_does_not_storm_a_ca_that_comes_back() {
         const MACHINES: u32 = 2000;
@@ -124,7 +125,7 @@ mod tests {
         for machine in 0..MACHINES {
             let random = |number: u32| (machine * 31 + number).wrapping_mul(2_654_435_761);
             let (mut state, mut number) = (Attempts::default(), 0);
-            // The timer's second is the machine's own (RandomizedDelaySec, or cron's minute).
+            // Each machine has a second of its own (RandomizedDelaySec, or cron's minute).
             let mut now = NOW + u64::from(random(0)) % 3600;
             loop {
                 if state.may_try(now).is_ok() {

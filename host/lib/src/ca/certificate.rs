@@ -1,6 +1,6 @@
-//! SSH certificates as they are on the wire (OpenSSH's PROTOCOL.certkeys), read without judging:
-//! also those that hold for ever, name nobody or are signed with SHA-1, because machines have
-//! them. `verify` judges. The exact bytes are kept, and signatures are checked over them.
+//! Parses SSH certificates in their wire form (OpenSSH's PROTOCOL.certkeys) without judging them. It accepts also
+//! certificates without an end, without a principal or with a SHA-1 signature, because machines have such certificates;
+//! `verify` judges. The exact bytes are kept, and signatures are verified over them.
 
 mod whereabouts;
 
@@ -13,15 +13,15 @@ use ssh_key::{HashAlg, PublicKey, Signature};
 use std::fmt;
 
 const SUFFIX: &str = "-cert-v01@openssh.com";
-/// OpenSSH reads no longer key line (SSHKEY_… 16 KiB lines in authfile.c); this is far above.
+/// OpenSSH reads no longer key lines (16 KiB in authfile.c); this is far above.
 const MAX_FILE: usize = 64 * 1024;
 
-/// Why some bytes are not a certificate.
+/// Why some bytes are not a valid certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an SSH certificate: {0}")]
 pub struct CertificateError(String);
 
-/// The named, ordered values of a certificate: critical options, or extensions.
+/// The ordered names and values of critical options, or of extensions.
 pub type Options = Vec<(String, Vec<u8>)>;
 
 #[derive(Clone, PartialEq, Eq)]
@@ -44,10 +44,10 @@ pub struct Certificate {
     signed_length: usize,
 }
 
-/// Reads a certificate file (`KEY-cert.pub`): the first line that is neither empty nor a comment.
+/// Parses a certificate file (`KEY-cert.pub`): the first line that is neither empty nor a comment.
 ///
 /// # Errors
-/// When it is not one, with what is wrong.
+/// It is not a certificate; the error says why.
 pub fn parse(file: &[u8]) -> Result<Certificate, CertificateError> {
     if file.len() > MAX_FILE {
         return unreadable("the file is too large");
@@ -58,7 +58,7 @@ pub fn parse(file: &[u8]) -> Result<Certificate, CertificateError> {
     let mut fields = line.splitn(3, [' ', '\t']);
     let (algorithm, encoded) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
     if algorithm.starts_with("-----BEGIN") {
-        return unreadable("the file holds another thing in PEM");
+        return unreadable("the file is in PEM format, and is not an SSH certificate");
     }
     if !algorithm.ends_with(SUFFIX) {
         return unreadable("it is not a certificate's line (a plain key?)");
@@ -73,10 +73,10 @@ pub fn parse(file: &[u8]) -> Result<Certificate, CertificateError> {
 }
 
 impl Certificate {
-    /// Reads a certificate's wire form.
+    /// Parses a certificate's wire form.
     ///
     /// # Errors
-    /// When it is not one, with what is wrong.
+    /// It is not a certificate; the error says why.
     pub fn from_bytes(blob: &[u8]) -> Result<Self, CertificateError> {
         let mut rest = blob;
         let reader = &mut rest;
@@ -101,7 +101,7 @@ impl Certificate {
         let signed_length = blob.len() - reader.len();
         let signature: Vec<u8> = take(reader, "signature")?;
         if !reader.is_empty() {
-            return unreadable("there is something behind its end");
+            return unreadable("it has extra bytes after its end");
         }
         let signature_algorithm = take(&mut &*signature, "signature")?;
         Ok(Self {
@@ -129,7 +129,7 @@ impl Certificate {
         &self.bytes
     }
 
-    /// The contents of a certificate file: one line with its end.
+    /// The contents of a certificate file: one line with a newline.
     #[must_use]
     pub fn to_file(&self) -> String {
         let encoded = STANDARD.encode(&self.bytes);
@@ -143,7 +143,7 @@ impl Certificate {
         &self.algorithm
     }
 
-    /// The key that it certifies, without a comment.
+    /// The certified key, without a comment.
     #[must_use]
     pub fn key(&self) -> &PublicKey {
         &self.key
@@ -161,43 +161,43 @@ impl Certificate {
         self.kind
     }
 
-    /// The CA's free text. Neutralise it before showing it.
+    /// The key ID, which is the CA's free text. Pass it through `neutral` before showing it.
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// The names that it holds for, as they stand there: perhaps none, perhaps odd ones.
+    /// The principals, unchecked: there may be none, or invalid ones.
     #[must_use]
     pub fn principals(&self) -> &[String] {
         &self.principals
     }
 
-    /// The first second in which it holds, since 1970; 0: since ever.
+    /// The start of the validity, in seconds since 1970; 0: no start.
     #[must_use]
     pub fn valid_after(&self) -> u64 {
         self.valid_after
     }
 
-    /// The first second in which it no longer holds, since 1970; [`u64::MAX`]: it has no end.
+    /// The end of the validity (exclusive), in seconds since 1970; [`u64::MAX`]: no end.
     #[must_use]
     pub fn valid_before(&self) -> u64 {
         self.valid_before
     }
 
-    /// The critical options (PROTOCOL.certkeys): who does not know one of them refuses the certificate.
+    /// The critical options (PROTOCOL.certkeys): a program that does not know one of them rejects the certificate.
     #[must_use]
     pub fn critical_options(&self) -> &Options {
         &self.critical_options
     }
 
-    /// What is allowed with it (`permit-pty` …).
+    /// The extensions, such as `permit-pty`.
     #[must_use]
     pub fn extensions(&self) -> &Options {
         &self.extensions
     }
 
-    /// The CA key that it names as its signer. Whether that is true only `verify` says.
+    /// The CA key that the certificate names as its signer. Only `verify` checks that this key signed it.
     #[must_use]
     pub fn signer(&self) -> &PublicKey {
         &self.signer
@@ -209,19 +209,19 @@ impl Certificate {
         self.signer.fingerprint(HashAlg::Sha256).to_string()
     }
 
-    /// How it was signed: `ssh-ed25519`, `rsa-sha2-512` …; `ssh-rsa` means SHA-1.
+    /// The signature algorithm: `ssh-ed25519`, `rsa-sha2-512` …; `ssh-rsa` means SHA-1.
     #[must_use]
     pub fn signature_algorithm(&self) -> &str {
         &self.signature_algorithm
     }
 
-    /// The signature with its algorithm's name, as it stands at the certificate's end.
+    /// The signature with its algorithm's name, from the certificate's end.
     #[must_use]
     pub fn signature(&self) -> &[u8] {
         &self.signature
     }
 
-    /// Whether the signature is the named CA key's. Says nothing about trust in that key.
+    /// Whether the named CA key made the signature. Says nothing about trust in that key.
     pub(super) fn is_signed(&self) -> bool {
         let Some(signed) = self.bytes.get(..self.signed_length) else { return false };
         Signature::try_from(self.signature.as_slice())
@@ -245,7 +245,7 @@ impl TryFrom<&ssh_key::Certificate> for Certificate {
 
 impl TryFrom<&Certificate> for ssh_key::Certificate {
     type Error = CertificateError;
-    /// Fails for what that type cannot hold: no end, a SHA-1 signature.
+    /// Fails for what `ssh_key`'s type cannot represent: a certificate without an end, a SHA-1 signature.
     fn try_from(certificate: &Certificate) -> Result<Self, CertificateError> {
         Self::from_bytes(&certificate.bytes).or_else(|error| unreadable(error.to_string()))
     }
@@ -259,8 +259,7 @@ fn take<T: Decode>(reader: &mut &[u8], field: &str) -> Result<T, CertificateErro
     T::decode(reader).or_else(|_| unreadable(format!("it is cut off or damaged at its {field}")))
 }
 
-/// `ssh-ed25519` for `ssh-ed25519-cert-v01@openssh.com`; keys of FIDO tokens have a suffix of
-/// their own.
+/// `ssh-ed25519` for `ssh-ed25519-cert-v01@openssh.com`; the names for FIDO keys have a suffix in both.
 fn key_algorithm(algorithm: &str) -> Result<String, CertificateError> {
     match algorithm.strip_suffix(SUFFIX) {
         Some(plain) if plain.starts_with("sk-") => Ok(format!("{plain}@openssh.com")),
@@ -269,7 +268,7 @@ fn key_algorithm(algorithm: &str) -> Result<String, CertificateError> {
     }
 }
 
-/// The key's fields stand in the certificate without their algorithm and their own length.
+/// In a certificate, the key's fields lack the algorithm's name and the length of the whole key.
 fn take_key(reader: &mut &[u8], algorithm: &str) -> Result<PublicKey, CertificateError> {
     let fields = match algorithm {
         "ssh-ed25519" => 1,

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Which CA, if any.
+/// The configured CA, if any.
 #[derive(Debug)]
 pub struct Authority {
     choice: Choice,
@@ -20,10 +20,10 @@ pub struct Authority {
 
 #[derive(Debug)]
 enum Choice {
-    /// The address of the machine's, which is root's to use.
+    /// Contains the address of the machine's CA, if there is one and only root may use it.
     None(Option<String>),
     Broken(Error),
-    /// One of several, none of which was named.
+    /// Several CAs are configured, and none was selected.
     Unchosen(Error),
     Other,
     Local(PathBuf),
@@ -53,56 +53,56 @@ impl std::fmt::Debug for OpenAuthority {
 }
 
 impl Authority {
-    /// None: what needs one says how to get one.
+    /// No CA: an operation that needs one fails, and says how to configure one.
     #[must_use]
     pub fn none() -> Self {
         Self::choose(Choice::None(None))
     }
 
-    /// None for the user who runs this, although the machine has one, at this address.
+    /// No CA for the user who runs this, although the machine has one, at this address.
     #[must_use]
     pub fn of_root_only(address: String) -> Self {
         Self::choose(Choice::None(Some(address)))
     }
 
-    /// One whose configuration cannot be used: what needs it fails with this.
+    /// A CA whose configuration is not usable: an operation that needs it fails with this error.
     #[must_use]
     pub fn broken(error: Error) -> Self {
         Self::choose(Choice::Broken(error))
     }
 
-    /// None of several, until one is named: what needs one fails with this.
+    /// Several CAs, of which none is selected: an operation that needs one fails with this error.
     #[must_use]
     pub fn unchosen(error: Error) -> Self {
         Self::choose(Choice::Unchosen(error))
     }
 
-    /// Whether there is one, be it that it cannot be used.
+    /// Whether a CA is configured, even if it is not usable.
     #[must_use]
     pub fn is_there(&self) -> bool {
         !matches!(self.choice, Choice::None(_) | Choice::Unchosen(_))
     }
 
-    /// A local CA.
+    /// A CA in a local directory.
     #[must_use]
     pub fn local(directory: &Path) -> Self {
         Self::choose(Choice::Local(directory.to_owned()))
     }
 
-    /// A step-ca, and who this machine is to it.
+    /// A step-ca, and how this machine identifies itself to it.
     #[must_use]
     pub fn step(settings: Settings, identification: Identification) -> Self {
         Self::choose(Choice::Step(Box::new((settings, identification))))
     }
 
-    /// A step-ca that is open already.
+    /// A step-ca that has been opened already.
     #[must_use]
     pub fn of_step(settings: Settings, identification: Identification, opened: StepAuthority) -> Self {
         let opened = OnceCell::from(OpenAuthority::Step(Box::new(opened)));
         Self { choice: Choice::Step(Box::new((settings, identification))), opened }
     }
 
-    /// One of another kind.
+    /// A CA of another implementation.
     #[must_use]
     pub fn of(authority: Box<dyn CertificateAuthority>) -> Self {
         Self { choice: Choice::Other, opened: OnceCell::from(OpenAuthority::Other(authority)) }
@@ -112,8 +112,8 @@ impl Authority {
         Self { choice, opened: OnceCell::new() }
     }
 
-    /// Which CA this is, whether it can be reached or not: a machine that was enrolled with one is not renewed by
-    /// another. The address alone would not say it.
+    /// Identifies the CA, without contacting it: a machine that was enrolled with one CA must not be renewed by
+    /// another. The address alone would not identify it.
     #[must_use]
     pub fn identity(&self) -> String {
         match &self.choice {
@@ -125,7 +125,7 @@ impl Authority {
         }
     }
 
-    /// The address of a step-ca, whether it can be reached or not.
+    /// The address of a step-ca, without contacting it.
     #[must_use]
     pub fn address(&self) -> Option<String> {
         match &self.choice {
@@ -134,7 +134,7 @@ impl Authority {
         }
     }
 
-    /// What an administrator calls it: its URL or directory; none where there is no CA.
+    /// The name that an administrator knows it by: its URL or directory; `None` if there is no CA.
     #[must_use]
     pub fn name(&self) -> Option<String> {
         match &self.choice {
@@ -145,13 +145,13 @@ impl Authority {
         }
     }
 
-    /// Whether it is a step-ca, whether it can be reached or not.
+    /// Whether it is a step-ca; does not contact it.
     #[must_use]
     pub fn is_step(&self) -> bool {
         matches!(self.choice, Choice::Step(_))
     }
 
-    /// Opens it, once.
+    /// Opens the CA on the first call.
     ///
     /// # Errors
     /// No CA is configured, or it cannot be opened.
@@ -159,10 +159,10 @@ impl Authority {
         Ok(self.opened()?.authority())
     }
 
-    /// The step-ca; none where the CA is another.
+    /// The step-ca; `None` if the CA is of another type.
     ///
     /// # Errors
-    /// As [`Authority::open`].
+    /// As for [`Authority::open`].
     pub fn open_step(&self) -> Result<Option<&StepAuthority>, CaError> {
         Ok(match self.opened()? {
             OpenAuthority::Local(_) | OpenAuthority::Other(_) => None,

@@ -1,54 +1,55 @@
-//! When a certificate should be renewed: at a share of its life, later on some machines than on
-//! others, so that a thousand machines that were set up together do not ask the CA together.
+//! When to renew a certificate: after a certain part of its validity period. That part differs between machines, so
+//! that a thousand machines that were set up together do not all ask the CA at the same time.
 
 use super::certificate::Certificate;
 use crate::digest::Digest;
 use std::time::Duration;
 
-/// Percent of its life after which a certificate is due, where the operator does not say.
+/// The percentage of a certificate's validity period after which it is due, by default.
 pub const RENEW_AFTER: u8 = 50;
-/// By how many points of its life a machine may wait longer than the operator's percentage.
+/// How many percentage points a machine may wait in addition to the configured percentage.
 const SPREAD: u64 = 25;
-/// The steps in which the spread is divided.
+/// The number of steps into which the spread is divided.
 const STEPS: u64 = 1 << 32;
 
-/// Whether a certificate should be renewed now (`now`: seconds since 1970): `percent` of its life
-/// is used, and so much more as this machine waits: up to 25 points, but never more than half of
-/// what is left then. One that has no end is never due, one that is not yet valid is not.
+/// Whether to renew a certificate now (`now`: seconds since 1970). It is due after `percent` of its validity period
+/// plus this machine's share of the spread. The spread is 25 points, but at most half of what remains after `percent`.
+/// A certificate without an end is never due, nor is one that is not valid yet.
 #[must_use]
 pub fn is_due(certificate: &Certificate, now: u64, percent: u8, machine_id: &str) -> bool {
     due_at(certificate, percent, machine_id).is_some_and(|due| now >= due)
 }
 
-/// Whether a certificate is none to keep, which its age does not show: it has no end, it is not valid yet, or it has critical
-/// options, for which no client takes a host certificate (PROTOCOL.certkeys).
+/// Whether a certificate has to be replaced whatever its age: it has no end, it is not valid yet, or it has critical
+/// options. Clients reject a host certificate with critical options (PROTOCOL.certkeys).
 #[must_use]
 pub fn is_useless(certificate: &Certificate, now: u64) -> bool {
     let has_no_end = certificate.valid_before() == u64::MAX;
     has_no_end || now < certificate.valid_after() || !certificate.critical_options().is_empty()
 }
 
-/// The second from which on it is due, since 1970; none where it has no end.
+/// The time from which on it is due, in seconds since 1970; `None` if it has no end.
 #[must_use]
 pub fn due_at(certificate: &Certificate, percent: u8, machine_id: &str) -> Option<u64> {
     moment(certificate.valid_after(), certificate.valid_before(), percent, machine_id)
 }
 
-/// The whole life of a certificate, where that is less than two rhythms, in seconds: it may end before it has been renewed.
+/// The certificate's validity period, if it is shorter than two renewal intervals (`rhythm`, in seconds): such a
+/// certificate may expire before it is renewed.
 #[must_use]
 pub fn short_life(certificate: &Certificate, rhythm: u64) -> Option<Duration> {
     let life = certificate.valid_before().saturating_sub(certificate.valid_after());
     (life < rhythm.saturating_mul(2)).then(|| Duration::from_secs(life))
 }
 
-/// Whether what has been due since `due` should have been renewed by `now`: two runs, which come every `rhythm`; all in
-/// seconds.
+/// Whether a certificate that has been due since `due` should have been renewed by now: whether two runs, one every
+/// `rhythm`, have passed. All in seconds.
 #[must_use]
 pub fn is_overdue(due: u64, now: u64, rhythm: u64) -> bool {
     due.saturating_add(rhythm.saturating_mul(2)) <= now
 }
 
-/// The second from which on a certificate is due that is valid from `after` until `before`, in seconds since 1970.
+/// The time from which on a certificate is due that is valid from `after` until `before`; all in seconds since 1970.
 #[must_use]
 pub fn moment(after: u64, before: u64, percent: u8, machine_id: &str) -> Option<u64> {
     if before == u64::MAX {
@@ -57,7 +58,8 @@ pub fn moment(after: u64, before: u64, percent: u8, machine_id: &str) -> Option<
     let life = before.saturating_sub(after);
     let percent = u64::from(percent.min(100));
     let spread = SPREAD.min((100 - percent) / 2);
-    // Rounded down, since lives of one run may differ by some seconds, and are to give the same number.
+    // Rounded down: the validity periods of one run's certificates may differ by some seconds, but have to give the
+    // same value.
     let grain = (life / 32).max(1).next_power_of_two();
     let half = (life / 2 / grain * grain).max(1);
     let share = u128::from(percent * STEPS + spread * step(machine_id, after / half));
@@ -65,9 +67,10 @@ pub fn moment(after: u64, before: u64, percent: u8, machine_id: &str) -> Option<
     Some(after.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX)))
 }
 
-/// Where a machine stands among all: 0 to 2³² − 1. A machine draws it anew in each half of a certificate's life, so for each
-/// certificate: with the same one each time, machines that were set up together would renew in the same hour again and
-/// again, because a timer makes whole hours of their periods (docs/FLEET.md). What one run certifies is due together.
+/// A machine's position in the spread, from 0 to 2³² − 1. It is derived anew for each half of a validity period, so for
+/// each certificate. A fixed position would make machines that were set up together renew in the same hour again and
+/// again, because a timer rounds their intervals to whole hours (docs/FLEET.md). Certificates of the same run are due
+/// together.
 fn step(machine_id: &str, half: u64) -> u64 {
     let digest = Digest::of(format!("warded renewal {half} {machine_id}").as_bytes());
     digest.bytes().iter().take(4).fold(0, |step, byte| step << 8 | u64::from(*byte))
@@ -105,7 +108,7 @@ mod tests {
             let id = format!("{machine:032x}");
             let due = moment(0, 100_000, 50, &id).unwrap();
             assert_eq!(moment(0, 100_000, 50, &id), Some(due));
-            // Another key's certificate of the same run.
+            // A certificate for another key, from the same run.
             assert_eq!(moment(3, 100_003, 50, &id), Some(due + 3));
             assert!(moment(3, 100_010, 50, &id).unwrap().abs_diff(due) < 10, "of another life");
             tenths[usize::try_from((due - 50_000) / 2_500).unwrap()] += 1;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a certificate certifies.
+/// The kind of subject that a certificate certifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -23,7 +23,7 @@ impl Kind {
         }
     }
 
-    /// The number in a certificate (PROTOCOL.certkeys).
+    /// Converts the number in a certificate (PROTOCOL.certkeys).
     pub(super) fn from_number(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::User),

@@ -1,5 +1,5 @@
-//! A CA in a directory: one key for hosts and one for users, on this machine. For a first try, a
-//! lab without network, and tests. A user who can read the directory can certify any name.
+//! A CA in a directory on this machine, with one key for hosts and one for users. It is for a first try, a lab without
+//! a network, and tests. A user who can read the directory can certify any name.
 
 mod store;
 
@@ -20,15 +20,15 @@ use ssh_key::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use std::path::{Path, PathBuf};
 
 const DAY: u64 = 24 * 3600;
-/// step-ca's defaults: 30 days for hosts, 16 hours for users, one minute back.
+/// As step-ca's defaults: 30 days for hosts, 16 hours for users, backdated by one minute.
 const HOST_LIFE: u64 = 30 * DAY;
 const USER_LIFE: u64 = 16 * 3600;
 const BACKDATE: u64 = 60;
-/// A renewal keeps its predecessor's length of life, up to this: an imported certificate of ten
-/// years would be one for ever.
+/// A renewal keeps the length of its predecessor's validity, up to this limit: otherwise an imported certificate of ten
+/// years could be renewed for ever.
 const MAX_LIFE: u64 = 400 * DAY;
 
-/// The CA in a directory. Its keys are wiped from memory when it goes.
+/// The CA in a directory. Its keys are wiped from memory when it is dropped.
 #[derive(Debug)]
 pub struct LocalAuthority {
     directory: PathBuf,
@@ -37,11 +37,11 @@ pub struct LocalAuthority {
 }
 
 impl LocalAuthority {
-    /// Makes a CA: two new Ed25519 keys in `directory` (0700), `host_ca` and `user_ca` (0600),
-    /// with `host_ca.pub` and `user_ca.pub`. All of it appears at once, or nothing does.
+    /// Creates a CA: two new Ed25519 keys in `directory` (0700), `host_ca` and `user_ca` (0600), with `host_ca.pub` and
+    /// `user_ca.pub`. The directory appears complete or not at all.
     ///
     /// # Errors
-    /// When there is something in the directory already, or it cannot be written.
+    /// The directory is not empty, or cannot be written.
     pub fn init(directory: &Path) -> Result<Self> {
         store::create(directory).map_err(Error::or_unchanged)?;
         Self::open(directory)
@@ -50,8 +50,8 @@ impl LocalAuthority {
     /// Opens a CA.
     ///
     /// # Errors
-    /// When it is not there, or its keys are readable or changeable by others, have a passphrase,
-    /// or are of a type that this CA does not sign with.
+    /// The directory does not exist; or its keys can be read or changed by others, have a passphrase, or are of a type
+    /// that this CA does not sign with.
     pub fn open(directory: &Path) -> Result<Self> {
         store::check_directory(directory)?;
         Ok(Self {
@@ -87,7 +87,7 @@ impl LocalAuthority {
         Ok(certificate)
     }
 
-    /// What a successor of `current` is asked for with, if it may have one.
+    /// The request for a successor of `current`, if it may have one.
     fn succession(&self, current: &Certificate, key: &Path, now: u64) -> Result<IssueRequest, CaError> {
         let anew = "ask for a new certificate instead of a renewal";
         if current.kind() == Kind::User {
@@ -151,7 +151,7 @@ impl CertificateAuthority for LocalAuthority {
 }
 
 impl LocalAuthority {
-    /// A certificate that holds as long as `current` did.
+    /// Signs a certificate with the same length of validity as `current`.
     fn succeed(&self, current: &Certificate, request: &IssueRequest, now: u64) -> Result<Certificate, CaError> {
         let whole = current.valid_before().saturating_sub(current.valid_after());
         if current.valid_before() == u64::MAX || whole > MAX_LIFE {
@@ -164,7 +164,7 @@ impl LocalAuthority {
     }
 }
 
-/// Why a key is too weak to be certified; OpenSSH would refuse it too.
+/// Why a key is too weak to be certified; OpenSSH would reject it, too.
 fn weakness(key: &PublicKey) -> Option<String> {
     let name = key.fingerprint(HashAlg::Sha256);
     if key.algorithm() == Algorithm::Dsa {

@@ -1,5 +1,5 @@
-//! Stand-ins for host certificates that the CA was not asked for yet: with one in its place a
-//! candidate configuration is proved before a token is spent. They never reach the machine.
+//! Stand-ins for host certificates that have not been requested yet. With them, a candidate configuration is tested
+//! before a one-time token is spent. They are never installed on the machine.
 
 use super::{
     IssueRequest,
@@ -12,13 +12,13 @@ use super::{
 use crate::error::{Error, Result};
 use ssh_key::{Algorithm, PrivateKey, PublicKey, rand_core::OsRng};
 
-/// How long it holds around now, in seconds: longer than any run, on clocks that are set meanwhile.
+/// The validity before and after now, in seconds: longer than any run, even if the clock is set in the meantime.
 const HOUR: u64 = 3600;
 
-/// A host certificate for this key and these names, by a CA whose key is forgotten at once.
+/// A host certificate for this key and these names, from a CA whose key is discarded at once.
 ///
 /// # Errors
-/// When the key cannot be put into a certificate.
+/// The key cannot be put into a certificate.
 pub fn host_certificate(key: &PublicKey, principals: &Principals) -> Result<Certificate> {
     let failed = |error: ssh_key::Error| {
         Error::failed("could not make a certificate to try the configuration with")

@@ -1,28 +1,28 @@
-//! The names that a certificate holds for. There is always at least one: a host certificate
-//! without principals is accepted for every name by OpenSSH before 10.3.
+//! The principals of a certificate. There is always at least one: OpenSSH before 10.3 accepts a host certificate
+//! without principals for every name.
 
 use super::kind::Kind;
 use crate::text::neutral;
 use std::{fmt, net::IpAddr};
 
-/// OpenSSH refuses a certificate with more (SSHKEY_CERT_MAX_PRINCIPALS in sshkey.h).
+/// OpenSSH rejects a certificate with more (SSHKEY_CERT_MAX_PRINCIPALS in sshkey.h).
 const MAX: usize = 256;
-/// The longest name that DNS has, in bytes of text.
+/// The longest DNS name, in bytes of text.
 const MAX_HOST: usize = 253;
-/// Longer than any login name or mail address (RFC 5321: 254).
+/// Longer than any login name or e-mail address (RFC 5321: 254).
 const MAX_USER: usize = 256;
 
-/// One name that a certificate holds for.
+/// A principal of a certificate.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Principal(String);
 
 impl Principal {
-    /// Reads one. A host's is lower-cased, because `ssh` lower-cases the name that it looks up
-    /// and compares exactly; it is a name or an address, without port or wildcard (a wildcard is
-    /// a plain character to OpenSSH before 10.3).
+    /// Parses a principal. A host's is a name or an address, without port or wildcard (to OpenSSH before 10.3 a
+    /// wildcard is a plain character). It is converted to lower case, because `ssh` converts the name that it looks up
+    /// and compares exactly.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence that names it.
+    /// A sentence that names the text and says what is wrong.
     pub fn parse(kind: Kind, text: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("{:?} cannot be a {kind} principal: {why}", neutral(text)));
         if text.is_empty() {
@@ -44,7 +44,7 @@ impl Principal {
             },
             Kind::User if text.len() > MAX_USER => wrong("it is too long"),
             Kind::User if neutral(text) != text => wrong("it has a hidden character"),
-            // As in a shell's or sshd's own lists, where these would not be names.
+            // In a shell, or in sshd's own lists, such a text would not be taken as a name.
             Kind::User if text.starts_with(['-', '#']) || text.contains(['"', '\'', ':', '/']) => {
                 wrong("it has a character that no login name has")
             }
@@ -70,15 +70,15 @@ impl fmt::Debug for Principal {
     }
 }
 
-/// At least one principal, each once, in the order in which they were given.
+/// At least one principal, without duplicates, in the given order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principals(Vec<Principal>);
 
 impl Principals {
-    /// Reads them; a name that is given twice counts once.
+    /// Parses principals; duplicates are dropped.
     ///
     /// # Errors
-    /// When there is none, too many, or one of them cannot be a principal.
+    /// There is none, there are too many, or one of them is not valid.
     pub fn parse<I>(kind: Kind, names: I) -> Result<Self, String>
     where
         I: IntoIterator,
@@ -106,13 +106,13 @@ impl Principals {
         self.0.iter()
     }
 
-    /// Whether this name is one of them.
+    /// Whether this name is one of the principals.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.0.iter().any(|principal| principal.0 == name)
     }
 
-    /// Whether all of these names are among `others`, which is what may be asked for.
+    /// Whether all of these principals are among `others`, those that may be requested.
     #[must_use]
     pub fn is_within(&self, others: &Self) -> bool {
         self.0.iter().all(|principal| others.0.contains(principal))
@@ -129,7 +129,7 @@ impl fmt::Display for Principals {
     }
 }
 
-/// The form in which `ssh` looks a host name or address up.
+/// The form in which `ssh` looks up a host name or an address.
 fn host_name(text: &str) -> Result<String, &'static str> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.to_string());

@@ -1,44 +1,45 @@
-//! A CA that signs with another key than before. Clients that know only its former key accept the present certificate,
-//! and would not accept its successor.
+//! Handles a CA that has changed its signing key. Clients that know only its former key accept the present certificate,
+//! but would reject a successor that the new key signs.
 
 use super::{certificate::Certificate, kind::Kind, verify};
 use ssh_key::{HashAlg, PublicKey};
 use std::fmt;
 
-/// A successor that another key of the CA signs, while clients that know only the former key still accept the present
-/// certificate.
+/// Describes such a case: another key of the CA would sign the successor, while clients that know only the former key
+/// still accept the present certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSigner {
     /// The fingerprint of the key that signed the present certificate.
     pub former: String,
-    /// The fingerprint of the key that signs its successor.
+    /// The fingerprint of the key that would sign its successor.
     pub new: String,
     /// The end of the present certificate, in seconds since 1970.
     pub until: u64,
-    /// From when on clients have little time left to learn the new key, in seconds since 1970.
+    /// The time from which on clients have little time left to learn the new key, in seconds since 1970.
     pub urgent_from: u64,
 }
 
-/// What decides whether a successor of another key can be installed now.
+/// The settings that decide whether a successor from another key may be installed now.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
     /// Seconds between two renewals.
     pub rhythm: u64,
-    /// The fingerprints of the keys that clients know, as the operator says.
+    /// The fingerprints of the CA keys that clients know, according to the operator.
     pub known: &'a [String],
 }
 
-/// What clients need before the successor is installed.
+/// What to do before the successor is installed.
 pub const NEXT: &str = "give clients the CA's new key: warded ca roots --host";
 
-/// Whether a successor that `signer` signs would end what clients accept now (`now`: seconds since 1970).
+/// Whether clients that accept the present certificate could reject a successor that `signer` signs (`now`: seconds
+/// since 1970).
 #[must_use]
 pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, terms: Terms<'_>) -> Option<NewSigner> {
     let new = signer.fingerprint(HashAlg::Sha256).to_string();
     if present.signer().key_data() == signer.key_data() || terms.known.contains(&new) {
         return None;
     }
-    // One that no client accepts ends nothing when it goes.
+    // No client accepts the present certificate, so replacing it breaks nothing.
     if verify::problem(present, Kind::Host, std::slice::from_ref(present.key()), now).is_some() {
         return None;
     }
@@ -54,7 +55,7 @@ pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, terms: Te
 }
 
 impl NewSigner {
-    /// The setting that says that clients know the new key.
+    /// The setting with which the operator confirms that clients know the new key.
     #[must_use]
     pub fn setting(&self) -> String {
         format!("known-ca-keys = [\"{}\"] in the configuration", self.new)

@@ -1,4 +1,4 @@
-//! Signing, for the local CA and for throw-away certificates.
+//! Signs certificates, for the local CA and for throw-away certificates.
 
 use super::{IssueRequest, certificate::Certificate, kind::Kind, principal::Principal};
 use ssh_key::{
@@ -7,24 +7,25 @@ use ssh_key::{
     rand_core::{OsRng, RngCore as _},
 };
 
-/// What a user certificate allows, as step-ca's default template and `ssh-keygen -s` have it.
+/// The extensions of a user certificate, as in step-ca's default template and with `ssh-keygen -s`.
 const USER_EXTENSIONS: [&str; 5] =
     ["permit-X11-forwarding", "permit-agent-forwarding", "permit-port-forwarding", "permit-pty", "permit-user-rc"];
 
-/// When a certificate holds, in seconds since 1970.
+/// The validity period, in seconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) after: u64,
     pub(super) before: u64,
 }
 
-/// Signs what is asked for, with a random 63-bit serial (some tools read it as signed) and nonce.
+/// Signs the requested certificate, with a random nonce and a random 63-bit serial number (some tools read it as
+/// signed).
 pub(super) fn sign(ca: &PrivateKey, request: &IssueRequest, window: Window) -> Result<Certificate, ssh_key::Error> {
     let IssueRequest { kind, key, principals, key_id } = request;
     sign_for(ca, key, (*kind, key_id), principals.iter().map(Principal::as_str), window)
 }
 
-/// The same for names of any form.
+/// As [`sign`], but for names of any form.
 pub(super) fn sign_for<'a>(
     ca: &PrivateKey,
     key: &PublicKey,
@@ -52,7 +53,7 @@ pub(super) fn sign_for<'a>(
 fn serial() -> u64 {
     loop {
         let serial = OsRng.next_u64() >> 1;
-        // 0 is what a CA writes that does not number its certificates.
+        // A CA that does not number its certificates writes 0.
         if serial != 0 {
             return serial;
         }

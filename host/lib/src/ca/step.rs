@@ -1,7 +1,8 @@
-//! step-ca over its HTTP API: everything that the `step` program is used for in SSH, without it.
+//! A client of step-ca's HTTP API. It does everything for which SSH set-ups use the `step` program, without that
+//! program.
 //!
-//! Renewals need no secret: the host's own key signs for them (SSHPOP). For something new there is a
-//! [`Credential`]. TLS trusts the pinned root, and nothing else.
+//! Renewals need no secret: the host's own key signs the token for them (SSHPOP). New certificates need a
+//! [`Credential`]. TLS trusts the pinned root certificate, and nothing else.
 
 pub mod api;
 mod authority;
@@ -43,7 +44,7 @@ use retries::Retries;
 use std::cell::{Cell, OnceCell, RefCell};
 use token::{CertificateSpec, Claims, LIFE, Token, Use};
 
-/// A step-ca, and who this machine is to it.
+/// A step-ca, and how this machine identifies itself to it.
 #[derive(Debug)]
 pub struct StepAuthority {
     settings: Settings,
@@ -51,28 +52,28 @@ pub struct StepAuthority {
     root: Vec<u8>,
     http: Http,
     roots: OnceCell<SshRoots>,
-    /// Or why there is no such list.
+    /// The CA's list, or the reason why it is not available.
     provisioners: OnceCell<Result<Vec<Provisioner>, Failure>>,
-    /// The address, with the letters that the CA compares tokens with.
+    /// The CA's address in the spelling that the CA compares with a token's audience.
     audience: OnceCell<CaUrl>,
     credential: OnceCell<Credential>,
-    /// Whether a question without an answer is asked once.
+    /// Whether a question is not repeated if no answer comes.
     asks_once: Cell<bool>,
 }
 
 impl StepAuthority {
-    /// Reads the pinned root, and holds it against its fingerprint. Nothing is sent yet.
+    /// Reads the pinned root, and checks its fingerprint. Nothing is sent yet.
     ///
     /// # Errors
-    /// The root is not there, or is another.
+    /// The root is missing, or has another fingerprint.
     pub fn open(settings: &Settings, identification: &Identification) -> Result<Self, CaError> {
         Self::with_root(settings, identification, bootstrap::pinned(settings)?)
     }
 
-    /// The same with a root (DER) that was held against its fingerprint already.
+    /// As [`Self::open`], with a root (DER) whose fingerprint has been checked already.
     ///
     /// # Errors
-    /// It cannot be trusted as a root.
+    /// The certificate cannot serve as a root.
     pub fn with_root(settings: &Settings, identification: &Identification, root: Vec<u8>) -> Result<Self, CaError> {
         let http = Http::new(&settings.url, Trust::Root(&root), settings.proxy.as_deref()).map_err(|problem| {
             CaError::Unusable {
@@ -94,14 +95,14 @@ impl StepAuthority {
         })
     }
 
-    /// The same CA, asked with one-time tokens that are in memory alone.
+    /// The same CA, with one-time tokens that are in memory only.
     #[must_use]
     pub fn with_tokens(self, tokens: Vec<Token>) -> Self {
         Self { credential: OnceCell::from(Credential::Tokens(RefCell::new(tokens.into()))), ..self }
     }
 
-    /// Whether the CA certifies further host keys of a machine on the word of its first (SSHPOP): then one token is
-    /// enough for all of them.
+    /// Whether this CA can rekey: then a machine's first host certificate vouches for its further host keys (SSHPOP),
+    /// and one token is enough for all of them.
     ///
     /// # Errors
     /// The CA does not answer.
@@ -109,12 +110,12 @@ impl StepAuthority {
         Ok(self.renewer(Purpose::Rekey, self.shown_provisioners()?).is_ok())
     }
 
-    /// From now on, nothing is asked again for want of an answer.
+    /// From now on, a question is not repeated if no answer comes.
     pub fn ask_once(&self) {
         self.asks_once.set(true);
     }
 
-    /// The connection, for those who only look.
+    /// The connection, for questions that change nothing.
     #[must_use]
     pub fn http(&self) -> &Http {
         &self.http
@@ -126,10 +127,10 @@ impl StepAuthority {
         &self.root
     }
 
-    /// The CA's SSH keys, asked for once.
+    /// The CA's SSH keys, fetched once.
     ///
     /// # Errors
-    /// The CA does not answer, or does not do SSH.
+    /// The CA does not answer, or does not issue SSH certificates.
     pub fn ssh_roots(&self) -> Result<&SshRoots, CaError> {
         if let Some(known) = self.roots.get() {
             return Ok(known);
@@ -138,10 +139,10 @@ impl StepAuthority {
         Ok(self.roots.get_or_init(|| asked))
     }
 
-    /// The CA's provisioners, asked for once.
+    /// The CA's provisioners, fetched once.
     ///
     /// # Errors
-    /// The CA does not answer, or something in front of it hides them.
+    /// The CA does not answer, or a proxy in front of it hides them.
     pub fn provisioners(&self) -> Result<&[Provisioner], CaError> {
         let asked = self.provisioners.get_or_init(|| self.repeated(api::provisioners));
         match asked {
@@ -150,7 +151,7 @@ impl StepAuthority {
         }
     }
 
-    /// The CA's provisioners; none where the CA answers and does not show them: a proxy may let only some paths through.
+    /// The CA's provisioners; `None` if the CA answers but does not show them, since a proxy may allow only some paths.
     ///
     /// # Errors
     /// The CA does not answer.
@@ -164,7 +165,7 @@ impl StepAuthority {
         }
     }
 
-    /// Asks for what needs no login, again where that may help.
+    /// Sends a question that needs no login. Repeats it if that may help.
     fn repeated<T>(&self, ask: impl Fn(&Http) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut retries = Retries::new(self.asks_once.get());
         loop {
@@ -179,7 +180,7 @@ impl StepAuthority {
         self.knowing(|known| diagnosis::of(failure, doing, known))
     }
 
-    /// Hands on all that can be looked at to find the cause of a refusal.
+    /// Calls `act` with everything that can help to find the cause of a refusal.
     fn knowing<T>(&self, act: impl FnOnce(&Evidence<'_>) -> T) -> T {
         act(&Evidence {
             ca: self.describe(),
@@ -190,10 +191,10 @@ impl StepAuthority {
         })
     }
 
-    /// The credential, opened once: this may ask a person.
+    /// The credential, opened once; this may ask a person.
     ///
     /// # Errors
-    /// There is no credential, or it does not fit.
+    /// There is no credential, or it does not fit the CA.
     pub fn credential(&self) -> Result<&Credential, CaError> {
         if let Some(credential) = self.credential.get() {
             return Ok(credential);
@@ -210,17 +211,17 @@ impl StepAuthority {
         Ok(self.credential.get_or_init(|| opened))
     }
 
-    /// A token for one certificate, for another machine or person to use within `life` seconds.
+    /// A token for one certificate, for use by another machine or person within `life` seconds.
     ///
     /// # Errors
-    /// There is no credential that can make one.
+    /// There is no credential that can make tokens.
     pub fn token_for(&self, wanted: CertificateSpec<'_>, life: u64) -> Result<Token, CaError> {
         self.clock()?;
         self.credential()?.token(self.claims("", Use::Sign, wanted.key_id, Some(wanted), life))
     }
 
-    /// The time as the CA has it, in seconds since 1970: it refuses tokens that are older than its own start, by its
-    /// own clock. That the clocks are close is seen to before.
+    /// The CA's present time, in seconds since 1970. By that clock the CA refuses tokens that are older than its own
+    /// start. Callers have checked with [`Self::clock`] that the two clocks are close.
     fn ca_time(&self) -> u64 {
         now().saturating_add_signed(self.http.ahead().unwrap_or_default() / 1000)
     }
@@ -237,7 +238,8 @@ impl StepAuthority {
         Claims { ca, root, provisioner, purpose, subject, wanted, now: self.ca_time(), life }
     }
 
-    /// The CA's address as the CA writes it, once there was an answer: it compares the audience letter by letter.
+    /// The CA's address as the CA itself spells it, known once it has answered: it compares the audience letter by
+    /// letter.
     fn audience(&self) -> &CaUrl {
         self.audience.get_or_init(|| {
             let names = self.http.names_of_step_ca().unwrap_or_default();
@@ -245,11 +247,11 @@ impl StepAuthority {
         })
     }
 
-    /// Has the CA renew a certificate no more. `own`: this machine's own, and its key, which asks for
-    /// it; else the credential does.
+    /// Makes the CA refuse to renew a certificate. `own`: a certificate of this machine and its key, which then signs
+    /// the request; otherwise the credential does.
     ///
     /// # Errors
-    /// There is no credential, or the CA refuses: it has revoked it already, say.
+    /// There is no credential, or the CA refuses, for example because the certificate is revoked already.
     pub fn revoke(&self, serial: u64, own: Option<(&Certificate, HeldKey<'_>)>, reason: u8) -> Result<(), CaError> {
         self.clock()?;
         let serial = serial.to_string();
@@ -266,7 +268,7 @@ impl StepAuthority {
         self.by_renewer(Purpose::Renew, |name| ask(self.sshpop(name, Use::Revoke, certificate, key)?))
     }
 
-    /// Refuses to go on where the CA would: with a clock that is off by more than a minute.
+    /// Fails early, where the CA would refuse anyway, if the clocks differ by more than a minute.
     fn clock(&self) -> Result<(), CaError> {
         if self.http.ahead().is_none() {
             self.ssh_roots()?;
@@ -275,16 +277,16 @@ impl StepAuthority {
     }
 }
 
-/// Which CA, for messages.
+/// The CA's name in messages.
 #[must_use]
 pub fn describe(settings: &Settings) -> String {
     format!("the CA {}", settings.url)
 }
 
-/// What a token that was made elsewhere says of itself, or why it cannot be read.
+/// The claims of a token that was made elsewhere, or why they cannot be read.
 ///
 /// # Errors
-/// It is no token.
+/// The text is not a token.
 pub fn read_token(text: &str) -> Result<TokenClaims, String> {
     TokenClaims::read(&Token::given(text))
 }

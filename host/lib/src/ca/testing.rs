@@ -3,11 +3,11 @@
 use super::{Certificate, certificate};
 use crate::machine::keys::testing::Workshop;
 
-/// What a workshop can do with keys that are there.
+/// Certificates for the keys of a test's workshop.
 pub(crate) trait Certifies {
-    /// A certificate of `name.pub` by the key in `ca`.
+    /// Certifies `name.pub` with the CA key `ca`.
     fn certify(&self, ca: &str, name: &str, options: &[&str]) -> Certificate;
-    /// How `ssh-keygen -L` understands a certificate.
+    /// The output of `ssh-keygen -L` for a certificate.
     fn list(&self, certificate: &Certificate) -> String;
 }
 

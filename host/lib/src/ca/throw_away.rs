@@ -1,4 +1,4 @@
-//! A CA that lives for one proof: what it signs shows what the machine would make of the real CA's certificates.
+//! A CA that exists for one test only: its certificates show how the machine would treat those of the real CA.
 
 use super::{
     certificate::Certificate,
@@ -9,19 +9,19 @@ use super::{
 use crate::error::{Error, Result};
 use ssh_key::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, rand_core::OsRng};
 
-/// How long its certificates hold around now, in seconds: longer than any run, on clocks that are set meanwhile.
+/// The validity before and after now, in seconds: longer than any run, even if the clock is set in the meantime.
 const HOUR: u64 = 3600;
 
-/// The CA; its key is in memory alone.
+/// The CA; its key exists in memory only.
 #[derive(Debug)]
 pub struct ThrowAway(PrivateKey);
 
 impl ThrowAway {
-    /// A CA with a key of the same type as another CA's. In place of RSA, which takes seconds to make, there is an
-    /// ECDSA key: most programs take both.
+    /// Creates a CA with a key of the same type as another CA's. RSA is replaced by ECDSA, because generating an RSA
+    /// key takes seconds; most programs accept both.
     ///
     /// # Errors
-    /// When the system has no randomness to give, which does not happen.
+    /// The system has no randomness, which does not happen in practice.
     pub fn like(algorithm: &Algorithm) -> Result<Self> {
         let kind = match algorithm {
             Algorithm::Ed25519 => Algorithm::Ed25519,
@@ -39,10 +39,10 @@ impl ThrowAway {
         self.0.public_key()
     }
 
-    /// A certificate for a key and one name, which is not looked at: a proof may need a name that no CA gives.
+    /// Certifies a key for one name. The name is not checked: a test may need a name that no CA would certify.
     ///
     /// # Errors
-    /// When the key cannot be put into a certificate.
+    /// The key cannot be put into a certificate.
     pub fn certify(&self, key: &PublicKey, kind: Kind, name: &str) -> Result<Certificate> {
         let window = Window { after: now().saturating_sub(HOUR), before: now().saturating_add(HOUR) };
         sign_for(&self.0, key, (kind, "throw-away"), [name].into_iter(), window).map_err(|error| failed(&error))

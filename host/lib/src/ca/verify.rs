@@ -1,57 +1,57 @@
-//! The judgement on a certificate. sshd says nothing about most of what is wrong with one
-//! (`sshd -t` is silent even for an expired or a user certificate), so this is where it is found.
+//! Judges a certificate. sshd does not report most of what can be wrong with one: `sshd -t` accepts even an expired
+//! certificate, or a user certificate for a host key.
 
 use super::{IssueRequest, certificate::Certificate, kind::Kind};
 use crate::text::neutral;
 use jiff::Timestamp;
 use ssh_key::{HashAlg, PublicKey};
 
-/// The critical options of user certificates that sshd knows; any other makes it refuse.
+/// The critical options of user certificates that sshd knows; it rejects a certificate with any other.
 const USER_OPTIONS: [&str; 3] = ["force-command", "source-address", "verify-required"];
 
 /// What is wrong with a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateFault {
-    /// It certifies another key.
+    /// The certificate is for another key.
     #[error("it is for another key, {0}")]
     OtherKey(String),
-    /// Host instead of user, or the reverse.
+    /// A host certificate instead of a user certificate, or the reverse.
     #[error("it is a {0} certificate")]
     OtherKind(Kind),
-    /// It names nobody: older clients take it for everybody.
+    /// It has no principals: older clients accept it for every name.
     #[error("it names no principal")]
     NoPrincipals,
-    /// A name that was asked for is not in it.
+    /// A requested name is missing.
     #[error("the principal {0:?} is missing")]
     MissingPrincipal(String),
-    /// It holds for a name that was not asked for.
+    /// It also contains a name that was not requested.
     #[error("it also holds for {0:?}, which was not asked for")]
     ExtraPrincipal(String),
     /// None of the CA's keys signed it.
     #[error("it names {0} as its signer, which is not a key of this CA")]
     UnknownSigner(String),
-    /// The signature is one that OpenSSH no longer takes.
+    /// OpenSSH no longer accepts signatures of this kind.
     #[error("it is signed with {0}, which clients refuse")]
     WeakSignature(String),
-    /// The signature does not fit.
+    /// The signature is not valid.
     #[error("its signature is not the CA's")]
     BadSignature,
-    /// Its time has not come; or a clock is wrong.
+    /// It is not valid yet; or a clock is wrong.
     #[error("it holds only from {} on", time(*.0))]
     NotYetValid(u64),
-    /// Its time is over.
+    /// It has expired.
     #[error("it expired at {}", time(*.0))]
     Expired(u64),
-    /// It has no end, and cannot be undone.
+    /// It has no end, and certificates cannot be recalled.
     #[error("it never expires")]
     NoEnd,
-    /// It has an option that makes OpenSSH refuse it.
+    /// It has a critical option that makes OpenSSH reject it.
     #[error("it has the critical option {0:?}, which makes OpenSSH refuse it")]
     CriticalOption(String),
 }
 
 impl CertificateFault {
-    /// What a person can do.
+    /// What a person can do about it.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
@@ -89,12 +89,12 @@ impl CertificateFault {
     }
 }
 
-/// Holds what a CA returned against what was asked for: that key, that kind, those principals and
-/// no others, signed by one of the CA's keys (`roots`) in a way that clients accept, valid now
-/// (`now`: seconds since 1970) and not for ever, with no option that OpenSSH refuses.
+/// Checks a certificate from a CA against the request. It has to be for that key and that kind, and for those
+/// principals and no others. One of the CA's keys (`roots`) has to have signed it, in a way that clients accept. It has
+/// to be valid now (`now`: seconds since 1970), but not for ever, and may have no option that OpenSSH rejects.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first fault.
 pub fn check(
     certificate: &Certificate,
     request: &IssueRequest,
@@ -115,17 +115,17 @@ pub fn check(
     Ok(())
 }
 
-/// The same but for the principals, which the CA chooses for who comes with a single sign-on: there is at least one.
+/// As [`check`], except for the principals: with single sign-on the CA chooses them. There has to be at least one.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first fault.
 pub fn check_but_names(
     certificate: &Certificate,
     request: &IssueRequest,
     roots: &[PublicKey],
     now: u64,
 ) -> Result<(), CertificateFault> {
-    // Its signer is looked up among those of the wanted kind: the kind is the clearer thing to tell.
+    // Checked first: `roots` are the keys of the wanted kind, so the error would otherwise be about the signer.
     if certificate.kind() != request.kind {
         return Err(CertificateFault::OtherKind(certificate.kind()));
     }
@@ -136,10 +136,10 @@ pub fn check_but_names(
     problem(certificate, request.kind, std::slice::from_ref(&request.key), now).map_or(Ok(()), Err)
 }
 
-/// Whether one of these keys signed it, with a signature that clients accept.
+/// Checks that one of these keys signed the certificate, with a signature that clients accept.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first fault.
 pub fn signed_by(certificate: &Certificate, roots: &[PublicKey]) -> Result<(), CertificateFault> {
     if !roots.iter().any(|root| root.key_data() == certificate.signer().key_data()) {
         return Err(CertificateFault::UnknownSigner(certificate.signer_fingerprint()));
@@ -147,8 +147,8 @@ pub fn signed_by(certificate: &Certificate, roots: &[PublicKey]) -> Result<(), C
     signature(certificate).map_or(Ok(()), Err)
 }
 
-/// What keeps a certificate, whoever issued it, from working for one of these keys now; none if
-/// nothing does. Does not ask which CA signed it.
+/// The fault that keeps a certificate from working with one of these keys now; `None` if there is none. Does not check
+/// which CA signed it.
 #[must_use]
 pub fn problem(certificate: &Certificate, kind: Kind, keys: &[PublicKey], now: u64) -> Option<CertificateFault> {
     if certificate.kind() != kind {
@@ -179,15 +179,15 @@ pub fn problem(certificate: &Certificate, kind: Kind, keys: &[PublicKey], now: u
 
 fn signature(certificate: &Certificate) -> Option<CertificateFault> {
     match certificate.signature_algorithm() {
-        // CASignatureAlgorithms has neither since OpenSSH 8.2.
+        // CASignatureAlgorithms has contained neither since OpenSSH 8.2.
         weak @ ("ssh-rsa" | "ssh-dss") => Some(CertificateFault::WeakSignature(format!("{weak} (SHA-1)"))),
         _ if !certificate.is_signed() => Some(CertificateFault::BadSignature),
         _ => None,
     }
 }
 
-/// A time as people read it, without a distance: what is wrong with a certificate is also recorded, and read later.
-/// A number that is no time is shown as a number.
+/// A time for people, without the distance from now, since the message may be recorded and read later. A number that is
+/// out of range is shown as a number.
 pub(super) fn time(seconds: u64) -> String {
     i64::try_from(seconds)
         .ok()

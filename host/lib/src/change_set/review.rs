@@ -1,4 +1,4 @@
-//! What a change set means to a person, and to a program: one entry a file, with a diff.
+//! A change set as people and programs review it: one entry for each file, with a diff.
 
 use super::{ChangeSet, Request, staged::After};
 use crate::{
@@ -20,36 +20,36 @@ use std::{collections::BTreeMap, fmt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// It comes into being.
+    /// The file is created.
     Add,
     Change,
-    /// It goes.
+    /// The file is removed.
     Remove,
 }
 
 /// One file of a change set.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// What happens.
+    /// What happens to the file.
     pub action: Action,
-    /// To which file.
+    /// The path of the file.
     pub path: String,
-    /// What it is, in a few words; empty for plain text.
+    /// What the file is, in a few words; empty for plain text.
     pub what: String,
-    /// What ends with it that worked before, one sentence each.
+    /// What works before the change and no longer after it, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ends: Vec<String>,
-    /// The lines that go and come, with `-`, `+` or a blank before each; empty where the contents
-    /// are no text, or not known yet.
+    /// The removed and added lines, with `-`, `+` or a blank before each; empty where the contents are not text, or
+    /// not known yet.
     pub diff: Vec<String>,
     /// Permission bits, in octal, where they are new.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// The grant that allows it.
+    /// The grant that allows the change.
     pub grant: String,
 }
 
-/// A change set, to look at.
+/// A change set, prepared for review.
 #[derive(Clone, Debug, Serialize)]
 pub struct Review {
     pub files: Vec<Entry>,
@@ -62,12 +62,12 @@ pub struct Review {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct ProgramRun {
-    /// What the policy calls it.
+    /// The name of the program in the policy.
     pub name: String,
     pub program: String,
-    /// Whether nothing undoes it.
+    /// Whether nothing can undo the program.
     pub irreversible: bool,
-    /// What it changes, line by line, as in [`Entry::diff`].
+    /// What the program changes, line by line, as in [`Entry::diff`].
     pub diff: Vec<String>,
 }
 
@@ -81,8 +81,8 @@ impl ProgramRun {
     }
 }
 
-/// A service that is reloaded or restarted: to a program its name, after `restart ` where it is that; to a person also who
-/// is told, since a policy can call anything `ssh`.
+/// A service that is reloaded or restarted. A program gets its name, after `restart ` for a restart. A person also
+/// sees what that name stands for, since a policy can call anything `ssh`.
 #[derive(Clone, Debug)]
 pub struct ServiceChange {
     operation: ServiceOperation,
@@ -97,7 +97,7 @@ impl ServiceChange {
         Self { operation, name: name.to_string(), told: service.to_string() }
     }
 
-    /// What the init starts of a schedule.
+    /// The parts of a schedule that the init system takes up.
     #[must_use]
     pub fn schedule(started: &[Started]) -> Self {
         let names: Vec<&str> = started.iter().map(Started::name).collect();
@@ -106,7 +106,7 @@ impl ServiceChange {
         Self { operation, name: SCHEDULE.to_owned(), told: format!("{by} takes up {}", names.join(", ")) }
     }
 
-    /// What is done, to what the policy calls so.
+    /// The operation, and the name of the service in the policy.
     #[must_use]
     pub fn named(&self) -> (ServiceOperation, &str) {
         (self.operation, &self.name)
@@ -129,8 +129,8 @@ impl Serialize for ServiceChange {
 }
 
 impl Review {
-    /// The review of a change set. `services`: those of the policy. `roots`: the keys of the CA that will
-    /// sign; none: not known.
+    /// The review of a change set. `services` are those of the policy, `roots` the keys of the CA that will sign;
+    /// none: they are not known.
     #[must_use]
     pub fn of(changes: &ChangeSet, services: &BTreeMap<Name, Service>, roots: &[PublicKey]) -> Self {
         let told = changes.services().iter();
@@ -143,8 +143,8 @@ impl Review {
 }
 
 impl Entry {
-    /// The entry of a change whose contents are known on both sides. Of a private key nothing is
-    /// shown, whichever side it is on.
+    /// The entry of a change whose contents are known on both sides. A private key is never shown, whichever side it
+    /// is on.
     #[must_use]
     pub fn new(path: &str, before: Option<&[u8]>, after: Option<&[u8]>, grant: &str) -> Self {
         let action = match (before, after) {
@@ -168,15 +168,15 @@ impl Entry {
     }
 }
 
-/// Whether that is an SSH certificate, or X.509 certificates in PEM as Warded writes them, and nothing else: of any other
-/// text a person has to see each line.
+/// Whether the contents are an SSH certificate, or X.509 certificates in PEM as Warded writes them, and nothing else.
+/// A person has to see each line of any other text.
 fn is_certificate(contents: &[u8]) -> bool {
     let is_x509 =
         || X509::parse_all(contents).is_ok_and(|all| all.iter().flat_map(|one| one.pem.as_bytes()).eq(contents));
     certificate::parse(contents).is_ok() || (contents.starts_with(b"-----BEGIN CERTIFICATE-----") && is_x509())
 }
 
-/// What a certificate that is replaced did, and the new one will not do.
+/// What the replaced certificate makes possible and the new one will not.
 fn ends(before: &[u8], request: &Request, roots: &[PublicKey]) -> Vec<String> {
     let Ok(old) = certificate::parse(before) else { return Vec::new() };
     let mut ends = Vec::new();
@@ -200,7 +200,7 @@ fn entry(changes: &ChangeSet, staged: &super::StagedChange, roots: &[PublicKey])
     let after = match &staged.after {
         After::Bytes { contents, .. } => Some(contents.as_slice()),
         After::Removed => None,
-        // Not known yet, or not to be shown: the words below stand for it.
+        // The contents are not known yet, or must not be shown: the words below stand for them.
         After::PrivateKey { .. } | After::Certificate { .. } => Some(b"".as_slice()),
     };
     let mut entry = Entry::new(staged.path.as_str(), before, after, &staged.grant);
@@ -234,7 +234,7 @@ fn entry(changes: &ChangeSet, staged: &super::StagedChange, roots: &[PublicKey])
     entry
 }
 
-/// More lines than a person reads, and than can be compared in no time.
+/// With more lines than this, no person reads the diff, and comparing them takes too long.
 const LINES: usize = 20_000;
 
 /// The changed lines with up to two lines of context, as `diff -U2` has them, without headers.
@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    /// They say nothing to a person; what else stands in such a file does.
+    /// A diff of certificates tells a person nothing, but any other text in such a file does.
     #[test]
     fn certificates_are_named_and_other_text_is_shown() {
         let root = X509::parse(PLAIN.as_bytes()).unwrap().pem;

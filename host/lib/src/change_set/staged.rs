@@ -10,7 +10,7 @@ use ssh_key::PublicKey;
 use sshd_config::known_hosts::is_file_name;
 use zeroize::Zeroizing;
 
-/// The permission bits of a file that a procedure does not choose a mode for (files.wit).
+/// The permission bits of a file for which a procedure chooses no mode (files.wit).
 pub const DEFAULT_MODE: u32 = 0o644;
 
 /// A change to one file.
@@ -18,19 +18,19 @@ pub const DEFAULT_MODE: u32 = 0o644;
 pub struct StagedChange {
     /// The path as the procedure gave it.
     pub path: AbsolutePath,
-    /// Where that is.
+    /// The place that the path leads to.
     pub place: Place,
     /// What is there now.
     pub before: Option<Snapshot>,
     /// What should be there.
     pub after: After,
-    /// The grant that allows it.
+    /// The grant that allows the change.
     pub grant: String,
 }
 
 impl StagedChange {
-    /// Whether it is one of ssh's known_hosts files, by the name that was given or by its own. A key or a certificate is
-    /// none, whatever its name.
+    /// Whether the file is one of ssh's known_hosts files, by the given name or by the resolved one. A key or a
+    /// certificate never is, whatever its name.
     #[must_use]
     pub fn is_known_hosts(&self) -> bool {
         if !matches!(self.after, After::Bytes { .. } | After::Removed) {
@@ -40,7 +40,7 @@ impl StagedChange {
             || is_file_name(self.place.name())
     }
 
-    /// The private key that goes, if another comes in its place.
+    /// The private key that is replaced, if another one takes its place.
     #[must_use]
     pub fn replaced(&self) -> Option<KeyReplacement> {
         let (After::PrivateKey { text, .. }, Some(before)) = (&self.after, &self.before) else { return None };
@@ -52,15 +52,15 @@ impl StagedChange {
 pub enum After {
     /// No file.
     Removed,
-    /// These bytes. No mode: as now, or [`DEFAULT_MODE`].
+    /// These bytes. Without a mode, the file keeps its own, or gets [`DEFAULT_MODE`].
     Bytes {
         contents: Vec<u8>,
         /// Permission bits.
         mode: Option<u32>,
     },
-    /// The certificate that the CA will answer a request with.
+    /// The certificate with which the CA will answer a request.
     Certificate { request: RequestId },
-    /// A private key made by the host. It exists nowhere else.
+    /// A private key made on this host. It exists nowhere else.
     PrivateKey {
         /// OpenSSH's format.
         text: Zeroizing<String>,
@@ -70,7 +70,7 @@ pub enum After {
 }
 
 impl After {
-    /// Whether this is something else than what is there.
+    /// Whether the file would differ from what is there.
     #[must_use]
     pub fn differs_from(&self, before: Option<&Snapshot>) -> bool {
         match (self, before) {
@@ -91,7 +91,7 @@ impl After {
         }
     }
 
-    /// The private key that is made here, if it is one.
+    /// The text of the private key, if the change is one.
     #[must_use]
     pub fn private_key(&self) -> Option<&str> {
         match self {
@@ -104,7 +104,7 @@ impl After {
     #[must_use]
     pub fn mode(&self, before: Option<&Snapshot>) -> u32 {
         match self {
-            // As the one that it replaces, which others than its group have no business with.
+            // As the key that it replaces, but without write access for the group and any access for others.
             Self::PrivateKey { .. } => before.map_or(0o600, |before| before.mode & 0o640),
             Self::Bytes { mode: Some(mode), .. } => *mode,
             Self::Bytes { .. } | Self::Certificate { .. } | Self::Removed => {

@@ -1,4 +1,5 @@
-//! Writing into the configuration file: the table of one step-ca, and nothing else of it. Comments and order stay.
+//! Writes the table of one step-ca into the configuration file. The rest of the file stays, including comments and
+//! order.
 
 use crate::{
     ca::step::Settings,
@@ -9,27 +10,28 @@ use crate::{
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
-/// Puts the table of a step-ca into the file, which need not be there: `[step-ca]`, or `[named-ca.NAME]`. What stood in
-/// the table stays, unless `settings` says otherwise.
+/// Puts the table of a step-ca into the file: `[step-ca]`, or `[named-ca.NAME]`. Creates the file if needed. Other keys
+/// of an existing table stay, unless `settings` sets them.
 ///
 /// # Errors
-/// The file cannot be read as TOML, or not be written.
+/// The file is not valid TOML, or cannot be written.
 pub fn set_step_ca(file: &Path, name: Option<&Name>, settings: &Settings) -> Result<()> {
     let failed = |why: String| Error::failed(format!("cannot write the configuration {}", file.display())).cause(why);
     let (_, text) = with_step_ca(file, name, settings)?;
     if let Some(directory) = file.parent() {
         durable::directory(directory).map_err(|error| failed(error.to_string()))?;
     }
-    // What a link leads to, with the mode that it has: it may hold a proxy's password.
+    // If the file is a link, replaces the link's target. Keeps the mode of that file: it may contain a proxy's
+    // password.
     let place = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     let mode = place.metadata().map_or(0o644, |there| there.permissions().mode() & 0o777);
     durable::replace(&place, &text, mode).map_err(|error| failed(error.to_string()))
 }
 
-/// What is in the file, none where there is no file; and what would be in it with the table.
+/// The present contents of the file (`None`: there is no file), and the contents with the table.
 ///
 /// # Errors
-/// The file cannot be read as TOML.
+/// The file is not valid TOML.
 pub fn with_step_ca(file: &Path, name: Option<&Name>, settings: &Settings) -> Result<(Option<Vec<u8>>, Vec<u8>)> {
     let failed = |why: String| Error::failed(format!("cannot change the configuration {}", file.display())).cause(why);
     let there = files::read_ours(file, files::MAX_BYTES, |why| failed(why.to_string()))?;
@@ -44,14 +46,14 @@ fn edited(text: &str, name: Option<&Name>, settings: &Settings) -> std::result::
         None => document.as_table_mut().entry("step-ca").or_insert(Item::Table(Table::new())),
         Some(name) => {
             let mut all = Table::new();
-            // No `[named-ca]` of its own.
+            // So that no `[named-ca]` header of its own is written.
             all.set_implicit(true);
             let all = document.entry("named-ca").or_insert(Item::Table(all));
-            let all = all.as_table_mut().ok_or("named-ca is not a table in it")?;
+            let all = all.as_table_mut().ok_or("its entry named-ca is not a table")?;
             all.entry(name.as_str()).or_insert(Item::Table(Table::new()))
         }
     };
-    let table = table.as_table_mut().ok_or("the CA is not a table in it")?;
+    let table = table.as_table_mut().ok_or("its entry for the CA is not a table")?;
     set(table, "url", &settings.url.to_string());
     set(table, "fingerprint", &settings.fingerprint.to_string());
     set(table, "root", settings.root.as_str());
@@ -66,7 +68,7 @@ fn edited(text: &str, name: Option<&Name>, settings: &Settings) -> std::result::
     Ok(document.to_string())
 }
 
-/// Sets a key. What stands around it stays, comments too.
+/// Sets a key. The text around it stays, including comments.
 fn set(table: &mut Table, key: &str, text: &str) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(there) => {

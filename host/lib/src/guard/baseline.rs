@@ -1,5 +1,5 @@
-//! What is so before a change: sshd's words, its configuration for everybody it distinguishes, and
-//! the host keys that it really offers. Everything later is compared with this.
+//! The state before a change: sshd's messages, its configuration, and the host keys that it really offers. Everything
+//! later is compared with this.
 
 use super::{
     client::{Client, trust},
@@ -29,7 +29,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// As many users who are logged in are asked about one by one where who gets in may change.
+/// At most this many logged-in users are asked about one by one where a change may affect who gets in.
 const MAX_LOGGED_IN: usize = 20;
 
 /// The state of an sshd before a change.
@@ -39,29 +39,29 @@ pub struct Baseline {
     pub view: View,
     /// The host keys on disk whose public half can be read.
     pub host_keys: Vec<(PathBuf, PublicKey)>,
-    /// What is wrong already with the files that the configuration names.
+    /// What is already wrong with the files that the configuration names.
     pub problems: Vec<String>,
-    /// What the listener offers; none without a listener, and where it cannot be asked.
+    /// What the listener offers; none if there is no listener, or if it cannot be asked.
     pub offered: Option<ListenerOffer>,
     /// Why the listener cannot be asked: tcp wrappers, a packet filter, or penalties may keep every probe out.
     pub unseen: Option<Error>,
-    /// The keys among these that sshd would end by reading its files, where the run leaves it as it is.
+    /// The offered keys that sshd would drop by reading its files again, where the run does not make it do so.
     pub former: Vec<FormerKey>,
     /// Who must get in: users who are logged in, the one who runs this and the one who became root.
     pub users: Vec<String>,
     /// Those of them who run this: the user, and the one who became root.
     pub(super) kept: Vec<String>,
-    /// How many more are logged in.
+    /// How many more users are logged in.
     pub(super) more_users: usize,
     pub(super) client: Client,
     pub(super) tree: Tree,
 }
 
 impl Baseline {
-    /// Looks at an sshd as it is.
+    /// Records the present state of an sshd.
     ///
     /// # Errors
-    /// When its configuration is broken already.
+    /// Its configuration is already broken.
     pub fn take(sshd: &Sshd) -> Result<Self> {
         let tree = Tree::read(sshd.config.as_path(), Overlay(&StagedFiles::new()))?;
         let view = sshd.view(sshd.config.as_path(), &tree).map_err(|error| {
@@ -84,7 +84,7 @@ impl Baseline {
         let prober = Prober::new(&client, sshd, user, Some(effective))?;
         let (offered, unseen) = match prober.map(|prober| prober.survey(false)).transpose() {
             Ok(offered) => (offered, None),
-            // It was asked, and did not answer.
+            // The listener was asked and did not answer.
             Err(error) if error.exit() == Exit::Refused => (None, Some(error)),
             Err(error) => return Err(error),
         };
@@ -92,22 +92,22 @@ impl Baseline {
         Ok(Self { view, host_keys, problems, offered, unseen, former, users, kept, more_users, client, tree })
     }
 
-    /// Notes the keys that sshd would end by reading its files: from here on, nothing is refused for them. The caller
-    /// has no sshd that offers some of them read its files.
+    /// Notes the offered keys that sshd would drop by reading its files again: from here on, nothing is refused
+    /// because of them. The caller must not make an sshd that offers such keys read its files again.
     pub fn spare_former(&mut self, listener: &Listener) {
         let former = self.offered.as_ref().map(|offered| former_key::former(offered, &self.host_keys, listener));
         self.former = former.unwrap_or_default();
     }
 
-    /// Who probes: the user who is most likely to log in for real.
+    /// The user as whom probes connect: the one most likely to log in for real.
     #[must_use]
     pub fn user(&self) -> &str {
         self.users.last().map_or("root", String::as_str)
     }
 
-    /// Checks that no file of sshd's configuration has been changed since, by Warded or another program. To be
-    /// asked under the lock, right before the first exchange, since it is this configuration that
-    /// the candidate was made from, and that a reload would switch on.
+    /// Checks that nobody, Warded included, has changed a file of sshd's configuration since. To be called under the
+    /// lock, right before the first exchange: the candidate was made from this configuration, and a reload would put
+    /// into effect what is on disk.
     ///
     /// # Errors
     /// Refused: a file was changed, added or removed meanwhile.
@@ -120,8 +120,8 @@ impl Baseline {
         }
     }
 
-    /// Puts keys in the place of others: in everything that is compared with this from here on,
-    /// the new one is expected where the old one was. Who has to be recognised is still known.
+    /// Replaces keys by others: whatever is compared with this baseline from here on must have the new key where the
+    /// old one was. The old keys stay known.
     pub fn replace_keys(&mut self, replaced: &[KeyReplacement]) {
         for one in replaced {
             let ended = one.ended().to_string();
@@ -142,8 +142,8 @@ impl Baseline {
         config_digest::digests(&self.tree)
     }
 
-    /// The first host key or file of the configuration that changed after a time, or is gone: sshd may go on with what it
-    /// read before. What cannot be seen counts as changed.
+    /// The first host key or configuration file that changed after a given time or is gone: sshd may still be using
+    /// what it read before. What cannot be examined counts as changed.
     #[must_use]
     pub fn changed_since(&self, time: SystemTime) -> Option<PathBuf> {
         let is_older = |path: &Path| {
@@ -159,13 +159,13 @@ impl Baseline {
         keys.chain(files).chain(self.places_of_what_is_gone()).find(|path| !is_older(path))
     }
 
-    /// Where a file would be missed that sshd may have read: host keys that a line names and that are not there, and the
+    /// Where a file may be missing that sshd has read: host keys that a line names and that do not exist, and the
     /// directories that an `Include` lists.
     fn places_of_what_is_gone(&self) -> Vec<PathBuf> {
         let mut places = Vec::new();
         for (_, _, directive) in self.tree.directives() {
             for argument in directive.arguments {
-                // What does not begin at the root, sshd looks for there.
+                // sshd resolves relative paths against this directory.
                 let path = Path::new("/etc/ssh").join(&argument.text);
                 match directive.keyword.as_str() {
                     "hostkey" if !path.exists() => places.push(path),
@@ -184,7 +184,7 @@ impl Baseline {
     }
 }
 
-/// Whether a plain key has to be offered: it is now, or, without a listener, it is on disk now.
+/// Whether sshd has to offer a plain key: it offers the key now or, without a listener, the key is on disk now.
 pub(super) fn is_offered(key: &PublicKey, baseline: &Baseline) -> bool {
     let print = key.fingerprint(HashAlg::Sha256).to_string();
     match &baseline.offered {
@@ -193,7 +193,7 @@ pub(super) fn is_offered(key: &PublicKey, baseline: &Baseline) -> bool {
     }
 }
 
-/// The public halves of a configuration's host keys, with the staged files in place.
+/// The public halves of the host keys of a configuration, with the staged files in place.
 pub(super) fn public_keys(effective: &Effective, overlay: Overlay<'_>) -> Vec<PublicKey> {
     let key = |path: &String| match overlay.staged(Path::new(path)) {
         Some((_, contents)) => host_key::public_of(contents, Path::new(path)),

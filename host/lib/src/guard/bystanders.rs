@@ -1,4 +1,4 @@
-//! The other sshds of this machine: a run that changes a file which one of them reads as well changes that sshd, too.
+//! The other sshds of this machine: a run that changes a file which one of them reads as well changes that sshd too.
 
 use crate::machine::sshd::{
     host_key::DEFAULT_KEYS,
@@ -16,8 +16,8 @@ pub enum FileRole {
     Named,
 }
 
-/// How this sshd uses a file that would change (as configuration, or by name), if it does. A configuration that cannot
-/// be read names nothing.
+/// How this sshd uses a file that would change (as configuration, or by name), if it uses one at all. A configuration
+/// that cannot be read names nothing.
 #[must_use]
 pub fn reads(config: &Path, arguments: &[String], changed: &StagedFiles) -> Option<FileRole> {
     let (nothing, overlay) = (StagedFiles::new(), Overlay(changed));

@@ -1,5 +1,5 @@
-//! A configuration that is not in place yet, as sshd can be asked about it: a private copy in which
-//! every path of a staged file leads to a private copy of that file.
+//! A configuration that is not in place yet, in a form about which sshd can be asked: a private copy, in which every
+//! path of a staged file leads to a private copy of that file.
 
 use super::{
     baseline,
@@ -30,37 +30,37 @@ use std::{
     sync::OnceLock,
 };
 
-/// The keyword of a line that names files by the user's name.
+/// The keyword of lines that name files of principals, mostly by the user's name.
 pub(super) const PRINCIPALS: &str = "authorizedprincipalsfile";
 
-/// A staged configuration, ready to be run.
+/// A staged configuration with which sshd can be run.
 #[derive(Debug)]
 pub struct Candidate {
-    /// The sshd as it is.
+    /// The sshd as it is now.
     pub(super) original: Sshd,
-    /// The sshd, its arguments leading to the copies.
+    /// The same sshd, with arguments that lead to the copies.
     pub(super) sshd: Sshd,
-    /// Its files as they would be, by their real names.
+    /// Its configuration files as they would be, under their real names.
     pub(super) tree: Tree,
-    /// The files that would be different.
+    /// The files that would differ.
     pub(super) staged: StagedFiles,
     /// What the operator accepts about logins.
     pub(super) risks: Risks,
-    /// Which principals the operator lets log in as which users; none: nothing was said of that.
+    /// Which principals the operator lets log in as which users; none: the operator did not say.
     pub(super) mapping: Option<sshd_config::principals::Mapping>,
     /// Which lines are Warded's.
     pub(super) authorship: Authorship,
     /// Whether the `ssh` program is asked as well.
     pub(super) with_second_opinion: bool,
-    /// Whether the run is for another sshd.
+    /// Whether the run is for another sshd, and this one only reads files that it changes.
     pub(super) is_bystanders: bool,
-    /// Whether host certificates may come back that were there before, and have expired since.
+    /// Whether host certificates may come back that have expired since they were in use.
     pub(super) restores_expired: bool,
-    /// What sshd says of it, once it has been asked.
+    /// What sshd says of the candidate, once it has been asked.
     view: OnceLock<View>,
     /// The copy of the main file.
     config: PathBuf,
-    /// Private paths and the real ones they stand for.
+    /// Private paths, each with the real path for which it stands.
     names: Vec<(String, String)>,
     /// Copies of directories that sshd reads as the user who logs in.
     passable: Vec<Scratch>,
@@ -69,8 +69,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Makes the copies. `staged` are the files that would be different, by resolved path, whatever
-    /// they are: configuration, keys, certificates (a placeholder for one that is not issued yet).
+    /// Makes the copies. `staged` are the files that would differ, by resolved path, of any kind: configuration,
+    /// keys, certificates (a placeholder for one that is not issued yet).
     ///
     /// # Errors
     /// When the configuration cannot be read, or the copies cannot be written.
@@ -103,26 +103,26 @@ impl Candidate {
         })
     }
 
-    /// Lets it through although users may lose or gain a way in, where the operator accepts that.
+    /// Lets the candidate pass although users may lose or gain a way in, as far as the operator accepts that.
     #[must_use]
     pub fn accepting(self, risks: Risks) -> Self {
         Self { risks, ..self }
     }
 
-    /// Says which lines are Warded's; none are, where this is not said.
+    /// Sets which lines are Warded's. Without this call, none are.
     #[must_use]
     pub fn by(self, authorship: &Authorship) -> Self {
         Self { authorship: authorship.clone(), ..self }
     }
 
-    /// Has the `ssh` program of this machine prove the candidate as well.
+    /// Sets whether the `ssh` program of this machine proves the candidate as well.
     #[must_use]
     pub fn with_second_opinion(self, wanted: bool) -> Self {
         Self { with_second_opinion: wanted, ..self }
     }
 
-    /// Takes over what sshd said of another candidate for the same sshd, if the two differ only in what certificates
-    /// hold: sshd would say the same again. Whether it serves these certificates, the proof shows.
+    /// Takes over what sshd said of another candidate for the same sshd, if the two differ only in the contents of
+    /// certificates: sshd would say the same again. The proof will show whether sshd serves these certificates.
     #[must_use]
     pub fn after(self, other: &Self) -> Self {
         let is_certificate = |contents: &Option<Vec<u8>>| contents.as_deref().is_some_and(is_certificate);
@@ -137,20 +137,20 @@ impl Candidate {
         self
     }
 
-    /// For an sshd that only reads files which a run for another one changes: certificates of the other's keys do it
-    /// no harm.
+    /// Marks the candidate as that of an sshd which only reads files that a run for another sshd changes.
+    /// Certificates for the other sshd's keys do it no harm.
     #[must_use]
     pub fn of_bystander(self) -> Self {
         Self { is_bystanders: true, ..self }
     }
 
-    /// Lets host certificates come back that were there before, and have expired since.
+    /// Sets whether host certificates may come back that have expired since they were in use.
     #[must_use]
     pub fn restoring_expired(self, restores_expired: bool) -> Self {
         Self { restores_expired, ..self }
     }
 
-    /// Those of the certificates that it would serve: it names the file of each, and has the key.
+    /// Those of the certificates that the candidate would serve: it names the certificate's file and has the key.
     pub fn serves(&self, certificates: &[Certificate]) -> Result<Vec<Certificate>> {
         let (effective, overlay) = (&self.view()?.effective, Overlay(&self.staged));
         let keys = baseline::public_keys(effective, overlay);
@@ -171,39 +171,39 @@ impl Candidate {
         &self.config
     }
 
-    /// Whether a directory of principals is copied: where it lies, sshd would not trust it.
+    /// Whether a directory of principals is copied. sshd would not trust the copy in its place.
     pub(super) fn has_copied_principals(&self) -> bool {
         !self.passable.is_empty()
     }
 
-    /// Its files as they would be, by their real names.
+    /// Its configuration files as they would be, under their real names.
     #[must_use]
     pub fn files(&self) -> Digests {
         config_digest::digests(&self.tree)
     }
 
-    /// A text of sshd's with the real paths for the private ones.
+    /// A text of sshd's, with the real paths in place of the private ones.
     #[must_use]
     pub fn real_names(&self, text: &str) -> String {
         self.names.iter().fold(text.to_owned(), |text, (private, real)| text.replace(private, real))
     }
 
-    /// What sshd makes of it, with the real paths: as [`Sshd::effective`].
+    /// The effective configuration with the real paths, as [`Sshd::effective`] returns it.
     pub fn effective(&self, connection: &[(String, String)]) -> Result<Effective> {
         let effective = self.sshd.effective(&self.config, connection).map_err(|error| self.told(&error))?;
         Ok(effective.renamed(|value| self.real_names(value)))
     }
 
-    /// Whether it is known already what sshd says of it.
+    /// Whether sshd has been asked about the candidate already.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.view.get().is_some()
     }
 
-    /// All that sshd says of it, with the real paths.
+    /// Everything that sshd says of the candidate, with the real paths.
     ///
     /// # Errors
-    /// When it would not start with it: with sshd's own words.
+    /// sshd would not start with it: with sshd's own words.
     pub fn view(&self) -> Result<&View> {
         if let Some(known) = self.view.get() {
             return Ok(known);
@@ -216,11 +216,11 @@ impl Candidate {
         Ok(self.view.get_or_init(|| view))
     }
 
-    /// What sshd says that it reads of a copy in which each `Match` is `Match all`, with the real paths: it says nothing
-    /// of lines in a block that does not hold. None where there is no block.
+    /// What sshd reports to read from a copy in which each `Match` is `Match all`, with the real paths. (sshd does
+    /// not report lines in a block that does not hold.) None where the configuration has no block.
     ///
     /// # Errors
-    /// When the copy cannot be made, or sshd not be run.
+    /// The copy cannot be made, or sshd cannot be run.
     pub fn reading_with_blocks_open(&self) -> Result<Option<ConfigReading>> {
         if !self.tree.directives().any(|(_, _, directive)| directive.is_conditional()) {
             return Ok(None);
@@ -235,14 +235,14 @@ impl Candidate {
 
     /// Rewrites the copy's paths in an error to the real ones.
     fn told(&self, error: &Error) -> Error {
-        let message = format!("sshd would not accept {} as it would be", self.sshd.config);
-        let refused = Error::refused(message)
-            .next("correct that place; where the procedure writes it, that is for the policy's author");
+        let message = format!("sshd would not accept {} after this change", self.sshd.config);
+        let refused =
+            Error::refused(message).next("correct that place; if the procedure writes it, tell the policy's author");
         error.notes_of(Label::Cause).fold(refused, |told, text| told.cause(self.real_names(text)))
     }
 }
 
-/// The private copies: numbered directories, so that no private path is the beginning of another.
+/// The private copies, in numbered directories, so that no private path is a prefix of another.
 struct Copies {
     names: Vec<(String, String)>,
     private: String,
@@ -250,7 +250,8 @@ struct Copies {
 }
 
 impl Copies {
-    /// Writes copies of a configuration and of the staged files; with `blocks` open, each `Match` is `Match all`.
+    /// Writes copies of a configuration and of the staged files. With `blocks` open, each `Match` becomes `Match
+    /// all`.
     fn make(tree: &Tree, staged: &StagedFiles, blocks: MatchBlocks) -> Result<(Scratch, Self)> {
         let overlay = Overlay(staged);
         let scratch = Scratch::private()?;
@@ -273,10 +274,10 @@ impl Copies {
         Ok((scratch, copies))
     }
 
-    /// The private path for a real one.
+    /// Chooses the private path for a real one.
     fn add(&mut self, real: &Path) -> String {
         let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        // Only what cannot confuse a parser; the name is there for people who read along.
+        // Keeps only names that cannot confuse a parser. The name itself is for people who read the output.
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
         let name = if plain { name } else { "file".to_owned() };
         let path = format!("{}/{:04}-{name}", self.private, self.names.len());
@@ -284,7 +285,8 @@ impl Copies {
         path
     }
 
-    /// Copies the directories of principals in which a file is staged: such a path has the user's name in it.
+    /// Copies the directories of principals in which a file is staged. The directory is replaced as a whole, because
+    /// the path in the configuration contains the user's name.
     fn add_principals(&mut self, tree: &Tree, overlay: Overlay<'_>) -> Result<()> {
         let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == PRINCIPALS);
         for argument in lines.flat_map(|(_, _, directive)| directive.arguments) {
@@ -305,13 +307,13 @@ impl Copies {
         Ok(())
     }
 
-    /// The copy of a configuration file: those were added first.
+    /// The copy of a configuration file. Configuration files are added first.
     fn config(&self, real: &Path) -> Option<&str> {
         let real = real.display().to_string();
         self.names.iter().find(|(_, name)| *name == real).map(|(private, _)| private.as_str())
     }
 
-    /// The copy of a staged file that a path means.
+    /// The copy of the staged file to which a path leads.
     fn staged(&self, text: &str, overlay: Overlay<'_>) -> Option<String> {
         let path = Path::new(text);
         let (key, _) = path.is_absolute().then(|| overlay.staged(path))??;
@@ -319,7 +321,7 @@ impl Copies {
         self.names.iter().rev().find(|(_, name)| *name == key).map(|(private, _)| private.clone())
     }
 
-    /// A file with its paths leading to the copies; line by line, so that numbers stay.
+    /// A file with its paths leading to the copies, changed line by line so that the line numbers stay the same.
     fn rewritten(&self, file: &ConfigFile, overlay: Overlay<'_>, blocks: MatchBlocks) -> Vec<u8> {
         let mut lines: Vec<_> = file.contents.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
         for (number, directive) in file.directives() {
@@ -366,8 +368,8 @@ impl Copies {
     }
 }
 
-/// When sshd falls back on its default host keys and one of those is staged: all of them as
-/// arguments, because no line of the configuration names them.
+/// If sshd falls back on its default host keys and one of those is staged: all of them as arguments, because no line
+/// of the configuration names them.
 fn default_keys(sshd: &Sshd, tree: &Tree, overlay: Overlay<'_>) -> Result<Vec<String>> {
     let named = tree.directives().any(|(_, _, directive)| directive.keyword == "hostkey")
         || sshd.arguments.iter().any(|argument| argument == "-h" || argument.to_lowercase().starts_with("hostkey"));
@@ -375,7 +377,7 @@ fn default_keys(sshd: &Sshd, tree: &Tree, overlay: Overlay<'_>) -> Result<Vec<St
         return Ok(Vec::new());
     }
     let effective = sshd.for_nobody()?;
-    // Without any host key sshd does not say where it looks for them.
+    // Without any host key, sshd does not report the paths where it looks for them.
     let compiled_in = DEFAULT_KEYS.map(str::to_owned);
     let defaults = match effective.values("hostkey") {
         [] => &compiled_in,
@@ -392,6 +394,6 @@ fn default_keys(sshd: &Sshd, tree: &Tree, overlay: Overlay<'_>) -> Result<Vec<St
 
 fn write(scratch: &Scratch, path: &str, contents: &[u8]) -> Result<()> {
     let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    // sshd ignores a private key that others can read; for anything else 0600 does as well.
+    // sshd ignores a private key that others can read. For any other file, 0600 works too.
     scratch.write(name, contents, 0o600).map(|_| ())
 }

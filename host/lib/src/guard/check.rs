@@ -1,5 +1,5 @@
-//! Whether a candidate may be put in place, as far as sshd itself and its files can tell: before
-//! the CA is asked, and before any handshake.
+//! Checks whether a candidate may be put in place, as far as sshd itself and its files can tell. This comes before
+//! the CA is asked and before any handshake.
 
 use super::{
     baseline::{self, Baseline},
@@ -31,18 +31,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What sshd says of a certificate that it then ignores (OpenSSH: sshd.c).
+/// What sshd says about a certificate that it then ignores (OpenSSH: sshd.c).
 const NO_KEY_FOR: &str = "No matching private key for certificate: ";
-/// The keywords that name files which sshd uses without a word when they are wrong.
+/// The keywords that name files about which sshd does not complain when they are wrong.
 const NAMED_FILES: [&str; 3] = ["hostcertificate", "trustedusercakeys", "revokedkeys"];
 
 impl Candidate {
-    /// Checks the candidate against what is so now: sshd accepts it without a new word; only
-    /// `granted` keywords differ, in lines that hold for everybody; every host key and address
-    /// that is live stays; no file that it names is newly wrong.
+    /// Checks the candidate against the present state. sshd accepts it without new messages. Only `granted` keywords
+    /// differ, in lines that hold for everybody. Every live host key and address stays. No file that it names is
+    /// newly wrong.
     ///
     /// # Errors
-    /// With the first of these that does not hold.
+    /// The first of these that does not hold.
     pub fn check(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<()> {
         let parts = self.parts(baseline);
         structure::refuse_bytes(&self.staged, &parts, granted)?;
@@ -62,7 +62,7 @@ impl Candidate {
         let View { effective, tested, .. } = view;
         self.check_words(&baseline.view.tested, tested)?;
         let mut lists = revocation_lists(&self.tree, effective);
-        // sshd reads a file until it is reloaded, though the line that names it is gone.
+        // sshd keeps reading such a file until it is reloaded, even though the line that names it is gone.
         lists.extend(revocation_lists(&baseline.tree, &baseline.view.effective));
         revocation::refuse_lists(&self.staged, &lists, granted)?;
         if !parts.is_empty() {
@@ -73,13 +73,13 @@ impl Candidate {
         self.check_files(baseline, effective)
     }
 
-    /// The staged files that are part of the configuration: one that goes is in the tree as it was, one that
-    /// comes in the tree as it would be.
+    /// The staged files that are part of the configuration. A removed one is found in the present tree, an added one
+    /// in the future tree.
     fn parts(&self, baseline: &Baseline) -> BTreeSet<&Path> {
         structure::parts(&self.staged, self.tree.files.iter().chain(&baseline.tree.files))
     }
 
-    /// The lines of the configuration that come or go.
+    /// The lines of the configuration that would be added or removed.
     pub(super) fn difference(&self, baseline: &Baseline, granted: MayChange<'_>) -> Result<Difference> {
         if self.parts(baseline).is_empty() {
             return Ok(Difference::default());
@@ -87,7 +87,8 @@ impl Candidate {
         structure::difference(&baseline.tree, &self.tree, granted, Some(&self.authorship))
     }
 
-    /// What sshd reads while it is tested has an end: neither waits it, nor does it fill the memory.
+    /// Refuses files that never end, because sshd reads them when it is tested: it must neither wait for ever nor
+    /// fill the memory.
     fn check_named(&self) -> Result<()> {
         let overlay = Overlay(&self.staged);
         for (_, _, directive) in self.tree.directives() {
@@ -108,8 +109,8 @@ impl Candidate {
         Ok(())
     }
 
-    /// What sshd makes of the lines, as a second opinion: without a connection, and for those who run this. However many
-    /// users and blocks there are, that is at most three questions.
+    /// Compares what sshd makes of the lines, as a second opinion: without a connection, and for the users who run
+    /// this. However many users and blocks there are, this takes at most three questions.
     fn check_effects(&self, baseline: &Baseline, after: &Effective, granted: MayChange<'_>) -> Result<()> {
         refuse_effects(&self.resolved(&baseline.view.effective), after, "everybody", granted)?;
         if !baseline.tree.directives().any(|(_, _, directive)| directive.is_conditional()) {
@@ -123,7 +124,8 @@ impl Candidate {
         Ok(())
     }
 
-    /// A configuration with the real name of each staged file that it names by way of a link: the copy has only that.
+    /// Replaces each path that leads through a link to a staged file by the file's real name: the copy knows only
+    /// that name.
     fn resolved(&self, effective: &Effective) -> Effective {
         let overlay = Overlay(&self.staged);
         effective.clone().renamed(|value| {
@@ -147,7 +149,7 @@ impl Candidate {
         }
         Err(Error::refused("sshd would accept the configuration, but complain")
             .cause(new.join("\n"))
-            .next("put right what it complains of; where the procedure writes it, that is for the policy's author"))
+            .next("correct what sshd complains about; if the procedure writes it, tell the policy's author"))
     }
 
     fn check_host_keys(&self, baseline: &Baseline, effective: &Effective) -> Result<()> {
@@ -184,7 +186,7 @@ impl Candidate {
                 let named = NAMED_FILES.iter().flat_map(|keyword| baseline.view.effective.values(keyword));
                 let named = named.map(|path| Path::new(path.as_str()));
                 Err(Error::refused(problem.clone())
-                    .cause("sshd accepts such a file without a word: it shows only when somebody connects")
+                    .cause("sshd accepts such a file silently: the fault shows only when somebody connects")
                     .next(remedy(problem, self.staged.keys().map(PathBuf::as_path), named)))
             }
         }
@@ -192,8 +194,8 @@ impl Candidate {
 }
 
 impl Candidate {
-    /// Where sshd would listen besides, and where no more, in words: an effect of `Port` and `AddressFamily`, which their
-    /// lines do not show.
+    /// The addresses on which sshd would additionally listen, and those on which it would no longer listen, in words.
+    /// They follow from `Port` and `AddressFamily`, whose lines do not show them.
     ///
     /// # Errors
     /// As [`Candidate::view`].
@@ -209,30 +211,31 @@ impl Candidate {
     }
 }
 
-/// A login of a user's from this machine, for `sshd -T -C`.
+/// The connection of a user who logs in from this machine, for `sshd -T -C`.
 pub(super) fn login(user: &str) -> Vec<(String, String)> {
     let fields =
         [("user", user), ("host", "localhost"), ("addr", "127.0.0.1"), ("laddr", "127.0.0.1"), ("lport", "22")];
     fields.map(|(field, value)| (field.to_owned(), value.to_owned())).into()
 }
 
-/// What mends a file that sshd would newly use. `staged`: what this run writes; `named`: what sshd uses now.
+/// The remedy for a problem with a file that sshd would newly use. `staged`: what this run writes; `named`: what sshd
+/// uses now.
 fn remedy<'a>(
     problem: &str,
     staged: impl IntoIterator<Item = &'a Path>,
     named: impl IntoIterator<Item = &'a Path>,
 ) -> &'static str {
-    let is_about = |path: &Path| problem.split(' ').any(|word| Path::new(word) == path);
+    let is_about = |path: &Path| format!(" {problem} ").contains(&format!(" {} ", path.display()));
     if staged.into_iter().any(is_about) {
-        "this run would write that file: that is for the policy's author"
+        "this run would write that file: tell the policy's author"
     } else if named.into_iter().any(is_about) {
-        "put that file right, or take its line out of sshd's configuration; then run this again"
+        "correct that file, or remove its line from sshd's configuration; then run this again"
     } else {
-        "put that file right, or have no line name it; then run this again. A certificate is replaced with --force"
+        "correct that file, or remove the lines that name it; then run this again (--force replaces a certificate)"
     }
 }
 
-/// What `RevokedKeys` lines name, those within a `Match` too, and sshd's arguments.
+/// The files that `RevokedKeys` lines name, including lines within a `Match` and sshd's arguments.
 fn revocation_lists(tree: &Tree, effective: &Effective) -> Vec<String> {
     let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == "revokedkeys");
     let named = lines.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text);
@@ -250,11 +253,12 @@ fn refuse_effects(before: &Effective, after: &Effective, whom: &str, granted: Ma
         .next(structure::ASK))
 }
 
-/// Every address that is live must be in a configuration: our reload would switch on what another person
-/// else has left unfinished. Those that systemd holds are not sshd's to give up.
+/// Checks that the configuration covers every address on which sshd listens now: otherwise our reload would put into
+/// effect what somebody else has left unfinished. Sockets that systemd holds do not count, since sshd cannot close
+/// them.
 ///
 /// # Errors
-/// Refused: an address on which sshd listens is not in it.
+/// Refused: the configuration does not cover an address on which sshd listens.
 pub fn keeps_addresses(sshd: &Sshd, effective: &Effective) -> Result<()> {
     let sockets = sshd.listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
     for socket in sockets.filter(|socket| !socket.inherited) {
@@ -284,11 +288,13 @@ mod tests {
         for (staged, named, expected) in [
             (vec![], vec![], "--force"),
             (vec![Path::new("/etc/ssh/a")], vec![Path::new("/etc/ssh/a-cert")], "--force"),
-            (vec![], vec![path], "take its line out"),
+            (vec![], vec![path], "remove its line"),
             (vec![path], vec![path], "the policy's author"),
         ] {
             let told = remedy(problem, staged, named);
             assert!(told.contains(expected), "{expected}: {told}");
         }
+        let blank = Path::new("/etc/ssh/a key-cert.pub");
+        assert!(remedy(&problem.replace("a-cert.pub", "a key-cert.pub"), [], [blank]).contains("remove its line"));
     }
 }

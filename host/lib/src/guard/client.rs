@@ -1,4 +1,5 @@
-//! A client's look at an sshd: a handshake in this process, or the `ssh` program where that cannot be made here.
+//! Looks at an sshd as a client does: by a handshake in this process or, where that is not possible, with the `ssh`
+//! program.
 
 pub mod bench;
 pub mod hosts;
@@ -33,14 +34,14 @@ pub struct Question<'a> {
     pub knows: ClientKnowledge<'a>,
     /// The type of the host key: one of [`known_hosts::TYPES`].
     pub key_type: &'a str,
-    /// Whether its certificate is wanted, and not the plain key.
+    /// Whether the client wants the certificate rather than the plain key.
     pub certificate: bool,
     /// The name under which the client looks the server up.
     pub name: &'a str,
 }
 
 impl Question<'_> {
-    /// Whether it asks for the same host key or certificate as another one.
+    /// Whether this asks for the same host key or certificate as another question.
     #[must_use]
     pub fn is_for(&self, other: &Question<'_>) -> bool {
         (self.key_type, self.certificate) == (other.key_type, other.certificate)
@@ -51,14 +52,15 @@ impl Question<'_> {
         HostKeyAlgorithm::all().filter(move |one| one.certificate == certificate && one.kind.key_type() == key_type)
     }
 
-    /// Asks in a session.
+    /// Asks the question in a session.
     ///
     /// # Errors
-    /// When the server proves nothing; why, is in the fault.
+    /// The server proves nothing; the fault says why.
     pub fn ask<S: Stream>(&self, session: &mut Session<S>) -> Result<Transcript, Fault> {
         let offer = session.server().host_keys.clone();
         let Some(algorithm) = self.algorithms().find(|algorithm| session.server().offers(*algorithm)) else {
-            // It has the key, and signs with it by an algorithm that is not asked for here: ssh-rsa, which is SHA-1.
+            // The server has the key, but signs with it only by an algorithm that is not asked for here: ssh-rsa,
+            // which is SHA-1.
             let is_it = |name: &&String| known_hosts::type_of(name) == Some((self.key_type, self.certificate));
             if let Some(name) = offer.iter().find(is_it) {
                 return Err(Fault::Unsupported { name: name.clone() });
@@ -69,7 +71,7 @@ impl Question<'_> {
         Ok(trust::judge(&proved, offer, self, trust::now()))
     }
 
-    /// Asks in a session of its own.
+    /// Asks the question in a session of its own.
     ///
     /// # Errors
     /// As [`Question::ask`].
@@ -78,11 +80,11 @@ impl Question<'_> {
     }
 }
 
-/// Makes the exchanges, by the library or by the `ssh` program.
+/// Makes the exchanges, by a handshake in this process or with the `ssh` program.
 #[derive(Debug, Default)]
 pub struct Client {
     program: OnceLock<Program>,
-    /// Whether the program had to be asked.
+    /// Whether the `ssh` program had to be run.
     by_program: AtomicBool,
 }
 
@@ -98,17 +100,16 @@ impl Client {
         self.program.get().ok_or_else(|| crate::error::Error::failed("the `ssh` client cannot be used"))
     }
 
-    /// Whether some exchange could be made by the `ssh` program alone.
+    /// Whether some exchange was possible only with the `ssh` program.
     #[must_use]
     pub fn needed_program(&self) -> bool {
         self.by_program.load(Ordering::Relaxed)
     }
 
-    /// What an exchange showed; where it could not be made in this process, what the `ssh` program shows over the
-    /// route.
+    /// What an exchange showed. If it could not be made in this process, the `ssh` program makes it over the route.
     ///
     /// # Errors
-    /// When the program is needed and cannot be run.
+    /// The program is needed and cannot be run.
     pub fn settled(
         &self,
         exchanged: Result<Transcript, Fault>,

@@ -1,4 +1,4 @@
-//! What a configuration of sshd says, and how two of them differ.
+//! What an sshd configuration says, and how two configurations differ.
 
 pub mod authorship;
 pub mod config_digest;

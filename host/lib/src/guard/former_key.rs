@@ -1,6 +1,6 @@
-//! Host keys that a running sshd offers although none of its files holds them any more: since OpenSSH 9.8, sshd keeps the
-//! keys that it read at its start. Once sshd reads its files again, clients that know only those keys are refused, so no
-//! unattended run reloads it.
+//! Host keys that a running sshd offers although none of its files holds them any more: since OpenSSH 9.8, sshd keeps
+//! the keys that it read at its start. Once sshd reads its files again, clients that know only those keys are
+//! refused. So no unattended run reloads it.
 
 use super::survey::{ListenerOffer, OfferedKey};
 use crate::{
@@ -13,7 +13,7 @@ use std::{fmt, path::PathBuf};
 /// Before this version sshd reads its certificates anew for every connection.
 const KEEPS_CERTIFICATES: (u32, u32) = (9, 8);
 
-/// Whether sshd goes on with the certificates that it has read until it is told to read them again.
+/// Whether sshd keeps using the certificates that it has read until it is told to read them again.
 #[must_use]
 pub fn keeps_certificates(sshd: &Sshd) -> bool {
     major_minor(sshd.version()).is_none_or(|version| version >= KEEPS_CERTIFICATES)
@@ -25,12 +25,12 @@ pub struct FormerKey {
     pub key: OfferedKey,
     /// The host key file with another key of that type; none: no file has one.
     pub replaced_in: Option<PathBuf>,
-    /// The command that has sshd read its files.
+    /// The command that makes sshd read its files again.
     pub reload: String,
 }
 
 impl FormerKey {
-    /// What an operator does about it.
+    /// What an operator can do about it.
     #[must_use]
     pub fn next(&self) -> String {
         format!(
@@ -51,14 +51,15 @@ impl fmt::Display for FormerKey {
     }
 }
 
-/// Those among the offered keys; `on_disk` are the keys in the files. Where no file can be read, nothing is known.
+/// The offered keys that no file holds; `on_disk` are the keys in the files. If no file can be read, nothing is
+/// known.
 #[must_use]
 pub fn former(offered: &ListenerOffer, on_disk: &[(PathBuf, PublicKey)], listener: &Listener) -> Vec<FormerKey> {
     let is_on_disk = |offered: &&OfferedKey| {
         on_disk.iter().any(|(_, key)| key.fingerprint(HashAlg::Sha256).to_string() == offered.fingerprint)
     };
     let reload = match &listener.unit {
-        // A reload would end it.
+        // A reload would terminate this sshd, because systemd holds its sockets.
         Some(unit) if listener.is_activated() => format!("systemctl restart {}", neutral(unit)),
         Some(unit) => format!("systemctl reload {}", neutral(unit)),
         None => format!("kill -HUP {}", listener.pid),

@@ -1,5 +1,5 @@
-//! A change of ssh's known_hosts, proved before it is made, on the very bytes: what `ssh-keygen` finds in them, and
-//! whom the real `ssh` then trusts. No sshd takes part.
+//! Proves a change of ssh's known_hosts before it is made, on the very bytes: what `ssh-keygen` finds in them, and
+//! whom the real `ssh` then trusts. This needs no sshd.
 
 mod names;
 mod options;
@@ -37,13 +37,13 @@ pub fn is_known_hosts(path: &Path) -> bool {
 /// A known_hosts file that would change.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The path by which ssh gets it.
+    /// The path by which ssh reaches it.
     pub path: PathBuf,
-    /// What is there; nothing where there is no file.
+    /// What is there now; empty where there is no file.
     pub before: Vec<u8>,
     /// What would be there.
     pub after: Vec<u8>,
-    /// Whom the file belongs to that is there.
+    /// The owner of the file that is there.
     pub owner: Option<u32>,
 }
 
@@ -52,9 +52,9 @@ pub struct Change {
 pub struct Proof {
     /// The lists of patterns for whose names ssh trusts the CA.
     pub patterns: Vec<String>,
-    /// Where else ssh takes the CA's word, or may: a line of a file for other names, in words.
+    /// Other names for which ssh trusts the CA, or may trust it, by other lines; in words.
     pub others: Vec<String>,
-    /// How many plain host keys are found as before.
+    /// How many plain host keys `ssh-keygen` finds as before.
     pub keys: usize,
 }
 
@@ -78,18 +78,18 @@ impl fmt::Display for Proof {
     }
 }
 
-/// A line that would come.
+/// A line that would be added.
 struct NewLine<'a> {
-    /// Its number in the file, from 1 on.
+    /// Its number in the file, from 1.
     number: usize,
     entry: Entry<'a>,
 }
 
 impl Change {
-    /// Proves it.
+    /// Proves the change.
     ///
     /// # Errors
-    /// Refused: what ssh or `ssh-keygen` would not find as it should.
+    /// Refused: ssh or `ssh-keygen` would not find what it should.
     pub fn prove(&self) -> Result<Proof> {
         self.refuse_owner()?;
         let scratch = Scratch::private()?;
@@ -109,7 +109,7 @@ impl Change {
         Ok(proof)
     }
 
-    /// The patterns that are not for names of one domain alone, of the lines that would come.
+    /// The patterns that cover more than the names of one domain, among the lines that would be added.
     ///
     /// # Errors
     /// A line has patterns that cannot be read.
@@ -118,13 +118,13 @@ impl Change {
         Ok(all.iter().flat_map(Patterns::wide).collect())
     }
 
-    /// Whether a CA would be trusted that is not now.
+    /// Whether ssh would trust a CA that it does not trust now.
     #[must_use]
     pub fn adds(&self) -> bool {
         self.coming().next().is_some()
     }
 
-    /// The lines of CAs that would come.
+    /// The CA lines that would be added.
     fn coming(&self) -> impl Iterator<Item = NewLine<'_>> {
         let there = |line: &[u8]| lines(&self.before).any(|one| one.trim_ascii_end() == line.trim_ascii_end());
         let numbered = lines(&self.after).enumerate().filter(move |(_, line)| !there(line));
@@ -141,30 +141,32 @@ impl Change {
         lists.into_iter().map(|list| list.parse().map_err(wrong)).collect()
     }
 
-    /// Nobody but root can give a file away: the new one could not belong to whom the old one does.
+    /// Refuses a file of another user: only root can give files away, so the new file could not have the old one's
+    /// owner.
     fn refuse_owner(&self) -> Result<()> {
         let own = rustix::process::geteuid();
         match self.owner {
             Some(owner) if !own.is_root() && owner != own.as_raw() => {
                 let path = neutral(&self.path.to_string_lossy());
                 Err(Error::refused(format!("{path} belongs to another user (uid {owner})"))
-                    .cause("a program that was run with sudo made it, as it seems; ssh cannot add hosts to it either")
+                    .cause("it was probably made by a program run with sudo; ssh cannot add hosts to it either")
                     .next(chown(&self.path)))
             }
             _ => Ok(()),
         }
     }
 
-    /// Every plain key that `ssh-keygen` lists now is listed afterwards, hashed names included.
+    /// Checks that `ssh-keygen` still lists every plain key that it lists now, hashed names included.
     fn refuse_lost(&self, before: &[String], after: &[String]) -> Result<usize> {
         let mut left = after.iter();
         match before.iter().find(|pin| !left.any(|one| one == *pin)) {
             None => Ok(before.len()),
-            Some(lost) => Err(self.refused("a host key that is known now would not be known any more").seen(lost)),
+            Some(lost) => Err(self.refused("a host key that is known now would be lost").seen(lost)),
         }
     }
 
-    /// `ssh-keygen -F` finds our lines for a name inside, as a CA's, and not for one outside.
+    /// Checks that `ssh-keygen -F` finds our lines, as a CA's, for a name that the patterns cover, and not for
+    /// another name.
     fn refuse_not_found(&self, patterns: &Patterns, new: &[NewLine<'_>], file: &Path) -> Result<()> {
         if let Some(inside) = patterns.example(Wanted::Inside) {
             let found = found(&inside, file)?;
@@ -183,8 +185,9 @@ impl Change {
         Ok(())
     }
 
-    /// The real ssh, as it is configured for a name inside, takes a certificate of a CA that stands in our CA's place
-    /// in the file, and takes none for a name outside. Returns the configuration for the name inside.
+    /// Checks that the real ssh, as configured for a name that the patterns cover, accepts a certificate of a CA that
+    /// takes our CA's place in the file, and that it accepts none for another name. Returns the configuration for the
+    /// covered name.
     fn refuse_not_trusted(&self, patterns: &Patterns, new: &[NewLine<'_>], scratch: &Scratch) -> Result<Settings> {
         let Some(ssh) = Ssh::find() else { return Err(self.refused("there is no `ssh` program on this machine")) };
         let inside = patterns.example(Wanted::Inside).unwrap_or_default();
@@ -237,10 +240,10 @@ impl Change {
     }
 
     fn not_shown(&self, name: &str, output: &Output) -> Error {
-        self.refused(format!("whether ssh would trust the CA for {name} was not shown"))
-            .cause("ssh's exchange with the server that stands in for that host did not come to its end")
+        self.refused(format!("could not find out whether ssh would trust the CA for {name}"))
+            .cause("ssh did not complete its exchange with the test server that stands in for that host")
             .seen(said(output))
-            .next("run this again; where it comes back, run `ssh -v` to a host of that name and see where it stops")
+            .next("run this again; if it fails again, run `ssh -v` to a host of that name and see where it stops")
     }
 
     fn without_certificates(&self, name: &str, settings: &Settings) -> Error {
@@ -253,7 +256,7 @@ impl Change {
             .next("put these names first in HostKeyAlgorithms in ssh_config, or take that line out")
     }
 
-    /// The type of the CA's key in a line, which ssh has to take (`CASignatureAlgorithms`).
+    /// The type of the CA's key in a line. ssh has to accept that type (`CASignatureAlgorithms`).
     fn algorithm(&self, new: &NewLine<'_>, settings: &Settings) -> Result<Algorithm> {
         let (key_type, _) = new.entry.key();
         let key_type = String::from_utf8_lossy(key_type).into_owned();
@@ -266,12 +269,10 @@ impl Change {
                 .seen(allowed)
                 .next("add it to CASignatureAlgorithms in ssh_config, or take that line out"));
         }
-        key_type
-            .parse()
-            .map_err(|error| self.refused(format!("{key_type} is no type of key that is known")).cause(error))
+        key_type.parse().map_err(|error| self.refused(format!("{key_type} is an unknown type of key")).cause(error))
     }
 
-    /// The file with another CA's key in one of our new lines.
+    /// The file, with the key of another CA in one of our new lines.
     fn with_stand_in(&self, new: &NewLine<'_>, key: &str) -> Vec<u8> {
         let mut file = Vec::new();
         for (index, line) in lines(&self.after).enumerate() {
@@ -285,7 +286,7 @@ impl Change {
         file
     }
 
-    /// Refuses a file that ssh does not read for this name.
+    /// Refuses the change if ssh does not read this file for the name.
     fn refuse_unread(&self, name: &str, settings: &Settings) -> Result<()> {
         let read = [settings.values("userknownhostsfile"), settings.values("globalknownhostsfile")].concat();
         if read.iter().any(|path| Path::new(path) == self.path) {
@@ -301,13 +302,13 @@ impl Change {
     }
 }
 
-/// The name by which ssh looks a host up, as its configuration has it.
+/// The name under which ssh looks a host up, according to its configuration.
 fn looked_up(host: &Host, settings: &Settings) -> String {
     if let Some(alias) = settings.first("hostkeyalias") {
         return alias;
     }
     let real = settings.first("hostname").unwrap_or_else(|| host.name.clone());
-    // Without a port, a pattern holds for every port: ssh tries again without it.
+    // A pattern without a port covers every port: ssh tries again without the port.
     host.port.map_or_else(|| real.clone(), |port| format!("[{real}]:{port}"))
 }
 
@@ -317,11 +318,11 @@ fn host(name: &str) -> Result<Host> {
 
 /// The plain host keys that `ssh-keygen` finds in a file, each with its name.
 fn listed(file: &Path) -> Result<Vec<String>> {
-    // It ends with an error where there are none.
+    // `ssh-keygen` exits with an error where there are none.
     Ok(keygen(&["-l".as_ref(), "-f".as_ref(), file])?.stdout.lines().map(str::to_owned).collect())
 }
 
-/// The numbers of the lines of CAs that `ssh-keygen` finds for a name.
+/// The numbers of the CA lines that `ssh-keygen` finds for a name.
 fn found(name: &str, file: &Path) -> Result<Vec<usize>> {
     let output = keygen(&["-F".as_ref(), name.as_ref(), "-f".as_ref(), file])?;
     let number =
@@ -335,7 +336,7 @@ fn keygen(arguments: &[&Path]) -> Result<Output> {
     exec::Program::new(program).args(arguments).run()
 }
 
-/// The last words of ssh.
+/// What ssh printed, for a message.
 fn said(output: &Output) -> String {
     let words = neutral_lines(output.stderr.trim());
     if words.is_empty() { output.ending() } else { words }

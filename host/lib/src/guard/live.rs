@@ -1,5 +1,5 @@
-//! The listener after the reload: whether it serves what it should, seen as a client sees it. A
-//! connection that did not complete says nothing and is made again until the deadline.
+//! Checks, as a client, whether the listener serves what it should after the reload. A connection that did not
+//! complete tells nothing, and is made again until the deadline.
 
 use super::{
     baseline::Baseline,
@@ -24,20 +24,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a reload may take to show.
+/// How long a reload may take to take effect.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a reload may take to begin; SIGHUP itself takes 3 to 40 ms.
 const SETTLE: Duration = Duration::from_millis(600);
-/// How long to wait before the next look whether it has begun.
+/// The pause between two checks whether the reload has begun.
 const LOOK: Duration = Duration::from_millis(4);
-/// Of so many looks one goes through all processes, for another one in the place of the listener.
+/// One in this many checks goes through all processes, for another one in the place of the listener.
 const LOOKS: u32 = 4;
 
 /// The keys and certificates that the listener serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveReport {
-    /// Whether there is a listener that can be asked; without one nothing could be seen.
+    /// Whether there is a listener that can be asked. Without one, nothing was checked.
     pub live: bool,
     /// Serial numbers of the certificates that it serves.
     pub certificates: Vec<u64>,
@@ -54,7 +54,7 @@ pub fn verify(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) -> Resul
     verify_within(sshd, baseline, expect, PATIENCE)
 }
 
-/// The same after a change for which nothing is told to reload: nothing is waited for before the first look.
+/// The same after a change that reloads nothing: it does not wait before the first check.
 ///
 /// # Errors
 /// As [`verify`].
@@ -62,7 +62,7 @@ pub fn verify_at_once(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate]) 
     look(sshd, baseline, expect, Instant::now() + PATIENCE)
 }
 
-/// The same with another limit of time.
+/// The same with another time limit.
 ///
 /// # Errors
 /// As [`verify`].
@@ -86,7 +86,8 @@ fn look(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], deadline: Inst
     let mut verified = LiveReport { live: true, ..LiveReport::default() };
     let public = baseline.public_keys();
     let keys = || baseline.offered.iter().flat_map(|offered| &offered.keys);
-    // A certificate is proved by a signature of its key: where sshd has only one of that type, it offers that.
+    // A signature by a certificate's key proves the plain key as well: if sshd has only one key of that type, it
+    // offers that one.
     let is_single = |key: &OfferedKey| {
         let of_type = |one: &&PublicKey| known_hosts::type_of(one.algorithm().as_str()) == Some((&key.key_type, false));
         public.len() == baseline.view.effective.values("hostkey").len() && public.iter().filter(of_type).count() == 1
@@ -113,25 +114,25 @@ fn look(sshd: &Sshd, baseline: &Baseline, expect: &[Certificate], deadline: Inst
     }
 }
 
-/// Checks that a listener which cannot be asked has opened its sockets anew after a reload, where that can be seen: until
-/// then it may still fail to start again.
+/// Checks that a listener which cannot be asked has reopened its sockets after a reload, where that can be seen.
+/// Until then it may still fail to start again.
 ///
 /// # Errors
-/// It has not within the time that a reload may take.
+/// It has not done so within the time that a reload may take.
 pub fn has_reloaded(sshd: &Sshd) -> Result<()> {
     let reading = |listener: Option<&Listener>| listener.and_then(Listener::reading);
     let Some(before) = reading(sshd.listener.as_ref()) else { return Ok(()) };
     let deadline = Instant::now() + PATIENCE;
     while reading(sshd.listener_now()?.as_ref()).is_none_or(|now| now == before) {
         if Instant::now() >= deadline {
-            return Err(Error::failed("sshd was told to reload, and has not opened its sockets anew"));
+            return Err(Error::failed("sshd was told to reload, but has not reopened its sockets"));
         }
         thread::sleep(Duration::from_millis(50));
     }
     Ok(())
 }
 
-/// Of a listener that cannot be asked, that much can be seen: it is there, with the sockets that it had.
+/// Checks what can be seen of a listener that cannot be asked: that it is there, with the sockets that it had.
 fn still_listens(sshd: &Sshd, deadline: Instant) -> Result<()> {
     loop {
         let mut now = sshd.clone();
@@ -144,22 +145,22 @@ fn still_listens(sshd: &Sshd, deadline: Instant) -> Result<()> {
     }
 }
 
-/// What a listening sshd offers right now, certificates too; none without a listener.
+/// What a listening sshd offers right now, including certificates; none without a listener.
 ///
 /// # Errors
 /// When it does not answer.
 pub fn served(sshd: &Sshd) -> Result<Option<ListenerOffer>> {
     let (client, users) = (Client::default(), users::to_keep());
     let user = users.last().map_or("root", String::as_str);
-    // What it bears is asked only where its own configuration can be read.
+    // Its limits are known only where its own configuration can be read.
     let effective = sshd.for_nobody().ok();
     let prober = Prober::new(&client, sshd, user, effective.as_ref())?;
     prober.map(|prober| prober.survey(true)).transpose()
 }
 
-/// Waits until the listener has started anew: it has new sockets then, or is a new process where systemd holds
-/// the sockets. Before that it answers as it did before the change, and to ask would prove nothing. When
-/// nothing was reloaded, this only passes the time.
+/// Waits until the listener has restarted: then it has new sockets, or is a new process where systemd holds the
+/// sockets. Before that it answers as it did before the change, and asking would prove nothing. If nothing was
+/// reloaded, this only waits.
 pub fn await_reload(sshd: &Sshd) {
     await_reload_within(sshd, SETTLE);
 }
@@ -176,7 +177,7 @@ fn await_reload_within(sshd: &Sshd, limit: Duration) {
         if started.elapsed() >= limit {
             return;
         }
-        // Mostly it is the same process, so that not each look goes through all of them.
+        // Usually it is the same process, so most checks can skip the search through all processes.
         let same = sshd.listener.as_ref().filter(|_| look % LOOKS != 0).map(Listener::seen_now);
         let now = same.or_else(|| sshd.listener_now().ok().flatten());
         if sshd.listener.as_ref().zip(now.as_ref()).is_some_and(|(before, after)| is_new(before, after)) {
@@ -186,16 +187,16 @@ fn await_reload_within(sshd: &Sshd, limit: Duration) {
     }
 }
 
-/// Something that has to be seen.
+/// Something that the listener has to show.
 #[derive(Clone, Debug)]
 enum Expectation<'a> {
     Certificate {
         certificate: &'a Certificate,
         signer: [PublicKey; 1],
-        /// The plain key that is seen with it.
+        /// The plain key that the same exchange shows.
         key: Option<&'a OfferedKey>,
     },
-    /// A plain key; by its fingerprint alone where its public half is not on disk.
+    /// A plain key; only its fingerprint is known where its public half is not on disk.
     Key { key: &'a OfferedKey, known: Vec<PublicKey> },
 }
 
@@ -226,7 +227,7 @@ impl<'a> Expectation<'a> {
         }
     }
 
-    /// What is wrong with what was seen.
+    /// What is wrong with what the listener showed.
     fn fault(&self, target: &str, seen: &Transcript) -> Option<Error> {
         match self {
             Self::Certificate { certificate, key, .. } => {
@@ -269,7 +270,7 @@ fn key_type(certificate: &Certificate) -> &'static str {
     known_hosts::type_of(certificate.algorithm().as_str()).map_or("", |(name, _)| name)
 }
 
-/// Looks once for all that is pending; what is seen is pending no more. Gives the first fault.
+/// Asks once for everything that is pending. What is as expected is pending no longer. Returns the first fault.
 fn round(
     sshd: &Sshd,
     baseline: &Baseline,
@@ -306,14 +307,14 @@ fn round(
     Ok(first)
 }
 
-/// An algorithm whose key cannot be asked for here must be offered all the same.
+/// An algorithm that Warded cannot ask for must still be offered.
 fn lost_algorithm<'a>(target: &str, mut others: impl Iterator<Item = &'a String>, seen: &Transcript) -> Option<Error> {
     let lost = others.find(|name| !seen.offer.contains(name))?;
     let lost = text::neutral(lost);
     (!seen.offer.is_empty()).then(|| Error::failed(format!("sshd at {target} does not offer {lost} as before")))
 }
 
-/// The addresses that sshd listened on before must be there still, where we can see them.
+/// sshd must still listen on the addresses that it listened on before, as far as they can be seen.
 fn lost_sockets(before: &Sshd, now: &Sshd) -> Option<Error> {
     let Some(listener) = &now.listener else { return Some(Error::failed("sshd does not listen any more")) };
     let (before, now) = (before.listener.as_ref()?.sockets.as_ref()?, listener.sockets.as_ref()?);

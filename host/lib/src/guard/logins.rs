@@ -1,5 +1,6 @@
-//! Who gets in, before and after a change: compared whenever anything that decides it changes, a line of the
-//! configuration or a file that it names. A way in that is gained counts as well as one that is lost.
+//! Compares who can log in before and after a change. It does so whenever something changes that decides about
+//! logins: a line of the configuration, or a file that it names. A way in that is gained counts as well as one that
+//! is lost.
 
 mod bounds;
 mod certificates;
@@ -42,12 +43,12 @@ use methods::{LoginMethod, User, ways};
 use sshd_config::line::Directive;
 use std::{collections::BTreeMap, path::Path};
 
-/// As many users of the machine are looked at one by one.
+/// At most this many users of the machine are compared one by one.
 const MAX_USERS: usize = 1000;
-/// As many differences are shown.
+/// At most this many differences are shown.
 const SHOWN: usize = 5;
 
-/// The users whose logins are proved, and those about whom nothing is.
+/// The users whose logins are proved, and those for whom nothing is proved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logins {
     /// Users whose public keys sshd takes as before.
@@ -57,11 +58,11 @@ pub struct Logins {
 }
 
 impl Candidate {
-    /// Checks that every user gets in by the same means as today, and by no others. Where nothing changes that decides
-    /// it, nothing is asked.
+    /// Checks that every user gets in by the same means as today, and by no others. Asks sshd nothing where nothing
+    /// changes that decides about logins.
     ///
     /// # Errors
-    /// Refused: a user would lose or gain a way in, unless that is accepted; or that is not known.
+    /// Refused: a user would lose or gain a way in and this is not accepted, or it cannot be found out.
     pub fn keeps_logins(&self, baseline: &Baseline, may_change: MayChange<'_>) -> Result<Logins> {
         let difference = self.difference(baseline, may_change)?;
         let deciding: Vec<String> = difference
@@ -116,8 +117,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// Whether the users of a known host get in on its word, by a line for whichever connections. An undo restores what
-    /// was known before.
+    /// Whether sshd takes a known host's word for its users (`HostbasedAuthentication`), by a line for any
+    /// connections. An undo does not count, since it restores the hosts that were known before.
     fn has_hostbased(&self) -> bool {
         let (trees, any) = ([&self.baseline.tree, &self.candidate.tree], matches!(self.may_change, MayChange::Any));
         let switches_on = |directive: &Directive| {
@@ -134,12 +135,12 @@ impl Comparison<'_> {
             return Ok(());
         }
         Err(Error::refused(format!("{} decides who gets in", path.display()))
-            .cause("what a change of it does to logins cannot be found out beforehand")
+            .cause("Warded cannot find out beforehand how a change of it affects logins")
             .next("if that is what you want, run it again with --accept-risk=lose-ssh --accept-risk=admit-logins"))
     }
 
     /// Refuses a change of a file that only some connections read (a `Match` names it, or switches the method on):
-    /// the ways in are compared by what holds for everybody.
+    /// the ways in are compared only by the settings that hold for everybody.
     fn refuse_conditional_files(&self, all: &[User]) -> Result<()> {
         if self.candidate.staged.is_empty() {
             return Ok(());
@@ -167,7 +168,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Whether a staged file is one of those from which a way in comes.
+    /// Whether a file is staged that gives some user a way in.
     fn touches_files(&self, all: &[User]) -> bool {
         if self.candidate.staged.is_empty() {
             return false;
@@ -178,7 +179,7 @@ impl Comparison<'_> {
         files.any(|path| self.overlay().staged(&path).is_some())
     }
 
-    /// The users who are looked at one by one: those who must get in, the first of passwd(5), and those for whom a file
+    /// The users to compare one by one: those who must get in, the first ones of passwd(5), and those for whom a file
     /// is staged.
     fn one_by_one(&self, all: &[User]) -> Vec<User> {
         let effective = &self.baseline.view.effective;
@@ -191,7 +192,7 @@ impl Comparison<'_> {
         kept.chain(first.iter().cloned()).chain(rest.iter().filter(has_staged_file).cloned()).collect()
     }
 
-    /// The users who are compared by the rules for everybody alone.
+    /// Messages about the users who are compared only by the lines that hold for everybody.
     fn by_rule(&self, all: &[User]) -> Vec<String> {
         let rule = "compared by the lines that hold for everybody, not one by one";
         let mut told = Vec::new();
@@ -211,9 +212,9 @@ impl Comparison<'_> {
         told
     }
 
-    /// A keyword whose effect on logins is not known, is a risk.
+    /// Refuses a change of a keyword whose effect on logins is not known, unless the operator accepts the risk.
     fn refuse_unknown(&self, difference: &Difference, after: &Effective) -> Result<()> {
-        // An undo brings back what was there; sshd itself is asked about it below.
+        // An undo brings back what was there; `ask` has sshd itself answer for it.
         if self.risks().lose || matches!(self.may_change, MayChange::Any) {
             return Ok(());
         }
@@ -262,7 +263,7 @@ impl Comparison<'_> {
                 .cause("a user who has no other way in could not log in any more")
                 .next(LOSE));
         }
-        // An undo lets in whom the machine let in before.
+        // An undo only lets in users whom the machine let in before.
         let intended = self.risks().admit || matches!(self.may_change, MayChange::Any);
         if !gained.is_empty() && !intended {
             return Err(told("a way to log in would be new", gained)
@@ -293,8 +294,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// Whether a certificate's way in ends as it is meant to: the CA dropped its key and the user still gets in by
-    /// another key of that CA, or an undo takes the CA out and leaves another way in to those who have to get in.
+    /// Whether a way in by certificate ends as intended: the CA dropped its key and the user still gets in by another
+    /// key of that CA, or an undo removes the CA and those who have to get in keep another way in.
     fn is_given_up(&self, user: &User, way: &LoginMethod, left: &BTreeMap<String, LoginMethod>) -> bool {
         let Some(signed) = way.certificate.as_ref().filter(|signed| certificates::is_own(&signed.file)) else {
             return false;
@@ -312,15 +313,16 @@ impl Comparison<'_> {
         }
     }
 
-    /// Whether the operator named other principals, and those who have to get in do so without a certificate.
+    /// Whether the operator named other principals, and those who have to get in can do so without a certificate.
     fn is_mapped_away(&self, user: &User, left: &BTreeMap<String, LoginMethod>) -> bool {
         let is_kept = self.baseline.users.contains(&user.name);
         (!is_kept || left.values().any(|other| other.certificate.is_none()))
             && self.candidate.is_mapped_by_operator(self.baseline).unwrap_or(false)
     }
 
-    /// Asks sshd itself, with today's configuration and with the candidate, whether it would take a key of each user:
-    /// the query without a signature (RFC 4252, section 7) runs no PAM module and no program, and opens no session.
+    /// Asks sshd itself, with today's configuration and with the candidate, whether it would accept a key of each
+    /// user. The query without a signature (RFC 4252, section 7) runs no PAM module and no program, and opens no
+    /// session.
     fn ask(&self) -> Result<Logins> {
         let mut logins = Logins::default();
         if runs_programs(&self.baseline.tree)? || runs_programs(&self.candidate.tree)? {
@@ -343,7 +345,7 @@ impl Comparison<'_> {
                 (Ok(true), _) => logins.proved.push(user.clone()),
                 (Ok(false) | Err(_), Ok(true)) if !self.risks().lose => {
                     return Err(Error::refused(format!("{} could not log in with a key any more", neutral(user)))
-                        .cause("sshd takes a key of that user with the configuration as it is, and not as it would be")
+                        .cause("sshd takes a key of that user with the present configuration, but not with the new one")
                         .next(LOSE));
                 }
                 (_, Ok(true)) => logins.not_proved.push(format!("{user}: accepted by --accept-risk=lose-ssh")),
@@ -359,7 +361,7 @@ impl Comparison<'_> {
     }
 }
 
-/// sshd asks PAM about the account after the key, and no module is run for a proof.
+/// After accepting a key, sshd asks PAM about the account, and a proof runs no PAM module.
 const PAM: &str = "what PAM would say of these users (an account that is locked or has expired, a rule of pam_access)";
 const LOSE: &str = "if that is what you want, run it again with --accept-risk=lose-ssh";
 

@@ -1,5 +1,5 @@
-//! A machine with a configuration of sshd, and no sshd that could be asked about it: it is outside
-//! the usual directories, or just being upgraded. What cannot be checked is not changed.
+//! For a machine that has an sshd configuration, but no sshd that could be asked about it: the program is outside the
+//! usual directories, or is just being upgraded. What cannot be checked is not changed.
 
 use super::config::{keywords::MayChange, structure};
 use crate::{
@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, path::Path};
 /// Checks that no staged file is part of the configuration, as it is or as it would be.
 ///
 /// # Errors
-/// Refused: one is. With the first line that is not `granted`, if there is one.
+/// Refused: a staged file is part of it; with the first line that is not `granted`, if there is one.
 pub fn refuse(config: &Path, staged: &StagedFiles, granted: MayChange<'_>) -> Result<()> {
     let nothing = StagedFiles::new();
     let read = |overlay: Overlay<'_>| match overlay.exists(config) {
@@ -43,7 +43,7 @@ mod tests {
             refuse(&main, &staged, MayChange::Only(&["LoginGraceTime".to_owned()])).map_err(|error| error.to_string())
         };
         let (used, unused) = (at.join("d.conf"), at.join("other"));
-        // No configuration at all; then one that is about to come.
+        // First without any configuration, then with one that is about to be written.
         assert_eq!(with(used.clone(), Some("DenyUsers *\n")), Ok(()));
         assert!(with(main.clone(), Some("LoginGraceTime 7\n")).unwrap_err().contains("there is no sshd here"));
         fs::write(&main, format!("Include {}/*.conf\n", at.display())).unwrap();

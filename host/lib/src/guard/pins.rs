@@ -1,7 +1,7 @@
-//! Clients that know one host key. OpenSSH's asks for any certificate before a plain key where the one key that it knows is
-//! of the type that it prefers (sshconnect2.c, `order_hostkeyalgs`). It has no CA, takes the certificate for the plain key in
-//! it, finds that it knows another one, and refuses. So a key of such a type must not stay without a certificate beside
-//! others that get one.
+//! Clients that know only one host key of this machine. If the key is of the type that OpenSSH's client prefers, the
+//! client asks for any certificate before it asks for a plain key (sshconnect2.c, `order_hostkeyalgs`). It knows no
+//! CA, so it takes the certificate for the plain key in it, finds that it knows another key, and refuses. So a key of
+//! such a type must not stay without a certificate while other keys get one.
 
 use super::{
     baseline::{self, Baseline, is_offered},
@@ -18,12 +18,12 @@ use crate::{
 use ssh_key::PublicKey;
 use std::path::Path;
 
-/// The types that clients prefer: from OpenSSH 8.5 on; in 8.4, where the rule came in.
+/// The types that clients prefer: the first from OpenSSH 8.5 on; the second in 8.4, which introduced the rule.
 const PREFERRED: [&str; 2] = ["ssh-ed25519", "ecdsa-sha2-nistp256"];
 
 impl Candidate {
-    /// Refuses a configuration in which a host key that is offered would be without a certificate beside others, so that
-    /// clients that know only this key would be refused.
+    /// Refuses a configuration in which an offered host key would have no certificate while others have one, so that
+    /// clients that know only this key would refuse the machine.
     ///
     /// # Errors
     /// Refused: with the type of the key.
@@ -36,11 +36,11 @@ impl Candidate {
                 "this key has no certificate, and others would have one: a client that prefers {key_type} asks for a \
                  certificate first, gets that of another key, and takes it for a changed host key"
             ))
-            .next("correct what keeps this key from being certified: a warning above says it")
+            .next("correct what keeps this key from being certified: a warning above names the cause")
             .next("if these clients do not matter, run it again with --accept-risk=replace-host-keys"))
     }
 
-    /// The types of those host keys that shut a client out which knows no other key of this machine.
+    /// The types of those host keys with which a client that knows no other key of this machine could not connect.
     pub(super) fn exposed(&self, baseline: &Baseline) -> Result<Vec<&'static str>> {
         Ok(exposed_in(&self.view()?.effective, Overlay(&self.staged), baseline))
     }
@@ -55,8 +55,8 @@ fn exposed_in(effective: &Effective, overlay: Overlay<'_>, baseline: &Baseline) 
     exposed(&keys, &certificates, |key| is_offered(key, baseline))
 }
 
-/// The preferred types of which sshd has a key without a certificate that somebody may know, while it has certificates for
-/// others, new keys among them. Of several keys of a type sshd offers the first that it loads.
+/// The preferred types for which sshd has a key without a certificate that somebody may know, while other keys, new
+/// ones included, have certificates. Of several keys of a type, sshd offers the first that it loads.
 fn exposed(
     keys: &[PublicKey],
     certificates: &[Certificate],
@@ -102,7 +102,7 @@ mod tests {
             let keys: Vec<PublicKey> = keys.split(' ').map(key).collect();
             let certificates: Vec<Certificate> = certified.split_whitespace().map(certificate).collect();
             assert_eq!(exposed(&keys, &certificates, |_| true), expected, "{certified}");
-            // What nobody can have seen, nobody knows.
+            // Nobody can know a key that nobody has seen.
             assert_eq!(exposed(&keys, &certificates, |_| false), [""; 0], "{certified}");
         }
         // A key that comes with its certificate: nobody knows it, and clients ask for it all the same.

@@ -1,5 +1,5 @@
-//! The candidate proved before anything is touched: an sshd that serves one connection runs it, and clients make
-//! real handshakes with it. No listener, no network.
+//! Proves the candidate before anything is touched: an sshd that serves a single connection runs it, and clients make
+//! real handshakes with that sshd. This needs no listener and no network.
 
 use super::{
     baseline::{self, Baseline, is_offered},
@@ -31,26 +31,25 @@ use std::path::Path;
 /// What was proved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
-    /// Serial numbers of the certificates with which a client that knows only the CA got in.
+    /// Serial numbers of the certificates with which a client that knows only the CA was able to connect.
     pub certificates: Vec<u64>,
-    /// Types of the plain host keys with which a client that knows only that key got in.
+    /// Types of the plain host keys with which a client that knows only that key was able to connect.
     pub keys: Vec<String>,
-    /// Users whom sshd would let in by a public key as it does now; only where a change decides about logins.
+    /// Users whom sshd would still let in by public key; only where a change decides about logins.
     pub logins: Vec<String>,
-    /// Users for whom nothing is proved, and types of host keys, and why.
+    /// Users and types of host keys for which nothing is proved, and why.
     pub not_proved: Vec<String>,
     /// Whom sshd lets in by certificates of a CA that it does not trust yet.
     pub users: Certificates,
     /// How the host keys were proved.
     pub way: ProofMethod,
-    /// Whether an exchange could be made by the `ssh` program alone.
+    /// Whether some exchange was possible only with the `ssh` program.
     pub by_program: bool,
 }
 
 impl Candidate {
-    /// Proves the candidate: every certificate of `expect` is served and trusted by a client that
-    /// knows only `authorities` (none: each certificate's own signer), and every plain host key that is
-    /// offered now still is.
+    /// Proves the candidate. It serves every certificate in `expect`, and a client that knows only `authorities`
+    /// (none: each certificate's own signer) trusts it. It still offers every plain host key that is offered now.
     ///
     /// # Errors
     /// With the first of these that does not hold, and why.
@@ -65,7 +64,8 @@ impl Candidate {
         stage.refuse_filtered(expect)?;
         let keys = baseline::public_keys(effective, Overlay(&self.staged));
         let single = |key: &PublicKey| keys.iter().filter(|one| one.algorithm() == key.algorithm()).count() == 1;
-        // A certificate is proved by a signature of its key: where sshd has only one of that type, it offers that.
+        // A signature by a certificate's key proves the plain key as well: if sshd has only one key of that type, it
+        // offers that one.
         let by_certificate =
             |key: &PublicKey| expect.iter().any(|one| one.public_key() == key.key_data()) && single(key);
         let plain: Vec<&PublicKey> =
@@ -118,7 +118,7 @@ fn key_question(key: &PublicKey) -> Question<'_> {
     }
 }
 
-/// What all exchanges of a proof share: the sshd as it is, the candidate, and a throw-away key.
+/// What all exchanges of a proof share: the sshd as it is now, the candidate, and a throw-away key.
 struct Stage<'a> {
     baseline: &'a Baseline,
     original: &'a Sshd,
@@ -135,8 +135,8 @@ impl<'a> Stage<'a> {
     fn new(candidate: &'a Candidate, baseline: &'a Baseline, effective: &'a Effective) -> Result<Self> {
         let passable = Scratch::passable()?;
         let (key, _) = host_key::throw_away()?;
-        // sshd reads this one as the user who logs in. It holds only a public key, which no sshd but
-        // the ones started here is told of.
+        // sshd reads this file as the user who logs in. It holds only a public key, and no sshd but those started
+        // here knows of it.
         let line = known_hosts::line_of(key.public_key().key_data())?;
         let authorized = passable.write("authorized_keys", line.as_bytes(), 0o644)?;
         let addresses = addresses(&candidate.original);
@@ -160,13 +160,13 @@ impl<'a> Stage<'a> {
         Guest { user: self.baseline.user(), key: self.key.as_ref() }
     }
 
-    /// Refuses certificates of types that sshd does not offer: all of them at once.
+    /// Refuses certificates of types that sshd does not offer. The error names all of these types.
     fn refuse_filtered(&self, expect: &[Certificate]) -> Result<()> {
         let lists = self.effective.values("hostkeyalgorithms").iter().flat_map(|list| list.split(','));
         let listed: Vec<_> = lists.filter_map(known_hosts::type_of).collect();
         let types = expect.iter().map(|one| type_name(&one.algorithm()).to_owned());
         let filtered: Vec<String> = types.filter(|name| !listed.contains(&(name.as_str(), true))).collect();
-        // Of a release that does not print the list nothing is known.
+        // A release that does not print the list tells nothing about it.
         if listed.is_empty() || filtered.is_empty() {
             return Ok(());
         }
@@ -223,7 +223,7 @@ impl<'a> Stage<'a> {
                     (End::NotOffered, Some(_)) => error
                         .cause("sshd does not offer it")
                         .seen(format!("offered: {}", crate::text::neutral(&seen.offer.join(",")))),
-                    // A certificate that cannot be read, so that only its file shows which one it is.
+                    // The certificate cannot be read, so only its file shows which one it is.
                     (_, Some(winner)) if winner.serial != certificate.serial() => winner.told(error.cause(seen.said())),
                     (End::Incomplete | End::HostKeyRefused | End::NotLoggedIn | End::LoggedIn, _) => {
                         error.cause(seen.said())
@@ -234,7 +234,7 @@ impl<'a> Stage<'a> {
         Err(error.or_next(AGAIN))
     }
 
-    /// The last of the certificates that sshd reads for the same key.
+    /// The last certificate that sshd reads for the same key: that is the one it serves.
     fn winner(&self, certificate: &Certificate) -> Option<Winner> {
         let paths = self.effective.values("hostcertificate");
         let of_key = |path: &String| {
@@ -262,7 +262,7 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         if self.baseline.offered.is_none() {
-            // Without a listener nobody has seen this key: perhaps it is not offered today either.
+            // Without a listener nobody has seen this key: perhaps sshd does not offer it today either.
             let (today, _) = hosts::ask(&self.today, &self.baseline.client, self.guest(), &[key_question(key)])?;
             if today.iter().all(|one| !one.is_past_host_key()) {
                 proof.not_proved.push(format!("the {key_type} host key: sshd does not offer it now either"));
@@ -274,7 +274,7 @@ impl<'a> Stage<'a> {
             .next("make such a change yourself, once no client needs that key any more"))
     }
 
-    /// The same questions by the `ssh` program, where there is one. Returns what it could not tell.
+    /// Asks the same questions with the `ssh` program, if the machine has one. Returns what it could not tell.
     fn second_opinion(&self, questions: &[Question<'_>]) -> Result<Vec<String>> {
         let mut open = Vec::new();
         let Ok(program) = self.baseline.client.program() else { return Ok(open) };
@@ -288,7 +288,7 @@ impl<'a> Stage<'a> {
             if seen.is_past_host_key() {
                 continue;
             }
-            // An old client may not know what this sshd allows: that is no fault of the sshd.
+            // An old client may not know the algorithms that this sshd allows: that is not sshd's fault.
             if seen.end != End::Incomplete && program.version >= MODERN {
                 return Err(Error::refused(format!(
                     "the `ssh` program of this machine could not connect by the {} host key",
@@ -305,16 +305,16 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// A certificate that sshd takes for a key, whatever others it reads for it.
+/// The certificate that sshd serves for a key, whatever other certificates it reads for that key.
 struct Winner {
     path: String,
     serial: u64,
-    /// Of its line.
+    /// The file and number of its line.
     place: String,
 }
 
 impl Winner {
-    /// Adds to an error that another certificate of the same key loses against it.
+    /// Adds to an error that sshd serves this certificate instead of another one of the same key.
     fn told(&self, error: Error) -> Error {
         let Self { path, place, .. } = self;
         error
@@ -323,13 +323,13 @@ impl Winner {
     }
 }
 
-/// What to do where nothing better is known: sshd was as it should be when the run looked first.
-const AGAIN: &str = "run this again: somebody may have changed a host key or sshd's configuration meanwhile; if it stays \
-                     so, see which keys sshd has (sshd -T)";
+/// What to do where nothing better is known: sshd was as it should be when the run first looked.
+const AGAIN: &str = "run this again: somebody may have changed a host key or sshd's configuration meanwhile; if it \
+                     fails again, see which keys sshd has (sshd -T)";
 /// The release whose names of algorithms are used.
 const MODERN: (u32, u32) = (8, 8);
 
-/// A key type's name as it is used here; nothing for one that cannot be asked for.
+/// The name of a key type as the guard uses it; empty for a type that cannot be asked for.
 fn type_name(algorithm: &Algorithm) -> &'static str {
     known_hosts::type_of(algorithm.as_str()).map_or("", |(key_type, _)| key_type)
 }
@@ -338,14 +338,14 @@ fn type_of(key: &PublicKey) -> &'static str {
     type_name(&key.algorithm())
 }
 
-/// Whether a login would run a program: sshd asks `AuthorizedKeysCommand`, and no option of the command
-/// line stands against one in a `Match`.
+/// Whether a login would run a program: sshd runs `AuthorizedKeysCommand`, and no command line option overrides one
+/// in a `Match`.
 fn runs_programs(tree: &Tree) -> bool {
     tree.directives().any(|(_, _, directive)| directive.keyword.starts_with("authorizedkeyscommand"))
 }
 
-/// What lets a user with a throw-away key in, and runs nothing: all of it decides about logins only, so nothing
-/// that a host key proves is weaker by it.
+/// Options that let a user with a throw-away key in and run no program. All of them concern logins only, so they do
+/// not weaken the proof of a host key.
 fn host_key_options(authorized: &Path) -> Vec<String> {
     let mut options = login_options(authorized);
     for option in [
@@ -353,7 +353,7 @@ fn host_key_options(authorized: &Path) -> Vec<String> {
         "PermitRootLogin=yes",
         "AuthenticationMethods=any",
         "PubkeyAuthentication=yes",
-        // By its name before 8.5, which later releases know, too.
+        // The name before 8.5, which later releases still know.
         "PubkeyAcceptedKeyTypes=ssh-ed25519",
     ] {
         options.push(option.to_owned());

@@ -1,5 +1,5 @@
-//! What a listening sshd offers right now: its plain host keys and its certificates, seen from the network, at a
-//! pace that it does not punish. No user is named to it, unless the `ssh` program has to ask.
+//! What a listening sshd offers right now, seen from the network: its plain host keys and its certificates. The
+//! probes keep to a pace that sshd does not penalise. They name no user to sshd, unless the `ssh` program has to ask.
 
 mod first;
 
@@ -26,17 +26,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a question without an answer is asked again, when nothing is said about it.
+/// How long to repeat a question that gets no answer, unless a caller says otherwise.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// The first release that counts what an address does.
+/// The first release that keeps penalties for each address (`PerSourcePenalties`).
 const COUNTS_SINCE: (u32, u32) = (9, 8);
 
-/// How long to wait before a question is asked again from an address that nobody has used, in milliseconds.
+/// How long to wait before asking again from an address that nobody has used, in milliseconds.
 const PAUSES: [u64; 2] = [50, 0];
-/// An answer that takes as long and says nothing is no busy sshd's: tcp wrappers let a connection wait for 5 s
-/// before they refuse it.
+/// If it takes this long to get nothing, sshd is not just busy: tcp wrappers let a connection wait for 5 s before
+/// they refuse it.
 const SLOW: Duration = Duration::from_secs(1);
-/// Why a question is not asked.
+/// Why a question was not asked.
 const EXHAUSTED: &str = "PerSourcePenalties refuses more connections from this machine for now";
 
 /// A plain host key that is offered.
@@ -62,9 +62,10 @@ pub struct ListenerOffer {
     pub keys: Vec<OfferedKey>,
     /// Its certificates, one for each type at most.
     pub certificates: Vec<OfferedCertificate>,
-    /// Host key algorithms that it offers and that no exchange can be made with here.
+    /// Host key algorithms that it offers, but for which Warded cannot make an exchange.
     pub others: Vec<String>,
-    /// Whether the `ssh` program asked for some of it, because Warded speaks none of what sshd allows there.
+    /// Whether the `ssh` program had to ask for some of this, because Warded implements no algorithm that sshd allows
+    /// there.
     pub by_program: bool,
 }
 
@@ -92,19 +93,19 @@ pub struct Prober<'a> {
     user: String,
     effective: Option<Effective>,
     pace: OnceLock<Pace>,
-    /// The ways to it; the first is the best.
+    /// The ways to the listener, the best one first.
     ways: Vec<ListenerRoute>,
-    /// The one that is gone, by its index.
+    /// The index of the way that worked last.
     way: AtomicUsize,
-    /// Held while a question is asked by a way on which sshd counts connections.
+    /// Held during a question on a way where sshd counts connections.
     counted: Mutex<()>,
 }
 
 impl<'a> Prober<'a> {
-    /// One for the listener of an sshd, whose configuration is `effective`; none if it has no listener.
+    /// A prober for the listener of an sshd whose configuration is `effective`; none if there is no listener.
     ///
     /// # Errors
-    /// When it has one, and its address is not known.
+    /// There is a listener, but its address is not known.
     pub fn new(client: &'a Client, sshd: &Sshd, user: &str, effective: Option<&Effective>) -> Result<Option<Self>> {
         let Some(listener) = &sshd.listener else { return Ok(None) };
         let mut addresses: Vec<SocketAddr> = match &listener.sockets {
@@ -126,7 +127,7 @@ impl<'a> Prober<'a> {
             .filter(|target| target.is_ipv4())
             .map(|target| ListenerRoute { target: *target, from: SourceAddress::Fresh });
         let usual = addresses.iter().map(|target| ListenerRoute { target: *target, from: SourceAddress::Usual });
-        // One fresh way is as good as another: where it is shut, it is by the address that it comes from.
+        // One fresh way is as good as another: if it is shut, the reason is its source address.
         let ways: Vec<_> = fresh.take(1).chain(usual).collect();
         Ok(Some(Self {
             client,
@@ -140,17 +141,17 @@ impl<'a> Prober<'a> {
         }))
     }
 
-    /// Where it asks.
+    /// The address that the prober asks.
     #[must_use]
     pub fn target(&self) -> String {
         let way = self.ways.get(self.way.load(Ordering::Relaxed)).or(self.ways.first());
         way.map_or_else(String::new, |way| way.target.to_string())
     }
 
-    /// Asks all of them, some at a time; the answers come in the order of the questions.
+    /// Asks all the questions, several at a time. The answers come in the order of the questions.
     ///
     /// # Errors
-    /// When the `ssh` program has to ask and cannot be run.
+    /// The `ssh` program has to ask and cannot be run.
     pub fn ask_all(&self, questions: &[Question<'_>]) -> Result<Vec<Transcript>> {
         let next = AtomicUsize::new(0);
         let work = || {
@@ -164,7 +165,7 @@ impl<'a> Prober<'a> {
         };
         let mut all: Vec<_> = thread::scope(|scope| {
             let more: Vec<_> = (1..self.at_once().min(questions.len()))
-                // Where there can be no more threads, those that there are do the work.
+                // If no more threads can be started, the existing ones do the work.
                 .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
                 .collect();
             let mut all = work();
@@ -177,7 +178,7 @@ impl<'a> Prober<'a> {
         all.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    /// Asks by the way that worked last; where that stays shut, by the others.
+    /// Asks by the way that worked last and, if that stays shut, by the others.
     ///
     /// # Errors
     /// As [`Prober::ask_all`].
@@ -202,7 +203,7 @@ impl<'a> Prober<'a> {
         Ok(first.unwrap_or_default())
     }
 
-    /// The ways, the one that worked last first.
+    /// The ways, beginning with the one that worked last.
     fn in_turn(&self) -> impl Iterator<Item = (usize, ListenerRoute)> {
         let known = self.way.load(Ordering::Relaxed);
         let (before, after) = self.ways.split_at(known.min(self.ways.len()));
@@ -212,7 +213,7 @@ impl<'a> Prober<'a> {
     }
 
     fn ask_by(&self, way: ListenerRoute, question: &Question<'_>) -> Result<Transcript> {
-        // Threads that find the fresh way shut go on by this one, all at the same time.
+        // Threads that find the fresh way shut all continue with this one at the same time.
         let is_counted = way.from == SourceAddress::Usual;
         let _turn = is_counted.then(|| self.counted.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(from) = self.source(way) else {
@@ -222,8 +223,8 @@ impl<'a> Prober<'a> {
         self.client.settled(exchanged, question, &Route::Network(way.target, from), &self.user)
     }
 
-    /// The address to come from, if any; waits where sshd counts what it does. None: sshd would not forgive one
-    /// more soon enough.
+    /// The source address, if the system does not choose it; waits where sshd counts connections. None: sshd would
+    /// not forgive another connection soon enough.
     fn source(&self, way: ListenerRoute) -> Option<Option<IpAddr>> {
         match way.from {
             SourceAddress::Fresh => Some(pace::fresh_source(way.target)),
@@ -234,16 +235,17 @@ impl<'a> Prober<'a> {
         }
     }
 
-    /// All plain keys that are offered, and with `certificates` those too.
+    /// All plain keys that the listener offers and, with `certificates`, its certificates.
     ///
     /// # Errors
-    /// When the listener does not answer: refused, because nothing is known then.
+    /// Refused: the listener does not answer, so nothing is known.
     pub fn survey(&self, certificates: bool) -> Result<ListenerOffer> {
         let deadline = Instant::now() + PATIENCE;
         let (first, beside) = self.begin(deadline, certificates);
         let First { offer, mut pending, seen } = first?;
         let mut seen: Vec<_> = pending.first().copied().into_iter().zip(seen).collect();
-        // What is not offered is not asked for: sshd has been told to read another configuration meanwhile.
+        // Drops answers about what the first connection did not show: sshd has been told to read another
+        // configuration meanwhile.
         let is_asked = |question: &Question<'_>| pending.iter().any(|asked| asked.is_for(question));
         seen.extend(beside.into_iter().filter(|(question, _)| is_asked(question)));
         seen.retain(|(_, seen)| !matches!(seen.end, End::Incomplete | End::NotOffered));
@@ -258,7 +260,7 @@ impl<'a> Prober<'a> {
             let mut last = None;
             for (question, seen) in pending.iter().zip(answers) {
                 if seen.end == End::Incomplete && unsigned.iter().any(|name| name == question.key_type) {
-                    // sshd names the key and cannot use it: nobody gets in by it.
+                    // sshd lists the key but cannot use it: nobody can connect with it.
                 } else if seen.end == End::Incomplete {
                     left.push(*question);
                     last = Some(seen);
@@ -278,7 +280,7 @@ impl<'a> Prober<'a> {
         }
     }
 
-    /// How many connections at once the listener bears; one by a way on which sshd counts them.
+    /// How many connections at once the listener tolerates; only one by a way on which sshd counts them.
     fn at_once(&self) -> usize {
         let is_fresh = self.in_turn().next().is_some_and(|(_, way)| way.from == SourceAddress::Fresh);
         if is_fresh { pace::at_once(self.effective.as_ref()) } else { 1 }
@@ -288,14 +290,14 @@ impl<'a> Prober<'a> {
         let target = self.ways.first().map(|way| way.target);
         let tried = target.map_or_else(String::new, |target| format!("ssh -v -p {} {}", target.port(), target.ip()));
         Error::refused(format!("sshd at {} cannot be asked which host keys it offers", self.target()))
-            .cause("so nothing could show afterwards whether it still offers the same ones")
+            .cause("so Warded could not check afterwards whether sshd still offers the same host keys")
             .seen(seen.said())
             .next(tried)
     }
 }
 
 impl ListenerOffer {
-    /// In the order of the types, whichever answer came first.
+    /// Sorts by type, whichever answer came first.
     fn in_order(mut self) -> Self {
         self.keys.sort_by(|one, other| one.key_type.cmp(&other.key_type));
         self.certificates.sort_by(|one, other| one.key_type.cmp(&other.key_type));

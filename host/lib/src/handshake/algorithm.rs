@@ -1,9 +1,9 @@
-//! The host key algorithms that can be asked for.
+//! The host key algorithms that the client can ask for.
 
 use super::fault::Fault;
 use std::{fmt, str::FromStr};
 
-/// A kind of key, and how it signs.
+/// A type of key, together with its signature algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyKind {
     /// Ed25519.
@@ -24,7 +24,7 @@ impl KeyKind {
     pub(crate) const ALL: [Self; 6] =
         [Self::Ed25519, Self::EcdsaP256, Self::EcdsaP384, Self::EcdsaP521, Self::RsaSha512, Self::RsaSha256];
 
-    /// The name of its signatures, which is the algorithm's name, too.
+    /// The name of its signatures, which is also the name of the algorithm.
     #[must_use]
     pub fn signature_name(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl KeyKind {
         }
     }
 
-    /// The type that a public key of this kind says it is of.
+    /// The type that a public key of this kind carries in its encoding.
     #[must_use]
     pub fn key_type(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl HostKeyAlgorithm {
         [false, true].into_iter().flat_map(|certificate| KeyKind::ALL.map(|kind| Self { kind, certificate }))
     }
 
-    /// Its name in a list of algorithms.
+    /// The name in a list of algorithms.
     #[must_use]
     pub fn name(self) -> &'static str {
         if !self.certificate {
@@ -85,7 +85,7 @@ impl HostKeyAlgorithm {
         }
     }
 
-    /// The type that what is presented says it is of.
+    /// The type that the presented key or certificate carries in its encoding.
     #[must_use]
     pub fn blob_type(self) -> &'static str {
         if !self.certificate {

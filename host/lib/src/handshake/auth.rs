@@ -11,7 +11,7 @@ use super::{
 };
 use ssh_key::{PrivateKey, PublicKey};
 
-/// The service for users, and the one that they then want.
+/// The service for user authentication, and the service that users request after it.
 pub(super) const USERAUTH: &str = "ssh-userauth";
 const CONNECTION: &str = "ssh-connection";
 
@@ -27,18 +27,18 @@ pub enum Login {
 /// A server's answer to the query whether it takes a public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// It would let the user in who signs with that key, or ask for more.
+    /// The server would let in a user who signs with that key, or ask for more.
     Acceptable,
-    /// It would not.
+    /// The server would not.
     Refused(Refusal),
 }
 
 /// A server's refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The methods that can go on.
+    /// The methods that can continue the login.
     pub methods: Vec<String>,
-    /// Whether what was offered was right, and is not enough.
+    /// Whether what was offered was accepted but is not enough.
     pub partial: bool,
 }
 
@@ -46,7 +46,7 @@ impl<S: Stream> Session<S> {
     /// Logs a user in, after a first exchange. OpenSSH ends a session in which the user changes.
     ///
     /// # Errors
-    /// When there was no exchange, the key cannot sign, or the server does not answer as it should.
+    /// There was no exchange, the key cannot sign, or the server does not answer as it should.
     pub fn authenticate(&mut self, user: &str, key: &PrivateKey) -> Result<Login, Fault> {
         self.start_service()?;
         let kind = self.user_kind(key.public_key()).ok_or(Fault::Unable)?;
@@ -54,7 +54,7 @@ impl<S: Stream> Session<S> {
         self.log_in(user, (kind.signature_name(), &blob), (kind, key))
     }
 
-    /// Logs a user in by a certificate, given as its wire form, for a key that is not RSA; after a first exchange.
+    /// Logs a user in by a certificate in its wire form, for a key that is not RSA; after a first exchange.
     ///
     /// # Errors
     /// As [`Session::authenticate`].
@@ -70,11 +70,10 @@ impl<S: Stream> Session<S> {
         self.log_in(user, (&name, certificate), (kind, key))
     }
 
-    /// Asks whether a user could log in with a key, of which only the public half is needed; after a first
-    /// exchange.
+    /// Asks whether a user could log in with a key, of which only the public half is needed; after a first exchange.
     ///
     /// # Errors
-    /// When there was no exchange, or the server does not answer as it should.
+    /// There was no exchange, or the server does not answer as it should.
     pub fn query(&mut self, user: &str, key: &PublicKey) -> Result<Query, Fault> {
         self.start_service()?;
         let algorithm = key.algorithm();
@@ -83,8 +82,8 @@ impl<S: Stream> Session<S> {
         self.ask(user, name, &blob)
     }
 
-    /// Asks whether a user could log in by a certificate, given as its wire form, for a key that is not RSA; after a
-    /// first exchange.
+    /// Asks whether a user could log in by a certificate in its wire form, for a key that is not RSA; after a first
+    /// exchange.
     ///
     /// # Errors
     /// As [`Session::query`].
@@ -133,7 +132,7 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// How a user's key signs: one of RSA with the longest hash that the server says it takes.
+    /// How a user's key signs; an RSA key uses the longest hash that the server accepts.
     fn user_kind(&self, key: &PublicKey) -> Option<KeyKind> {
         let kind = kind_of(key.key_data())?;
         let takes = |kind: KeyKind| {
@@ -163,13 +162,13 @@ impl<S: Stream> Session<S> {
     }
 }
 
-/// The type of a key or certificate, by its wire form.
+/// The type of a key or certificate, from its wire form.
 fn type_of(blob: &[u8]) -> Result<String, Fault> {
     let name = Reader::new(blob, "a certificate").string()?;
     String::from_utf8(name.to_vec()).map_err(|_| Fault::Unable)
 }
 
-/// A request by public key, up to the signature.
+/// A public key authentication request, up to the signature.
 fn request(user: &str, signed: bool, algorithm: &str, blob: &[u8]) -> Vec<u8> {
     let writer = Writer::message(number::USERAUTH_REQUEST).string(user).string(CONNECTION).string("publickey");
     writer.byte(u8::from(signed)).string(algorithm).string(blob).finish()

@@ -19,7 +19,7 @@ use ring::{
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// The length field of a packet.
+/// The size of a packet's length field.
 const LENGTH: usize = 4;
 const AES_BLOCK: usize = 16;
 const AEAD_TAG: usize = 16;
@@ -38,7 +38,7 @@ impl Cipher {
     pub(super) const ALL: [Self; 6] =
         [Self::Aes128Gcm, Self::Aes256Gcm, Self::ChaCha20Poly1305, Self::Aes128Ctr, Self::Aes192Ctr, Self::Aes256Ctr];
 
-    /// Whether it authenticates, too.
+    /// Whether the cipher also authenticates.
     pub(super) fn is_aead(self) -> bool {
         matches!(self, Self::Aes128Gcm | Self::Aes256Gcm | Self::ChaCha20Poly1305)
     }
@@ -66,7 +66,7 @@ impl Negotiable for Cipher {
     }
 }
 
-/// A message authentication code; `Etm` is made of what is encrypted already.
+/// A message authentication code. The `Etm` variants cover the encrypted packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mac {
     Sha256Etm,
@@ -97,7 +97,7 @@ impl Negotiable for Mac {
     }
 }
 
-/// The cipher and the authentication code of one direction.
+/// The cipher and the message authentication code of one direction.
 pub(super) enum Guard {
     Clear,
     Gcm { key: Box<LessSafeKey>, nonce: [u8; NONCE_LEN] },
@@ -105,7 +105,7 @@ pub(super) enum Guard {
     Ctr { keystream: Keystream, mac: Box<hmac::Key>, before: bool },
 }
 
-/// The bytes that a block cipher in counter mode encrypts with.
+/// The key stream of a block cipher in counter mode.
 pub(super) enum Keystream {
     Aes128(Box<Ctr128BE<Aes128>>),
     Aes192(Box<Ctr128BE<Aes192>>),
@@ -122,7 +122,7 @@ impl Keystream {
     }
 }
 
-/// The letters by which RFC 4253, section 7.2, tells the keys of one direction apart.
+/// The letters by which RFC 4253, section 7.2, distinguishes the keys of one direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Letters {
     pub(super) iv: u8,
@@ -131,7 +131,7 @@ pub(super) struct Letters {
 }
 
 impl Letters {
-    /// For bytes to the server, and from it.
+    /// For the bytes to the server, and for those from it.
     pub(super) const BOTH: [Self; 2] =
         [Self { iv: b'A', key: b'C', mac: b'E' }, Self { iv: b'B', key: b'D', mac: b'F' }];
 }
@@ -167,7 +167,7 @@ impl Guard {
         Ok(Self::Ctr { keystream, mac, before: matches!(code, Mac::Sha256 | Mac::Sha512) })
     }
 
-    /// The padded part of a packet is a multiple of this.
+    /// The padded part of a packet is a multiple of this size.
     pub(super) fn block(&self) -> usize {
         match self {
             Self::Clear | Self::ChaCha { .. } => 8,
@@ -183,12 +183,12 @@ impl Guard {
         }
     }
 
-    /// How many bytes have to be there before the length of a packet can be read.
+    /// How many bytes have to arrive before the length of a packet can be read.
     pub(super) fn head(&self) -> usize {
         if matches!(self, Self::Ctr { before: true, .. }) { AES_BLOCK } else { LENGTH }
     }
 
-    /// How long the authentication code is that follows a packet.
+    /// The size of the authentication code that follows a packet.
     pub(super) fn tag(&self) -> usize {
         match self {
             Self::Clear => 0,
@@ -197,7 +197,7 @@ impl Guard {
         }
     }
 
-    /// Encrypts a packet with its length field, and puts its authentication code behind it.
+    /// Encrypts a packet with its length field, and appends its authentication code.
     pub(super) fn seal(&mut self, sequence: u32, packet: &mut Vec<u8>) -> Result<(), Fault> {
         match self {
             Self::Clear => {}
@@ -226,7 +226,7 @@ impl Guard {
         Ok(())
     }
 
-    /// The length of a packet by its head, of which as much is decrypted as [`Self::open`] expects to be.
+    /// The length of a packet, from its head. Decrypts as much of the head as [`Self::open`] expects to be decrypted.
     pub(super) fn length(&mut self, sequence: u32, head: &mut [u8]) -> u32 {
         if let Self::Ctr { keystream, before: true, .. } = self {
             keystream.apply(head);
@@ -238,7 +238,7 @@ impl Guard {
         }
     }
 
-    /// Authenticates and decrypts a packet with its authentication code, whose length was read. What is left is
+    /// Authenticates and decrypts a packet with its authentication code, after its length was read. What remains is
     /// what follows the length field.
     pub(super) fn open(&mut self, sequence: u32, packet: &mut Vec<u8>) -> Result<(), Fault> {
         let end = packet.len().checked_sub(self.tag()).ok_or(Fault::Integrity)?;
@@ -270,7 +270,8 @@ impl Guard {
     }
 }
 
-/// The nonce of the next packet: its last eight bytes count (RFC 5647, section 7.1).
+/// The nonce for the present packet, and the next one in its place: the last eight bytes are the counter (RFC 5647,
+/// section 7.1).
 fn next(nonce: &mut [u8; NONCE_LEN]) -> Nonce {
     let current = Nonce::assume_unique_for_key(*nonce);
     if let Some(counter) = nonce.last_chunk_mut() {
@@ -286,7 +287,7 @@ fn code(key: &hmac::Key, sequence: u32, packet: &[u8]) -> hmac::Tag {
     context.sign()
 }
 
-/// Compares in constant time.
+/// Checks the authentication code in constant time.
 fn verify(key: &hmac::Key, sequence: u32, packet: &[u8], tag: &[u8]) -> Result<(), Fault> {
     let authenticated = [&sequence.to_be_bytes(), packet].concat();
     hmac::verify(key, &authenticated, tag).map_err(|_| Fault::Integrity)

@@ -1,4 +1,4 @@
-//! The client: the server's lists, and one exchange after the other.
+//! The client: it reads the server's lists and makes one exchange after the other.
 
 use super::{
     algorithm::HostKeyAlgorithm,
@@ -18,23 +18,23 @@ use std::fmt;
 const THEIR_INIT: &str = "the server's KEXINIT";
 const THEIR_REPLY: &str = "the server's KEX_ECDH_REPLY";
 
-/// What a server says of itself before it proves anything.
+/// What a server announces before it proves anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its version line, which is printable ASCII.
+    /// Its version line, in printable ASCII.
     pub version: String,
-    /// The host key algorithms that it offers, in its own order; some may be unknown here.
+    /// The host key algorithms that it offers, in its own order; Warded may not know some of them.
     pub host_keys: Vec<String>,
-    /// Its key exchange methods, with the names of extensions among them.
+    /// Its key exchange methods, including the names of extensions in that list.
     pub kex: Vec<String>,
-    /// Its ciphers for what it receives.
+    /// The ciphers that it accepts for what it receives.
     pub ciphers: Vec<String>,
-    /// Its message authentication codes for what it receives.
+    /// The message authentication codes that it accepts for what it receives.
     pub macs: Vec<String>,
 }
 
 impl Server {
-    /// Whether it offers to prove a host key in this way.
+    /// Whether it offers to prove a host key by this algorithm.
     #[must_use]
     pub fn offers(&self, algorithm: HostKeyAlgorithm) -> bool {
         self.host_keys.iter().any(|name| name == algorithm.name())
@@ -53,24 +53,24 @@ pub struct Session<S> {
     abilities: Abilities,
     server: Server,
     version: Vec<u8>,
-    /// The server's KEXINIT, until it is answered.
+    /// The server's KEXINIT, until the client answers it.
     init: Option<(Vec<u8>, Lists)>,
     /// The hash of the first exchange.
     pub(super) id: Option<Vec<u8>>,
-    /// The keys of an exchange that was proved, until they are used.
+    /// The keys of an exchange that was proved, until they are taken into use.
     pending: Option<(Suite, Derivation)>,
     pub(super) service: bool,
-    /// Signature algorithms that the server takes from users, if it said so.
+    /// Signature algorithms that the server accepts from users, if it said so.
     pub(super) user_algorithms: Option<Vec<String>>,
-    /// How many requests wait for a refusal, which may not be sent during an exchange.
+    /// How many global requests wait for a refusal, which must not be sent during an exchange.
     owed: usize,
 }
 
 impl<S: Stream> Session<S> {
-    /// Reads a server's version and its lists. It has not been asked for anything.
+    /// Reads a server's version and its lists, without asking for anything.
     ///
     /// # Errors
-    /// When it does not answer, or not as SSH 2 wants it.
+    /// The server does not answer, or not as SSH 2 requires.
     pub fn open(stream: S, limits: &Limits) -> Result<Self, Fault> {
         Self::with(stream, limits, Abilities::default())
     }
@@ -99,17 +99,17 @@ impl<S: Stream> Session<S> {
         })
     }
 
-    /// What the server says of itself.
+    /// What the server announced.
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.server
     }
 
-    /// Makes an exchange in which the server proves a host key. OpenSSH makes more than one only after a login.
+    /// Makes an exchange in which the server proves a host key. OpenSSH makes a second one only after a login.
     ///
     /// # Errors
-    /// [`Fault::NotOffered`] before anything is sent, if the server does not offer that: the session goes on. With
-    /// any other fault it is over.
+    /// [`Fault::NotOffered`] before anything is sent, if the server does not offer that algorithm: the session can go
+    /// on. After any other fault the session is over.
     pub fn exchange(&mut self, algorithm: HostKeyAlgorithm) -> Result<HostKey, Fault> {
         if !self.server.offers(algorithm) {
             return Err(Fault::NotOffered { algorithm });
@@ -142,8 +142,8 @@ impl<S: Stream> Session<S> {
         Ok(host_key)
     }
 
-    /// Exchanges the lists: the server's KEXINIT, and what is agreed on. Where that is known before, nothing is
-    /// sent unless both agree.
+    /// Exchanges the lists. Returns the server's KEXINIT and the algorithms agreed on. If the server's lists are
+    /// known already, nothing is sent unless there is an agreement.
     fn inits(&mut self, algorithm: HostKeyAlgorithm, ours: &[u8]) -> Result<(Vec<u8>, Suite), Fault> {
         let (theirs, lists, suite) = if let Some((theirs, lists)) = self.init.take() {
             let suite = Role::Client.agree(&self.abilities, &lists)?;
@@ -168,7 +168,7 @@ impl<S: Stream> Session<S> {
         Ok((theirs, suite))
     }
 
-    /// Both sides take up the keys of the last exchange, if they have not.
+    /// Makes both sides use the keys of the last exchange, if they do not yet.
     pub(super) fn take_up_keys(&mut self) -> Result<(), Fault> {
         let Some((suite, keys)) = self.pending.take() else { return Ok(()) };
         let [to_server, from_server] = suite.protection;
@@ -181,13 +181,13 @@ impl<S: Stream> Session<S> {
         Ok(())
     }
 
-    /// The next message, which has to be this one; others that a server may send at any time go before.
+    /// The next message, which has to have this number. Messages that a server may send at any time are skipped.
     pub(super) fn receive_beside(&mut self, number: u8, awaited: &'static str) -> Result<Vec<u8>, Fault> {
         let payload = self.receive_any()?;
         if message(&payload) == number { Ok(payload) } else { Err(unexpected(&payload, awaited)) }
     }
 
-    /// The next message that is not one of those that a server may send at any time.
+    /// The next message, except for those that a server may send at any time.
     pub(super) fn receive_any(&mut self) -> Result<Vec<u8>, Fault> {
         loop {
             let payload = self.transport.receive()?;
@@ -204,7 +204,7 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// RFC 8308.
+    /// Reads EXT_INFO (RFC 8308).
     fn extensions(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let mut reader = Reader::after_number(payload, "EXT_INFO");
         for _ in 0..reader.u32()? {

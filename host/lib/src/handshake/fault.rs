@@ -3,7 +3,7 @@
 use super::algorithm::HostKeyAlgorithm;
 use std::{fmt, io};
 
-/// Why a host key was not proved, or a question not answered.
+/// Why a host key was not proved, or why a question was not answered.
 ///
 /// Bytes in it are the server's own and may hold anything; its `Display` writes them in escaped ASCII.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +31,10 @@ pub enum Fault {
         /// The server's words.
         reason: Vec<u8>,
     },
-    /// The server allows no algorithm that is spoken here.
+    /// The server allows no algorithm that this module implements.
     #[error("no common {choice}: the server allows {}", List(.allowed))]
     NotSpoken {
-        /// What was to be agreed on.
+        /// What the two sides had to agree on.
         choice: Choice,
         /// All that the server allows.
         allowed: Vec<String>,
@@ -45,10 +45,10 @@ pub enum Fault {
         /// Its version line.
         version: Vec<u8>,
     },
-    /// A name that is no host key algorithm which can be asked for here, as `ssh-rsa` with its SHA-1.
+    /// A name that is not a host key algorithm which Warded can ask for, such as `ssh-rsa` with its SHA-1.
     #[error("host keys by {} cannot be asked for", .name.escape_default())]
     Unsupported { name: String },
-    /// A key whose size cannot be checked here.
+    /// A key of a size that this module cannot check.
     #[error("an RSA key of {bits} bits cannot be checked")]
     KeySize {
         /// Length of its modulus.
@@ -66,7 +66,7 @@ pub enum Fault {
         /// The caller's limit.
         allowed: usize,
     },
-    /// The server does not offer the host key algorithm that it was to be asked for. It was not asked.
+    /// The server does not offer the wanted host key algorithm, so it was not asked.
     #[error("the server does not offer a host key by {algorithm}")]
     NotOffered { algorithm: HostKeyAlgorithm },
     /// A message that does not follow the protocol.
@@ -75,17 +75,17 @@ pub enum Fault {
         /// The message or field.
         what: &'static str,
     },
-    /// A message that has no place where it came.
+    /// A message that is not allowed at this point.
     #[error("message {number} came instead of {awaited}")]
     Unexpected {
         number: u8,
-        /// What was awaited.
+        /// What should have come.
         awaited: &'static str,
     },
     /// A packet whose authentication code is wrong.
     #[error("a packet is not authentic")]
     Integrity,
-    /// The other side's share of a key exchange is no valid one.
+    /// The other side's share of a key exchange is not valid.
     #[error("the other side's public value is not valid for {kex}")]
     Share {
         /// The key exchange method.
@@ -96,10 +96,10 @@ pub enum Fault {
     KeyType {
         /// What was agreed on.
         asked: HostKeyAlgorithm,
-        /// The type of what came.
+        /// The type of the key that came.
         presented: Vec<u8>,
     },
-    /// The signature is not by the presented key over this exchange.
+    /// The signature over this exchange is not by the presented key.
     #[error("the server's signature by {algorithm} is wrong: it does not hold the key that it presented")]
     Signature {
         /// The algorithm agreed on.
@@ -129,18 +129,18 @@ pub enum Verdict {
 pub enum Choice {
     /// The key exchange method.
     Kex,
-    /// The type of host key and its signature; only the server's role finds none in common.
+    /// The host key algorithm. Only in the server's role can there be none in common.
     HostKey,
     /// The cipher, in either direction.
     Cipher,
     /// The message authentication code, in either direction.
     Mac,
-    /// No compression.
+    /// The compression, which has to be none.
     Compression,
 }
 
 impl Fault {
-    /// What it means for the question that was asked.
+    /// What the fault means for the question that was asked.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
@@ -182,7 +182,7 @@ impl From<io::Error> for Fault {
 }
 
 impl From<ring::error::Unspecified> for Fault {
-    /// The only calls that fail this way are those that need random numbers.
+    /// Only calls that need random numbers fail in this way.
     fn from(_: ring::error::Unspecified) -> Self {
         Self::Random
     }
@@ -209,7 +209,7 @@ impl fmt::Display for PeerWords<'_> {
     }
 }
 
-/// Names, which are printable ASCII since they were read.
+/// A list of names, which were checked to be printable ASCII when they were read.
 struct List<'a>(&'a [String]);
 
 impl fmt::Display for List<'_> {

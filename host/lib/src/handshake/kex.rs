@@ -1,4 +1,4 @@
-//! The key exchange methods: a share for the other side, and a secret from theirs.
+//! The key exchange methods. Each makes a share for the other side, and a secret from the other side's share.
 
 use super::{fault::Fault, negotiate::Negotiable, wire::Writer};
 use ml_kem::{
@@ -31,7 +31,7 @@ pub(super) enum Kex {
 }
 
 impl Kex {
-    /// The fastest first: what a proof of a host key exchanges is no secret.
+    /// The fastest first: what a proof of a host key exchanges needs no secrecy.
     pub(super) const ALL: [Self; 6] = [
         Self::Curve25519,
         Self::Curve25519Libssh,
@@ -97,7 +97,7 @@ impl Hash {
 pub(super) struct Ephemeral {
     kex: Kex,
     secret: Secret,
-    /// What the other side gets.
+    /// What is sent to the other side.
     pub(super) share: Vec<u8>,
 }
 
@@ -139,8 +139,8 @@ impl Ephemeral {
         Ok(Self { kex, secret, share })
     }
 
-    /// The shared secret, encoded as it is hashed. Points that are not on the curve are refused, and so is an
-    /// X25519 result of zeros.
+    /// The shared secret, in the encoding in which it is hashed. Refuses points that are not on the curve, and an
+    /// X25519 result of all zeros.
     pub(super) fn finish(self, theirs: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
         let bad = || self.kex.bad_share();
         match self.secret {
@@ -164,7 +164,7 @@ impl Ephemeral {
     }
 }
 
-/// The server's share, and the shared secret.
+/// The server's share and the shared secret.
 pub(super) fn answer(kex: Kex, theirs: &[u8]) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), Fault> {
     if kex != Kex::MlKem768X25519 {
         let mut ours = Ephemeral::generate(kex)?;
@@ -184,7 +184,7 @@ pub(super) fn answer(kex: Kex, theirs: &[u8]) -> Result<(Vec<u8>, Zeroizing<Vec<
     Ok(([&*ciphertext, &share].concat(), combined?))
 }
 
-/// The secret of a hybrid exchange: a hash of both, encoded as a string.
+/// The secret of a hybrid exchange: a hash of both secrets, encoded as a string.
 fn combine(shared: &[u8], classical: EphemeralPrivateKey, theirs: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let both = |secret: &[u8]| Hash::Sha256.secret_digest(&[shared, secret]);
     let combined = (theirs.len() == X25519_SHARE).then(|| agree(classical, theirs, both))??;
@@ -225,7 +225,7 @@ mod tests {
             };
             let mut bad = vec![vec![], good[1..].to_vec(), [&good[..], &[0]].concat(), vec![0; good.len()]];
             if matches!(kex, Kex::NistP256 | Kex::NistP384 | Kex::NistP521) {
-                // Not on the curve; compressed; infinity.
+                // Not on the curve; compressed; the point at infinity.
                 bad.extend([flip(5), [&[2], &good[1..=good.len() / 2]].concat(), vec![0]]);
             }
             for bad in bad {
@@ -236,7 +236,7 @@ mod tests {
         }
     }
 
-    /// RFC 7748, section 6.1: a share of low order gives zeros.
+    /// RFC 7748, section 6.1: a share of low order leads to a result of all zeros.
     #[test]
     fn a_share_of_low_order_is_refused() {
         for share in [[0; 32], {

@@ -1,21 +1,21 @@
-//! The exchange hash (RFC 4253, section 8), and the keys that are derived from it (section 7.2).
+//! The exchange hash (RFC 4253, section 8), and the keys derived from it (section 7.2).
 
 use super::{kex::Hash, wire::Writer};
 use zeroize::Zeroizing;
 
-/// All that both sides have seen of an exchange.
+/// Everything that both sides have seen of an exchange.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transcript<'a> {
-    /// The version lines, without their ends, and the KEXINIT messages: the client's, the server's.
+    /// The version lines, without line ends, and the KEXINIT messages: first the client's, then the server's.
     pub(super) versions: [&'a [u8]; 2],
     pub(super) inits: [&'a [u8]; 2],
     pub(super) host_key: &'a [u8],
-    /// The public values, in the same order.
+    /// The public values, client first.
     pub(super) shares: [&'a [u8]; 2],
 }
 
 impl Transcript<'_> {
-    /// The exchange hash, with the shared secret as it is encoded.
+    /// The exchange hash, with the shared secret in its encoding.
     pub(super) fn hash(&self, hash: Hash, secret: &[u8]) -> Vec<u8> {
         let [client, server] = self.versions;
         let [client_init, server_init] = self.inits;
@@ -26,10 +26,10 @@ impl Transcript<'_> {
     }
 }
 
-/// What keys are derived from.
+/// What the keys are derived from.
 pub(super) struct Derivation {
     pub(super) hash: Hash,
-    /// The shared secret, as it is encoded.
+    /// The shared secret, in its encoding.
     pub(super) secret: Zeroizing<Vec<u8>>,
     /// The hash of this exchange, and of the first one of the session.
     pub(super) exchange: Vec<u8>,

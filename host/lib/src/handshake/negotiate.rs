@@ -9,17 +9,17 @@ use super::{
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// Names in the list of key exchange methods that are none.
+/// Names in the list of key exchange methods that do not name a method.
 pub(super) const EXT_INFO_CLIENT: &str = "ext-info-c";
 pub(super) const STRICT_CLIENT: &str = "kex-strict-c-v00@openssh.com";
 pub(super) const STRICT_SERVER: &str = "kex-strict-s-v00@openssh.com";
 
-/// Something that is chosen by name.
+/// Something that the two sides choose by name.
 pub(super) trait Negotiable: Copy + 'static {
     fn name(self) -> &'static str;
 }
 
-/// The lists of one side's KEXINIT. Where there are two, the first is about bytes to the server.
+/// The lists of one side's KEXINIT. Where there are two lists, the first is for bytes to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lists {
     pub(super) kex: Vec<String>,
@@ -27,7 +27,7 @@ pub(super) struct Lists {
     pub(super) ciphers: [Vec<String>; 2],
     pub(super) macs: [Vec<String>; 2],
     pub(super) compression: [Vec<String>; 2],
-    /// Whether a packet follows that was guessed to fit.
+    /// Whether a key exchange packet follows that was sent on a guess.
     pub(super) guessed: bool,
 }
 
@@ -61,7 +61,7 @@ impl Default for Abilities {
 }
 
 impl Abilities {
-    /// A KEXINIT that says so.
+    /// A KEXINIT message with these algorithms.
     pub(super) fn init(&self, host_keys: &[HostKeyAlgorithm], signals: &[&str]) -> Result<Vec<u8>, Fault> {
         let mut cookie = [0; 16];
         SystemRandom::new().fill(&mut cookie)?;
@@ -83,22 +83,22 @@ fn names<T: Negotiable>(of: &[T]) -> Vec<&'static str> {
     of.iter().map(|one| one.name()).collect()
 }
 
-/// A cipher, and its code for authentication where it has none of its own.
+/// A cipher, and the message authentication code for one that does not authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Protection {
     pub(super) cipher: Cipher,
     pub(super) mac: Option<Mac>,
 }
 
-/// The negotiated algorithms, but for the host key.
+/// The negotiated algorithms, except for the host key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Suite {
     pub(super) kex: Kex,
-    /// What protects bytes to the server, and those from it.
+    /// The protection of bytes to the server, and of those from it.
     pub(super) protection: [Protection; 2],
 }
 
-/// Which side this is: it is the client whose order counts.
+/// Which side this is. The client's order of preference decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Client,
@@ -106,7 +106,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// What both sides have of something.
+    /// The algorithm on which both sides agree.
     pub(super) fn choose<T: Negotiable>(self, ours: &[T], theirs: &[String], choice: Choice) -> Result<T, Fault> {
         let is = |one: &T, name: &String| one.name() == name;
         let chosen = match self {

@@ -1,4 +1,4 @@
-//! That a side holds the key which it presents: by a signature over the exchange hash.
+//! Proves, by a signature over the exchange hash, that a side holds the key which it presents.
 
 use super::{
     algorithm::{HostKeyAlgorithm, KeyKind},
@@ -24,19 +24,19 @@ use ssh_key::{
     public::{EcdsaPublicKey, Ed25519PublicKey, KeyData, RsaPublicKey},
 };
 
-/// The sizes of RSA keys whose signatures can be checked here. OpenSSH, too, takes no shorter ones.
+/// The sizes of RSA keys whose signatures this module can check. OpenSSH does not accept shorter ones either.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 1024..=8192;
 /// The longest public exponent, in bytes.
 const RSA_EXPONENT: usize = 4;
 
-/// A host key that a server proved to hold.
+/// A host key that a server proved that it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostKey {
     /// How it was proved.
     pub algorithm: HostKeyAlgorithm,
-    /// The key; that of the certificate, if one was presented.
+    /// The key; if a certificate was presented, the key in it.
     pub key: PublicKey,
-    /// What the server presented: the key, or the certificate, of which nothing but the key was looked at.
+    /// What the server presented: the key or the certificate. Only the key in a certificate was checked.
     pub blob: Vec<u8>,
 }
 
@@ -47,7 +47,7 @@ impl HostKey {
         self.algorithm.certificate.then_some(&*self.blob)
     }
 
-    /// What a server presents; it has to be of the type that was agreed on.
+    /// Reads what a server presents, which has to be of the type that was agreed on.
     pub(super) fn parse(algorithm: HostKeyAlgorithm, blob: &[u8]) -> Result<Self, Fault> {
         let mut reader = Reader::new(blob, "the host key");
         let presented = reader.string()?;
@@ -84,7 +84,7 @@ impl HostKey {
     }
 }
 
-/// The name and the numbers of a signature.
+/// The name and the value of a signature.
 fn parts(signature: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     let mut reader = Reader::new(signature, "the host key's signature");
     let parts = (reader.string()?, reader.string()?);
@@ -92,8 +92,8 @@ fn parts(signature: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     Ok(parts)
 }
 
-/// A signature of one kind by this key over this message, in the form that a JSON Web Signature has: without its name,
-/// and each number of ECDSA as long as the field. None: it is not one.
+/// Checks a signature of this kind, by this key, over this message. Returns it in the form that a JSON Web Signature
+/// has: without its name, and with each ECDSA number as long as the field. None: the signature is wrong.
 #[must_use]
 pub fn checked(kind: KeyKind, key: &PublicKey, message: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
     let (name, bytes) = parts(signature).ok()?;
@@ -128,7 +128,7 @@ fn rsa(reader: &mut Reader<'_>) -> Result<KeyData, Fault> {
     Ok(KeyData::Rsa(RsaPublicKey { e: number(exponent)?, n: number(modulus)? }))
 }
 
-/// Whether a message is signed by a key, with the parameters of one kind.
+/// Whether the key signed the message, with the parameters of this kind.
 fn is_signed(kind: KeyKind, key: &KeyData, message: &[u8], signature: &[u8]) -> bool {
     let signed = match (kind, key) {
         (KeyKind::Ed25519, KeyData::Ed25519(key)) => {
@@ -156,7 +156,7 @@ fn fixed(
     UnparsedPublicKey::new(algorithm, key.as_sec1_bytes()).verify(message, &scalars(signature, field)?).ok()
 }
 
-/// Both numbers of an ECDSA signature, each as long as the field.
+/// Both numbers of an ECDSA signature, each padded to the length of the field.
 fn scalars(signature: &[u8], field: usize) -> Option<Vec<u8>> {
     let mut reader = Reader::new(signature, "the signature");
     let (r, s) = (reader.mpint().ok()?, reader.mpint().ok()?);
@@ -173,17 +173,17 @@ fn padded(number: &[u8], length: usize) -> Option<Vec<u8>> {
 fn is_rsa_signed(kind: KeyKind, key: &RsaPublicKey, message: &[u8], signature: &[u8]) -> Option<()> {
     let (n, e) = (key.n.as_positive_bytes()?, key.e.as_positive_bytes()?);
     let algorithm = if kind == KeyKind::RsaSha256 { &RSA_SHA256 } else { &RSA_SHA512 };
-    // A signature that is a small number may be written shorter.
+    // A signature that is a small number may be written shorter than the modulus.
     PublicKeyComponents { n, e }.verify(algorithm, message, &padded(signature, n.len())?).ok()
 }
 
-/// The kind of signatures that a key makes; with RSA the longer hash.
+/// The kind of signature that a key makes; for RSA, the one with the longer hash.
 #[must_use]
 pub fn kind_of(key: &KeyData) -> Option<KeyKind> {
     KeyKind::ALL.into_iter().find(|kind| key.algorithm().as_str() == kind.key_type())
 }
 
-/// Signs a message: the signature with its name.
+/// Signs a message. Returns the signature with its name.
 pub(crate) fn sign(kind: KeyKind, key: &PrivateKey, message: &[u8]) -> Result<Vec<u8>, Fault> {
     if key.algorithm().as_str() != kind.key_type() && !matches!(key.key_data(), KeypairData::Rsa(_)) {
         return Err(Fault::Unable);
@@ -196,7 +196,7 @@ pub(crate) fn sign(kind: KeyKind, key: &PrivateKey, message: &[u8]) -> Result<Ve
     Vec::try_from(signature).map_err(|_| Fault::Unable)
 }
 
-/// By ring, whose time does not tell the key (RUSTSEC-2023-0071 is about the `rsa` crate's).
+/// Signs with ring, whose timing does not reveal the key (RUSTSEC-2023-0071 is about the `rsa` crate).
 fn rsa_sign(kind: KeyKind, pair: &RsaKeypair, message: &[u8]) -> Option<Vec<u8>> {
     let padding = match kind {
         KeyKind::RsaSha256 => &RSA_PKCS1_SHA256,
@@ -205,7 +205,7 @@ fn rsa_sign(kind: KeyKind, pair: &RsaKeypair, message: &[u8]) -> Option<Vec<u8>>
     };
     let number = |number: &Mpint| Some(rsa::BigUint::from_bytes_be(number.as_positive_bytes()?));
     let (public, private) = (&pair.public, &pair.private);
-    // `ssh-key` 0.6 converts the pair with the first prime twice.
+    // `ssh-key` 0.6 uses the first prime twice when it converts the pair.
     let primes = vec![number(&private.p)?, number(&private.q)?];
     let (n, e, d) = (number(&public.n)?, number(&public.e)?, number(&private.d)?);
     let document = rsa::RsaPrivateKey::from_components(n, e, d, primes).ok()?.to_pkcs1_der().ok()?;

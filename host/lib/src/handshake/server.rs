@@ -1,4 +1,4 @@
-//! The server: one exchange with one client, which shows whether that client takes the host key.
+//! The server: one exchange with one client, which shows whether that client accepts the host key.
 
 use super::{
     algorithm::HostKeyAlgorithm,
@@ -18,30 +18,30 @@ use ssh_key::PrivateKey;
 
 const THEIR_INIT: &str = "the client's KEXINIT";
 
-/// A host key to serve with.
+/// A host key with which to serve.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The key; an RSA key has 2048 to 4096 bits.
     pub key: PrivateKey,
-    /// A certificate of it, as its bytes, to be served instead where the client asks for one.
+    /// A certificate of the key, in its wire form, to present instead where the client asks for one.
     pub certificate: Option<Vec<u8>>,
 }
 
-/// The report on one client: its version, and how far it went.
+/// The report on one client: its version, and how far it got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientReport {
-    /// Its version line, which is printable ASCII.
+    /// Its version line, in printable ASCII.
     pub client: String,
     /// How the host key was proved to it.
     pub algorithm: HostKeyAlgorithm,
-    /// Whether it went on after that.
+    /// Whether it continued after that.
     pub accepted: bool,
 }
 
 /// Serves one client until it leaves. Nobody can log in.
 ///
 /// # Errors
-/// When the client leaves before the host key is proved to it, or does not keep to the protocol.
+/// The client leaves before the host key is proved to it, or does not follow the protocol.
 pub fn serve<S: Stream>(stream: S, identities: &[Identity], limits: &Limits) -> Result<ClientReport, Fault> {
     let host = Host::new(identities)?;
     let mut transport = Transport::new(stream, *limits);
@@ -59,7 +59,7 @@ fn is_leave(fault: &Fault) -> bool {
     matches!(fault, Fault::Closed { .. } | Fault::Reset | Fault::Disconnected { .. })
 }
 
-/// Refuses all that a client asks for, until it leaves.
+/// Refuses everything that a client asks for, until it leaves.
 fn refuse_users<S: Stream>(transport: &mut Transport<S>) -> Result<(), Fault> {
     loop {
         let payload = match transport.receive() {
@@ -90,7 +90,7 @@ pub(super) struct Host<'a> {
     pub(super) abilities: Abilities,
 }
 
-/// A client to whom a host key was proved.
+/// A client to which a host key was proved.
 pub(super) struct Client {
     pub(super) version: Vec<u8>,
     suite: Suite,
@@ -105,12 +105,12 @@ impl<'a> Host<'a> {
             let same = HostKeyAlgorithm::all().filter(|algorithm| algorithm.kind.key_type() == named.key_type());
             algorithms.extend(same.filter(|algorithm| !algorithm.certificate || identity.certificate.is_some()));
         }
-        // Certificates first, as clients that know a CA want them.
+        // Certificates first: a client that knows a CA prefers them.
         algorithms.sort_by_key(|algorithm| !algorithm.certificate);
         Ok(Self { identities, algorithms, abilities: Abilities::default() })
     }
 
-    /// The first exchange, up to the proof.
+    /// Makes the first exchange, up to the proof.
     pub(super) fn exchange<S: Stream>(
         &self,
         transport: &mut Transport<S>,
@@ -163,7 +163,7 @@ impl<'a> Host<'a> {
         Ok((algorithm, Derivation { hash, secret, exchange, session }, suite))
     }
 
-    /// The host key for an algorithm, and what is presented of it.
+    /// The host key for an algorithm, and what is presented to the client.
     fn presented(&self, algorithm: HostKeyAlgorithm) -> Result<(&Identity, Vec<u8>), Fault> {
         let is = |identity: &&Identity| {
             let kind = kind_of(identity.key.public_key().key_data());
@@ -182,7 +182,7 @@ fn named<T: super::negotiate::Negotiable>(one: &T) -> &'static str {
 }
 
 impl Client {
-    /// Both sides take up the keys: the client takes the host key.
+    /// Makes both sides use the new keys. By this, the client accepts the host key.
     pub(super) fn take_up_keys<S: Stream>(&self, transport: &mut Transport<S>) -> Result<(), Fault> {
         let [from_client, to_client] = self.suite.protection;
         let [from_letters, to_letters] = Letters::BOTH;

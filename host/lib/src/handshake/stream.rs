@@ -1,4 +1,4 @@
-//! What a session runs over, and its bounds.
+//! What a session runs over, and the limits of a session.
 
 use std::{
     io::{self, Read, Write},
@@ -9,10 +9,10 @@ use std::{
 
 /// A connection whose calls can be bounded in time.
 pub trait Stream: Read + Write {
-    /// From now on no single read or write takes longer than this, which is not zero.
+    /// Sets the longest time, which is not zero, that a single read or write may take from now on.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// The system refuses.
     fn set_patience(&mut self, patience: Duration) -> io::Result<()>;
 }
 
@@ -42,20 +42,20 @@ impl<S: Stream + ?Sized> Stream for Box<S> {
     }
 }
 
-/// The bounds of a whole session.
+/// The limits of a whole session.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// When it has to be over.
+    /// When the session has to be over.
     pub deadline: Instant,
     /// How many bytes may be received.
     pub bytes: usize,
 }
 
 impl Limits {
-    /// Room for the exchanges and the login of a real server, which take about 1 to 3 KiB each.
+    /// Enough for the exchanges and the login of a real server, which take about 1 to 3 KiB each.
     const BYTES: usize = 512 * 1024;
 
-    /// The usual room, and this much time from now on.
+    /// The usual number of bytes, and this much time from now on.
     #[must_use]
     pub fn within(time: Duration) -> Self {
         Self { deadline: Instant::now() + time, bytes: Self::BYTES }

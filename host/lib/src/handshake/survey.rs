@@ -1,4 +1,4 @@
-//! Many servers, or one asked for many host keys, a few at a time.
+//! Asks many servers, or one server for many host keys, a few at a time.
 #![expect(clippy::disallowed_methods, reason = "connects to the SSH servers that are surveyed")]
 
 use super::{
@@ -30,32 +30,32 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub server: SocketAddr,
-    /// The address to ask from; the system's choice, if none.
+    /// The source address; none: the system chooses.
     pub from: Option<IpAddr>,
-    /// How it is to prove a host key.
+    /// The algorithm by which the server has to prove the host key.
     pub algorithm: HostKeyAlgorithm,
 }
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// What the server says of itself.
+    /// What the server announced.
     pub server: Server,
     /// What it proved.
     pub host_key: HostKey,
 }
 
-/// Makes one exchange over a connection, and ends it: no user is named to the server.
+/// Makes one exchange over a connection and ends the connection. It names no user to the server.
 ///
 /// # Errors
-/// When the server did not prove that it holds such a host key.
+/// The server did not prove that it holds such a host key.
 pub fn prove<S: Stream>(stream: S, algorithm: HostKeyAlgorithm, limits: &Limits) -> Result<Exchange, Fault> {
     let mut session = Session::open(stream, limits)?;
     let host_key = session.exchange(algorithm)?;
     Ok(Exchange { server: session.server().clone(), host_key })
 }
 
-/// Asks all of them, at most `at_once` at a time; the answers come in the order of the questions.
+/// Asks all targets, at most `at_once` at a time. The answers come in the order of the targets.
 #[must_use]
 pub fn survey(targets: &[Target], at_once: NonZero<usize>, limits: &Limits) -> Vec<Result<Exchange, Fault>> {
     let next = AtomicUsize::new(0);
@@ -71,7 +71,7 @@ pub fn survey(targets: &[Target], at_once: NonZero<usize>, limits: &Limits) -> V
     };
     thread::scope(|scope| {
         for _ in 1..at_once.get().min(targets.len()) {
-            // Where there can be no more threads, those that there are do the work.
+            // If no more threads can be started, the existing ones do the work.
             if thread::Builder::new().spawn_scoped(scope, ask).is_err() {
                 break;
             }
@@ -81,10 +81,10 @@ pub fn survey(targets: &[Target], at_once: NonZero<usize>, limits: &Limits) -> V
     answers.into_iter().map(|answer| answer.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
-/// Connects to a server, from a given address.
+/// Connects to a server, from a given source address.
 ///
 /// # Errors
-/// When it does not take the connection in time.
+/// The server does not accept the connection in time.
 pub fn dial(server: SocketAddr, from: Option<IpAddr>, limits: &Limits) -> Result<TcpStream, Fault> {
     let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -1,4 +1,4 @@
-//! What the tests of a handshake share: keys, certificates, and a stream that spoils what comes through it.
+//! What the tests of a handshake share: keys, certificates, and a stream that changes what passes through it.
 
 use super::{
     algorithm::KeyKind,
@@ -34,7 +34,7 @@ pub(crate) fn key(kind: KeyKind) -> PrivateKey {
     }
 }
 
-/// A key, with a certificate of it.
+/// A key with a certificate.
 fn identity(kind: KeyKind) -> Identity {
     let key = key(kind);
     let mut builder = Builder::new_with_random_nonce(&mut OsRng, key.public_key(), 1, 1 << 40).unwrap();
@@ -43,7 +43,7 @@ fn identity(kind: KeyKind) -> Identity {
     Identity { key, certificate: Some(certificate.to_bytes().unwrap()) }
 }
 
-/// One key of each type, with a certificate; made once.
+/// One key of each type, with a certificate. They are made only once.
 pub(super) fn identities() -> &'static [Identity] {
     static MADE: OnceLock<Vec<Identity>> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -52,10 +52,10 @@ pub(super) fn identities() -> &'static [Identity] {
     })
 }
 
-/// A stream of which one byte that is read is not what was written.
+/// A stream in which one byte is read other than it was written.
 pub(super) struct FaultyStream<S> {
     pub(super) stream: S,
-    /// Which byte, counted from the first.
+    /// Which byte, counted from 0.
     pub(super) at: usize,
     /// What happens to it.
     pub(super) how: ByteFault,
@@ -67,18 +67,18 @@ pub(super) struct FaultyStream<S> {
 pub(super) enum ByteFault {
     Nothing,
     Flip(u8),
-    /// The connection ends before it.
+    /// The connection ends before the byte.
     End,
-    /// It comes twice.
+    /// The byte comes twice.
     Double,
-    /// It is lost.
+    /// The byte is lost.
     Lose,
 }
 
 impl<S: Read> Read for FaultyStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let before = self.read.len();
-        // Byte by byte around the spoilt one, so that it is the only one in its read.
+        // Reads byte by byte around the spoilt byte, so that it is alone in its read.
         let length = if self.at >= before { (self.at - before).clamp(1, buffer.len()) } else { buffer.len() };
         if self.at == before && self.how == ByteFault::End {
             return Ok(0);

@@ -1,4 +1,4 @@
-//! Client and server with each other, and each with a peer that does one thing wrong.
+//! Tests client and server with each other, and each of them with a peer that does one thing wrong.
 
 mod honest;
 mod lies;

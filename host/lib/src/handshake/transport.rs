@@ -1,4 +1,4 @@
-//! Packets (RFC 4253, section 6), and the strict order of OpenSSH's `kex-strict` extension.
+//! Packets (RFC 4253, section 6), and the strict key exchange of OpenSSH's `kex-strict` extension.
 
 use super::{
     cipher::Guard,
@@ -14,11 +14,11 @@ use std::{
 
 /// The longest packet, with its length field and authentication code.
 pub(super) const LONGEST_PACKET: usize = 35_000;
-/// The shortest part that is counted: its padding, the length of that, and a message number.
+/// The shortest part that the length field counts: the length of the padding, the padding, and a message number.
 const SHORTEST: usize = 1 + LEAST_PADDING + 1;
 const LEAST_PADDING: usize = 4;
 const LENGTH: usize = 4;
-/// As much of a reason is kept.
+/// At most this much of a reason is kept.
 const LONGEST_REASON: usize = 512;
 
 #[derive(Debug)]
@@ -40,9 +40,9 @@ pub(super) struct Transport<S> {
     pub(super) inbox: Vec<u8>,
     incoming: Direction,
     outgoing: Direction,
-    /// Whether sequence numbers begin anew with each key.
+    /// Whether sequence numbers start again from zero with each key.
     strict: bool,
-    /// Whether nothing but the messages of the first exchange may come.
+    /// Whether only the messages of the first exchange may come.
     silent: bool,
 }
 
@@ -154,7 +154,7 @@ impl<S: Stream> Transport<S> {
         Ok(packet)
     }
 
-    /// The next message that is not about the connection itself. It is never empty.
+    /// The next message that does not concern the connection itself. It is never empty.
     pub(super) fn receive(&mut self) -> Result<Vec<u8>, Fault> {
         loop {
             let payload = self.packet()?;
@@ -166,20 +166,20 @@ impl<S: Stream> Transport<S> {
         }
     }
 
-    /// The next message, which has to be this one.
+    /// The next message, which has to have this number.
     pub(super) fn expect(&mut self, number: u8, awaited: &'static str) -> Result<Vec<u8>, Fault> {
         let payload = self.receive()?;
         if message(&payload) == number { Ok(payload) } else { Err(unexpected(&payload, awaited)) }
     }
 
-    /// Both sides keep the strict order. The other side's KEXINIT was received already, and has to have been its
-    /// first packet.
+    /// Turns on the strict order on both sides. The other side's KEXINIT has been received already, and must have
+    /// been its first packet.
     pub(super) fn be_strict(&mut self) -> Result<(), Fault> {
         (self.strict, self.silent) = (true, true);
         if self.incoming.sequence == 1 { Ok(()) } else { Err(Fault::Malformed { what: "the order of messages" }) }
     }
 
-    /// Sends NEWKEYS, from which on packets are protected in this way.
+    /// Sends NEWKEYS. Packets sent after it are protected by `guard`.
     pub(super) fn change_outgoing(&mut self, guard: Guard) -> Result<(), Fault> {
         self.send(&[number::NEWKEYS])?;
         let sequence = if self.strict { 0 } else { self.outgoing.sequence };
@@ -187,7 +187,7 @@ impl<S: Stream> Transport<S> {
         Ok(())
     }
 
-    /// Awaits NEWKEYS, from which on packets are protected in this way.
+    /// Waits for NEWKEYS. Packets received after it are protected by `guard`.
     pub(super) fn change_incoming(&mut self, guard: Guard) -> Result<(), Fault> {
         let payload = self.expect(number::NEWKEYS, "NEWKEYS")?;
         Reader::after_number(&payload, "NEWKEYS").finish()?;

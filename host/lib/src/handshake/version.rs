@@ -2,11 +2,11 @@
 
 use super::{fault::Fault, stream::Stream, transport::Transport};
 
-/// This side's line, without its end.
+/// This side's version line, without its line end.
 pub(super) const OURS: &[u8] = b"SSH-2.0-Warded";
-/// The longest version line, with its end.
+/// The longest version line, with its line end.
 const LONGEST: usize = 255;
-/// The longest of the lines that a server may send before it, as OpenSSH's client allows; and how many.
+/// The longest line that a server may send before its version line, as OpenSSH's client allows; and how many.
 const LONGEST_OTHER: usize = 8192;
 const MOST_OTHERS: usize = 1024;
 
@@ -15,12 +15,12 @@ impl<S: Stream> Transport<S> {
         self.write(&[OURS, b"\r\n"].concat())
     }
 
-    /// The other side's version line, without its end. A server may send other lines before.
+    /// The other side's version line, without its line end. A server may send other lines before it.
     pub(super) fn receive_version(&mut self, others: bool) -> Result<Vec<u8>, Fault> {
         let mut said = Vec::new();
         for _ in 0..=MOST_OTHERS {
             let line = match self.line() {
-                // What a server writes instead of its version is its reason.
+                // What a server writes instead of its version is its reason for refusing.
                 Err(Fault::Closed { .. }) => {
                     let said = if said.is_empty() { std::mem::take(&mut self.inbox) } else { said };
                     return Err(Fault::Closed { said });

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 
-/// A name in a list is not longer (RFC 4251, section 6).
+/// The longest name in a list (RFC 4251, section 6).
 const LONGEST_NAME: usize = 64;
 
 /// Numbers of the messages.
@@ -31,7 +31,7 @@ pub(super) mod number {
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    /// An empty one.
+    /// An empty writer.
     pub(super) fn new() -> Self {
         Self::default()
     }
@@ -51,7 +51,7 @@ impl Writer {
         self
     }
 
-    /// Bytes without a length.
+    /// Bytes without a length in front.
     pub(super) fn raw(mut self, value: &[u8]) -> Self {
         self.0.extend_from_slice(value);
         self
@@ -59,12 +59,12 @@ impl Writer {
 
     pub(super) fn string(self, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
-        // What is written here is at most as long as a packet.
+        // Nothing that is written here is longer than a packet.
         let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
         self.u32(length).raw(value)
     }
 
-    /// A number that is not negative, given in big endian.
+    /// A number that is not negative, given in big-endian order.
     pub(super) fn mpint(self, value: &[u8]) -> Self {
         let first = value.iter().position(|byte| *byte != 0).unwrap_or(value.len());
         let value = value.get(first..).unwrap_or_default();
@@ -84,7 +84,7 @@ impl Writer {
     }
 }
 
-/// Bytes that are being read, and what they are to be.
+/// Bytes that are being read, and the name of what they should be.
 #[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, what }
     }
 
-    /// A message, whose number is known already.
+    /// The rest of a message whose number is known already.
     pub(super) fn after_number(payload: &'a [u8], what: &'static str) -> Self {
         Self::new(payload.get(1..).unwrap_or_default(), what)
     }
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    /// A number that is not negative and is written without needless zeros; as big endian, without any.
+    /// A number that is not negative and has no needless leading zeros; in big-endian order, without any.
     pub(super) fn mpint(&mut self) -> Result<&'a [u8], Fault> {
         match self.string()? {
             [0] => Err(self.malformed()),
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
         list.split(|byte| *byte == b',').map(name).collect()
     }
 
-    /// Nothing may follow.
+    /// Checks that nothing follows.
     pub(super) fn finish(self) -> Result<(), Fault> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.malformed()) }
     }

@@ -1,4 +1,5 @@
-//! Programs of an appliance that a policy lets a procedure have run: what a policy says of one, and a journal keeps.
+//! Programs of an appliance that a policy allows a procedure to run: their description in a policy, which a journal
+//! stores, too.
 
 mod check;
 mod copy;
@@ -19,16 +20,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-/// The longest that a query may take: half of what a host call may.
+/// The longest time limit of a query: half of that of a host call.
 const QUERY_SECONDS: u64 = 20;
-/// The longest that a change may take: less than a stage of a run.
+/// The longest time limit of a change: less than a stage of a run.
 const CHANGE_SECONDS: u64 = 90;
-/// How long either may take where the policy does not say.
+/// The time limit of either where the policy sets none.
 const DEFAULT_SECONDS: u64 = 20;
-/// The most bytes of an input where the policy does not say, and ever.
+/// The most bytes of an input where the policy sets no limit, and the highest limit that it can set.
 const INPUT_BYTES: usize = 4096;
 const MOST_INPUT_BYTES: usize = 1 << 20;
-/// The longest argument that Linux gives to a program, without the zero behind it (execve(2)).
+/// The longest argument that Linux passes to a program, without the final NUL (execve(2)).
 const ARGUMENT_BYTES: usize = (128 << 10) - 1;
 
 /// One `[action.NAME]` table.
@@ -39,17 +40,17 @@ pub struct Action {
     pub kind: Kind,
     /// The program and its arguments.
     pub argv: Vec<Argument>,
-    /// Whether the last of them is the program's standard input instead.
+    /// Whether the last element of `argv` is the program's standard input instead of an argument.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stdin: bool,
-    /// What a procedure may give it.
+    /// The inputs that a procedure may give it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub input: BTreeMap<Name, Input>,
-    /// The directories that a query works on copies of: by the way below `{scratch}`, those that are merged there by the
-    /// names of their files, the last one counting.
+    /// The directories whose copies a query works on. The key is a path below `{scratch}`; the directories are merged
+    /// there by file name, and for equal names the last directory counts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scratch: BTreeMap<String, Vec<AbsolutePath>>,
-    /// What of its output leaves the host.
+    /// The part of its output that leaves the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
     /// What counts as success.
@@ -61,13 +62,13 @@ pub struct Action {
     /// What undoes a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
-    /// The file that its program makes from what it is given.
+    /// The file that an appliance makes from the inputs of this action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yields: Option<Yield>,
-    /// Seconds that it may take.
+    /// The time limit in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
-    /// Whether nothing undoes a change.
+    /// Whether the change cannot be undone.
     #[serde(default, skip_serializing_if = "is_false")]
     pub irreversible: bool,
 }
@@ -81,7 +82,7 @@ fn is_false(value: &bool) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// It changes nothing, so it runs at once, in a plan, too.
+    /// It changes nothing, so it runs at once, even in a plan.
     Query,
     /// It is queued, and runs after the files are in place.
     Change,
@@ -90,7 +91,8 @@ pub enum Kind {
 /// A file that an appliance makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Yield {
-    /// sshd's main configuration file: the answer of a query is the file; what a change sets is a part of it.
+    /// sshd's main configuration file. The answer of a query is the whole file; the value that a change sets is a part
+    /// of it.
     #[serde(rename = "{sshd-config}")]
     SshdConfig,
 }
@@ -98,9 +100,9 @@ pub enum Yield {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "an argument is a text, or { json = … }")]
 pub enum Argument {
-    /// As it stands, or all of it from a placeholder.
+    /// A literal text, or a placeholder that stands for the whole text.
     Text(String),
-    /// A JSON document, whose texts are those of a [`Argument::Text`].
+    /// A JSON document; each string in it is like an [`Argument::Text`].
     Json(Json),
 }
 
@@ -139,10 +141,10 @@ pub enum InputType {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Output {
-    /// These members of an object, or of each object of a list.
+    /// These members of the object, or of each object of a list.
     Json(Vec<String>),
     Text(WholeText),
-    /// The text in this file below `{scratch}`, where the program writes it.
+    /// The text of this file below `{scratch}`, which the program writes.
     File(String),
 }
 
@@ -171,7 +173,7 @@ pub struct Success {
     /// The exit status.
     #[serde(default)]
     pub status: i32,
-    /// What it prints, white space around it aside.
+    /// The required standard output, compared without surrounding white space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<String>,
 }
@@ -186,12 +188,12 @@ impl Success {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// The query that is asked.
+    /// The query that shows the state.
     pub query: Name,
-    /// The member of its answer that counts; none: the whole answer.
+    /// The member of its answer that is the state; none: the whole answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// What that is afterwards: a value, `"absent"` or `"present"`.
+    /// The state after the change: a value, `"absent"` or `"present"`.
     pub becomes: Value,
 }
 
@@ -199,7 +201,7 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
     pub action: Name,
-    /// What it is given.
+    /// The inputs of that change.
     #[serde(flatten)]
     pub input: BTreeMap<Name, String>,
 }
@@ -219,7 +221,7 @@ impl Action {
         }
     }
 
-    /// Where below `{scratch}` it writes what leaves the host.
+    /// The file below `{scratch}` to which it writes the answer that leaves the host.
     fn output_file(&self) -> Option<&str> {
         match &self.output {
             Some(Output::File(name)) => Some(name),
@@ -227,7 +229,7 @@ impl Action {
         }
     }
 
-    /// Whether a text of it names this binary.
+    /// Whether one of its texts names this binary.
     #[must_use]
     pub fn names_warded(&self) -> bool {
         self.argv.iter().any(|argument| match argument {
@@ -237,7 +239,8 @@ impl Action {
     }
 }
 
-/// What it runs, for the operator who is to accept it: `runs /usr/bin/midclt call ssh.config; gives away options`.
+/// What the action runs, for the operator who has to accept it, such as
+/// `runs /usr/bin/midclt call ssh.config; the procedure gets of it: options`.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.irreversible {

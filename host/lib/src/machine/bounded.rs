@@ -1,4 +1,5 @@
-//! Files that sshd reads, as far as they have an end: at a FIFO sshd itself would wait, and a device would fill its memory.
+//! Checks that files which sshd reads have an end: sshd itself would wait at a FIFO, and a device would fill its
+//! memory.
 
 use super::files::MAX_BYTES;
 use crate::error::{Error, Result};
@@ -12,11 +13,11 @@ use std::{
 /// The contents of a file that has an end.
 ///
 /// # Errors
-/// As reading it; unsupported if it has none, or is larger than any file that is read.
+/// As for reading a file; `Unsupported` if it has no end, or is larger than any file that is read.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     has_end(path)?;
     let file = fs::File::open(path)?;
-    // It may be a private key, of which a buffer that grows would leave parts in the memory.
+    // It may be a private key: a buffer that grows would leave parts of it in memory.
     let length = usize::try_from(file.metadata()?.len().min(MAX_BYTES)).unwrap_or_default();
     let mut contents = Vec::with_capacity(length + 1);
     file.take(MAX_BYTES + 1).read_to_end(&mut contents)?;
@@ -27,7 +28,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Checks that a file has an end, without opening it.
 ///
 /// # Errors
-/// Unsupported if it has none, or is larger than any file that is read; else why nobody can look at it.
+/// `Unsupported` if it has no end, or is larger than any file that is read; otherwise the error of looking at it.
 pub fn has_end(path: &Path) -> io::Result<()> {
     let found = fs::metadata(path)?;
     let kind = found.file_type();
@@ -48,7 +49,7 @@ fn unsupported(what: &str) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, what))
 }
 
-/// Refuses a file that [`has_end`] does not accept; one that is not there, or cannot be looked at, is for sshd to judge.
+/// Refuses a file that [`has_end`] does not accept. A missing or inaccessible file is left for sshd to report.
 ///
 /// # Errors
 /// Refused: sshd would not read it to its end.

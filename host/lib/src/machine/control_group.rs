@@ -1,5 +1,5 @@
-//! Which service a process belongs to: systemd ends all of a service's processes with its main
-//! one, whatever session they have, unless the service says otherwise.
+//! Which service a process belongs to. When the main process of a service ends, systemd ends all its other processes,
+//! whatever session they are in, unless the service says otherwise.
 
 use std::fs;
 
@@ -9,15 +9,15 @@ pub fn service() -> Option<String> {
     service_in(&fs::read_to_string("/proc/self/cgroup").ok()?)
 }
 
-/// The same of another process.
+/// The same for another process.
 #[must_use]
 pub fn service_of(pid: i32) -> Option<String> {
     service_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
-/// The same, in the text of `/proc/PID/cgroup`, version 1 or 2.
+/// Finds the service in the text of `/proc/PID/cgroup`, version 1 or 2.
 fn service_in(cgroup: &str) -> Option<String> {
-    // Version 1 beside 2: systemd's own hierarchy has the name, and the other says only `/`.
+    // With both versions mounted, systemd's hierarchy of version 1 has the path, and version 2 shows only `/`.
     let paths = cgroup.lines().filter_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
         matches!(controllers, "" | "name=systemd").then_some(path)
@@ -35,10 +35,10 @@ mod tests {
             ("0::/system.slice/run-u7.service\n", Some("run-u7.service")),
             ("0::/system.slice/system-sshd.slice/sshd@1.service\n", Some("sshd@1.service")),
             ("0::/lobby.slice/lobby-door.slice/door.service\n", Some("door.service")),
-            // Its processes are in groups of its own.
+            // Processes of the service in control groups of its own.
             ("0::/system.slice/door.service/init\n", Some("door.service")),
             ("0::/system.slice/door.service/system.slice/inner.service\n", Some("door.service")),
-            // A desktop's terminal ends with all of the user's programs.
+            // A terminal of a desktop ends together with all programs of the user.
             ("0::/user.slice/user-7.slice/user@7.service/app.slice/app-term.scope\n", Some("user@7.service")),
             ("0::/user.slice/user-7.slice/user@7.service/app.slice/x.service\n", Some("user@7.service")),
             ("12:cpu:/\n1:name=systemd:/system.slice/cron.service\n0::/\n", Some("cron.service")),

@@ -1,5 +1,5 @@
-//! Writing Warded's own files so that a crash leaves the old contents or the new, and nothing
-//! else. For what is not a run's: the CA directory, the heads of audit logs, the configuration, the public status, logins.
+//! Writes Warded's own files so that after a crash they hold either the old contents or the new. For files outside of
+//! runs: the CA directory, the heads of audit logs, the configuration, the public status, logins.
 #![expect(clippy::disallowed_methods, reason = "the CA directory, heads of audit logs, configuration, status, logins")]
 
 use super::ownership::{chmod_unwritable, chown, is_ours};
@@ -15,8 +15,8 @@ use std::{
 };
 use tempfile::{Builder, NamedTempFile, TempDir};
 
-/// Makes sure that `path` is a directory of the effective user that nobody else can enter; makes
-/// it (0700), and what is missing above it, where there is none.
+/// Makes sure that `path` is a directory of the effective user that nobody else can enter. If it does not exist, it is
+/// made (0700) together with its missing parents.
 ///
 /// # Errors
 /// When it cannot be made, is not a directory, belongs to another user, or is open to others.
@@ -39,9 +39,9 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory that others may look into and only its owner can write (0755), and what is missing above it. With the
-/// umask 0002 the group could write it otherwise, and what is in it would not be read. Root's are for every user of the
-/// machine whatever the umask; what it takes from others a user keeps from them.
+/// Makes a directory that others may read and only its owner can write (0755), together with its missing parents. With
+/// the umask 0002 the default mode would let the group write it, and Warded would not read files in it. Root's
+/// directories get exactly this mode, so that every user can read them; a user's umask may still keep others out.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -63,8 +63,8 @@ fn directory_by(path: &Path, is_for_all: bool) -> io::Result<()> {
     }
 }
 
-/// Makes sure that `path` is a directory of the effective user that everybody may look into, and nobody else can
-/// write; makes it (0755, whatever the umask) where there is none.
+/// Makes sure that `path` is a directory of the effective user that everybody may read and nobody else can write. If it
+/// does not exist, it is made (0755, whatever the umask).
 ///
 /// # Errors
 /// When it cannot be made, is a link or no directory, belongs to another user, or others can write it.
@@ -74,7 +74,7 @@ pub fn public_directory(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    // Of a link this says that it is no directory.
+    // A link is reported as not a directory.
     let metadata = path.symlink_metadata()?;
     let denied = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     if !metadata.is_dir() {
@@ -89,7 +89,7 @@ pub fn public_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file that takes the place of the one at `path`, if there is one.
+/// Writes a file, replacing the one at `path` if there is one.
 ///
 /// # Errors
 /// When it cannot be written; what was there stays.
@@ -98,7 +98,7 @@ pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     sync_directory(parent(path))
 }
 
-/// The same, but after a power cut the old file may still be there.
+/// Like [`replace`], but after a power cut the old file may still be there.
 ///
 /// # Errors
 /// As [`replace`].
@@ -108,7 +108,7 @@ pub fn replace_soon(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     written.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
-/// The same, but after a power cut the file may also be empty: for what is written anew then.
+/// Like [`replace`], but after a power cut the file may be empty: for files that are then written again.
 ///
 /// # Errors
 /// As [`replace`].
@@ -116,7 +116,7 @@ pub fn replace_unsynced(path: &Path, contents: &[u8], mode: u32) -> io::Result<(
     written(parent(path), contents, mode)?.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
-/// Writes over a file of exactly this length, in one write and without a wait: after a power cut the old contents may
+/// Overwrites a file of exactly this length, with one write and without a sync: after a power cut the old contents may
 /// still be there. Below 512 bytes that is one sector of a disk, which is written whole or not at all. False: there is
 /// no such file of this length.
 ///
@@ -136,10 +136,10 @@ pub fn overwrite(path: &Path, contents: &[u8]) -> io::Result<bool> {
     file.write_all(contents).map(|()| true)
 }
 
-/// Writes a file that was not there.
+/// Writes a new file.
 ///
 /// # Errors
-/// When it cannot be written, or there is one meanwhile (`AlreadyExists`), which stays.
+/// When it cannot be written, or a file exists by now (`AlreadyExists`); that file stays.
 pub fn create(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     let written = written(parent(path), contents, mode)?;
     written.as_file().sync_all()?;
@@ -147,8 +147,8 @@ pub fn create(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     sync_directory(parent(path))
 }
 
-/// Makes a directory with these files (name, contents, mode) appear at `path` in one step, 0700.
-/// There may be an empty directory, and nothing else, at `path` before.
+/// Makes a directory (0700) with these files (name, contents, mode) appear at `path` in one step. An empty directory
+/// may exist at `path` before, and nothing else.
 ///
 /// # Errors
 /// When it cannot be written, or something is there; what was there stays.
@@ -162,12 +162,12 @@ pub fn new_directory(path: &Path, files: &[(&str, &[u8], u32)]) -> io::Result<()
     }
     // rename(2) replaces an empty directory and refuses a full one (ENOTEMPTY).
     std::fs::rename(staged.path(), path)?;
-    // The name it had is gone: nothing is left to be removed.
+    // The directory was renamed away: nothing is left to be removed.
     drop(staged.keep());
     sync_directory(above)
 }
 
-/// Checks that files can be written into a directory: one is made there, and removed again.
+/// Checks that files can be written into a directory, by making one and removing it again.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -175,7 +175,7 @@ pub fn writable(directory: &Path) -> io::Result<()> {
     temporary(directory)?.close()
 }
 
-/// Removes a file, and waits until that is on disk.
+/// Removes a file, and waits until the removal is on disk.
 ///
 /// # Errors
 /// When it cannot be removed.
@@ -195,13 +195,12 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
 fn written(directory: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTempFile> {
     let mut file = temporary(directory)?;
     file.write_all(contents)?;
-    // After the contents, and past the umask: a secret is never readable by others meanwhile.
+    // The mode is set after the contents are written, and ignores the umask: others can never read a secret meanwhile.
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     Ok(file)
 }
 
-/// A file that nobody else has, named after this process. What another one with the same number has left
-/// behind is passed over.
+/// A new file, named after this process. A name that an earlier process with the same pid left behind is skipped.
 fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     loop {
@@ -232,7 +231,7 @@ mod tests {
         let first = temporary(scratch.path()).unwrap();
         let name = first.path().file_name().unwrap().to_str().unwrap().to_owned();
         let number: u64 = name.rsplit_once('-').unwrap().1.parse().unwrap();
-        // Other tests count, too.
+        // Other tests count up, too.
         let left = (number..number + 200).map(|next| format!(".warded-new-{}-{next}", process::id()));
         let left: Vec<_> = left.map(|name| scratch.path().join(name)).filter(|path| !path.exists()).collect();
         left.iter().for_each(|path| fs::write(path, "left").unwrap());

@@ -1,5 +1,5 @@
-//! Programs of the machine: the one file that starts a process or sends a signal. What is run,
-//! and why, belongs to the caller; nothing here knows sshd or systemd.
+//! Running programs: the only file that starts a process or sends a signal. The caller decides what runs and why;
+//! nothing here knows sshd or systemd.
 #![expect(clippy::disallowed_methods, reason = "the one file that starts processes")]
 
 mod attended;
@@ -40,34 +40,34 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Where programs are looked for: never the caller's own PATH, which sudo may have let through.
+/// Where programs are looked for. The caller's own PATH is never used, since sudo may have let it through.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Where some systems keep programs that only other programs run.
+/// Where some systems keep programs that are run only by other programs.
 const LIBEXEC: &str = "/usr/libexec";
-/// Set for every program that is started: an `ssh` among them has its `Match exec` run `warded login --on-demand`, which
-/// then does nothing.
+/// Set in the environment of programs that Warded starts. If one of them is an `ssh` whose `Match exec` runs
+/// `warded login --on-demand`, that command then does nothing.
 pub const NO_LOGIN: &str = "WARDED_NO_LOGIN";
 /// How long a program may take unless its caller says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
-/// What is kept of each output stream, in bytes; the rest is read and dropped.
+/// How many bytes of each output stream are kept; the rest is read and dropped.
 const KEPT: usize = 1 << 20;
-/// How long the outputs are still read once the program itself has ended: a grandchild may hold them.
+/// How long the outputs are still read after the program itself has ended: a grandchild may keep them open.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How often a running program is asked whether it has ended.
+/// How often a running program is polled for whether it has ended.
 const TICK: Duration = Duration::from_millis(2);
-/// How long a daemon gets to end after SIGTERM.
+/// How long a daemon gets to exit after SIGTERM.
 const TERM: Duration = Duration::from_secs(1);
 
-/// What `--verbose` prints of each program that is started.
+/// The function that prints each program before it is started (`--verbose`).
 static WATCHER: OnceLock<fn(&Program)> = OnceLock::new();
 
-/// Has a function called with each program before it is started. The first one stays.
+/// Registers a function that is called with each program before it is started. Only the first registration counts.
 pub fn watch_programs(watcher: fn(&Program)) {
     WATCHER.get_or_init(|| watcher);
 }
 
-/// A program to be run, with its arguments. Its environment is empty but for PATH, LC_ALL=C, HOME
-/// and what [`Program::env`] adds; its input is empty unless [`Program::input`] says otherwise.
+/// A program to run, with its arguments. Its environment holds only PATH, LC_ALL=C, HOME, [`NO_LOGIN`] and what
+/// [`Program::env`] adds; its standard input is empty unless [`Program::input`] sets one.
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
@@ -92,56 +92,56 @@ impl Program {
         }
     }
 
-    /// One more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     #[must_use]
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
-    /// One more variable in its environment.
+    /// Adds a variable to its environment.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// The file that it reads as its standard input.
+    /// Sets the file that it reads as its standard input.
     #[must_use]
     pub fn input(mut self, file: impl AsRef<Path>) -> Self {
         self.input = Some(Input::File(file.as_ref().to_owned()));
         self
     }
 
-    /// What it reads as its standard input.
+    /// Sets the bytes that it reads as its standard input.
     #[must_use]
     pub fn input_bytes(mut self, bytes: Zeroizing<Vec<u8>>) -> Self {
         self.input = Some(Input::Bytes(bytes));
         self
     }
 
-    /// The directory that it works in; else ours.
+    /// Sets its working directory; the default is that of this process.
     #[must_use]
     pub fn directory(mut self, directory: impl AsRef<Path>) -> Self {
         self.directory = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// How long it may take: then it and what it started in its own process group is killed.
+    /// Sets the time limit. When it is over, the program and everything in its process group is killed.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self
     }
 
-    /// Runs it to its end. That it fails is no error here: see [`Output::status`].
+    /// Runs it to its end. A program that fails is no error here: see [`Output::status`].
     ///
     /// # Errors
     /// When it cannot be started.
@@ -151,7 +151,7 @@ impl Program {
         Ok(Output { status, stdout: text(&stdout), stderr: text(&stderr), timed_out })
     }
 
-    /// The same, with what it printed as it is.
+    /// Like [`Program::run`], but returns the output as raw bytes.
     ///
     /// # Errors
     /// As [`Program::run`].
@@ -172,7 +172,7 @@ impl Program {
             self.cannot_start(&error)
         })?;
         let (status, timed_out) = running.wait(&ended, deadline);
-        // Both readers end when their pipe is closed; then the channel says that nobody is left.
+        // Each reader ends when its pipe is closed; when both have ended, the channel is disconnected.
         let drained = Instant::now() + DRAIN;
         while !matches!(
             ended.recv_timeout(drained.saturating_duration_since(Instant::now())),
@@ -190,8 +190,7 @@ impl Program {
         Ok(RawOutput { status: status.and_then(|status| status.code()), timed_out, overflowed, stdout, stderr })
     }
 
-    /// Starts it and leaves it running, its outputs thrown away, until the [`Child`] is dropped:
-    /// for a private daemon.
+    /// Starts it and leaves it running until the [`Child`] is dropped, its outputs thrown away: for a private daemon.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -205,7 +204,7 @@ impl Program {
         Ok(Child(child))
     }
 
-    /// Starts it and leaves it to itself, its outputs thrown away: for a person's program, such as a browser.
+    /// Starts it and does not wait for it, its outputs thrown away: for a user's own program, such as a browser.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -226,13 +225,13 @@ impl Program {
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            // Its own group: a Ctrl-C at our terminal does not end it half-way, and a time limit
-            // reaches what it started, too.
+            // Its own process group: a Ctrl-C at our terminal does not end it half-way, and a time limit also kills
+            // what it started.
             .process_group(0);
         command
     }
 
-    /// As a line for a shell, without its environment.
+    /// The program and its arguments as a shell command line, without the environment.
     #[must_use]
     pub fn shell_line(&self) -> String {
         let words = std::iter::once(self.path.as_os_str()).chain(self.arguments.iter().map(OsString::as_os_str));
@@ -244,7 +243,7 @@ impl Program {
     }
 }
 
-/// The very file that runs, even if an upgrade has put another one in its place meanwhile.
+/// The executable that this process runs, even if an upgrade has since replaced the file at its path.
 fn own_program() -> io::Result<PathBuf> {
     let running = Some(PathBuf::from("/proc/self/exe")).filter(|path| path.exists());
     running.map_or_else(std::env::current_exe, Ok)
@@ -255,7 +254,7 @@ fn own_environment(command: &mut Command) -> &mut Command {
     command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("HOME", home).env(NO_LOGIN, "1")
 }
 
-/// A daemon of our own, ended (SIGTERM, then SIGKILL, by its id) when this is dropped.
+/// A daemon of our own. Dropping this ends it by its pid: SIGTERM first, then SIGKILL.
 #[derive(Debug)]
 pub struct Child(std::process::Child);
 
@@ -286,14 +285,14 @@ impl Drop for Child {
                 thread::sleep(TICK);
             }
         }
-        // Errors here mean that it is gone, which is what was wanted.
+        // An error here means that the process is gone already, which is what we want.
         self.0.kill().ok();
         self.0.wait().ok();
     }
 }
 
-/// Runs this program again as the user `nobody`, with these arguments and our outputs: its exit
-/// status. A copy is run, because nobody may not be allowed where this file is.
+/// Runs this program again as the user `nobody`, with these arguments and our outputs, and returns its exit status. A
+/// copy is run, because `nobody` may not have access to the directory of this executable.
 ///
 /// # Errors
 /// When there is no such user, or the copy cannot be made or started.
@@ -317,18 +316,18 @@ pub fn run_self_as_nobody(arguments: &[&str]) -> Result<i32> {
     Ok(status.code().unwrap_or(-1))
 }
 
-/// The process that started this one, to end it if it hangs.
+/// The process that started this one; used to kill it if it hangs.
 #[derive(Clone, Copy, Debug)]
 pub struct Parent(Option<rustix::process::Pid>);
 
 impl Parent {
-    /// Looks who it is.
+    /// The parent of this process now.
     #[must_use]
     pub fn now() -> Self {
         Self(rustix::process::getppid())
     }
 
-    /// Ends it, if it still is our parent: a number alone may be another process's by now.
+    /// Kills it if it still is our parent: otherwise the pid may belong to another process by now.
     pub fn kill(self) {
         if let Some(pid) = self.0.filter(|pid| !pid.is_init() && Self::now().0 == Some(*pid)) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
@@ -338,24 +337,24 @@ impl Parent {
 
 /// Leaves the session and the process group that this process was started in.
 pub fn leave_session() {
-    // It fails for the leader of a process group: then a group of our own is all there can be.
+    // setsid fails for the leader of a process group; then this process already has a group of its own.
     rustix::process::setsid().ok();
 }
 
-/// The signals that are sent.
+/// The signals that Warded sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGHUP: read the configuration again.
+    /// SIGHUP: reload the configuration.
     Hangup,
-    /// SIGTERM: end.
+    /// SIGTERM: exit.
     Terminate,
 }
 
 /// Sends a signal to one process.
 ///
 /// # Errors
-/// When there is no such process, or it belongs to another user; `pid` must be above 0. Process 1, which may be
-/// the sshd of a container, is never ended.
+/// When there is no such process, it belongs to another user, or `pid` is not above 0. SIGTERM is refused for process
+/// 1, which may be the sshd of a container.
 pub fn signal(pid: i32, signal: Signal) -> io::Result<()> {
     let least = if signal == Signal::Hangup { 1 } else { 2 };
     let pid = Some(pid).filter(|pid| *pid >= least).and_then(rustix::process::Pid::from_raw);
@@ -369,8 +368,9 @@ pub fn signal(pid: i32, signal: Signal) -> io::Result<()> {
 
 type SharedBuffer = Arc<Mutex<Vec<u8>>>;
 
-/// Reads a stream to its end on a thread of its own, keeping the first [`KEPT`] bytes, and one more to tell that there
-/// were more. The room for them is there from the start, so that no copy of what may be a secret is left behind.
+/// Reads a stream to its end on a thread of its own. It keeps the first [`KEPT`] bytes, and one more as a sign that
+/// there were more. The buffer has its full capacity from the start: growing it would leave copies of a possible secret
+/// in memory.
 fn collect(mut stream: impl Read + Send + 'static, done: mpsc::Sender<()>) -> io::Result<SharedBuffer> {
     let kept: SharedBuffer = Arc::new(Mutex::new(Vec::with_capacity(KEPT + 1)));
     let shared = Arc::clone(&kept);

@@ -1,9 +1,9 @@
-//! What kind of machine this is. Every function takes the directory that stands for `/`.
+//! What kind of machine this is. Except for [`boot`], every function takes the directory that stands for `/`.
 
 use super::users;
 use std::{fs, path::Path};
 
-/// What started the machine, and what starts its services.
+/// The init system, which also starts the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
@@ -15,12 +15,12 @@ pub enum Init {
     Sysv,
     /// runit is process 1 (Void, antiX).
     Runit,
-    /// A container, or something unknown.
+    /// A container, or an unknown init.
     None,
 }
 
-/// Which start of this machine, or of this container, it is: the kernel's name for the boot, and when
-/// process 1 started (proc_pid_stat(5), field 22). None where that is not known.
+/// Identifies a boot of this machine, or a start of this container: the kernel's boot id, and when process 1 started
+/// (proc_pid_stat(5), field 22). None if that is not known.
 #[must_use]
 pub fn boot() -> Option<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -34,7 +34,7 @@ impl Init {
     #[must_use]
     pub fn detect(root: &Path) -> Self {
         let first = read(root, "proc/1/comm").unwrap_or_default();
-        // sd_booted(3) asks only for the directory; it also lies in containers that bind-mount /run.
+        // sd_booted(3) checks only for this directory, which also exists in containers that bind-mount /run.
         if root.join("run/systemd/system").is_dir() && first == "systemd" {
             Self::Systemd
         } else if root.join("run/openrc").is_dir() {
@@ -48,7 +48,7 @@ impl Init {
         }
     }
 
-    /// The word for it in policies and facts.
+    /// Its name in policies and facts.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ pub struct Facts {
     pub os_id: String,
     /// `VERSION_ID` of os-release(5), empty where there is none.
     pub os_version: String,
-    /// What a person calls the system: `PRETTY_NAME` of os-release(5).
+    /// The system's name for people: `PRETTY_NAME` of os-release(5).
     pub os_name: String,
     /// What starts services.
     pub init: Init,
@@ -111,7 +111,7 @@ pub fn os_version(root: &Path) -> Option<String> {
     release_value(&os_release(root)?, "VERSION_ID")
 }
 
-/// The kernel's host name, as it was set: short or with its domain.
+/// The kernel's host name as it was set, with or without a domain.
 #[must_use]
 pub fn hostname(root: &Path) -> Option<String> {
     ["proc/sys/kernel/hostname", "etc/hostname"].into_iter().find_map(|path| read(root, path))
@@ -129,8 +129,8 @@ pub fn home(root: &Path, uid: u32) -> Option<String> {
     listed.or_else(|| std::env::var("HOME").ok()).filter(|home| home.starts_with('/'))
 }
 
-/// What tells this machine from others, for spreading renewals: machine-id(5), else the host
-/// name. Not a secret here, and never sent anywhere.
+/// Identifies this machine, to spread renewals over time: machine-id(5), else the host name. Not a secret here, and
+/// never sent anywhere.
 #[must_use]
 pub fn machine_id(root: &Path) -> String {
     ["etc/machine-id", "var/lib/dbus/machine-id"]
@@ -153,7 +153,7 @@ fn release_value(release: &str, key: &str) -> Option<String> {
     (!value.is_empty() && !value.contains(['\\', '$', '`', '"'])).then(|| value.to_owned())
 }
 
-/// A small file as text without its final blanks; none where it is missing, empty or not UTF-8.
+/// A small file as text without surrounding white space; none if it is missing, empty or not UTF-8.
 fn read(root: &Path, path: &str) -> Option<String> {
     let text = fs::read_to_string(root.join(path)).ok()?;
     let text = text.trim();
@@ -164,7 +164,7 @@ fn read(root: &Path, path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A directory that looks like a machine's `/`; a path that ends in `/` is a directory.
+    /// A directory that looks like a machine's `/`. A path that ends in `/` becomes a directory.
     fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, contents) in files {

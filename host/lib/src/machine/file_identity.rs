@@ -1,4 +1,4 @@
-//! Identifies a file among others of the same name, and its state among earlier ones.
+//! Tells a file from others with the same name, and from its own earlier contents.
 
 use serde::{Deserialize, Serialize};
 use std::{
@@ -8,12 +8,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// The time of a file's change is that of the last tick of the kernel's clock, which has at least 100 in a second.
+/// The kernel stamps a file's change with the time of its last clock tick; there are at least 100 ticks in a second.
 const TICK: Duration = Duration::from_millis(10);
-/// Some file systems keep whole seconds alone, or every other one. There no time has a fraction.
+/// Some file systems store only whole seconds, or every other one; their times have no fraction.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// A file is another one, or has been written, when this differs (inode(7)).
+/// If this differs, the file is another one or has been written (inode(7)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
     device: u64,
@@ -23,7 +23,7 @@ pub struct FileIdentity {
 }
 
 impl FileIdentity {
-    /// That of the file which a path leads to; of a link that leads nowhere, its own.
+    /// The identity of the file that a path leads to; for a dangling link, that of the link itself.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let identity = |found: Metadata| Self {
@@ -35,8 +35,8 @@ impl FileIdentity {
         fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).ok().map(identity)
     }
 
-    /// Whether the file may have been written after this was found without that a later look can tell it from this one:
-    /// it changed at that time, or so shortly before that a later change has the same time.
+    /// Whether a write after `time` could go unnoticed because it leaves this identity the same: the file changed at
+    /// that time, or so shortly before that a later change could get the same timestamp.
     #[must_use]
     pub fn is_fresh_at(&self, time: SystemTime) -> bool {
         let (seconds, nanoseconds) = self.changed;
@@ -60,11 +60,11 @@ mod tests {
             ((100, 5_000_000), (100, 15_000_001), false),
             ((100, 999_999_999), (101, 9_999_999), true),
             ((100, 999_999_999), (101, 10_000_000), false),
-            // Whole seconds.
+            // A file system with whole seconds.
             ((100, 0), (100, 999_999_999), true),
             ((100, 0), (102, 0), true),
             ((100, 0), (102, 1), false),
-            // What cannot be compared.
+            // Times that cannot be compared.
             ((200, 1), (100, 0), true),
             ((-1, 1), (100, 0), true),
             ((0, 1), (0, 5), true),

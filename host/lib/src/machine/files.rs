@@ -1,6 +1,5 @@
-//! Live files: where they are, what they hold, and the few ways in which they change. Every
-//! access to a file that Warded does not own goes through here. What changes when, and how it
-//! is rolled back, is decided in `transaction`.
+//! Live files: where they are, what they hold, and the few ways in which they change. Every access to a file that
+//! Warded does not own goes through here. `transaction` decides when files change and how they are rolled back.
 #![expect(clippy::disallowed_methods, reason = "the files that change the machine")]
 
 mod change;
@@ -38,24 +37,24 @@ use walk::{LastSegment, walk};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct FileError {
-    /// Which kind of obstacle it is.
+    /// The kind of obstacle.
     pub kind: FileErrorKind,
     /// One sentence for a person.
     pub message: String,
-    /// What mends it, where that is known.
+    /// The command or advice that mends it, if known.
     pub next: Option<String>,
 }
 
 /// What keeps a file from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileErrorKind {
-    /// A link leads to a text that is no path.
+    /// The target of a link is not a valid path.
     InvalidPath,
-    /// Others than root could lead the path elsewhere, or no grant covers where it leads.
+    /// Users other than root could redirect the path, or no grant covers the place that it leads to.
     UntrustedPath,
-    /// It, or something on the way to it, is of another type.
+    /// The file, or something on the way to it, is of another type.
     NotAFile,
-    /// It is larger than what is read.
+    /// It is larger than the limit for reading.
     TooLarge,
     /// Its contents are not known before the review.
     Pending,
@@ -64,7 +63,7 @@ pub enum FileErrorKind {
 }
 
 impl FileErrorKind {
-    /// The word for it, which stays the same: guests and scripts know it.
+    /// The stable code for this kind, which guests and scripts rely on.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -122,18 +121,18 @@ impl From<FileError> for Error {
     }
 }
 
-/// Whether a name is that of a run's temporary file: `.NAME.warded-RUN-INDEX~`.
+/// Whether a name is that of a temporary file of a run: `.NAME.warded-RUN-INDEX~`.
 #[must_use]
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with('~') && name.contains(".warded-")
 }
 
-/// The file system, from `/` on.
+/// The file system below `/`, or below a directory that stands for it.
 #[derive(Clone, Debug)]
 pub struct Root(Arc<Dir>);
 
 impl Root {
-    /// Opens `/`. The one function that turns what this process could do anyway into a value.
+    /// Opens `/`. The only function that turns the ambient authority of this process into a value.
     ///
     /// # Errors
     /// When `/` cannot be opened.
@@ -149,20 +148,18 @@ impl Root {
         Ok(Self(Arc::new(Dir::open_ambient_dir(directory, ambient_authority())?)))
     }
 
-    /// Finds the directory that `path` is in; none where it, or a directory on the way, does not
-    /// exist.
+    /// Finds the directory that contains `path`. None if the directory, or one on the way to it, does not exist.
     ///
-    /// The first `literal` segments were written out in the grant. Links among
-    /// them are followed anywhere, provided that every directory and link on the way belongs to
-    /// root or to us and nobody else can write it (in a sticky directory such as `/tmp`: provided
-    /// that what is taken from it belongs to root or to us). If the whole path is literal, a link in
-    /// the last place is followed under the same rule and the place is its target's: an edit goes
-    /// there and the link stays. Below the literal segments no link is followed at all, so that the
-    /// path that was granted is the path of the file.
+    /// The first `literal` segments were written out in the grant. Links among them are followed anywhere, provided
+    /// that every directory and link on the way belongs to root or to us and nobody else can write it. In a sticky
+    /// directory such as `/tmp`, it is enough that the entry used belongs to root or to us. If the whole path is
+    /// literal, a link in the last place is followed under the same rule, and the place is that of its target: an edit
+    /// goes there, and the link stays. Below the literal segments no link is followed at all, so that the granted path
+    /// is the path of the file.
     ///
     /// # Errors
-    /// `untrusted-path`, `not-a-file` (something on the way is not a directory), `invalid-path`
-    /// (a link leads to a text that is no path), `io`.
+    /// `untrusted-path`, `not-a-file` (something on the way is not a directory), `invalid-path` (the target of a link
+    /// is not a valid path), `io`.
     pub fn place(&self, path: &AbsolutePath, literal: usize) -> Result<Option<Place>, FileError> {
         let segments: Vec<&str> = path.segments().collect();
         if literal >= segments.len() {
@@ -178,7 +175,7 @@ impl Root {
         Ok(Some(place))
     }
 
-    /// Finds a place again that was found before, from what [`Place::whereabouts`] wrote down.
+    /// Finds a place again, from what [`Place::whereabouts`] recorded.
     ///
     /// # Errors
     /// As [`Root::place`].
@@ -190,8 +187,8 @@ impl Root {
         Ok(Some(Place { directory: Arc::new(directory), missing: Vec::new(), name: name.to_owned() }))
     }
 
-    /// A place in the directory `path`, for the file `name`; none where there is no such
-    /// directory. The whole path is trusted as if it were literal.
+    /// The place of the file `name` in the directory `path`; none if the directory does not exist. The whole path
+    /// counts as literal.
     ///
     /// # Errors
     /// As [`Root::place`].
@@ -201,11 +198,10 @@ impl Root {
         self.find(&Whereabouts { directory, trusted: usize::MAX }, name)
     }
 
-    /// Checks that only root and we can have made a program what it is, and that way to it.
+    /// Checks that only root and we can have changed a program or the path to it.
     ///
     /// # Errors
-    /// As [`Root::place`]; `untrusted-path` also if the file itself is another user's, or others
-    /// can write it.
+    /// As [`Root::place`]; `untrusted-path` also if the file itself belongs to another user, or others can write it.
     pub fn program(&self, path: &Path) -> Result<(), FileError> {
         let text = AbsolutePath::try_from(path).map_err(|why| FileError::invalid(path, why))?;
         match self.place(&text, usize::MAX)? {
@@ -219,20 +215,20 @@ impl Root {
     }
 }
 
-/// An open directory, with the path that led to it when no link was left in it.
+/// An open directory, with its path after all links were resolved.
 #[derive(Debug)]
 struct Directory {
     handle: Dir,
     path: PathBuf,
-    /// How many of the path's segments only root and we can change.
+    /// How many segments of the path only root and we can change.
     trusted: usize,
     device: u64,
     inode: u64,
 }
 
 impl Directory {
-    /// A directory below this one. No link is followed, wherever it leads: a user who may lay links there
-    /// would choose which file the granted path stands for.
+    /// A directory below this one. No link is followed, wherever it leads: otherwise a user who may make links there
+    /// could choose the file that the granted path stands for.
     fn below(self, segments: &[&str]) -> Result<Option<Self>, FileError> {
         if segments.is_empty() {
             return Ok(Some(self));
@@ -246,7 +242,7 @@ impl Directory {
             match rustix::fs::openat(at, *segment, flags, Mode::empty()) {
                 Ok(next) => opened = Some(next),
                 Err(Errno::NOENT) => return Ok(None),
-                // To the kernel a link is then no directory either.
+                // With these flags, the kernel also reports NOTDIR for a link.
                 Err(Errno::NOTDIR) if walk::is_link(at, segment) => return Err(FileError::below_a_wildcard(&path)),
                 Err(Errno::NOTDIR) => {
                     return Err(FileError::not_a_file(&path, "something on the way is not a directory"));
@@ -260,7 +256,7 @@ impl Directory {
         }
     }
 
-    /// Opens for reading what is so far only a handle, so that it can be listed and synced.
+    /// Opens for reading a directory that is so far only a path handle, so that it can be listed and synced.
     fn open(at: impl rustix::fd::AsFd, path: PathBuf, trusted: usize) -> Result<Self, FileError> {
         if !path.to_str().is_some_and(text::is_neutral) {
             return Err(FileError::invalid(&path, "not UTF-8, or it has a character that hides text"));
@@ -277,19 +273,19 @@ impl Directory {
 #[derive(Clone, Debug)]
 pub struct Place {
     directory: Arc<Directory>,
-    /// Directories below that one which are still to be made.
+    /// Directories below `directory` that still have to be made.
     missing: Vec<String>,
     name: String,
 }
 
-/// Which file it is, whatever path led to it.
+/// The identity of a file, whatever path led to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlaceKey {
-    /// The file system that the directory is on.
+    /// The file system of the directory.
     pub device: u64,
-    /// The directory.
+    /// The inode of the directory.
     pub inode: u64,
-    /// The name in it; behind those of directories that are still to be made, where there are any.
+    /// The name in the directory, preceded by the names of directories that still have to be made.
     pub name: String,
 }
 
@@ -307,7 +303,7 @@ impl PlaceKey {
 pub struct Whereabouts {
     /// Its path, without links.
     pub directory: String,
-    /// How many of the path's segments only root and we could change.
+    /// How many segments of the path only root and we could change.
     pub trusted: usize,
 }
 
@@ -318,7 +314,7 @@ impl Place {
         self.directory.path.join(self.below())
     }
 
-    /// Which file it is, whatever path led to it.
+    /// The identity of the file, whatever path led to it.
     #[must_use]
     pub fn key(&self) -> PlaceKey {
         PlaceKey { device: self.directory.device, inode: self.directory.inode, name: self.below() }
@@ -330,12 +326,12 @@ impl Place {
         &self.name
     }
 
-    /// The way from [`Place::dir`] to the file: its name, but for directories that are still to be made.
+    /// The path from [`Place::dir`] to the file: its name, preceded by directories that still have to be made.
     fn below(&self) -> String {
         self.missing.iter().map(String::as_str).chain([self.name.as_str()]).collect::<Vec<_>>().join("/")
     }
 
-    /// The directory; where that is still to be made, the last one on the way that is there.
+    /// The directory, or its nearest existing ancestor if it still has to be made.
     #[must_use]
     pub fn dir(&self) -> &Dir {
         &self.directory.handle
@@ -350,7 +346,7 @@ impl Place {
         Whereabouts { directory, trusted: self.directory.trusted.saturating_add(self.missing.len()) }
     }
 
-    /// Checks that the file is one that only root and we can change.
+    /// Checks that only root and we can change the file.
     ///
     /// # Errors
     /// `untrusted-path`, `not-a-file`, `io`.
@@ -358,14 +354,14 @@ impl Place {
         walk::refuse_foreign(self.dir(), &self.below(), &self.resolved())
     }
 
-    /// Another name in the same directory.
+    /// The place of another name in the same directory.
     #[must_use]
     pub fn sibling(&self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self.clone() }
     }
 
-    /// The same place by the open directory of another one, where that is just this one's: two that
-    /// are kept then take one descriptor.
+    /// The same place through the open directory of `other`, if both are the same directory: two places that are kept
+    /// then share one descriptor.
     #[must_use]
     pub fn by_way_of(&self, other: &Self) -> Option<Self> {
         let (ours, theirs) = (&self.directory, &other.directory);

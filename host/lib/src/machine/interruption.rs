@@ -1,7 +1,7 @@
-//! Marks between steps, where a test can stop the process or act as somebody else. In the
-//! program they are nothing.
+//! Named points between steps, where a test can stop the process or act as another user. Outside tests they compile to
+//! nothing.
 
-/// A moment between two steps.
+/// A point between two steps.
 #[cfg(not(test))]
 pub(crate) const fn point(_name: &'static str) {}
 
@@ -29,7 +29,7 @@ pub(crate) mod for_tests {
         }
     }
 
-    /// Calls `hook` with name and number (from 1) of each point that this thread passes.
+    /// Calls `hook` with the name and the number (from 1) of each point that this thread passes.
     pub(crate) fn set(hook: impl FnMut(&'static str, usize) + 'static) {
         HOOK.with_borrow_mut(|place| *place = (0, Some(Box::new(hook))));
     }

@@ -1,5 +1,5 @@
-//! SSH key pairs: the public key of a private key's file, and new pairs. The private part of a
-//! file is never decoded here, only its public part, which no format encrypts but old PEM.
+//! SSH key pairs: reads the public key from a private key's file, and makes new pairs. This module itself never decodes
+//! the private part of a file, only the public part; no format but old PEM encrypts that.
 
 mod pem;
 mod private;
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 const MAX_FILE: u64 = 64 * 1024;
 /// What `ssh-keygen` makes by default.
 const RSA_BITS: usize = 3072;
-/// The largest RSA key that is made: each doubling takes sixteen times as long.
+/// The largest RSA key that is made: doubling the size takes sixteen times as long.
 const MAX_RSA_BITS: usize = 4096;
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 /// The header of a traditional PEM block with a passphrase (RFC 1421, 4.6.1.1).
@@ -34,25 +34,25 @@ const ENCRYPTED_PEM: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 /// Why there is no key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// No public key can be had from the file.
+    /// No public key can be read from the file.
     #[error("not a key: {0}")]
     NotAKey(String),
-    /// The key is of a type that is not known here.
+    /// The type of the key is not known here.
     #[error("a key of the type {0}, which is not one of those that CAs certify")]
     UnknownType(String),
-    /// No key of that algorithm can be made.
+    /// Keys of that algorithm cannot be made.
     #[error("{0}: new keys are made for ssh-ed25519, ecdsa-sha2-nistp256 (384, 521), and ssh-rsa of up to 4096 bits")]
     Algorithm(String),
     /// The key could not be made.
     #[error("the key could not be made: {0}")]
     Generation(String),
-    /// The key does not sign.
+    /// The key cannot sign.
     #[error("{0}")]
     Signature(String),
 }
 
 impl KeyError {
-    /// The stable word for procedures (`keys.wit`).
+    /// The stable error code for procedures (`keys.wit`).
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -75,7 +75,7 @@ impl NewKey {
     /// The contents of the `.pub` file.
     ///
     /// # Errors
-    /// Not for keys that `generate` made.
+    /// Never for keys that [`generate`] made.
     pub fn public_file(&self) -> Result<String, KeyError> {
         self.public
             .to_openssh()
@@ -90,8 +90,8 @@ impl std::fmt::Debug for NewKey {
     }
 }
 
-/// Makes a key pair: `ssh-ed25519`, `ecdsa-sha2-nistp256` (384, 521) or `ssh-rsa` (3072 bits).
-/// `comment`: `ssh-keygen -A` writes `root@HOST`.
+/// Makes a key pair: `ssh-ed25519`, `ecdsa-sha2-nistp256` (384, 521) or `ssh-rsa` (3072 bits). `ssh-keygen -A` uses
+/// `root@HOST` as the `comment`.
 ///
 /// # Errors
 /// For any other algorithm, or when the machine has no randomness.
@@ -99,11 +99,11 @@ pub fn generate(algorithm: &str, comment: &str) -> Result<NewKey, KeyError> {
     make(algorithm, RSA_BITS, comment)
 }
 
-/// Makes a key pair of the same algorithm and curve as another; an RSA key of the same size, or of
-/// 3072 bits where that one is smaller.
+/// Makes a key pair with the same algorithm and curve as another key. An RSA key gets the same size, but at least 3072
+/// bits.
 ///
 /// # Errors
-/// No such key is made here, or the machine has no randomness.
+/// Keys of this type cannot be made, or the machine has no randomness.
 pub fn generate_like(other: &PublicKey, comment: &str) -> Result<NewKey, KeyError> {
     let bits = public::rsa_bits(other).unwrap_or(0);
     if bits > MAX_RSA_BITS {
@@ -131,11 +131,11 @@ fn make(algorithm: &str, rsa_bits: usize, comment: &str) -> Result<NewKey, KeyEr
     Ok(NewKey { private, public: key.public_key().clone() })
 }
 
-/// The public key of the private key at `path`, from that file, with the comment of `path.pub`
-/// where that is its public key. Where an agent has the private key, `path.pub` alone is there.
+/// The public key of the private key at `path`, read from that file. It gets the comment of `path.pub` if that is the
+/// same key. If an agent has the private key, only `path.pub` exists, and is used.
 ///
 /// # Errors
-/// When no such file can be read, or no public key can be had from it.
+/// When neither file can be read, or no public key can be read from it.
 pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
@@ -150,15 +150,15 @@ pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
         .map_err(|error| KeyError::NotAKey(format!("{}: {error}", path.display())))
 }
 
-/// The public key in a private key's file; `beside`: the `.pub` file, which adds the comment when
-/// it is of the same key, and says nothing otherwise.
+/// The public key in a private key's file. `beside` is the `.pub` file: its comment is used if it is the same key;
+/// otherwise it is ignored.
 ///
 /// # Errors
-/// When no public key can be had from the private file: then nobody knows which key it holds.
+/// When no public key can be read from the private file: then its key is unknown.
 pub fn public_of(private: &[u8], beside: Option<&[u8]>) -> Result<PublicKey, KeyError> {
     let blob = blob_of(private)?;
     let is_known = CERTIFIED_TYPES.contains(&blob.algorithm());
-    // `ssh-key` also reads DSA and keys on tokens.
+    // `ssh-key` can also read DSA keys and keys on hardware tokens.
     let mut key = PublicKey::from_bytes(blob.blob()).map_err(|error| match is_known {
         true => KeyError::NotAKey(error.to_string()),
         false => KeyError::UnknownType(blob.algorithm().to_owned()),
@@ -174,7 +174,7 @@ pub fn public_of(private: &[u8], beside: Option<&[u8]>) -> Result<PublicKey, Key
 /// The public key in a private key's file, whatever its type.
 ///
 /// # Errors
-/// When no public key can be had from the file.
+/// When no public key can be read from the file.
 pub fn blob_of(private: &[u8]) -> Result<RawPublicKey, KeyError> {
     match pem::Block::find(private) {
         Some(block) if block.label == "OPENSSH PRIVATE KEY" => openssh(&block.contents),
@@ -186,7 +186,7 @@ pub fn blob_of(private: &[u8]) -> Result<RawPublicKey, KeyError> {
     }
 }
 
-/// Whether the private key in a file has a passphrase; false where there is no private key in it.
+/// Whether the private key in a file has a passphrase; false if the file has no private key.
 #[must_use]
 pub fn has_passphrase(file: &[u8]) -> bool {
     let Some(block) = pem::Block::find(file) else { return false };
@@ -200,9 +200,9 @@ pub fn has_passphrase(file: &[u8]) -> bool {
     }
 }
 
-/// OpenSSH's own format (PROTOCOL.key): the public key stands in front, never encrypted. What
-/// follows is not looked at; a private part that starts with zeros is one byte shorter than
-/// `ssh-key` 0.6 accepts, so that decoding it would refuse one ECDSA host key in 256.
+/// OpenSSH's own format (PROTOCOL.key): the public key comes first, never encrypted. The private part is not decoded.
+/// If that starts with zeros, it is one byte shorter than `ssh-key` 0.6 accepts, so that decoding would refuse one
+/// ECDSA host key in 256.
 fn openssh(blob: &[u8]) -> Result<RawPublicKey, KeyError> {
     let damaged = || KeyError::NotAKey("the OpenSSH private key is damaged".to_owned());
     let mut reader = blob.strip_prefix(MAGIC).ok_or_else(damaged)?;

@@ -1,19 +1,19 @@
-//! Since when the login that this process belongs to has been there: only one that was opened after
-//! a change shows that new ones work.
+//! When the login that this process belongs to was opened. Only a login opened after a change shows that new logins
+//! work.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::{fs, process};
 
-/// How far up a process looks for the sshd that it descends from.
+/// How many ancestors are searched for the sshd that this process descends from.
 const GENERATIONS: usize = 64;
-/// What sshd's process for one connection is called; its own name from OpenSSH 9.8 on.
+/// The name of sshd's process for one connection; `sshd-session` since OpenSSH 9.8.
 const CONNECTION: [&str; 2] = ["sshd", "sshd-session"];
 /// How the title of a login's privileged process ends: `sshd: web [priv]` (sshd.c, `privsep_preauth`).
 const MONITOR: &[u8] = b"[priv]";
 
-/// When the connection was opened in which this process was started, as [`now`] counts; none where
-/// no sshd is among its ancestors: a console, a script, or what outlives logins, such as tmux(1).
-/// Neither sudo nor an empty environment hides it.
+/// When the connection was opened in which this process was started, in the units of [`now`]. None if no sshd is among
+/// its ancestors: on a console, in a script, or in something that outlives logins, such as tmux(1). Neither sudo nor an
+/// empty environment hides the connection.
 #[must_use]
 pub fn opened() -> Option<u64> {
     let look = |pid: u32| {
@@ -21,12 +21,12 @@ pub fn opened() -> Option<u64> {
         Process::read(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, &title)
     };
     let opened = connection(process::id(), look)?;
-    // Where processes seem to start in the future, these times cannot be compared.
+    // If a process seems to have started in the future, these times cannot be compared.
     (opened <= now()?).then_some(opened)
 }
 
-/// Hundredths of a second since the machine's start, as the kernel counts when a process started: no
-/// setting of a clock moves that. Not from `/proc/uptime`, which a container may have to itself.
+/// Hundredths of a second since the machine's boot, as the kernel counts the start times of processes; setting the
+/// clock does not change it. `/proc/uptime` is not used, since a container may have its own.
 #[must_use]
 pub fn now() -> Option<u64> {
     let now = clock_gettime(ClockId::Boottime);
@@ -45,8 +45,8 @@ struct Process {
 }
 
 impl Process {
-    /// The texts of `/proc/PID/stat` and `/proc/PID/cmdline`, where sshd has its title. The kernel tells
-    /// the time of a start in hundredths of a second, too (`USER_HZ`).
+    /// Reads the texts of `/proc/PID/stat` and `/proc/PID/cmdline`; sshd writes its title into the latter. The kernel
+    /// gives start times in hundredths of a second, too (`USER_HZ`).
     fn read(stat: &str, title: &[u8]) -> Option<Self> {
         let (_, rest) = stat.split_once('(')?;
         // A name may have parentheses in it.
@@ -58,9 +58,9 @@ impl Process {
     }
 }
 
-/// The start of the nearest ancestor that is sshd's process for a connection: of that which has been
-/// there since the connection was accepted. The other one begins when somebody has logged in, which may
-/// be much later.
+/// The start of the nearest ancestor that is sshd's process for a connection. Of the two processes of a login this is
+/// the one that exists since the connection was accepted. The other starts only after authentication, which may be much
+/// later.
 fn connection(mut pid: u32, look: impl Fn(u32) -> Option<Process>) -> Option<u64> {
     for _ in 0..GENERATIONS {
         let process = look(pid)?;
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_nearest_connection_counts() {
-        // Where each chain ends is the first process, whose parent is 0.
+        // The last process of each chain is the first process of the machine, whose parent is 0.
         let opened = |chain: &[&str]| {
             let look = |pid: u32| {
                 let at = usize::try_from(pid).unwrap().checked_sub(1)?;
@@ -113,7 +113,7 @@ mod tests {
             connection(1, look)
         };
         for (chain, expected) in [
-            // Somebody else than root, with a monitor that was there before the login; and root, without.
+            // An ordinary user, with a monitor that existed before the login; and root, without one.
             (
                 &["warded", "sudo", "sudo", "bash", "sshd-session", "sshd-session [priv]", "sshd", "systemd"][..],
                 Some(6),

@@ -1,20 +1,22 @@
-//! The memory that this process may have by RLIMIT_DATA and RLIMIT_AS. Where it gets none in the middle of a change, the process
-//! is ended, and the change has to be recovered from; so a limit that is too low is reported before anything is done.
+//! The memory limits of this process (RLIMIT_DATA and RLIMIT_AS). If an allocation fails in the middle of a change, the
+//! process is ended and the change has to be recovered from. So a limit that is too low is reported before anything is
+//! done.
 
 use crate::error::{Error, Result};
 use rustix::process::{Resource, getrlimit};
 
 const MIB: u64 = 1 << 20;
-/// The least data that this process may be limited to. A run takes some 11 MiB; a guest may have more of its own, and
-/// ends in words where it gets no more.
+/// The lowest data limit that is accepted. A run takes some 11 MiB. A guest may need more for itself; if it gets no
+/// more, it ends with an error message.
 const DATA_BYTES: u64 = 64 * MIB;
-/// The least address space: room for the memory of a guest is reserved, and the program and its libraries are mapped.
+/// The lowest address space limit that is accepted: memory for a guest is reserved, and the program and its libraries
+/// are mapped.
 const ADDRESS_BYTES: u64 = 256 * MIB;
 
-/// Checks the limits under which this process was started.
+/// Checks the limits under which this process runs.
 ///
 /// # Errors
-/// Refused: one is too low for a run to come to its end.
+/// Refused: a limit is too low for a run to finish.
 pub fn refuse_too_little() -> Result<()> {
     let data = Limit {
         given: getrlimit(Resource::Data).current,
@@ -38,7 +40,7 @@ struct Limit {
     given: Option<u64>,
     needed: u64,
     what: &'static str,
-    /// The option of `ulimit`, and the setting of a systemd unit.
+    /// The option of `ulimit` that raises it; `unit` is the setting of a systemd unit.
     name: &'static str,
     unit: &'static str,
 }

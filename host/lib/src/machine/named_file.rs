@@ -1,4 +1,4 @@
-//! Files that an operator names as the place for an output. Only a regular file is replaced, or what is missing made:
+//! Output files that the operator names. Only a regular file is replaced, and only a missing file is made:
 //! `/dev/stdout` is a link, and a device, a FIFO or a socket has a reader of its own.
 
 use super::durable;
@@ -8,11 +8,11 @@ use crate::{
 };
 use std::{io, os::unix::fs::FileTypeExt as _, path::Path};
 
-/// Writes the file whole, or not at all. A link is not followed: where others can write its directory, they chose where it
+/// Writes the file whole, or not at all. A link is not followed: if others can write its directory, they chose where it
 /// leads.
 ///
 /// # Errors
-/// Something else than a regular file is there, or it cannot be written; what was there stays.
+/// Something other than a regular file is there, or it cannot be written; what was there stays.
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     refuse_other(path)?;
     durable::replace(path, contents, mode)

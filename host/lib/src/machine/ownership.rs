@@ -1,4 +1,4 @@
-//! Whose files Warded relies on, and the command that gives a path the owner or the mode that it asks for.
+//! The owners that Warded accepts for files it relies on, and the commands that give a path the required owner or mode.
 
 use crate::text::{by_sudo, shell_word};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -8,14 +8,15 @@ use std::{
     path::Path,
 };
 
-/// The `chown` command to suggest for a file. Never for a directory: a home that becomes root's locks its user out.
+/// The `chown` command to suggest for a file. None is suggested for a directory: if a home became root's, its user
+/// could not log in.
 #[must_use]
 pub fn chown(path: &Path) -> String {
     let user = rustix::process::geteuid().as_raw();
     if path.symlink_metadata().is_ok_and(|found| found.is_dir()) { elsewhere_for(user) } else { chown_to(user, path) }
 }
 
-/// Where what Warded relies on has to lie, as an advice.
+/// Advice on where files that Warded relies on have to lie.
 #[must_use]
 pub fn elsewhere() -> String {
     elsewhere_for(rustix::process::geteuid().as_raw())
@@ -23,7 +24,7 @@ pub fn elsewhere() -> String {
 
 fn elsewhere_for(user: u32) -> String {
     if user == 0 {
-        // Nobody but root reads what may be a secret.
+        // Only root reads the installed copy, which may be a secret.
         "use a directory that only root can write; for a file: sudo install -m 600 FILE /etc/warded/".to_owned()
     } else {
         "use a directory that only you and root can write".to_owned()
@@ -32,11 +33,11 @@ fn elsewhere_for(user: u32) -> String {
 
 fn chown_to(user: u32, path: &Path) -> String {
     let path = shell_word(&path.to_string_lossy());
-    // Nobody but root may give files away.
+    // Only root may give files away.
     if user == 0 { format!("chown root {path}") } else { format!("sudo chown {user} {path}") }
 }
 
-/// What lets this user use a path that the system denies: about the first on the way there that is in the way.
+/// The command that gives this user access to a path: it mends the first path component that denies access.
 #[must_use]
 pub fn admission(path: &Path, wanted: Access) -> Option<String> {
     let mut way: Vec<&Path> = path.ancestors().collect();
@@ -59,7 +60,7 @@ pub fn admission(path: &Path, wanted: Access) -> Option<String> {
     None
 }
 
-/// `is_in_own`: whether it lies in a directory of the user's; what lies elsewhere may be another user's for a reason.
+/// `is_in_own`: whether the path lies in a directory of the user's. Elsewhere it may belong to another user on purpose.
 fn admission_to(user: u32, (owner, is_directory): (u32, bool), is_in_own: bool, path: &Path) -> String {
     if owner == user {
         let mode = if is_directory { "u+rwx" } else { "u+rw" };
@@ -71,7 +72,7 @@ fn admission_to(user: u32, (owner, is_directory): (u32, bool), is_in_own: bool, 
     }
 }
 
-/// Takes the permission to write from the group, and from others where they have it.
+/// The command that removes write permission from the group, and from others if they have it.
 #[must_use]
 pub fn chmod_unwritable(path: &Path, mode: u32) -> String {
     let classes = if mode & 0o002 == 0 { "g" } else { "go" };

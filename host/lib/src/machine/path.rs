@@ -1,5 +1,5 @@
-//! An absolute path as text: what guests, policies and operators name files with. Nothing here
-//! looks at a file system; `files.rs` does.
+//! An absolute path as text: guests, policies and operators name files with it. Nothing here accesses a file system;
+//! `files.rs` does.
 
 use std::{
     fmt,
@@ -12,17 +12,17 @@ const MAX_BYTES: usize = 4095;
 /// Linux's NAME_MAX.
 const MAX_SEGMENT: usize = 255;
 
-/// An absolute path in one form only: no `.`, no `..`, no empty segment, no final slash,
-/// nothing that a terminal would not show as it is, no over-long part. `/` itself is not one.
+/// An absolute path in normal form: no `.`, no `..`, no empty segment, no final slash, no character that a terminal
+/// would not show as it is, and nothing too long. `/` itself is not one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AbsolutePath(String);
 
 impl AbsolutePath {
-    /// A path as the operator or sshd spells it: an empty segment, a `.` and a slash at the end mean nothing, as to
-    /// the kernel. Not for what guests and policies name.
+    /// A path as the operator or sshd spells it: empty segments, `.` and a final slash are dropped, as the kernel
+    /// ignores them. Not for paths that guests and policies name.
     ///
     /// # Errors
-    /// What is left is not such a path: it has `..`, say.
+    /// The result is no such path, for example because it has `..`.
     pub fn spelled(path: &Path) -> Result<Self, String> {
         Self::try_from(path.components().collect::<PathBuf>().as_path())
     }

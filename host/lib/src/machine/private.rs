@@ -1,5 +1,5 @@
-//! Warded's own directories and files: state, journal, audit. Not for anything that another
-//! program reads; that is `files.rs`.
+//! Warded's own directories and files: state, journal, audit. Not for files that another program reads; those belong to
+//! `files.rs`.
 #![expect(clippy::disallowed_methods, reason = "the state directory")]
 
 mod owned;
@@ -19,20 +19,20 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// A directory that only its owner can look into, and that holds nothing but Warded's files.
+/// A directory that only its owner can enter, and that holds only Warded's files.
 #[derive(Clone, Debug)]
 pub struct StateDir {
     path: PathBuf,
 }
 
-/// The lock of such a directory, held until it is dropped.
+/// The lock of a [`StateDir`], held until it is dropped.
 #[derive(Debug)]
 pub struct StateLock {
     directory: File,
 }
 
 impl StateLock {
-    /// Whether this is the lock of what bears the directory's name now.
+    /// Whether this locks the directory that has the path of `directory` now.
     #[must_use]
     pub fn is_of(&self, directory: &StateDir) -> bool {
         let key = |found: fs::Metadata| (found.dev(), found.ino());
@@ -42,7 +42,7 @@ impl StateLock {
 }
 
 impl StateDir {
-    /// Opens a directory, and makes it and its parents where they are missing.
+    /// Opens a directory; if it is missing, makes it and its missing parents.
     ///
     /// # Errors
     /// When it cannot be made, belongs to another user, or others can write it; for root also
@@ -63,7 +63,7 @@ impl StateDir {
         Ok(directory)
     }
 
-    /// Opens a directory; none where it does not exist. Makes nothing.
+    /// Opens a directory; none if it does not exist. Never makes one.
     ///
     /// # Errors
     /// As [`StateDir::open`].
@@ -75,13 +75,13 @@ impl StateDir {
         }
     }
 
-    /// Where it is, without links.
+    /// Its path, without links.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A directory in this one, made where it is missing; `name` may have several segments.
+    /// A directory in this one, made if it is missing; `name` may have several segments.
     ///
     /// # Errors
     /// As [`StateDir::open`].
@@ -89,7 +89,7 @@ impl StateDir {
         Self::open(&self.at(name)?)
     }
 
-    /// A directory in this one, made where it is missing, but without its name: [`StateDir::sync`] makes that last.
+    /// Like [`StateDir::sub`], but the entry of the new directory is not synced: [`StateDir::sync`] does that.
     ///
     /// # Errors
     /// As [`StateDir::open`].
@@ -101,7 +101,7 @@ impl StateDir {
         }
     }
 
-    /// Makes a directory in this one, but without its name: [`StateDir::sync`] makes that last. False where there is one
+    /// Makes a directory in this one without syncing its entry: [`StateDir::sync`] does that. False if it exists
     /// already.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl StateDir {
         }
     }
 
-    /// A directory in this one; none where it does not exist.
+    /// A directory in this one; none if it does not exist.
     ///
     /// # Errors
     /// As [`StateDir::open`].
@@ -123,7 +123,7 @@ impl StateDir {
         Self::find(&self.at(name)?)
     }
 
-    /// Puts a file in place whole, or not at all, and syncs it and the directory.
+    /// Writes a file, whole or not at all, and syncs it and the directory.
     ///
     /// # Errors
     /// When that fails.
@@ -132,7 +132,7 @@ impl StateDir {
         self.sync()
     }
 
-    /// Makes the names in this directory last.
+    /// Makes the entries of this directory durable.
     ///
     /// # Errors
     /// When that fails.
@@ -140,8 +140,8 @@ impl StateDir {
         sync(&self.path).map_err(|error| Self::failed("sync", &self.path, &error))
     }
 
-    /// Puts a file in place whole, or not at all, and syncs it, but not its name: [`StateDir::sync`] does that for all
-    /// files of a directory. An empty file is nothing but its name.
+    /// Writes a file, whole or not at all, and syncs its contents but not its entry: [`StateDir::sync`] does that for
+    /// all files of a directory. An empty file has no contents to sync.
     ///
     /// # Errors
     /// When that fails.
@@ -149,7 +149,7 @@ impl StateDir {
         self.put(name, bytes, mode, !bytes.is_empty())
     }
 
-    /// Puts a file in place that nothing depends on: after a power cut it may be as before, empty or gone.
+    /// Writes a file on which nothing depends: after a power cut it may be as before, empty or gone.
     ///
     /// # Errors
     /// When that fails.
@@ -172,13 +172,13 @@ impl StateDir {
             fs::rename(&new, &path)
         })();
         written.map_err(|error| {
-            // The first failure is the one to tell.
+            // Report the first failure, not that of the clean-up.
             let _nothing_to_add = fs::remove_file(&new);
             Self::failed("write", &path, &error)
         })
     }
 
-    /// A file's bytes; none where there is no such file.
+    /// A file's bytes; none if the file does not exist.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -198,7 +198,7 @@ impl StateDir {
         read.map(Some).map_err(|error: io::Error| Self::failed("read", &path, &error))
     }
 
-    /// The names in it, sorted; without files that are still being written.
+    /// The names in it, sorted, without files that are still being written.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -216,7 +216,7 @@ impl StateDir {
         Ok(listed.map_err(|error| Self::failed("read", &self.path, &error))?.into_iter().flatten().collect())
     }
 
-    /// Renames a file over another and syncs the directory: needs no room on the disk.
+    /// Renames a file over another and syncs the directory; this takes no disk space.
     ///
     /// # Errors
     /// When that fails.
@@ -225,7 +225,7 @@ impl StateDir {
         self.sync()
     }
 
-    /// Renames a file over another, in one step, but without a sync.
+    /// Renames a file over another, in one step, without a sync.
     ///
     /// # Errors
     /// When that fails.
@@ -234,8 +234,8 @@ impl StateDir {
         fs::rename(&from, &to).map_err(|error| Self::failed("write", &to, &error))
     }
 
-    /// Makes a link that holds a word and leads nowhere, in one step: all of it is its name, so [`StateDir::sync`] makes
-    /// it last.
+    /// Stores a word as the target of a symbolic link that leads nowhere, in one step. The link has no contents to
+    /// sync, so [`StateDir::sync`] makes it durable.
     ///
     /// # Errors
     /// When that fails.
@@ -246,22 +246,22 @@ impl StateDir {
             fs::rename(&new, &path)
         });
         made.map_err(|error| {
-            // The first failure is the one to tell.
+            // Report the first failure, not that of the clean-up.
             let _nothing_to_add = fs::remove_file(&new);
             Self::failed("write", &path, &error)
         })
     }
 
-    /// The word that a link holds; none where there is nothing.
+    /// The word that a link stores; none if the link does not exist.
     ///
     /// # Errors
-    /// When it cannot be read, or is no link.
+    /// When it cannot be read, or is not a link.
     pub fn word(&self, name: &str) -> Result<Option<String>> {
         let path = self.at(name)?;
         match fs::read_link(&path) {
             Ok(word) => Ok(Some(word.to_string_lossy().into_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            // EINVAL.
+            // readlink(2) fails with EINVAL.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 Err(Error::failed(format!("{} is no symbolic link", path.display())))
             }
@@ -269,7 +269,7 @@ impl StateDir {
         }
     }
 
-    /// Removes a file, or a directory with all that is in it; fine where it does not exist.
+    /// Removes a file, or a directory with everything in it; it is no error if it does not exist.
     ///
     /// # Errors
     /// When that fails.
@@ -286,7 +286,7 @@ impl StateDir {
         }
     }
 
-    /// Removes a directory in this one if nothing is in it.
+    /// Removes a directory in this one if it is empty.
     ///
     /// # Errors
     /// When that fails for another reason.
@@ -300,7 +300,7 @@ impl StateDir {
         }
     }
 
-    /// Locks it; none where another process, or another part of this one, has it locked.
+    /// Locks it; none if another process, or another part of this one, holds the lock.
     ///
     /// # Errors
     /// When that cannot be found out.
@@ -308,7 +308,7 @@ impl StateDir {
         self.try_flock(FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// Whether it is locked. Does not keep anybody else from asking the same.
+    /// Whether it is locked. The check takes only a shared lock, so several processes can check at once.
     ///
     /// # Errors
     /// When that cannot be found out.
@@ -360,7 +360,7 @@ impl StateDir {
             let tightened = fs::set_permissions(&self.path, Permissions::from_mode(0o700));
             tightened.map_err(|error| Self::failed("keep others out of", &self.path, &error))?;
         }
-        // A user's own directories may be open to a group of one; root's have no excuse.
+        // A user's own directories above may be writable by the user's private group; root's must not be.
         for above in self.path.ancestors().skip(1).take_while(|_| user == 0) {
             let found = look(above)?;
             if found.uid() != 0 {
@@ -385,7 +385,7 @@ impl StateDir {
     }
 }
 
-/// Makes names in a directory last.
+/// Makes the entries of a directory durable.
 fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
-/// Whether this is not root: then the test has to return. It fails instead, unless the person who runs it has set
-/// `WARDED_SKIP_MISSING=1`; then it is listed as skipped.
+/// Whether this is not root, so that the test has to return. Without root the test panics, unless the person who runs
+/// it has set `WARDED_SKIP_MISSING=1`; then it is listed as skipped.
 pub(crate) fn is_skipped(test: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         return false;

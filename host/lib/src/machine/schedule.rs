@@ -1,5 +1,5 @@
-//! What runs `warded renew` unattended: a timer of systemd, or a line of cron's. Every function takes the
-//! directory that stands for `/`, and only reads.
+//! Finds what runs `warded renew` unattended: a systemd timer or a cron job. Every function takes the directory that
+//! stands for `/`, and only reads.
 
 mod command_line;
 mod cron;
@@ -27,37 +27,38 @@ use jiff::Timestamp;
 use search::{Search, UNIT_DIRECTORIES};
 use std::{fmt, fs, path::Path, time::Duration};
 
-/// What stands in the place of a service's name where the init takes up a schedule.
+/// Used instead of a service's name when the init system is told about a schedule.
 pub const SCHEDULE: &str = "schedule";
 
 /// What runs `warded renew` on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// A timer that starts with the machine.
+    /// A timer that is started at boot.
     Timer(Timer),
-    /// A timer that is installed, and not enabled.
+    /// A timer that is installed but not enabled.
     DisabledTimer(String),
-    /// A table or a script of cron's.
+    /// A table of cron's, or a script that cron runs.
     Cron(Cron),
-    /// A job that an appliance keeps in a store of its own, by the name of the action that made it.
+    /// A job that an appliance keeps in its own store, with the name of the action that made it.
     Job(String),
-    /// Such a job that somebody disabled.
+    /// Such a job that was disabled.
     DisabledJob(String),
-    /// Something renews, and not this installation's certificates, or nothing runs it.
+    /// Something runs `warded renew`, but it does not count: for example it is not for this installation, or nothing
+    /// starts it.
     Passed(RejectedSchedule),
-    /// Nothing that this process knows to look for.
+    /// No schedule in any place that is known here.
     Nothing,
-    /// Nothing was seen, and not everything can be seen from here.
+    /// No schedule was found, but not every place can be seen by this process.
     Unknown(BlindSpot),
 }
 
-/// A place where a schedule may be that this process cannot look at.
+/// A place for a schedule that this process cannot see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlindSpot {
-    /// A user sees no other user's table.
+    /// An ordinary user cannot read the tables of other users.
     Crontabs,
-    /// systemd is installed, and is not process 1 here, as in a namespace or a chroot of a machine: what its timers run
-    /// there is out of sight.
+    /// systemd is installed, but is not process 1 here, as in a namespace or a chroot: its timers cannot be seen from
+    /// here.
     Systemd,
 }
 
@@ -70,11 +71,11 @@ impl fmt::Display for BlindSpot {
     }
 }
 
-/// systemd's manager, where distributions have it.
+/// The paths of systemd's manager in distributions.
 const MANAGERS: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
 
 impl Schedule {
-    /// Whether renewals run by themselves; none: that is not known.
+    /// Whether renewals run unattended; none if that is not known.
     #[must_use]
     pub fn is_there(&self) -> Option<bool> {
         match self {
@@ -90,7 +91,7 @@ impl Schedule {
         let path = match self {
             Self::Timer(timer) => root.join(UNITS.trim_start_matches('/')).join(&timer.name),
             Self::Cron(cron) => cron.file.clone(),
-            // Made by the policy's own words.
+            // The policy's own action made it.
             Self::Job(_) => return true,
             Self::DisabledTimer(_) | Self::DisabledJob(_) | Self::Passed(_) | Self::Nothing | Self::Unknown(_) => {
                 return false;
@@ -99,19 +100,19 @@ impl Schedule {
         fs::read(path).is_ok_and(|text| is_ours(&text))
     }
 
-    /// The longest time between two runs; none where that is not known.
+    /// The longest time between two runs; none if that is not known.
     #[must_use]
     pub fn interval(&self, now: Timestamp) -> Option<Duration> {
         match self {
             Self::Timer(timer) => timer.interval(now),
             Self::Cron(cron) => cron.interval(now),
-            // Made by the policy's own words.
+            // The policy's own action makes hourly jobs.
             Self::Job(_) => Some(Duration::from_secs(3600)),
             Self::DisabledTimer(_) | Self::DisabledJob(_) | Self::Passed(_) | Self::Nothing | Self::Unknown(_) => None,
         }
     }
 
-    /// Looks for that of an installation.
+    /// Finds the schedule of an installation.
     #[must_use]
     pub fn find(root: &Path, has_systemd: bool, installation: &Installation) -> Self {
         let mut search = Search::new(root, installation);
@@ -129,7 +130,7 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// Nothing was found.
+    /// The result if no schedule was found.
     fn none(root: &Path, has_systemd: bool) -> Self {
         let is_installed = || MANAGERS.iter().any(|manager| root.join(manager).is_file());
         if !has_systemd && Init::detect(root) == Init::None && is_installed() {
@@ -143,7 +144,7 @@ impl Schedule {
 /// A schedule that does not renew this installation's certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedSchedule {
-    /// The timer, or the file of cron's.
+    /// The timer, or the file of cron.
     pub by: String,
     /// Why it does not count.
     pub why: RejectionReason,
@@ -170,16 +171,16 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// Whether a unit of that name is there elsewhere than among the administrator's: a package's, or one made until the
-/// next start.
+/// Whether a unit of that name exists outside the administrator's directory: one of a package, or a transient one until
+/// the next boot.
 #[must_use]
 pub fn is_in_a_package(root: &Path, unit: &str) -> bool {
     let elsewhere = UNIT_DIRECTORIES.iter().filter(|directory| !UNITS.ends_with(*directory));
     elsewhere.into_iter().any(|directory| root.join(directory).join(unit).symlink_metadata().is_ok())
 }
 
-/// Whether this is where the machine's own sshd has its configuration: another one's is nothing that Warded schedules
-/// renewals for, since it may be a test's, or somebody else's.
+/// Whether the path is a place of the machine's own sshd configuration. Warded does not schedule renewals for any other
+/// configuration, since that may belong to a test or to somebody else.
 #[must_use]
 pub fn is_of_machine(sshd_config: &Path) -> bool {
     ["/etc", "/usr"].iter().any(|directory| sshd_config.starts_with(directory))

@@ -1,5 +1,5 @@
-//! Directories that live only as long as a run: the private one of a candidate configuration, and
-//! sshd's own empty one under /run where no service has made it. Live files are `files.rs`.
+//! Directories that exist only during a run: the private one of a candidate configuration, and sshd's privilege
+//! separation directory under /run if no service has made it. Live files belong to `files.rs`.
 #![expect(clippy::disallowed_methods, reason = "directories that live as long as a run")]
 
 use crate::error::{Error, Result};
@@ -15,15 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How the names of our directories begin.
+/// The prefix of our directories' names.
 const PREFIX: &str = "warded-run-";
 
-/// A temporary directory, removed with all that is in it when this is dropped; where its process was
-/// killed, by [`sweep`].
+/// A temporary directory. Dropping this removes it with everything in it; if the process was killed, [`sweep`] does.
 #[derive(Debug)]
 pub struct Scratch {
     directory: tempfile::TempDir,
-    /// Says to other processes that this one is at work in it.
+    /// Shows other processes that this one is using the directory.
     _lock: File,
 }
 
@@ -36,8 +35,8 @@ impl Scratch {
         Self::with_mode(0o700)
     }
 
-    /// A directory that everybody can pass through but nobody can list (0711): for a file that sshd
-    /// reads as the user who logs in.
+    /// A directory that everybody can pass through but nobody can list (0711): for a file that sshd reads as the user
+    /// who logs in.
     ///
     /// # Errors
     /// As [`Scratch::private`].
@@ -54,14 +53,14 @@ impl Scratch {
                 flock(&lock, FlockOperation::LockExclusive)?;
                 Ok(lock)
             });
-            // Somebody may have swept it away before it was locked.
+            // Another process may have swept it away before it was locked.
             let lock = match lock {
                 Ok(lock) if directory.path().exists() => lock,
                 Ok(_) => continue,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(wrong(error)),
             };
-            // Exactly this mode, whatever the umask.
+            // Set exactly, whatever the umask.
             fs::set_permissions(directory.path(), Permissions::from_mode(mode)).map_err(wrong)?;
             return Ok(Self { directory, _lock: lock });
         }
@@ -72,7 +71,7 @@ impl Scratch {
         self.directory.path()
     }
 
-    /// Makes a directory in it, with those on the way.
+    /// Makes a directory in it, with its missing parents.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -81,10 +80,10 @@ impl Scratch {
         fs::create_dir_all(&path).map_err(|error| Error::failed(format!("cannot make {}", path.display())).cause(error))
     }
 
-    /// Writes a new file with exactly this mode, and says where it is.
+    /// Writes a new file with exactly this mode, and returns its path.
     ///
     /// # Errors
-    /// When it cannot be written, or exists.
+    /// When it cannot be written, or exists already.
     pub fn write(&self, name: &str, contents: &[u8], mode: u32) -> Result<PathBuf> {
         let path = self.path().join(name);
         let write = || {
@@ -97,8 +96,8 @@ impl Scratch {
     }
 }
 
-/// Where temporary directories go. Root does not follow TMPDIR: the owner of that directory could
-/// exchange ours, and with it a configuration that sshd is about to be run with.
+/// The parent of temporary directories. Root does not follow TMPDIR: the owner of that directory could exchange ours,
+/// and with it a configuration that sshd is about to be run with.
 fn parent() -> Result<PathBuf> {
     if !rustix::process::geteuid().is_root() {
         return Ok(std::env::temp_dir());
@@ -115,7 +114,7 @@ fn parent() -> Result<PathBuf> {
     })
 }
 
-/// Removes what killed processes of this user left. What cannot be removed does no harm.
+/// Removes the directories that killed processes of this user left. One that cannot be removed does no harm.
 pub fn sweep() {
     if let Ok(parent) = parent() {
         sweep_in(&parent);
@@ -126,7 +125,7 @@ fn sweep_in(parent: &Path) {
     let ours = rustix::process::geteuid().as_raw();
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        // In a directory that all may write to, nobody else can exchange what is ours.
+        // The parent is sticky, so nobody else can exchange what is ours in it.
         if !named || !entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == ours) {
             continue;
         }
@@ -137,21 +136,21 @@ fn sweep_in(parent: &Path) {
     }
 }
 
-/// How long an sshd of ours may take to end after its connection has.
+/// How long an sshd that we started may take to exit after its connection has ended.
 const LAST: Duration = Duration::from_millis(300);
 
-/// How many hold each directory that we made. Ours to remove when the last lets go.
+/// The directories that we made, each with the number of its holders. The last holder removes it.
 static HELD: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
 
-/// Keeps sshd's privilege separation directory in being while this lives. sshd refuses even `-t`
-/// without it, and under socket activation nothing makes it before the first connection.
+/// Keeps sshd's privilege separation directory in existence while this lives. Without it sshd refuses even `-t`; under
+/// socket activation nothing makes it before the first connection.
 #[derive(Debug)]
 #[must_use]
 pub struct PrivsepDirectory(PathBuf);
 
 impl PrivsepDirectory {
-    /// Makes the directory (0755) if it is missing, directly under /run or /var/run, and we are
-    /// root; gives nothing if there is nothing to keep.
+    /// Makes the directory (0755) if it is missing, lies directly under /run or /var/run, and we are root. None if
+    /// there is nothing to hold.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -185,9 +184,8 @@ impl Drop for PrivsepDirectory {
             return;
         }
         held.remove(&self.0);
-        // A service may have started meanwhile and count on it: an empty directory that stays does
-        // no harm, one that goes shuts every connection out. The sshd of the last handshake may
-        // need a moment to end.
+        // A service may have started meanwhile and rely on the directory. An empty directory that stays does no harm;
+        // removing it would shut out every connection. The sshd of our last handshake may need a moment to exit.
         let deadline = Instant::now() + LAST;
         while crate::machine::sshd::is_running() {
             if Instant::now() >= deadline {

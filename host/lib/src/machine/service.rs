@@ -1,4 +1,4 @@
-//! How a service is reached on each kind of machine: what a policy says of it, and a journal keeps.
+//! How a service is reached on each kind of machine: a policy describes it, and a journal stores it.
 
 use crate::name::UnitName;
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceOperation {
-    /// Read its configuration again, without ending sessions.
+    /// Reload its configuration, without ending sessions.
     #[default]
     Reload,
-    /// End, and start again. Never for sshd.
+    /// Stop and start it. Never for sshd.
     Restart,
 }
 
@@ -37,22 +37,22 @@ impl fmt::Display for ServiceOperation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// Units, the first that is there counts.
+    /// systemd units; the first that exists counts.
     #[serde(default)]
     pub systemd: Vec<UnitName>,
-    /// How to reach it where nothing manages it.
+    /// How to reach it if no service manager manages it.
     pub direct: Option<SignalTarget>,
 }
 
 impl Service {
-    /// Whether it is sshd's by its description, whatever runs at the moment.
+    /// Whether the description is that of sshd, whatever runs at the moment.
     #[must_use]
     pub fn is_of_sshd(&self) -> bool {
         self.direct == Some(SignalTarget::Sshd) || self.systemd.iter().any(|unit| is_of_sshd(unit.as_str()))
     }
 }
 
-/// Whether a unit has a name that distributions give to sshd's: `ssh.service`, `sshd.socket`.
+/// Whether distributions use this unit name for sshd: `ssh.service`, `sshd.socket`.
 pub(super) fn is_of_sshd(unit: &str) -> bool {
     let stem = unit.split('.').next().unwrap_or_default();
     matches!(stem, "ssh" | "sshd" | "sshd-unix-local" | "openssh")
@@ -72,7 +72,7 @@ impl fmt::Display for Service {
     }
 }
 
-/// A process that is told to reload by a signal.
+/// A process that reloads on a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SignalTarget {

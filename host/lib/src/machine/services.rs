@@ -1,5 +1,5 @@
-//! Services: told to read their configuration again; started anew only where that is the one way, and
-//! nobody's login ends by it.
+//! Services: tells them to reload their configuration. A service is restarted only if nothing else works and no login
+//! ends by that.
 
 mod reach;
 mod restart;
@@ -21,7 +21,8 @@ use crate::{
 use serde::Serialize;
 use std::{path::PathBuf, time::Duration};
 
-/// How long the answer may take whether the machine goes down: the process that asks has no more than seconds left.
+/// How long systemctl or runlevel may take to tell whether the machine is going down: by then the process that asks has
+/// only seconds left.
 const ANSWER: Duration = Duration::from_millis(500);
 
 /// How a reload was carried out.
@@ -30,48 +31,48 @@ const ANSWER: Duration = Duration::from_millis(500);
 pub enum ReloadResult {
     /// systemd reloaded the unit.
     Unit { unit: String },
-    /// systemd started the unit anew, and kept its sockets meanwhile.
+    /// systemd restarted the unit, and kept its sockets meanwhile.
     Restarted { unit: String },
     /// systemd restarted the unit of a service that is not sshd.
     Anew { unit: String },
-    /// A service that was to be restarted does not run.
+    /// A service that was to be restarted is not running.
     LeftStopped {
         /// Its name in the policy.
         name: String,
     },
     /// systemd started the unit, whose process had ended.
     Started { unit: String },
-    /// The process was sent SIGHUP.
+    /// SIGHUP was sent to the process.
     Signalled {
         /// Its id.
         pid: i32,
     },
-    /// The init has what it starts of a schedule as the files say.
+    /// The init system now starts what the files of the schedule say.
     Scheduled {
-        /// What enables and disables.
+        /// The program that enables and disables.
         by: &'static str,
-        /// Those that are there.
+        /// The units or scripts whose files exist.
         enabled: Vec<String>,
-        /// Those that are not.
+        /// The units or scripts whose files are gone.
         disabled: Vec<String>,
     },
-    /// The script that recovers is gone, and the machine starts: what is left of it goes with the next command.
+    /// The recovery script is gone while the machine is starting: the next command removes its links.
     DisabledLater {
         /// Its name.
         name: String,
     },
-    /// Nothing runs: what starts next reads the new configuration.
+    /// No listener is running: the next one reads the new configuration when it starts.
     NotRunning,
 }
 
 impl ReloadResult {
-    /// Whether it is about a schedule, and about no service.
+    /// Whether it is about a schedule and not about a service.
     #[must_use]
     pub fn is_of_schedule(&self) -> bool {
         matches!(self, Self::Scheduled { .. } | Self::DisabledLater { .. })
     }
 
-    /// What became of the service that the policy calls `name`, in a few words.
+    /// The result for the service that the policy calls `name`, in a few words.
     #[must_use]
     pub fn brief(&self, name: &str) -> String {
         match self {
@@ -90,7 +91,7 @@ impl std::fmt::Display for ReloadResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unit { unit } => write!(f, "systemd reloaded {unit}"),
-            Self::Restarted { unit } => write!(f, "systemd restarted {unit}, whose socket it has"),
+            Self::Restarted { unit } => write!(f, "systemd restarted {unit} (systemd holds its socket)"),
             Self::Anew { unit } => write!(f, "systemd restarted {unit}"),
             Self::LeftStopped { name } => write!(f, "{name} does not run, and is not started"),
             Self::Started { unit } => write!(f, "systemd started {unit}, which had ended"),
@@ -113,7 +114,7 @@ impl std::fmt::Display for ReloadResult {
 /// A reload that failed.
 #[derive(Debug)]
 pub struct ReloadFault {
-    /// Whether the service was told to reload before that.
+    /// Whether the service had been told to reload by then.
     pub told: ReloadDelivery,
     /// Why it failed.
     pub error: Error,
@@ -122,15 +123,15 @@ pub struct ReloadFault {
 /// Whether a service was told to reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReloadDelivery {
-    /// It was not.
+    /// It was not told.
     No,
-    /// The program that reloads it failed: the service may have reloaded, or may have ended.
+    /// The program that reloads it failed: the service may have reloaded or exited.
     Unknown,
-    /// It was.
+    /// It was told.
     Yes,
 }
 
-/// A failure before the service is told to reload.
+/// A failure before the service was told to reload.
 impl From<Error> for ReloadFault {
     fn from(error: Error) -> Self {
         Self { told: ReloadDelivery::No, error }
@@ -143,14 +144,14 @@ impl From<ReloadFault> for Error {
     }
 }
 
-/// Reloads a service: through systemd where that manages the running process, else by signal. If it
-/// is sshd, and runs: right after sshd has accepted its configuration and `last_look` has nothing against
-/// that either. An sshd whose socket process 1 has cannot reload (Debian's OpenSSH 9.2 and 10.0: `Cannot
-/// bind any address`, and it ends): its unit is started anew, while connections wait in the socket.
+/// Reloads a service: through systemd if that manages the running process, else by a signal. If the service is a
+/// running sshd, this happens right after sshd has accepted its configuration and `last_look` has no objection either.
+/// An sshd whose socket is held by process 1 cannot reload (Debian's OpenSSH 9.2 and 10.0: `Cannot bind any address`,
+/// and it exits). Then its unit is restarted, while connections wait in the socket.
 ///
 /// # Errors
-/// The reload failed, or nothing says how to reach the service here. Refused: `last_look` says so,
-/// or sshd would end.
+/// The reload failed, or the policy does not say how to reach the service here. Refused: `last_look` objects, or sshd
+/// would exit.
 pub fn reload(
     name: &Name,
     service: &Service,
@@ -194,15 +195,15 @@ pub fn reload(
     }
 }
 
-/// Whether a service is this listener: a reload of it lets sshd read its configuration again.
+/// Whether a service is this listener, so that reloading the service makes sshd read its configuration again.
 #[must_use]
 pub fn is_sshd(service: &Service, listener: &Listener) -> bool {
     service.direct == Some(SignalTarget::Sshd) || unit_of(service, listener).is_some()
 }
 
-/// Refuses what could not be carried out on this listener, if the service is that one: it could not start
-/// itself anew; or process 1 has its socket, and starting it anew would end logins, or its unit is not the
-/// policy's to name.
+/// Refuses a reload that this listener cannot carry out, if the service is this listener. Either its program is gone,
+/// so that it cannot re-execute itself. Or process 1 holds its socket, and a restart of its unit would end logins, or
+/// the policy does not name that unit.
 ///
 /// # Errors
 /// Refused, with the reason.
@@ -226,7 +227,7 @@ pub fn refuse_untellable(name: &Name, service: &Service, listener: &Listener) ->
         Some(unit) if spares_processes(unit) => Ok(()),
         Some(unit) => Err(refused(format!("a restart of {unit} would end its logins: it has no KillMode=process"))
             .next(format!("give {unit} KillMode=process, as Debian does (systemd.kill(5))"))),
-        None => Err(refused("its unit, which could be restarted, is none that the policy names".to_owned())
+        None => Err(refused("the policy does not name its unit, which could be restarted".to_owned())
             .next(format!("let the policy name its unit for {name}"))),
     }
 }
@@ -235,7 +236,7 @@ fn unit_of<'a>(service: &'a Service, listener: &Listener) -> Option<&'a UnitName
     service.systemd.iter().find(|candidate| Some(candidate.as_str()) == listener.unit.as_deref())
 }
 
-/// A listener that reloads a configuration which it does not accept, ends. Whoever's it is.
+/// A listener that reloads a configuration which it does not accept exits.
 fn check(name: &Name, sshd: &Sshd) -> Result<()> {
     let refused = |why: &str| {
         Error::refused(format!("{name} is not told to reload: it would stop")).cause(why).next(format!(
@@ -254,22 +255,22 @@ fn check(name: &Name, sshd: &Sshd) -> Result<()> {
     if tested.without_keys { Err(refused("it has no host key that it can use")) } else { Ok(()) }
 }
 
-/// Whether systemd leaves the other processes of a service alone when its main one ends.
+/// Whether systemd leaves the other processes of a service alone when its main process ends.
 #[must_use]
 pub fn spares_processes(service: &str) -> bool {
     let mode = systemctl(["show", "--property=KillMode", "--value", "--", service]);
-    // `mixed` ends the others as well.
+    // `mixed` kills the other processes, too.
     mode.is_ok_and(|mode| mode.succeeded() && matches!(mode.stdout.trim(), "process" | "none"))
 }
 
-/// Whether systemd starts a service with the machine.
+/// Whether systemd starts a service at boot.
 #[must_use]
 pub fn is_enabled(service: &str) -> bool {
     systemctl(["is-enabled", "--quiet", "--", service]).is_ok_and(|output| output.succeeded())
 }
 
-/// Whether the machine goes down: systemd says so, or the runlevel is that of a halt or of a reboot. What does
-/// not answer in time says nothing.
+/// Whether the machine is going down: systemd says so, or the runlevel is that of a halt or a reboot. False if there is
+/// no answer in time.
 #[must_use]
 pub fn is_going_down(systemd: bool) -> bool {
     let (program, arguments) = if systemd { ("systemctl", &["is-system-running"][..]) } else { ("runlevel", &[][..]) };
@@ -278,7 +279,7 @@ pub fn is_going_down(systemd: bool) -> bool {
     asked.is_ok_and(|output| says_going_down(&output.stdout, systemd))
 }
 
-/// `stopping`; or what runlevel(8) prints, the runlevel before and the one now.
+/// systemd prints `stopping`; runlevel(8) prints the previous and the present runlevel.
 fn says_going_down(answer: &str, systemd: bool) -> bool {
     let last = answer.split_whitespace().last().unwrap_or_default();
     if systemd { last == "stopping" } else { matches!(last, "0" | "6") }
@@ -301,13 +302,13 @@ fn reload_unit(unit: &UnitName) -> Result<ReloadResult, ReloadFault> {
     ))
 }
 
-/// A failure of the program that reloads a service.
+/// The program that reloads a service failed.
 fn unknown(error: Error) -> ReloadFault {
     ReloadFault { told: ReloadDelivery::Unknown, error }
 }
 
-/// What systemd keeps count of is forgotten first: after some starts in a row it would start the service
-/// no more, and close the socket (systemd.unit(5), `StartLimitBurst`).
+/// Restarts a unit. systemd's counter of starts is reset first: after several starts in a row systemd would refuse to
+/// start the service, and close its socket (systemd.unit(5), `StartLimitBurst`).
 fn restart_unit(unit: &UnitName) -> Result<ReloadResult, ReloadFault> {
     let unit = unit.as_str();
     let failed = |output: &exec::Output| {
@@ -327,8 +328,8 @@ fn restart_unit(unit: &UnitName) -> Result<ReloadResult, ReloadFault> {
     Ok(ReloadResult::Restarted { unit: unit.to_owned() })
 }
 
-/// Starts a unit whose process has ended. systemd would not by itself: for Debian's unit the status 255, with which sshd
-/// ends, is none to start it again after.
+/// Starts a unit whose process has ended. systemd does not do that by itself: Debian's unit is not restarted after
+/// status 255, with which sshd exits.
 ///
 /// # Errors
 /// systemd could not.
@@ -338,7 +339,7 @@ pub fn start(unit: &str) -> Result<ReloadResult> {
     if output.succeeded() {
         return Ok(ReloadResult::Started { unit: unit.to_owned() });
     }
-    // The report after a roll back has one line for each service.
+    // One line, since the report after a rollback has one line for each service.
     Err(Error::failed(format!("sshd has ended, and systemd could not start {unit} (journalctl -u {unit} -n 20)"))
         .cause(output.complaint()))
 }

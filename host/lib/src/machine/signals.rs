@@ -10,23 +10,23 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// A hang-up, Ctrl-C, Ctrl-\, `kill`; Ctrl-Z and a terminal that is not ours any more would stop
-/// us half-way. PIPE is ignored by Rust's runtime from the start.
+/// Hang-up, Ctrl-C, Ctrl-\ and `kill`. Ctrl-Z and background access to the terminal would stop us half-way. Rust's
+/// runtime ignores SIGPIPE from the start.
 const ENDING: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU];
 
-/// How many shields are up.
+/// How many shields exist.
 static UP: AtomicUsize = AtomicUsize::new(0);
-/// Whether the signals do what they usually do.
+/// Whether the signals have their default effect.
 static AS_USUAL: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// While this lives, none of those signals does anything to this process. Programs that it starts
-/// have a process group of their own, and are not concerned.
+/// While this lives, none of those signals affects this process. Programs that it starts have their own process group,
+/// and do not get the terminal's signals.
 #[derive(Debug)]
 #[must_use]
 pub struct Shield(());
 
 impl Shield {
-    /// Puts it up.
+    /// Raises the shield.
     ///
     /// # Errors
     /// When the signals cannot be caught.
@@ -35,7 +35,7 @@ impl Shield {
         if UP.fetch_add(1, Ordering::SeqCst) == 0 {
             as_usual.store(false, Ordering::SeqCst);
         }
-        // Counts from here on, so that an early return takes it down.
+        // Created before `install`, so that an early return drops it and lowers the shield again.
         let shield = Self(());
         install(as_usual)?;
         Ok(shield)
@@ -52,8 +52,8 @@ impl Drop for Shield {
     }
 }
 
-/// From here on a write beyond the largest size that a file may have (`ulimit -f`, setrlimit(2)) fails like any other, with
-/// a message, where the signal SIGXFSZ would end the process.
+/// From here on a write beyond the file size limit (`ulimit -f`, setrlimit(2)) fails with an ordinary error. Otherwise
+/// SIGXFSZ would end the process.
 ///
 /// # Errors
 /// When the signal cannot be caught.
@@ -62,7 +62,7 @@ pub fn outlive_file_sizes() -> Result<()> {
     caught.map(drop).map_err(|error| Error::failed("SIGXFSZ cannot be caught").cause(error))
 }
 
-/// Becomes true when SIGTERM comes. Only behind a shield does the process live to see it.
+/// A flag that becomes true on SIGTERM. Without a shield the process would not live to read it.
 ///
 /// # Errors
 /// When the signal cannot be caught.
@@ -73,7 +73,7 @@ pub fn termination() -> Result<Arc<AtomicBool>> {
     Ok(came)
 }
 
-/// Once in the life of a process: what is caught stays caught.
+/// Runs once in the life of a process: the handlers stay installed.
 fn install(as_usual: &Arc<AtomicBool>) -> Result<()> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
     let all = || {
@@ -95,7 +95,7 @@ mod tests {
         let outer = Shield::up().unwrap();
         drop(Shield::up().unwrap());
         for signal in ENDING {
-            // On this thread, so that it has been dealt with before the shield goes.
+            // `raise` sends it to this thread, so that it has been handled before the shield is dropped.
             raise(signal).unwrap();
         }
         drop(outer);

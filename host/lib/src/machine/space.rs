@@ -1,19 +1,20 @@
-//! The room on a file system.
+//! Free space on a file system.
 
 use rustix::fs::{StatVfs, statvfs};
 use std::{fmt, io, path::Path};
 
-/// A run writes its journal and copies of the files that it changes: less than this, in bytes.
+/// The free bytes below which space is scarce. A run writes its journal and copies of the files that it changes, and
+/// takes less.
 const FEW_BYTES: u64 = 8 << 20;
-/// The same in files.
+/// The same as a number of files.
 const FEW_FILES: u64 = 100;
 
-/// The room on a file system that is less than a few runs take.
+/// Less free space than a few runs take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpaceShortage {
-    /// So many bytes are left.
+    /// This many bytes are left.
     Bytes(u64),
-    /// So many files can still be made.
+    /// This many files can still be made.
     Files(u64),
 }
 
@@ -34,7 +35,7 @@ pub fn scarce(path: &Path) -> io::Result<Option<SpaceShortage>> {
     Ok(judge(&statvfs(path)?))
 }
 
-/// A file system that counts no blocks or no files has no limit of them.
+/// A file system that reports no total of blocks or files has no limit on them.
 fn judge(file_system: &StatVfs) -> Option<SpaceShortage> {
     let bytes = file_system.f_bavail.saturating_mul(file_system.f_frsize.max(1));
     if file_system.f_blocks > 0 && bytes < FEW_BYTES {

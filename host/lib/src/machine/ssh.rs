@@ -1,4 +1,4 @@
-//! The SSH client of this machine: its programs, and what it says of its configuration.
+//! The SSH client of this machine: its program, and what it reports about its configuration.
 
 use super::{
     exec::{self, Output},
@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, env, path::PathBuf, str::FromStr};
 /// The `ssh` program.
 #[derive(Clone, Debug)]
 pub struct Ssh {
-    /// Where it is.
+    /// Its path.
     pub program: PathBuf,
 }
 
@@ -22,18 +22,18 @@ pub struct Ssh {
 pub struct Host {
     /// The name or address.
     pub name: String,
-    /// The port; none: whichever ssh takes.
+    /// The port; none: the one that ssh chooses.
     pub port: Option<u16>,
 }
 
-/// The keywords whose values are names of files, several in a line.
+/// The keywords whose values are paths, several in a line.
 const FILES: [&str; 3] = ["userknownhostsfile", "globalknownhostsfile", "revokedhostkeys"];
-/// The keywords whose value is one command, with its arguments and their quotes, or one path.
+/// The keywords whose value is a single command, with its arguments and quotes, or a single path.
 const WHOLE: [&str; 3] = ["knownhostscommand", "proxycommand", "identityagent"];
-/// What `ssh` says of `ForkAfterAuthentication` where it is given no command (`main` in ssh.c), under `-G`, too.
+/// What `ssh` says if `ForkAfterAuthentication` is set and there is no command (`main` in ssh.c), even with `-G`.
 const NO_COMMAND: &str = "Cannot fork into background without a command to execute.";
 
-/// What `ssh -G` says: keywords, each with its values.
+/// The output of `ssh -G`: keywords, each with its values.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(BTreeMap<String, Vec<String>>);
 
@@ -46,7 +46,7 @@ impl FromStr for Host {
             None => (text, None),
         };
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte);
-        // A name that begins with a hyphen would be an option.
+        // A name that begins with a hyphen would be taken for an option.
         if name.is_empty() || name.len() > 255 || name.starts_with('-') || !name.bytes().all(is_plain) {
             return Err(format!("{:?} is no name of a host", neutral_lines(text)));
         }
@@ -60,7 +60,7 @@ impl Ssh {
         exec::find("ssh").map(|program| Self { program })
     }
 
-    /// The configuration that holds for a host, for the user who runs this.
+    /// The configuration for a host and the user who runs this.
     ///
     /// # Errors
     /// When ssh cannot be run, or refuses its configuration.
@@ -68,7 +68,7 @@ impl Ssh {
         self.settings_with(host, &[])
     }
 
-    /// The same with options in place of those of the configuration.
+    /// The same with options that override the configuration.
     ///
     /// # Errors
     /// As [`Ssh::settings`].
@@ -80,8 +80,8 @@ impl Ssh {
         asked(program, host, UNUSABLE)
     }
 
-    /// The configuration that holds for a login of this user there, as the person's own `ssh` has it, which sees all
-    /// variables, and asks DNS where it is to write names in their canonical form.
+    /// The configuration for a login as `user` on a host, as the person's own `ssh` reads it: with all environment
+    /// variables, and with DNS lookups if names are to be canonicalized.
     ///
     /// # Errors
     /// As [`Ssh::settings`].
@@ -92,7 +92,7 @@ impl Ssh {
 
 const UNUSABLE: &str = "ssh cannot use its configuration";
 
-/// What `ssh -G` says with these arguments.
+/// The output of `ssh -G` with these arguments.
 ///
 /// # Errors
 /// When ssh cannot be run, or refuses its configuration.
@@ -102,7 +102,7 @@ pub fn asked(program: exec::Program, host: &Host, wrong: &'static str) -> Result
     let ask = |program: exec::Program, dump: &str| program.args([dump, "--", &host.name]).run();
     let mut output = ask(program.clone(), "-G")?;
     if output.stderr.contains(NO_COMMAND) {
-        // Without a session ssh needs no command. `Match sessiontype` would see that, so this is not asked first.
+        // With -N (no session) ssh needs no command. `Match sessiontype` would notice that, so plain -G is tried first.
         output = ask(program, "-GN")?;
     }
     if !output.succeeded() {
@@ -111,21 +111,22 @@ pub fn asked(program: exec::Program, host: &Host, wrong: &'static str) -> Result
     Ok(Settings::parse(&output.stdout))
 }
 
-/// The program with this process's variables: `IdentityAgent`, `Match exec` and commands may name the user's own.
+/// Gives the program the environment of this process: `IdentityAgent`, `Match exec` and commands may refer to the
+/// user's variables.
 #[must_use]
 pub fn with_variables(program: exec::Program) -> exec::Program {
     let own = env::vars_os().filter(|(name, _)| name != "PATH" && name != "LC_ALL" && name != "HOME");
     own.fold(program, |program, (name, value)| program.env(name, value))
 }
 
-/// An option with which `ssh -G` asks DNS for nothing. A name with a dot in it is as canonical as it can be, so that what
-/// the configuration says of canonical names (`Match canonical`) holds.
+/// An option that keeps `ssh -G` from using DNS. A name with a dot counts as canonical already, so that what the
+/// configuration says about canonical names (`Match canonical`) applies.
 #[must_use]
 pub fn without_dns(name: &str) -> &'static str {
     if name.contains('.') { "CanonicalizeMaxDots=0" } else { "CanonicalizeHostname=no" }
 }
 
-/// The error where `ssh -G` failed.
+/// The error if `ssh -G` failed.
 fn unusable(output: &Output, what: &'static str, host: &str) -> Error {
     let said = neutral_lines(without_private_key(&output.stderr).trim());
     let next = format!("see what is wrong with it: ssh -G {host}");
@@ -152,7 +153,7 @@ impl Settings {
         Self(settings)
     }
 
-    /// The values of a keyword; where it is absent, none.
+    /// The values of a keyword; empty if it is absent.
     #[must_use]
     pub fn values(&self, keyword: &str) -> Vec<String> {
         self.0.get(&keyword.to_ascii_lowercase()).cloned().unwrap_or_default()
@@ -165,8 +166,8 @@ impl Settings {
     }
 }
 
-/// The names of files in a line. ssh prints them without quotes (`dump_cfg_strarray_oneline` in its readconf.c), so a
-/// blank ends a name only where the next one begins as a path does.
+/// The paths in a line. ssh prints them without quotes (`dump_cfg_strarray_oneline` in its readconf.c), so a blank ends
+/// a path only if the next word begins like a path.
 fn file_names(line: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for word in line.split(' ') {

@@ -1,6 +1,5 @@
-//! The sshd that runs with one configuration file: its binary, its listener, and what `sshd -t` and
-//! `sshd -T` say of that configuration or of another. Nothing here changes or judges anything:
-//! `guard` does.
+//! The sshd that runs with one configuration file: its binary, its listener, and what `sshd -t` and `sshd -T` say about
+//! that configuration or another one. Nothing here changes or judges anything: `guard` does.
 
 pub mod arguments;
 mod asked;
@@ -39,60 +38,61 @@ pub use unknown::UnknownListener;
 use version::LearntVersion;
 pub use version::UNKNOWN as UNKNOWN_VERSION;
 
-/// The configuration file that every packaged OpenSSH has compiled in.
+/// The path that every packaged OpenSSH has compiled in.
 const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
-/// What openSUSE's sshd reads where that one is not there.
+/// What openSUSE's sshd reads if [`DEFAULT_CONFIG`] does not exist.
 const VENDORS_CONFIG: &str = "/usr/etc/ssh/sshd_config";
-/// The daemon's working directory, whichever process asks about its configuration: what a line names relative to that is
-/// another file elsewhere (daemon(3) in OpenSSH's sshd.c).
+/// The daemon's working directory (daemon(3) in OpenSSH's sshd.c). Every process that asks sshd about its configuration
+/// uses it too, since relative paths in the configuration would name other files elsewhere.
 pub const DIRECTORY: &str = "/";
 const NO_KEYS: &str = "no hostkeys available";
 const NO_PRIVSEP: &str = "Missing privilege separation directory: ";
 
-/// The configuration file of an sshd whose arguments name none.
+/// The configuration file of an sshd whose arguments do not name one.
 #[must_use]
 pub fn default_config() -> &'static str {
     let is_vendors = !Path::new(DEFAULT_CONFIG).exists() && Path::new(VENDORS_CONFIG).is_file();
     if is_vendors { VENDORS_CONFIG } else { DEFAULT_CONFIG }
 }
 
-/// An sshd, found.
+/// An sshd of this machine.
 #[derive(Clone, Debug)]
 pub struct Sshd {
     /// The program.
     pub binary: PathBuf,
     /// Its main configuration file.
     pub config: AbsolutePath,
-    /// What its listener was started with, but for what says how to run (`-D`, `-f FILE`, …).
+    /// The arguments of its listener that shape its configuration; not those that only say how it runs (`-D`,
+    /// `-f FILE`, …).
     pub arguments: Vec<String>,
-    /// The process that accepts connections; none with socket activation or when it is stopped.
+    /// The process that accepts connections; none with socket activation or when sshd is stopped.
     pub listener: Option<Listener>,
     /// The program that the operator named, if one was.
     named: Option<PathBuf>,
-    /// What is found out when it is first needed; clones share it.
+    /// Facts that are found out when they are first needed; clones share them.
     learnt: Arc<SshdCache>,
 }
 
 #[derive(Debug, Default)]
 struct SshdCache {
     version: OnceLock<LearntVersion>,
-    /// The directory that it misses, and that has to be there whenever it is run.
+    /// The privilege separation directory that is missing, and that has to exist whenever sshd is run.
     privsep: OnceLock<PathBuf>,
 }
 
 /// What `sshd -t` says of a configuration that it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigTest {
-    /// Its warnings, without paths and numbers of lines, sorted; the same one may come twice.
+    /// Its warnings, without paths and line numbers, sorted; the same one may occur twice.
     pub words: Vec<String>,
-    /// Whether it has no host key that it can use, which would keep it from starting.
+    /// Whether sshd has no host key that it can use, so that it would not start.
     pub without_keys: bool,
 }
 
 /// What sshd says of a configuration that it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// The configuration for nobody in particular: no `Match` block holds.
+    /// The configuration that holds for no particular connection: no `Match` block applies.
     pub effective: Effective,
     /// Its warnings.
     pub tested: ConfigTest,
@@ -100,12 +100,12 @@ pub struct View {
 }
 
 impl Sshd {
-    /// Finds the sshd of a configuration file. `binary` is what the operator named; else it is the
-    /// listener's own program, else the one that is installed. None: there is no sshd here.
+    /// Finds the sshd of a configuration file. The binary is `binary` if the operator named one, else the listener's
+    /// own program, else the installed one. None: there is no sshd on this machine.
     ///
     /// # Errors
-    /// When the binary named, or a configuration file other than the default, does not exist. Refused:
-    /// others could have changed the listener's own program.
+    /// When the binary named, or a configuration file other than the default, does not exist. Refused: another user
+    /// could have changed the listener's own program.
     pub fn find(config: &AbsolutePath, binary: Option<&Path>) -> Result<Option<Self>> {
         Self::named(binary)?;
         let scan = listener::scan(config.as_path(), binary)?;
@@ -141,10 +141,10 @@ impl Sshd {
         Ok(Some(sshd))
     }
 
-    /// The sshd that is named, or installed, to be asked about a configuration that none runs with. None: there is none.
+    /// The named or installed sshd, to ask about a configuration with which no sshd runs. None: no sshd is installed.
     ///
     /// # Errors
-    /// Usage: the one that is named is not there. Refused: others could have changed the program.
+    /// Usage: the named program does not exist. Refused: another user could have changed the program.
     pub fn apart(config: &AbsolutePath, binary: Option<&Path>) -> Result<Option<Self>> {
         Self::named(binary)?;
         let Some(path) = binary.map(Path::to_owned).or_else(|| exec::find("sshd")) else { return Ok(None) };
@@ -158,10 +158,10 @@ impl Sshd {
         }))
     }
 
-    /// Checks the program that the operator named: it is there, and no other user can have put it there.
+    /// Checks that the program that the operator named exists, and that no other user can have put it there.
     ///
     /// # Errors
-    /// Usage: it is not. Refused: another user could have.
+    /// Usage: it does not exist. Refused: another user could have put it there.
     pub fn named(binary: Option<&Path>) -> Result<()> {
         let Some(binary) = binary else { return Ok(()) };
         if !binary.is_absolute() || !binary.is_file() {
@@ -174,23 +174,22 @@ impl Sshd {
     /// Looks for the listener again: after a restart it is another process.
     ///
     /// # Errors
-    /// When the processes cannot be looked at.
+    /// When the processes cannot be listed.
     pub fn listener_now(&self) -> Result<Option<Listener>> {
         Ok(self.choose(listener::scan(self.config.as_path(), self.named.as_deref())?))
     }
 
-    /// The file in which the listener leaves its process id; none if it leaves none.
+    /// The file in which the listener stores its process id, if it does so.
     #[must_use]
     pub fn pid_file(&self) -> Option<PathBuf> {
         self.for_nobody().ok()?.path("pidfile")
     }
 
-    /// What sshd makes of a configuration file (`sshd -T`): for nobody in particular, or for one
-    /// `connection` (`user`, `host`, `addr`, …). A configuration without any usable host key is read all the
-    /// same.
+    /// What sshd makes of a configuration file (`sshd -T`): for one `connection` (`user`, `host`, `addr`, …), or for no
+    /// particular one if that is empty. This works without a usable host key, too.
     ///
     /// # Errors
-    /// When sshd does not accept it: with sshd's own words.
+    /// When sshd does not accept it; the error quotes sshd.
     pub fn effective(&self, config: &Path, connection: &[(String, String)]) -> Result<Effective> {
         let connection = match connection {
             [] => Tree::read(config, Overlay(&StagedFiles::new()))
@@ -207,16 +206,15 @@ impl Sshd {
     /// The host keys of the main configuration file, and which of them sshd would offer if it started now.
     ///
     /// # Errors
-    /// When sshd does not accept the configuration: with sshd's own words.
+    /// When sshd does not accept the configuration; the error quotes sshd.
     pub fn host_keys(&self) -> Result<Vec<HostKey>> {
         self.look().map(|(_, host_keys)| host_keys)
     }
 
-    /// What sshd makes of the main configuration file for nobody in particular, but for the `LogLevel`, and the same host
-    /// keys: in one process.
+    /// The results of [`Sshd::for_nobody`] and [`Sshd::host_keys`] from one run of sshd.
     ///
     /// # Errors
-    /// When sshd does not accept the configuration: with sshd's own words.
+    /// When sshd does not accept the configuration; the error quotes sshd.
     pub fn look(&self) -> Result<(Effective, Vec<HostKey>)> {
         let config = self.config.as_path();
         let tree = Tree::read(config, Overlay(&StagedFiles::new()))?;
@@ -226,17 +224,17 @@ impl Sshd {
             return Err(not_accepted(config, &reading::without_debugging(&output.stderr), &output));
         }
         if without_keys {
-            // The one that it loaded is ours.
+            // The key that sshd loaded is our throw-away key, so none of the listed keys is loaded.
             output.stderr = output.stderr.replace("debug1: private host key #", "");
         }
         Ok((self.parsed(&output.stdout, without_keys), host_key::read(&output.stdout, &output.stderr)))
     }
 
-    /// All that sshd says of a configuration file and of the files that it includes, which are in `tree`, for
-    /// nobody in particular: in one process.
+    /// All that one run of sshd says about a configuration file and the files that it includes, for no particular
+    /// connection. `tree` holds these files.
     ///
     /// # Errors
-    /// When sshd does not accept it: with sshd's own words.
+    /// When sshd does not accept it; the error quotes sshd.
     pub fn view(&self, config: &Path, tree: &Tree) -> Result<View> {
         let (output, without_keys) = if config == self.config.as_path() {
             self.asked(tree)?
@@ -254,7 +252,7 @@ impl Sshd {
         })
     }
 
-    /// What sshd says that it reads of a configuration file, whether it accepts it or not.
+    /// What sshd reports that it reads of a configuration file, whether it accepts the file or not.
     ///
     /// # Errors
     /// When it cannot be run.
@@ -265,7 +263,7 @@ impl Sshd {
     /// Whether sshd would start with its configuration (`sshd -t`), and its warnings.
     ///
     /// # Errors
-    /// When it would not: with sshd's own words.
+    /// When it would not start; the error quotes sshd.
     pub fn test(&self) -> Result<ConfigTest> {
         let config = self.config.as_path();
         let (output, without_keys) = self.run("-t", config, &[])?;
@@ -275,7 +273,7 @@ impl Sshd {
         Ok(ConfigTest { words: effective::words(&output.stderr), without_keys })
     }
 
-    /// Keeps the directory in being that sshd needs and the machine does not have just now.
+    /// Makes sshd's privilege separation directory if it was found missing, and keeps it until the result is dropped.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -283,7 +281,8 @@ impl Sshd {
         self.learnt.privsep.get().map_or(Ok(None), |missing| PrivsepDirectory::hold(missing))
     }
 
-    /// Runs sshd on a configuration file; when no host key can be used, once more with one of ours.
+    /// Runs sshd on a configuration file. If it has no usable host key, it is run again with a throw-away key; the
+    /// returned flag tells that.
     fn run(&self, mode: &str, config: &Path, extra: &[String]) -> Result<(Output, bool)> {
         let program = Program::new(&self.binary).directory(DIRECTORY).arg(mode).arg("-f").arg(config);
         let program = program.args(&self.arguments).args(extra);
@@ -324,7 +323,7 @@ impl Sshd {
         if without_keys {
             effective.forget_host_keys();
         }
-        // Its version costs a program, so it is asked only where it matters.
+        // To learn the version a program has to be run, so this is done only if the version matters.
         if effective.may_have_lists() && effective::major_minor(self.version()) >= Some((10, 3)) {
             effective.split_lists();
         }
@@ -337,8 +336,7 @@ impl Sshd {
         effective
     }
 
-    /// Of the listeners with this configuration, the one whose id is in its own PidFile; the oldest
-    /// if none is.
+    /// Of the listeners with this configuration, the one whose pid is in the configured PidFile; otherwise the oldest.
     fn choose(&self, mut scan: Vec<Listener>) -> Option<Listener> {
         scan.retain(|listener| !listener.is_completed || self.is_where_configured(listener));
         if scan.len() > 1 {
@@ -352,7 +350,7 @@ impl Sshd {
     }
 }
 
-/// Checks that this user may read sshd's configuration; where it is not there, sshd says so itself.
+/// Checks that this user may read sshd's configuration. If the file is missing, sshd itself reports that.
 fn readable(config: &AbsolutePath) -> Result<()> {
     match std::fs::File::open(config.as_path()) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -362,10 +360,10 @@ fn readable(config: &AbsolutePath) -> Result<()> {
     }
 }
 
-/// A program that is about to be run as sshd: only if nobody else could have put it there.
+/// Checks a program that is about to be run as sshd: no other user could have put it there.
 fn trusted(program: &Path) -> Result<PathBuf> {
     let named = program.display();
-    // Whoever could change the program may have done so: another owner or mode would not mend it.
+    // Anybody who could change the program may have done so already: `chown` or `chmod` would not repair that.
     let refused = |why: &dyn std::fmt::Display| {
         Error::refused(format!("{named} is not safe to run as sshd"))
             .cause(why)
@@ -376,8 +374,8 @@ fn trusted(program: &Path) -> Result<PathBuf> {
     Ok(program.to_owned())
 }
 
-/// A connection of nobody's, for `-C`. Without `-C` sshd refuses a configuration that has `Match LocalPort`; with
-/// a port alone, no criterion but that one matches anything.
+/// The `-C` argument for no particular connection. Without `-C` sshd refuses a configuration that has
+/// `Match LocalPort`; with only a port, no criterion but `LocalPort` can match.
 fn nobody(spare_port: u16) -> String {
     format!("lport={spare_port}")
 }

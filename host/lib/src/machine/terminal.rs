@@ -1,4 +1,4 @@
-//! A terminal whose modes a question changes, such as one that does not show a secret.
+//! Restores the modes of a terminal after a question that changes them, such as one that hides a secret.
 
 use super::signals::Shield;
 use crate::error::{Error, Result};
@@ -22,11 +22,11 @@ use std::{
     thread,
 };
 
-/// What ends a process that asks.
+/// Signals that end a process that waits for an answer.
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// While this lives, a signal that ends this process puts the terminal's modes back first; and so does its drop. Ctrl-Z
-/// stops nothing meanwhile.
+/// Restores the terminal's modes when it is dropped, and before a signal ends this process. Ctrl-Z is ignored
+/// meanwhile.
 #[derive(Debug)]
 #[must_use]
 pub struct TerminalGuard {
@@ -37,10 +37,10 @@ pub struct TerminalGuard {
 }
 
 impl TerminalGuard {
-    /// For a terminal as it is now.
+    /// Remembers the present modes of a terminal.
     ///
     /// # Errors
-    /// It is no terminal, or signals cannot be caught.
+    /// It is not a terminal, or signals cannot be caught.
     pub fn later(terminal: impl AsFd) -> Result<Self> {
         let failed = |error: &dyn std::fmt::Display| Error::failed("cannot ask at the terminal").cause(error);
         let before = tcgetattr(&terminal).map_err(|error| failed(&error))?;
@@ -50,7 +50,7 @@ impl TerminalGuard {
         Ok(restored)
     }
 
-    /// The modes that come back.
+    /// The modes that will be restored.
     #[must_use]
     pub fn before(&self) -> &Termios {
         &self.before
@@ -65,7 +65,7 @@ impl TerminalGuard {
             self.caught.push(pipe::register(signal, wakes.try_clone()?)?);
         }
         let (terminal, before) = (self.terminal.try_clone()?, self.before.clone());
-        // It ends with this process, or once nothing can wake it any more.
+        // The thread ends with this process, or once nothing can wake it any more.
         thread::Builder::new().spawn(move || {
             if woken.read(&mut [0]).is_ok_and(|read| read > 0) {
                 restore(&terminal, &before);
@@ -86,7 +86,7 @@ impl Drop for TerminalGuard {
     }
 }
 
-/// What was pasted too much must not answer the next question.
+/// The flush discards surplus pasted input, so that it does not answer the next question.
 fn restore(terminal: &OwnedFd, before: &Termios) {
     tcsetattr(terminal, OptionalActions::Flush, before).unwrap_or_default();
 }

@@ -1,4 +1,4 @@
-//! The system's trust store for TLS. Only where the operator asks for it: SSH does not use it.
+//! The system's trust store for TLS. Used only if the operator asks for it: SSH does not need it.
 
 use super::{
     durable,
@@ -10,18 +10,18 @@ use crate::{
 };
 use std::{path::Path, time::Duration};
 
-/// A place that a distribution takes roots from, and the program that does it (`update-ca-certificates(8)`,
-/// `update-ca-trust(8)`).
+/// The directory from which a distribution takes root certificates, and the program that installs them
+/// (`update-ca-certificates(8)`, `update-ca-trust(8)`).
 const STORES: [(&str, &str); 3] = [
     ("/usr/local/share/ca-certificates", "update-ca-certificates"),
     ("/etc/pki/ca-trust/source/anchors", "update-ca-trust"),
     ("/etc/ca-certificates/trust-source/anchors", "update-ca-trust"),
 ];
 
-/// Puts a root certificate (PEM) there, and says what was done.
+/// Installs a root certificate (PEM) in the trust store, and says what was done.
 ///
 /// # Errors
-/// There is no store that is known, or it cannot be written.
+/// No known trust store exists, or it cannot be written.
 pub fn install(pem: &str, fingerprint: &str) -> Result<String> {
     let Some((directory, program)) = STORES.iter().find(|(directory, _)| Path::new(directory).is_dir()) else {
         return Err(Error::usage("the system's trust store was not found")

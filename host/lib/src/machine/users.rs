@@ -1,4 +1,4 @@
-//! The users of this machine: those of passwd(5), read by no name service.
+//! The users of this machine, read from passwd(5) without name services.
 
 mod logged_in;
 
@@ -10,26 +10,26 @@ use std::{
     path::Path,
 };
 
-/// The user as whom sshd speaks with those who have not logged in yet (OpenSSH's `SSH_PRIVSEP_USER`).
+/// The user as whom sshd's process runs before a client has authenticated (OpenSSH's `SSH_PRIVSEP_USER`).
 const SEPARATED: &str = "sshd";
-/// Users that packages make have lower numbers (Debian's policy, login.defs).
+/// Packages create users with lower numbers (Debian's policy, login.defs).
 const FIRST_PERSON: u32 = 1000;
 const NOBODY: u32 = 65534;
 /// More than any real file has.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A user, as a line of passwd(5) has it.
+/// A user, from a line of passwd(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The login name.
     pub name: String,
     /// The user's number.
     pub id: u32,
-    /// The number of the user's own group.
+    /// The number of the user's primary group.
     pub group: u32,
     /// The home directory.
     pub home: String,
-    /// The program that a login runs; empty: `/bin/sh`.
+    /// The program that a login runs; empty means `/bin/sh`.
     pub shell: String,
 }
 
@@ -53,21 +53,21 @@ impl User {
         !["nologin", "false", "true", "sync", "halt", "shutdown"].contains(&name)
     }
 
-    /// Whether this is the account of a person, and not one that a package made.
+    /// Whether this is the account of a person, not one that a package created.
     #[must_use]
     pub fn is_person(&self) -> bool {
         (FIRST_PERSON..NOBODY).contains(&self.id) && self.has_shell()
     }
 }
 
-/// The users of shadow(5) who have a password that can be right; none where the file cannot be read.
+/// The users of shadow(5) who can log in with a password; none if the file cannot be read.
 #[must_use]
 pub fn with_password() -> Option<Vec<String>> {
     let text = shadow()?;
     Some(text.split(|byte| *byte == b'\n').filter_map(name_with_password).collect())
 }
 
-/// The users of shadow(5) whose accounts sshd takes for locked, unless PAM decides that; none where the file cannot be
+/// The users of shadow(5) whose accounts sshd treats as locked, unless PAM decides that; none if the file cannot be
 /// read (OpenSSH's `LOCKED_PASSWD_PREFIX` on Linux).
 #[must_use]
 pub fn locked() -> Option<Vec<String>> {
@@ -87,7 +87,7 @@ fn shadow() -> Option<zeroize::Zeroizing<Vec<u8>>> {
     Some(text)
 }
 
-/// `!` and `*` begin what no password gives.
+/// No password matches a hash that begins with `!` or `*`.
 fn name_with_password(line: &[u8]) -> Option<String> {
     let mut fields = line.split(|byte| *byte == b':');
     let (name, hash) = (fields.next()?, fields.next()?);
@@ -95,13 +95,13 @@ fn name_with_password(line: &[u8]) -> Option<String> {
     can_be_right.then(|| String::from_utf8_lossy(name).into_owned())
 }
 
-/// All that are in the file; none where it cannot be read.
+/// All users in the file; empty if it cannot be read.
 #[must_use]
 pub fn all() -> Vec<User> {
     table(Path::new("/etc/passwd")).lines().filter_map(User::parse).collect()
 }
 
-/// The text of passwd(5) or group(5), up to a bound; empty where it cannot be read.
+/// The text of passwd(5) or group(5), up to a limit; empty if it cannot be read.
 pub(super) fn table(path: &Path) -> String {
     let mut text = Vec::new();
     match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text)) {
@@ -110,8 +110,8 @@ pub(super) fn table(path: &Path) -> String {
     }
 }
 
-/// The user who runs this. One who is not in the file is looked up as `ssh` does it, by the machine's name services,
-/// for their home directory is where `ssh` looks, whatever `HOME` says.
+/// The user who runs this. A user who is not in the file is looked up in the machine's name services, as `ssh` does:
+/// `ssh` uses the home directory found there, whatever `HOME` says.
 #[must_use]
 pub fn own() -> Option<User> {
     let id = geteuid().as_raw();
@@ -121,7 +121,7 @@ pub fn own() -> Option<User> {
     })
 }
 
-/// Those who must get in: the user who runs this, and the one who became root with sudo.
+/// The users who must not be locked out: the one who runs this, and the one who became root with sudo.
 #[must_use]
 pub fn to_keep() -> Vec<String> {
     let (all, own) = (all(), geteuid());
@@ -130,31 +130,31 @@ pub fn to_keep() -> Vec<String> {
     users.extend(by_id.or_else(|| std::env::var("USER").ok().filter(|name| is_plain(name))));
     if own.is_root() {
         let sudo = std::env::var("SUDO_USER").ok();
-        // Only one who exists: `Invalid user` in sshd's log is what fail2ban waits for.
+        // Only an existing user: fail2ban reacts to `Invalid user` in sshd's log.
         users.extend(sudo.filter(|name| is_plain(name) && all.iter().any(|user| user.name == *name)));
     }
     users.dedup();
     users
 }
 
-/// The user who runs this: the one who logged in, whatever they became since with su or sudo.
+/// The user who runs this: the one who logged in, even after su or sudo.
 #[must_use]
 pub fn operator() -> String {
     let all = all();
     let name =
         |id: u32| all.iter().find(|user| user.id == id).map_or_else(|| format!("user {id}"), |user| user.name.clone());
     let login = fs::read_to_string("/proc/self/loginuid").ok().and_then(|id| id.trim().parse().ok());
-    // Where nobody logged in, as in a service, the kernel has the highest number for that.
+    // If nobody logged in, as in a service, the kernel reports the highest number.
     if let Some(id) = login.filter(|id| *id != u32::MAX) {
         return name(id);
     }
     let own = geteuid();
-    // Whoever is root already may call themselves what they like.
+    // SUDO_USER counts only for root, who could claim any name anyway.
     let sudo = std::env::var("SUDO_USER").ok().filter(|sudo| own.is_root() && is_plain(sudo));
     sudo.unwrap_or_else(|| name(own.as_raw()))
 }
 
-/// Those who are logged in, of the users of passwd(5), but for those whom [`to_keep`] names.
+/// The logged-in users of passwd(5), without those whom [`to_keep`] names.
 #[must_use]
 pub fn logged_in() -> Vec<String> {
     let (ids, kept) = (logged_in::ids(), to_keep());
@@ -164,7 +164,7 @@ pub fn logged_in() -> Vec<String> {
     all().into_iter().filter(is_new).map(|user| user.name).collect()
 }
 
-/// The sources of users besides passwd(5) that nsswitch.conf(5) names.
+/// The sources of users other than passwd(5) that nsswitch.conf(5) names.
 #[must_use]
 pub fn other_sources() -> Vec<String> {
     sources(&fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default())
@@ -173,12 +173,12 @@ pub fn other_sources() -> Vec<String> {
 fn sources(text: &str) -> Vec<String> {
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix("passwd:")).unwrap_or_default();
     let words = line.split('#').next().unwrap_or_default().split_whitespace();
-    // What systemd adds are users of its own, which do not log in.
+    // The source `systemd` adds only users of systemd's own, who do not log in.
     let is_other = |word: &&str| !["files", "compat", "systemd"].contains(word) && !word.contains(['[', ']', '=']);
     words.filter(is_other).map(str::to_owned).collect()
 }
 
-/// What can stand in `sshd -C` and is no word that could mean something else.
+/// Whether a name can be given to `sshd -C` and cannot be mistaken for something else.
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "._-@+".contains(c)) && !text.starts_with('-')
 }

@@ -1,4 +1,4 @@
-//! Locks that another process has for a moment only: they are waited for.
+//! Waits for locks that another process holds only for a moment.
 
 use super::private::{StateDir, StateLock};
 use crate::error::Result;
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long another process may have such a lock.
+/// How long another process may hold such a lock.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 

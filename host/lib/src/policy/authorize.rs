@@ -1,4 +1,4 @@
-//! The decision: does a procedure's policy grant a need? Pure, and deny by default.
+//! Decides whether a procedure's policy grants a need. Has no side effects, and denies by default.
 
 use super::{
     file::{Action, Authority, CertificateGrant, KeyGrant, LogLevel, Procedure, ScheduledJob, WriteGrant},
@@ -12,67 +12,67 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The facts that a decision depends on besides the policy.
+/// The facts, besides the policy, on which a decision depends.
 #[derive(Clone, Debug)]
 pub struct Circumstances {
-    /// What `{sshd}` and `{home}` stand for.
+    /// The paths for which `{sshd}`, `{sshd-config}` and `{home}` stand.
     pub places: Places,
-    /// Directories and files that no grant covers: Warded's own, a CA's.
+    /// Directories and files that no grant covers: Warded's own, and a CA's.
     pub protected: Vec<AbsolutePath>,
     /// The lists of host name patterns for which the operator trusts the CA.
     pub trusted: Vec<String>,
-    /// Which principals the operator lets log in as which users; none: nothing was said of that.
+    /// Which principals may log in as which users, according to the operator; empty: the operator has not set that.
     pub mapped: Vec<String>,
-    /// The names that the operator confirmed for this machine.
+    /// The names that the operator has confirmed for this machine.
     pub confirmed: BTreeSet<String>,
-    /// Private keys the procedure was given handles to, in this run, each with how many segments of its
-    /// path were written out: what lies beside it may be reached by these only.
+    /// The private keys to which the procedure holds handles in this run, each with the number of literal segments in
+    /// the grant's path. On the way to a certificate beside such a key, links are followed in these segments only.
     pub keys: BTreeMap<AbsolutePath, usize>,
-    /// Which of the policy's actions may change something.
+    /// The policy's actions, each with its kind: a query, or a change.
     pub actions: BTreeMap<Name, action::Kind>,
 }
 
-/// The grant that answered a need.
+/// The grant that covers a need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
-    /// The grant, as the policy has it.
+    /// The grant, in the policy's words.
     pub grant: String,
-    /// For paths: how many segments the policy wrote out.
+    /// For paths: how many of the first segments the policy writes out, without a wildcard.
     pub literal: usize,
-    /// For files: the characters that neither contents nor name may have.
+    /// For files: the characters that may not occur in the contents or in the name.
     pub forbid: String,
-    /// For files: whether missing directories are made.
+    /// For files: whether missing parent directories are created.
     pub parents: bool,
 }
 
 /// Why a need was denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// What was wrong, where it is more than a missing grant.
+    /// The reason, if it is more than a missing grant.
     pub reason: Option<String>,
-    /// The line that would grant it, where any could.
+    /// The line that would grant the need, if there can be one.
     pub grant: Option<String>,
 }
 
 impl Circumstances {
-    /// Notes a key that the procedure was given a handle to; of several ways to it, the one that was
-    /// written out furthest.
+    /// Records a key to which the procedure was given a handle. If there are several grants for it, the one with the
+    /// most literal segments counts.
     pub fn hold(&mut self, key: &AbsolutePath, literal: usize) {
         let known = self.keys.entry(key.clone()).or_insert(literal);
         *known = literal.max(*known);
     }
 
-    /// Whether something lies within what no grant covers.
+    /// Whether the path is in a place that no grant covers.
     #[must_use]
     pub fn is_protected(&self, path: &AbsolutePath) -> bool {
         self.protected.iter().any(|own| path.is_within(own))
     }
 }
 
-/// Decides.
+/// Decides whether the procedure may do what it needs.
 ///
 /// # Errors
-/// The denial.
+/// The need is denied.
 pub fn authorize(procedure: &Procedure, circumstances: &Circumstances, need: &Need) -> Result<Permit, Denial> {
     let decision = Decision { procedure, circumstances };
     let permit = match need {
@@ -130,7 +130,7 @@ impl Decision<'_> {
         Ok(self.covered(path, "files.read", &self.procedure.files.read))
     }
 
-    /// What one of several grants that cover it forbids, another does not allow.
+    /// If several grants cover the file, the characters that any of them forbids are forbidden.
     fn written_file(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
         self.unprotected(path)?;
         let covers = |grant: &&WriteGrant| grant.path.covers(path, &self.circumstances.places);
@@ -145,7 +145,7 @@ impl Decision<'_> {
         }))
     }
 
-    /// The permit with the longest part written out, so that a wildcard beside it narrows nothing.
+    /// The permit with the most literal segments, so that an additional grant with a wildcard does not restrict it.
     fn covered<'p>(
         &self,
         path: &AbsolutePath,
@@ -184,7 +184,7 @@ impl Decision<'_> {
         ))
     }
 
-    /// Two grants: one for the key, one for what becomes of the machine's identity.
+    /// Needs two grants: one for the key, and one for changing the machine's identity.
     fn replaced_key(&self, path: &AbsolutePath) -> Result<Option<Permit>, Denial> {
         self.unprotected(path)?;
         let listed = self.procedure.keys.contains(&KeyGrant::SshdHostKeys);
@@ -213,7 +213,8 @@ impl Decision<'_> {
         Ok([named, self.beside_key(path)].into_iter().flatten().max_by_key(|permit| permit.literal))
     }
 
-    /// What lies beside a key is reached as the key was: no link below a wildcard of its grant is followed.
+    /// A certificate beside a key is reached as the key was: links below a wildcard in the key's grant are not
+    /// followed.
     fn beside_key(&self, path: &AbsolutePath) -> Option<Permit> {
         if !self.procedure.certificates.contains(&CertificateGrant::BesideKey) {
             return None;
@@ -228,7 +229,7 @@ impl Decision<'_> {
         self.procedure.authority.contains(&wanted).then(|| plain(format!("authority {wanted}")))
     }
 
-    /// A grant to ask the CA is never a grant to choose the names: those the operator confirms.
+    /// A grant for asking the CA does not let a procedure choose the names: the operator has to confirm those.
     fn issue(&self, kind: Kind, principals: &Principals) -> Result<Option<Permit>, Denial> {
         let Some(permit) = self.authority(Action::Issue, kind) else { return Ok(None) };
         match principals.iter().find(|principal| !self.circumstances.confirmed.contains(principal.as_str())) {
@@ -240,7 +241,8 @@ impl Decision<'_> {
         }
     }
 
-    /// A query changes nothing, and so runs in a plan: what may change something is never taken for one.
+    /// A query changes nothing, and so also runs in a plan: an action that may change something must never pass for a
+    /// query.
     fn action(&self, name: &str, kind: action::Kind) -> Result<Option<Permit>, Denial> {
         let Some(granted) = self.procedure.actions.iter().find(|granted| granted.as_str() == name) else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! `when` and `unless`: on which machines a policy is offered.
+//! `when` and `unless`: the machines on which a policy is offered.
 
 use crate::{
     machine::{
@@ -10,13 +10,13 @@ use crate::{
 use serde::Deserialize;
 use std::fmt;
 
-/// What conditions are asked about; the machine answers.
+/// The facts about a machine that conditions can test.
 pub trait Machine {
-    /// What starts its services.
+    /// The machine's init system.
     fn init(&self) -> Init;
     /// `ID` of os-release(5).
     fn os(&self) -> &str;
-    /// Whether something is at a path.
+    /// Whether anything exists at a path.
     fn exists(&self, path: &AbsolutePath) -> bool;
 }
 
@@ -34,7 +34,7 @@ impl Machine for Facts {
     }
 }
 
-/// A condition: everything that it names has to hold.
+/// A condition: it holds if all of its fields hold.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
@@ -42,12 +42,12 @@ pub struct Condition {
     pub init: Option<Init>,
     /// The operating system is this one (`ID` of os-release(5)).
     pub os: Option<String>,
-    /// There is something at this path.
+    /// Something exists at this path.
     pub path: Option<AbsolutePath>,
 }
 
 impl Condition {
-    /// Whether another condition holds wherever this one does.
+    /// Whether the other condition holds whenever this one does.
     #[must_use]
     pub fn implies(&self, other: &Self) -> bool {
         other.init.is_none_or(|init| self.init == Some(init))
@@ -55,21 +55,21 @@ impl Condition {
             && (other.path.is_none() || self.path == other.path)
     }
 
-    /// Whether all of it holds.
+    /// Whether all of its fields hold on the machine.
     pub fn holds(&self, machine: &dyn Machine) -> bool {
         self.init.is_none_or(|init| init == machine.init())
             && self.os.as_ref().is_none_or(|os| os == machine.os())
             && self.path.as_ref().is_none_or(|path| machine.exists(path))
     }
 
-    /// Whether it names nothing, and so would always hold.
+    /// Whether it has no fields, and so would always hold.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.init.is_none() && self.os.is_none() && self.path.is_none()
     }
 }
 
-/// What it asks for, for a person.
+/// The requirement, in words.
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [

@@ -1,4 +1,4 @@
-//! The policy file: its schema, and reading it strictly. `docs/POLICIES.md` describes it.
+//! The schema of the policy file, and its strict parser. `docs/POLICIES.md` describes the file.
 
 mod authority;
 mod check;
@@ -27,14 +27,15 @@ use serde::Deserialize;
 use sshd_config::known_hosts::is_file_name;
 use std::collections::BTreeMap;
 
-/// The largest text that is read as a policy, in bytes: some twenty times what the largest of ours has. Parsing takes a
-/// hundred times its size in memory, and comparing two policies is quadratic.
+/// The largest text that is parsed as a policy, in bytes: some twenty times the size of the largest policy that comes
+/// with Warded. Parsing takes a hundred times the text's size in memory, and comparing two policies takes quadratic
+/// time.
 pub const MAX_BYTES: usize = 128 << 10;
-/// Names of what `warded audit` does besides reporting on a policy.
+/// Subcommands of `warded audit`, which therefore cannot be names of policies.
 const RESERVED: [&str; 3] = ["export", "log", "verify"];
 
-/// A policy. Without `component` it is a request: what a component asks for, embedded in it. With
-/// it, it is a grant to the component of that digest and no other.
+/// A policy. Without `component` it is a request: what a component asks for, embedded in the component. With
+/// `component` it is a grant, to the component with that digest and no other.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Policy {
@@ -46,15 +47,15 @@ pub struct Policy {
     /// What it is for, in a line.
     #[serde(default)]
     pub summary: String,
-    /// The digest of the component it grants to.
+    /// The digest of the component to which the policy grants.
     pub component: Option<Digest>,
-    /// One of these has to hold (none given: always).
+    /// At least one of these conditions has to hold; without any, the policy always applies.
     #[serde(default)]
     pub when: Vec<Condition>,
-    /// None of these may hold.
+    /// None of these conditions may hold.
     #[serde(default)]
     pub unless: Vec<Condition>,
-    /// Policies that step back on the machines that this one is for.
+    /// Other policies that are not offered on the machines for which this one is.
     #[serde(default)]
     pub instead_of: Vec<Name>,
     /// The services that grants can name.
@@ -63,14 +64,14 @@ pub struct Policy {
     /// The programs that grants can name.
     #[serde(default, rename = "action")]
     pub actions: BTreeMap<Name, action::Action>,
-    /// What `warded renew` is scheduled by, where a procedure may have that done.
+    /// How `warded renew` is scheduled, if a procedure may schedule it.
     pub schedule: Option<Schedulers>,
     /// The procedures, each with its grants.
     #[serde(rename = "procedure")]
     pub procedures: BTreeMap<Name, Procedure>,
 }
 
-/// What one procedure is, and may do. An absent grant is a denial.
+/// A procedure and what it may do. What is not granted is denied.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Procedure {
@@ -78,19 +79,19 @@ pub struct Procedure {
     pub summary: String,
     /// The procedure that `warded renew` runs once this one has been applied.
     pub renewal: Option<Name>,
-    /// What the operator may tell it.
+    /// The settings that the operator can give it.
     #[serde(default)]
     pub settings: BTreeMap<Name, Declaration>,
-    /// Facts it may ask for.
+    /// The facts that it may query.
     #[serde(default)]
     pub facts: Vec<String>,
-    /// What it may ask of the CA.
+    /// The requests that it may make to the CA.
     #[serde(default)]
     pub authority: Vec<Authority>,
-    /// Key pairs it may use, never see.
+    /// The key pairs that it may use, but never see.
     #[serde(default)]
     pub keys: Vec<KeyGrant>,
-    /// Where it may put certificates, and read them.
+    /// Where it may write and read certificates.
     #[serde(default)]
     pub certificates: Vec<CertificateGrant>,
     #[serde(default)]
@@ -101,16 +102,16 @@ pub struct Procedure {
     /// The SSH client's configuration.
     #[serde(default)]
     pub ssh: Ssh,
-    /// What it may have done to which service.
+    /// The operations that it may request, for each service.
     #[serde(default)]
     pub services: BTreeMap<Name, Vec<ServiceOperation>>,
-    /// The programs that it may have run, of those in `[action.NAME]`.
+    /// The programs that it may have run, out of `[action.NAME]`.
     #[serde(default)]
     pub actions: Vec<Name>,
-    /// What it may have run by the clock.
+    /// The jobs that it may schedule.
     #[serde(default)]
     pub schedule: Vec<ScheduledJob>,
-    /// How it may speak.
+    /// How it may address the operator.
     #[serde(default)]
     pub log: Vec<LogLevel>,
 }
@@ -119,10 +120,10 @@ pub struct Procedure {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
-    /// May be read.
+    /// The files that may be read.
     #[serde(default)]
     pub read: Vec<Pattern>,
-    /// May be read, written and removed.
+    /// The files that may be read, written and removed.
     #[serde(default)]
     pub write: Vec<WriteGrant>,
 }
@@ -131,10 +132,10 @@ pub struct Files {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sshd {
-    /// May ask sshd for its effective configuration.
+    /// Whether it may ask sshd for its effective configuration.
     #[serde(default)]
     pub effective: bool,
-    /// All that may differ in the effective configuration after it, for any user.
+    /// The keywords whose effective values a change may alter, for any user.
     #[serde(default)]
     pub keywords: Vec<Keyword>,
 }
@@ -143,16 +144,16 @@ pub struct Sshd {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ssh {
-    /// May ask ssh for its effective configuration.
+    /// Whether it may ask ssh for its effective configuration.
     #[serde(default)]
     pub effective: bool,
 }
 
-/// Key pairs a procedure may use.
+/// A grant to use key pairs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum KeyGrant {
-    /// `sshd-host-keys`: whatever sshd uses, nothing else.
+    /// `sshd-host-keys`: the key pairs that sshd uses, and no others.
     SshdHostKeys,
     /// The private key's path.
     At(Pattern),
@@ -165,11 +166,11 @@ impl TryFrom<String> for KeyGrant {
     }
 }
 
-/// Where certificates may be.
+/// A grant of a place for certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum CertificateGrant {
-    /// `beside-key`: `KEY-cert.pub` for every key that the procedure was given a handle to.
+    /// `beside-key`: `KEY-cert.pub` beside every key to which the procedure was given a handle.
     BesideKey,
     /// The certificate's path.
     At(Pattern),
@@ -182,7 +183,7 @@ impl TryFrom<String> for CertificateGrant {
     }
 }
 
-/// What can be run by the clock.
+/// The jobs that can be scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScheduledJob {
@@ -190,18 +191,18 @@ pub enum ScheduledJob {
     Renew,
 }
 
-/// How a procedure may speak to the operator.
+/// How a procedure may address the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Worth knowing.
+    /// A message for information.
     Info,
-    /// To look into.
+    /// A message about a problem to look into.
     Warn,
 }
 
 impl Procedure {
-    /// Whether it may change more than ssh's known_hosts files: sshd's are root's.
+    /// Whether it may change more than ssh's known_hosts files, so that it needs root.
     #[must_use]
     pub fn concerns_sshd(&self) -> bool {
         let other = |grant: &WriteGrant| !grant.path.last().is_some_and(is_file_name);
@@ -210,7 +211,7 @@ impl Procedure {
             || !(self.schedule.is_empty() && self.actions.is_empty())
     }
 
-    /// Whether the operator can tell it names for certificates.
+    /// Whether the operator can give it names for certificates.
     #[must_use]
     pub fn takes_names(&self) -> bool {
         self.settings.values().any(|declaration| declaration.kind == Type::Principal)
@@ -218,10 +219,10 @@ impl Procedure {
 }
 
 impl Policy {
-    /// Reads a policy file. `origin` names it in errors, which say the line and column.
+    /// Parses a policy file. `origin` names the file in errors, which contain line and column.
     ///
     /// # Errors
-    /// Anything that is not exactly the schema, or contradicts itself: usage.
+    /// A usage error: the text violates the schema, or contradicts itself.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         let at = |offset: Option<usize>| match offset {
             Some(offset) => {
@@ -262,7 +263,7 @@ impl Policy {
             && !self.unless.iter().any(|condition| condition.holds(machine))
     }
 
-    /// Why the policy is not meant for this machine; none: it is.
+    /// Why the policy is not meant for this machine; `None` if it is.
     pub fn unfit(&self, machine: &dyn Machine) -> Option<String> {
         if let Some(held) = self.unless.iter().find(|condition| condition.holds(machine)) {
             return Some(format!("not for this machine: {held}"));
@@ -300,7 +301,7 @@ mod tests {
         }
     }
 
-    /// With a query that runs on a copy of `/t/d`.
+    /// Adds a query that runs on a copy of `/t/d`.
     fn copied(grants: &str) -> String {
         format!(
             "{grants}\n[action.expand]\nkind = 'query'\nargv = ['/x']\noutput = {{ file = 'o' }}\nscratch.d = ['/t/d']"

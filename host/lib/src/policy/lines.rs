@@ -1,11 +1,11 @@
-//! The grants of a procedure, one line each, in the words that a record of the audit log names them by.
+//! The grants of a procedure as lines, in the words with which records of the audit log name them.
 
 use super::file::{Action, CertificateGrant, KeyGrant, LogLevel, Procedure, ScheduledJob, WriteGrant};
 use crate::machine::service::ServiceOperation;
 use serde::Serialize;
 use std::fmt;
 
-/// What kind of grant a line is.
+/// The kind of grant that a line contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Key {
@@ -29,7 +29,7 @@ pub enum Key {
     Rekey,
     /// `sshd.effective`
     Effective,
-    /// `sshd.keywords`, which no function needs: it bounds what written files may say.
+    /// `sshd.keywords`: no function needs it, but it limits what written files may say.
     Keywords,
     /// `ssh.effective`
     ClientEffective,
@@ -51,12 +51,12 @@ pub enum Key {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
     pub key: Key,
-    /// What the policy file says behind the key; empty where the key alone says all.
+    /// The value in the policy file; empty if the key alone says everything.
     pub value: String,
 }
 
 impl Line {
-    /// The paths that it grants; none: it is about something else.
+    /// The paths that it grants; `None` if it is not about paths.
     #[must_use]
     pub fn paths(&self) -> Option<WriteGrant> {
         let is_of_paths = matches!(self.key, Key::ReadFiles | Key::WriteFiles | Key::Keys | Key::Certificates);
@@ -87,7 +87,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Every grant of a procedure, in the order of the policy file's keys.
+/// All grants of a procedure, in the order of the keys in the policy file.
 #[must_use]
 pub fn of(procedure: &Procedure) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -244,7 +244,7 @@ log = ['info', 'warn']
             assert!(lines.contains(&grant), "{grant:?} is not in {lines:#?}");
             seen.insert(grant);
         }
-        // Only keywords are granted to no function.
+        // `sshd.keywords` is the only grant that no function needs.
         let unseen: Vec<&String> = lines.iter().filter(|line| !seen.contains(*line)).collect();
         assert_eq!(unseen, ["sshd.keywords hostcertificate"]);
     }

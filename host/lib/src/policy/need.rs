@@ -1,4 +1,4 @@
-//! A need: what an operation is, as plain data that policy, plan and audit read.
+//! A need describes an operation as plain data, which policy, plan and audit use.
 
 use crate::{
     ca::{Kind, Principals},
@@ -6,45 +6,45 @@ use crate::{
 };
 use std::fmt;
 
-/// What one call of a guest needs.
+/// The permission that one call of a guest requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
     /// A fact about the machine.
     Fact(String),
     ReadFile(AbsolutePath),
-    /// To list what it may read in a directory.
+    /// To list those files in a directory that the procedure may read.
     ListDirectory(AbsolutePath),
     WriteFile(AbsolutePath),
     RemoveFile(AbsolutePath),
-    /// The key pairs that sshd uses.
+    /// To get handles to the key pairs that sshd uses.
     HostKeys,
-    /// A key pair at a path.
+    /// To get a handle to the key pair at a path.
     OpenKey(AbsolutePath),
-    /// A key pair at a path, made if it is not there.
+    /// To get a handle to the key pair at a path, which is created if it does not exist.
     EnsureKey(AbsolutePath),
-    /// A new key pair in place of the one at a path.
+    /// To replace the key pair at a path by a new one.
     ReplaceKey(AbsolutePath),
-    /// The CA's public keys.
+    /// To get the CA's public keys.
     Roots(Kind),
     ReadCertificate(AbsolutePath),
-    /// A certificate.
+    /// To request a certificate.
     Issue(Kind, Principals),
-    /// A successor to a certificate.
+    /// To request a successor of a certificate.
     Renew(Kind, Principals),
-    /// A successor to a certificate, for another key.
+    /// To request a successor of a certificate, for another key.
     Rekey(Kind, Principals),
     WriteCertificate(AbsolutePath),
-    /// A keyword of sshd's effective configuration.
+    /// To read a keyword of sshd's effective configuration.
     Effective(String),
-    /// A keyword of ssh's effective configuration.
+    /// To read a keyword of ssh's effective configuration.
     ClientEffective(String),
-    /// The reload of a service, or its restart.
+    /// To reload or restart a service.
     Service(ServiceOperation, String),
-    /// To ask by a program.
+    /// To run a program that only answers a question.
     Query(String),
-    /// To change something by a program.
+    /// To run a program that changes something.
     Change(String),
-    /// That `warded renew` runs by the clock, or does not.
+    /// To schedule `warded renew` (`true`), or to stop scheduling it.
     Schedule(bool),
     /// To tell the operator something.
     Inform,
@@ -53,7 +53,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// The WIT function that asks for it, as `interface.function`.
+    /// The WIT function that requires it, as `interface.function`.
     #[must_use]
     pub fn capability(&self) -> &'static str {
         match self {
@@ -85,7 +85,7 @@ impl Need {
         }
     }
 
-    /// The line that would have to be in the procedure's table for this to be granted.
+    /// The line that would grant it, if it were in the procedure's table.
     #[must_use]
     pub fn grant(&self) -> String {
         match self {
@@ -111,8 +111,8 @@ impl Need {
     }
 }
 
-/// What it is about, without the capability's name: a path, names, a keyword. May hold a guest's
-/// text: neutralise it before it is shown.
+/// The subject of the operation, without the capability's name: a path, names, a keyword. May contain a guest's text:
+/// neutralise it before showing it.
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

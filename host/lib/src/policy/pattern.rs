@@ -1,13 +1,13 @@
 //! Path patterns: `/etc/ssh/ssh_host_*_key`, `{sshd}/sshd_config.d/50-warded.conf`.
 //!
-//! `*` stands for any characters within one segment. A pattern may begin with a place that the
-//! operator or the host gives: never the guest.
+//! `*` stands for any characters within one segment. A pattern may begin with a place, whose path the operator or the
+//! host determines, but never the guest.
 
 use crate::machine::path::AbsolutePath;
 use serde::Deserialize;
 use std::{fmt, str::FromStr};
 
-/// A place that the operator or the host gives.
+/// A place, whose path the operator or the host determines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlaceName {
     /// `{sshd}`: the directory of sshd's main configuration file.
@@ -18,12 +18,12 @@ pub enum PlaceName {
     Home,
 }
 
-/// What the places stand for on this machine.
+/// The paths of the places on this machine.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// sshd's main configuration file.
     pub sshd_config: AbsolutePath,
-    /// The user's home directory, where he has one.
+    /// The user's home directory, if there is one.
     pub home: Option<AbsolutePath>,
 }
 
@@ -46,8 +46,8 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Whether the pattern covers a path. If so: how many of the path's first segments are written
-    /// out in it (a place counts as written out); those the host may resolve itself.
+    /// Whether the pattern covers a path. If so, returns how many of the path's first segments are literal in the
+    /// pattern (the segments of a place count as literal). Only in these segments may the host follow links.
     #[must_use]
     pub fn covers(&self, path: &AbsolutePath, places: &Places) -> Option<usize> {
         let base = match self.place {
@@ -66,8 +66,8 @@ impl Pattern {
         Some(base.len() + literal)
     }
 
-    /// Whether the pattern covers nothing that another does not. Only patterns from the same place are compared, and
-    /// only what is written out is known to be within a wildcard.
+    /// Whether the pattern covers nothing beyond the other. Patterns that begin with different places count as
+    /// different, and a segment with a wildcard is only within an equal one.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
         let within =
@@ -77,7 +77,8 @@ impl Pattern {
             && self.segments.iter().zip(&other.segments).all(within)
     }
 
-    /// Whether a path may be covered by both. In doubt, as where only one begins with a place: yes.
+    /// Whether both patterns may cover the same path. If that is not certain, for example because only one begins with
+    /// a place, returns true.
     #[must_use]
     pub fn may_overlap(&self, other: &Self) -> bool {
         let both = |(own, others): (&String, &String)| match (own.contains('*'), others.contains('*')) {
@@ -89,7 +90,8 @@ impl Pattern {
         if self.place == other.place {
             return self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(both);
         }
-        // Between a place and a path only the last segment tells; `{sshd-config}` alone has none, and is one file.
+        // If the places differ, only the last segments can be compared. `{sshd-config}` has no further segment, and is
+        // one file.
         let is_file = |one: &Self| one.place == Some(PlaceName::SshdConfig);
         match (is_file(self), is_file(other)) {
             (true, false) => other.may_be_sshd_config(),
@@ -98,26 +100,27 @@ impl Pattern {
         }
     }
 
-    /// Whether it may name sshd's main file, which is called sshd_config or in a way that only an operator's option says.
+    /// Whether it may name sshd's main file. That file is called sshd_config, unless an operator's option gives it
+    /// another name.
     fn may_be_sshd_config(&self) -> bool {
         let in_directory = self.place != Some(PlaceName::Sshd) || self.segments.len() == 1;
         in_directory
             && self.segments.last().is_some_and(|last| segment_matches(last, "sshd_config") || last.contains('*'))
     }
 
-    /// The last segment, where it is written out.
+    /// The last segment, if it contains no wildcard.
     #[must_use]
     pub fn last(&self) -> Option<&str> {
         self.segments.last().map(String::as_str).filter(|segment| !segment.contains('*'))
     }
 
-    /// Whether the directory whose entries the pattern names is written out.
+    /// Whether the pattern's directory contains no wildcard.
     #[must_use]
     pub fn has_plain_directory(&self) -> bool {
         self.segments.split_last().is_none_or(|(_, directories)| !directories.iter().any(|one| one.contains('*')))
     }
 
-    /// Whether it may name something that lies right in this directory, as far as it does not depend on a place.
+    /// Whether the pattern may name an entry of this directory. Patterns that begin with a place are ignored.
     #[must_use]
     pub fn reaches_into(&self, directory: &AbsolutePath) -> bool {
         let Some((_, directories)) = self.segments.split_last().filter(|_| self.place.is_none()) else { return false };
@@ -126,7 +129,7 @@ impl Pattern {
             && within.iter().zip(directories).all(|(segment, pattern)| segment_matches(pattern, segment))
     }
 
-    /// The directory whose entries the pattern names, where that is written out.
+    /// The pattern's directory, if it contains no wildcard.
     #[must_use]
     pub fn directory(&self, places: &Places) -> Option<AbsolutePath> {
         let (_, directories) = self.segments.split_last()?;
@@ -141,8 +144,8 @@ impl Pattern {
     }
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for any characters. Iterative, so that no
-/// pattern makes it slow: at worst quadratic in a file name's length.
+/// Whether `text` matches `pattern`, in which `*` stands for any characters. Iterative, so that no pattern is slow: at
+/// worst it is quadratic in the length of a file name.
 fn segment_matches(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();

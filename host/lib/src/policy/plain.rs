@@ -1,5 +1,5 @@
-//! A policy is read by people before they accept it: it may hold nothing that a terminal, or an editor,
-//! would not show as it is.
+//! People read a policy before they accept it. So it may contain nothing that a terminal or an editor would not show as
+//! it is.
 
 use crate::text::{is_neutral, neutral};
 use std::fmt;
@@ -8,10 +8,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-/// Text that is not what it looks like.
+/// A piece of text that is not what it looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HiddenText {
-    /// Where it begins in the file, in bytes.
+    /// Its offset in the file, in bytes.
     pub(super) offset: usize,
     text: String,
 }
@@ -22,12 +22,12 @@ impl fmt::Display for HiddenText {
     }
 }
 
-/// The first text in a policy file that is not what it looks like, comments included.
+/// The first text in a policy file that is not what it looks like; comments are checked, too.
 pub(super) fn hidden(text: &str) -> Option<HiddenText> {
     in_text(text).or_else(|| in_values(text))
 }
 
-/// Where there is such a character in the file itself.
+/// Looks for such a character in the file's own text.
 fn in_text(text: &str) -> Option<HiddenText> {
     let line_end = |offset| text.get(offset..).is_some_and(|rest| rest.starts_with("\r\n"));
     text.char_indices()
@@ -37,14 +37,14 @@ fn in_text(text: &str) -> Option<HiddenText> {
         .map(|(offset, character)| HiddenText { offset, text: neutral(&character) })
 }
 
-/// Where there is a key or a text with one that is written as an escape, such as `\u001b`, or with a line's
-/// end or a tab. What is no TOML has none.
+/// Looks for a key or a string whose value contains such a character as an escape (`\u001b`), or contains a newline or
+/// a tab. Text that is not valid TOML has none.
 fn in_values(text: &str) -> Option<HiddenText> {
     table(DeTable::parse(text).ok()?.get_ref())
 }
 
 fn table(table: &DeTable<'_>) -> Option<HiddenText> {
-    // Not in the order of the file; one is enough.
+    // Not in the order of the file, but one finding is enough.
     table.iter().find_map(|(key, inner)| string(key.get_ref(), key.span().start).or_else(|| value(inner)))
 }
 
@@ -87,7 +87,7 @@ mod tests {
                 "settings.a = { type = \"choice\", values = [\"a",
             ] {
                 let close = if line.starts_with("settings") { "\"], help = 'h' }" } else { "\"]" };
-                // As it is, then as an escape.
+                // The character itself, then as an escape.
                 refused(&format!("{BEFORE}{line}{hidden}{close}\n"), &format!("4:{}", line.chars().count() + 1));
                 let place = format!("4:{}", line.rfind('"').unwrap() + 1);
                 refused(&format!("{BEFORE}{line}\\U{code:08x}{close}\n"), &place);

@@ -1,4 +1,4 @@
-//! Settings: what the operator may tell a procedure, and of which type.
+//! Settings: the values that the operator can give to a procedure, and their types.
 
 use crate::{
     ca::{Kind, Principals},
@@ -9,16 +9,16 @@ use serde::Deserialize;
 use sshd_config::{known_hosts::Patterns, principals};
 use std::collections::BTreeMap;
 
-/// One value that the operator gave, or an enrolment remembers.
+/// A value that the operator gave, or that an enrolment has stored.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
     pub name: Name,
-    /// Its value, in the form the procedure gets it.
+    /// The value, in the form that the procedure receives.
     pub value: String,
 }
 
-/// How a policy declares a setting.
+/// A policy's declaration of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Declaration {
@@ -33,9 +33,9 @@ pub struct Declaration {
     /// Whether it must be given.
     #[serde(default)]
     pub required: bool,
-    /// The value where none is given.
+    /// The value if none is given.
     pub default: Option<String>,
-    /// What a `choice` chooses from.
+    /// The values that a `choice` allows.
     #[serde(default)]
     pub values: Vec<String>,
 }
@@ -44,13 +44,14 @@ pub struct Declaration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Type {
-    /// Any text of one line.
+    /// A text of one line.
     String,
-    /// A name of a machine that certificates are asked for. Giving it confirms it.
+    /// A machine's name for which certificates are requested. By giving it, the operator confirms it.
     Principal,
-    /// A list of host name patterns, for whose names the CA is trusted. Giving it confirms it.
+    /// A list of host name patterns, for which the CA is trusted. By giving it, the operator confirms it.
     Domain,
-    /// Which principals may log in as a user, `LOGIN=PRINCIPAL[,PRINCIPAL...]`, or `none`. Giving it confirms it.
+    /// Which principals may log in as a user, `LOGIN=PRINCIPAL[,PRINCIPAL...]`, or `none`. By giving it, the operator
+    /// confirms it.
     Principals,
     /// A whole number.
     Integer,
@@ -70,11 +71,11 @@ impl Type {
     }
 }
 
-/// Checks what was given against what is declared, and adds defaults. Values are kept as given: in their order, and
-/// as often.
+/// Checks the given values against the declarations, and adds defaults. Keeps the order of the values, and repeated
+/// ones.
 ///
 /// # Errors
-/// A setting that is not declared, missing, repeated, or of the wrong type: usage.
+/// A usage error: a setting is not declared, missing, repeated, or of the wrong type.
 pub fn resolve(procedure: &Name, declared: &BTreeMap<Name, Declaration>, given: &[Setting]) -> Result<Vec<Setting>> {
     let mut resolved: Vec<Setting> = Vec::new();
     for setting in given {
@@ -111,7 +112,7 @@ pub fn resolve(procedure: &Name, declared: &BTreeMap<Name, Declaration>, given: 
 }
 
 impl Declaration {
-    /// Why its default cannot be one; none: it can, or the setting has no default.
+    /// Why its default is not allowed; `None` if it is, or if there is no default.
     pub(super) fn fault_of_default(&self) -> Option<String> {
         let default = self.default.as_ref()?;
         if self.kind.confirms() {
@@ -120,7 +121,7 @@ impl Declaration {
         self.check(default).err().map(|why| format!("its default cannot be used: {why}"))
     }
 
-    /// The value in its canonical form.
+    /// Checks the value, and returns its canonical form.
     fn check(&self, value: &str) -> Result<String, String> {
         if value.len() > 64 * 1024 || value.chars().any(|character| character.is_control() && character != '\t') {
             return Err("too long, or with a control character".to_owned());

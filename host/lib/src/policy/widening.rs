@@ -1,4 +1,4 @@
-//! Whether a policy lets a procedure do more than another one did.
+//! Whether a policy lets a procedure do more than an accepted policy did.
 
 use super::{
     condition::Condition,
@@ -16,8 +16,8 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All that a policy has beyond another: grants of any procedure, settings, machines that it is for, and policies that
-/// it replaces. Each as a policy would say it.
+/// Everything in which a policy goes beyond the accepted one: grants of any procedure, settings, the machines that it
+/// is for, and the policies that it replaces. Each is written as in a policy.
 #[must_use]
 pub fn wider(accepted: &Policy, now: &Policy) -> Vec<String> {
     let mut found = Vec::new();
@@ -45,7 +45,7 @@ pub fn wider(accepted: &Policy, now: &Policy) -> Vec<String> {
     found
 }
 
-/// The grants of a procedure that go beyond those that were accepted, each as a policy would say it.
+/// The grants of a procedure that go beyond the accepted ones, each written as in a policy.
 #[must_use]
 pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> {
     let of = |policy: &Policy| policy.procedures.get(procedure).map(lines::of).unwrap_or_default();
@@ -65,7 +65,7 @@ pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> 
             found.extend(new.map(|way| format!("{line}: {way}")));
         } else if line.key == Key::Action {
             let known = programs(accepted, &line.value);
-            // `yields` only restricts.
+            // `yields` only restricts an action.
             let same = |known: &Action, action: &Action| *known == Action { yields: known.yields, ..action.clone() };
             let is_known = |name: &Name, action: &Action| {
                 known.get(name).is_some_and(|known| {
@@ -83,7 +83,7 @@ pub fn beyond(accepted: &Policy, now: &Policy, procedure: &Name) -> Vec<String> 
     found
 }
 
-/// Whether a grant of paths allows nothing that another does not: what may be written may be read.
+/// Whether a grant of paths allows nothing beyond an accepted one. A grant to write includes reading.
 #[must_use]
 pub fn is_within(line: &Line, accepted: &Line) -> bool {
     let same_kind = line.key == accepted.key || (line.key == Key::ReadFiles && accepted.key == Key::WriteFiles);
@@ -91,8 +91,8 @@ pub fn is_within(line: &Line, accepted: &Line) -> bool {
     same_kind && if line.key == Key::WriteFiles { narrow.is_within(&wide) } else { narrow.path.is_within(&wide.path) }
 }
 
-/// The characters that another accepted grant forbade in some of the files that this one is for, and that no grant
-/// forbids there now: where several grants cover a file, it has none of what any of them forbids (`authorize.rs`).
+/// The characters that an accepted grant forbade in some of this grant's files, and that no grant forbids there now. If
+/// several grants cover a file, the characters that any of them forbids are forbidden (`authorize.rs`).
 fn no_longer_forbidden(accepted: Option<&Procedure>, now: Option<&Procedure>, line: &Line) -> Option<String> {
     let (grant, now) = (line.paths()?, &now?.files.write);
     let forbids = |of: &WriteGrant, character| {
@@ -105,7 +105,7 @@ fn no_longer_forbidden(accepted: Option<&Procedure>, now: Option<&Procedure>, li
     (!lost.is_empty()).then(|| lost.into_iter().collect())
 }
 
-/// Settings that were not accepted, or that take more than was.
+/// Settings that were not accepted, or that now allow more values.
 fn settings(accepted: &Procedure, now: &Procedure) -> Vec<String> {
     let takes_more = |accepted: &Declaration, now: &Declaration| {
         let more_values = !now.values.iter().all(|value| accepted.values.contains(value));
@@ -117,7 +117,8 @@ fn settings(accepted: &Procedure, now: &Procedure) -> Vec<String> {
     new.map(|(name, _)| format!("settings.{name}")).collect()
 }
 
-/// An action, with those that it names: under its name a policy can have anything run.
+/// An action, with the actions that it refers to. Compared as a whole, since a policy can make any program run under an
+/// accepted name.
 fn programs<'a>(policy: &'a Policy, action: &str) -> BTreeMap<&'a Name, &'a Action> {
     let mut found = BTreeMap::new();
     let mut open = vec![action];
@@ -131,18 +132,19 @@ fn programs<'a>(policy: &'a Policy, action: &str) -> BTreeMap<&'a Name, &'a Acti
     found
 }
 
-/// The files that a policy's schedule consists of.
+/// The files of which a policy's schedule consists.
 fn schedulers(policy: &Policy) -> Vec<String> {
     policy.schedule.iter().flat_map(Schedulers::all).flat_map(|scheduler| scheduler.paths()).collect()
 }
 
-/// How a policy's service is reached.
+/// How the policy reaches a service with this name.
 fn ways(policy: &Policy, service: &str) -> Vec<String> {
     let named = policy.services.iter().find(|(name, _)| name.as_str() == service);
     named.map(|(_, service)| ways_of(service)).unwrap_or_default()
 }
 
-/// How a service is reached: under its name a policy can have anything reloaded, or restarted.
+/// How a service is reached. Compared, since a policy can have any service reloaded or restarted under an accepted
+/// name.
 fn ways_of(service: &Service) -> Vec<String> {
     let units = service.systemd.iter().map(UnitName::as_str).map(str::to_owned);
     let direct = service.direct.map(|SignalTarget::Sshd| "SIGHUP to sshd".to_owned());

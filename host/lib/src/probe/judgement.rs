@@ -1,4 +1,4 @@
-//! What a certificate, or its absence, means for a client that knows the CA and nothing else.
+//! What a certificate, or the lack of one, means for a client that knows the CA and nothing else.
 
 use crate::{
     ca::{Certificate, Kind, verify},
@@ -8,29 +8,29 @@ use crate::{
 use ssh_key::PublicKey;
 use std::slice;
 
-/// What is known of a server.
+/// The result for a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// A strict client gets as far as its login.
+    /// A strict client accepts the server.
     Good,
-    /// So it does now, and for no longer than was asked.
+    /// A strict client accepts the server now, but not for as long as was required.
     EndsSoon,
-    /// It offers plain host keys only.
+    /// The server offers only plain host keys.
     NoCertificate,
-    /// A strict client refuses, with the cause.
+    /// A strict client refuses the server; with the cause.
     Wrong(String),
-    /// Nothing was learnt, with the cause.
+    /// The probe was inconclusive; with the cause.
     Unknown(String),
 }
 
-/// How certificates are judged.
+/// The standards by which certificates are judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge<'a> {
-    /// The keys by which the CA signs certificates of hosts.
+    /// The public keys with which the CA signs host certificates.
     pub roots: &'a [PublicKey],
     /// The time, in seconds since 1970.
     pub now: u64,
-    /// The seconds that a certificate has to hold from now on.
+    /// For how many seconds from now the certificate has to be valid.
     pub at_least: u64,
 }
 
@@ -54,7 +54,7 @@ impl Finding {
         }
     }
 
-    /// Why a strict client refuses, or what was not learnt.
+    /// Why a strict client refuses the server, or why the probe was inconclusive.
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         match self {
@@ -67,7 +67,7 @@ impl Finding {
 }
 
 impl Judge<'_> {
-    /// What a certificate means that a server of this name presents.
+    /// Judges the certificate that a server of this name presents.
     #[must_use]
     pub fn of(&self, certificate: &Certificate, name: &str) -> Finding {
         let wrong = verify::signed_by(certificate, self.roots)

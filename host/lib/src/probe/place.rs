@@ -1,4 +1,4 @@
-//! A server to ask: the name that it is to be certified for, and where it listens.
+//! A server to probe: the name that its certificate has to contain, and the address at which it listens.
 
 use crate::{
     ca::{Kind, Principal},
@@ -24,10 +24,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// Reads a line of a list: `NAME[:PORT] [ADDRESS[:PORT]]`, or nothing but a comment.
+    /// Parses a line of a list: `NAME[:PORT] [ADDRESS[:PORT]]`. `None` for an empty line or a comment.
     ///
     /// # Errors
-    /// It is neither.
+    /// The line has another form.
     pub fn of_line(line: &str) -> Result<Option<Self>, String> {
         let text = line.split('#').next().unwrap_or_default();
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -36,7 +36,7 @@ impl Place {
             [name] => name.parse().map(Some),
             [name, address] => {
                 let (name, elsewhere): (Self, Self) = (name.parse()?, address.parse()?);
-                // The port of either, the address's first.
+                // Either may have a port; the address's takes precedence.
                 let given_port = elsewhere.given_port.or(name.given_port);
                 Ok(Some(Self { name: name.name, address: elsewhere.address, given_port }))
             }
@@ -50,13 +50,13 @@ impl Place {
         self.given_port.unwrap_or(PORT)
     }
 
-    /// Where to connect to: what the name leads to now.
+    /// The addresses to connect to: what the host name resolves to now.
     pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, Fault> {
         resolver::addresses(&self.address, self.port()).map_err(Fault::Io)
     }
 }
 
-/// As a person would name it: without port 22, and an address with a port in brackets.
+/// The server as a person would write it: without port 22, and with brackets around an address that has a port.
 #[must_use]
 pub fn shown(name: &str, port: u16) -> String {
     match port {
@@ -126,7 +126,7 @@ mod tests {
             ("[::1]", Some(("::1", "::1", 22))),
             ("web1 10.0.0.1", Some(("web1", "10.0.0.1", 22))),
             ("web1:2222 10.0.0.1", Some(("web1", "10.0.0.1", 2222))),
-            // A port that is forwarded to sshd's own.
+            // A port that is forwarded to sshd's port.
             ("web1:2222 10.0.0.1:22", Some(("web1", "10.0.0.1", 22))),
             ("web1:2222 [::1]:22", Some(("web1", "::1", 22))),
             ("web1:2222 ::1", Some(("web1", "::1", 2222))),

@@ -1,4 +1,5 @@
-//! Who asks a registry: the user and password that podman or docker keep for it, or a token that they are exchanged for.
+//! Authentication to a registry: with the user and password that podman or docker keep for it, or with a token for
+//! which they are exchanged.
 
 use crate::{
     ca::step::http::header::HeaderValue,
@@ -10,16 +11,16 @@ use serde::{Deserialize, Deserializer};
 use std::{collections::BTreeMap, fmt};
 use zeroize::Zeroizing;
 
-/// A user and a password, as they are sent: in Base64.
+/// A user and a password, as they are sent: encoded in Base64.
 #[derive(Clone)]
 pub struct Credentials(Zeroizing<String>);
 
 /// How a request to a registry authenticates.
 #[derive(Debug)]
 pub enum Access {
-    /// Its user and password.
+    /// User and password.
     Basic(Credentials),
-    /// A token, of its token server.
+    /// A token from the registry's token server.
     Bearer(Credentials),
 }
 
@@ -33,17 +34,18 @@ impl fmt::Debug for Credentials {
 struct File {
     #[serde(default)]
     auths: BTreeMap<String, Entry>,
-    /// The helper of all registries.
+    /// The helper for all registries.
     #[serde(default, rename = "credsStore")]
     store: Option<String>,
-    /// The helpers of single ones.
+    /// The helpers for single registries.
     #[serde(default, rename = "credHelpers")]
     helpers: BTreeMap<String, String>,
 }
 
 impl File {
     fn parse(bytes: &[u8]) -> Result<Self> {
-        // A list would be read as the fields in their order. The library's message may show a part of the file.
+        // serde would take a JSON array for the fields in their order. The error of serde is dropped, since it may
+        // quote a part of the file.
         Some(bytes)
             .filter(|bytes| bytes.trim_ascii_start().starts_with(b"{"))
             .and_then(|bytes| serde_json::from_slice(bytes).ok())
@@ -67,10 +69,11 @@ fn zeroed<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Zero
 }
 
 impl Credentials {
-    /// Those for a repository in a file of podman or docker, if it has some: `HOST[:PORT]/NAME`, then what is above it.
+    /// The credentials for a repository in a file of podman or docker, if there are any. Looks for `HOST[:PORT]/NAME`
+    /// first, then for each shorter prefix.
     ///
     /// # Errors
-    /// It is no such file.
+    /// It is not such a file.
     pub fn find(file: &[u8], authority: &str, name: &str) -> Result<Option<Self>> {
         let file = File::parse(file)?;
         let whole = format!("{authority}/{name}");
@@ -86,24 +89,24 @@ impl Credentials {
         Ok(None)
     }
 
-    /// The program that such a file names as the helper for a registry: `docker-credential-NAME`.
+    /// The program that such a file names as the credential helper for a registry: `docker-credential-NAME`.
     ///
     /// # Errors
-    /// It is not a file of credentials, or the name of a helper cannot be one.
+    /// It is not such a file, or the helper's name is not valid.
     pub fn helper(file: &[u8], authority: &str) -> Result<Option<String>> {
         let File { store, mut helpers, .. } = File::parse(file)?;
         let Some(name) = helpers.remove(authority).or(store).filter(|name| !name.is_empty()) else { return Ok(None) };
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-            return Err(Error::refused("the file of credentials for registries names a helper that can be none")
+            return Err(Error::refused("the file of credentials for registries names a helper with an invalid name")
                 .cause(format!("{:?} has other characters than letters, digits and - _ .", neutral(&name))));
         }
         Ok(Some(format!("docker-credential-{name}")))
     }
 
-    /// Reads what a credential helper printed.
+    /// Parses the output of a credential helper.
     ///
     /// # Errors
-    /// It is not what one prints.
+    /// The output is not that of a credential helper.
     pub fn of_helper(printed: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -113,10 +116,10 @@ impl Credentials {
             #[serde(deserialize_with = "zeroed")]
             secret: Option<Zeroizing<String>>,
         }
-        // The library's message may show a part of the secret.
+        // The error of serde is dropped, since it may quote a part of the secret.
         let printed: Option<HelperOutput> = serde_json::from_slice(printed).ok();
         let pair = printed.and_then(|printed| printed.username.zip(printed.secret));
-        // What a helper gives for this user is no password, but what a token server takes in its place.
+        // For this user name a helper returns an identity token for the token server, not a password.
         let pair = pair.filter(|(user, _)| !user.contains(':') && user.as_str() != "<token>");
         let (user, secret) = pair.ok_or_else(|| Error::failed("it gives no user and password"))?;
         let pair = Zeroizing::new(format!("{}:{}", user.as_str(), secret.as_str()));
@@ -145,14 +148,15 @@ fn secret(scheme: &str, text: &str) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// The token service that a registry names in its challenge.
+/// The token server that a registry names in its challenge.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Bearer {
     pub realm: String,
     pub service: Option<String>,
 }
 
-/// Reads `Bearer realm="…",service="…",scope="…"`; none: it is another challenge. The scope is ours to choose.
+/// Parses `Bearer realm="…",service="…",scope="…"`; `None` for another challenge. The scope is ignored, since Warded
+/// chooses its own.
 #[must_use]
 pub fn bearer(challenge: &str) -> Option<Bearer> {
     let (scheme, rest) = challenge.trim().split_once(' ')?;
@@ -160,12 +164,12 @@ pub fn bearer(challenge: &str) -> Option<Bearer> {
         return None;
     }
     let value = |name: &str| {
-        // Values are quoted, so that every second piece between quotes is one.
+        // Values are quoted, so every second piece between quotes is a value.
         let mut pieces = rest.split('"');
         while let (Some(before), Some(value)) = (pieces.next(), pieces.next()) {
             let key = before.trim_matches([',', ' ']).trim_end_matches('=');
             if key.eq_ignore_ascii_case(name) {
-                // One that no quote ends is no value.
+                // A value without a closing quote does not count.
                 return pieces.next().map(|_| value.to_owned());
             }
         }
@@ -174,7 +178,7 @@ pub fn bearer(challenge: &str) -> Option<Bearer> {
     Some(Bearer { realm: value("realm")?, service: value("service") })
 }
 
-/// Reads the answer of a token server.
+/// Parses the answer of a token server.
 pub fn token(answer: &[u8]) -> Result<Access> {
     #[derive(Deserialize)]
     struct Answer {
@@ -184,7 +188,7 @@ pub fn token(answer: &[u8]) -> Result<Access> {
         access_token: Option<Zeroizing<String>>,
     }
     let wrong = |why: &str| Error::refused("the registry's token server gives no token").cause(neutral(why));
-    // The library's message may show a part of the token.
+    // The error of serde is dropped, since it may quote a part of the token.
     let answer: Answer = serde_json::from_slice(answer).map_err(|_| wrong("its answer is not JSON with a token"))?;
     let token = answer.token.or(answer.access_token).ok_or_else(|| wrong("its answer has no token"))?;
     Ok(Access::Bearer(Credentials(token)))

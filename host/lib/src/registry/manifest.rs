@@ -1,5 +1,5 @@
-//! The OCI manifest of an artifact with one component, as the CNCF's Wasm group lays it out, and with Warded's signed
-//! manifest and its signature as annotations: older registries have no referrers.
+//! The OCI manifest of an artifact with one component, in the layout of the CNCF's Wasm group. Warded's signed manifest
+//! and its signature are annotations in it, since older registries do not support referrers.
 
 use crate::{
     digest::Digest,
@@ -9,7 +9,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The type of the manifest.
+/// The media type of the manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 const COMPONENT: &str = "application/wasm";
@@ -28,7 +28,7 @@ pub struct Manifest {
     annotations: BTreeMap<String, String>,
 }
 
-/// What a blob is.
+/// Describes a blob: type, digest and size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -47,7 +47,8 @@ impl Descriptor {
     }
 }
 
-/// The configuration that such an artifact has. It has no date: the same component gives the same artifact.
+/// The configuration of such an artifact. It contains no date, so that the same component always gives the same
+/// artifact.
 #[must_use]
 pub fn config(component: &[u8]) -> Vec<u8> {
     let digest = Digest::of(component);
@@ -74,16 +75,16 @@ impl Manifest {
         }
     }
 
-    /// As it is stored.
+    /// The bytes that are stored.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self)
             .map_err(|error| Error::failed("cannot write the manifest of the artifact").cause(error))
     }
 
-    /// Reads a manifest that a registry sent.
+    /// Parses a manifest that a registry sent.
     ///
     /// # Errors
-    /// Refused: it is not one of an artifact with one component.
+    /// Refused: it is not the manifest of an artifact with one component.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |why: String| Error::refused("the registry's manifest is not one of a policy").cause(why);
         let manifest: Self = serde_json::from_slice(bytes).map_err(|error| wrong(neutral(&error.to_string())))?;

@@ -1,4 +1,4 @@
-//! Where an artifact is: `oci://HOST[:PORT]/NAME:TAG` or `oci://HOST[:PORT]/NAME@sha256:HEX`.
+//! The address of an artifact: `oci://HOST[:PORT]/NAME:TAG` or `oci://HOST[:PORT]/NAME@sha256:HEX`.
 
 use crate::{digest::Digest, text::neutral};
 use std::{fmt, str::FromStr};
@@ -11,16 +11,16 @@ pub struct Reference {
     pub authority: String,
     /// The repository.
     pub name: String,
-    /// Which of its artifacts.
+    /// Which artifact of the repository.
     pub version: Version,
 }
 
-/// Which artifact of a repository.
+/// Selects an artifact of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// Whatever has this name now.
+    /// Whatever artifact has this tag at the moment.
     Tag(String),
-    /// This one and no other.
+    /// The artifact with this digest.
     Pinned(Digest),
 }
 
@@ -31,13 +31,13 @@ impl Reference {
         Self { version: Version::Pinned(digest), ..self.clone() }
     }
 
-    /// The same artifact at a mirror of its registry, `HOST[:PORT]`.
+    /// The same artifact at a mirror, `HOST[:PORT]`, of its registry.
     ///
     /// # Errors
-    /// In words: the mirror is no host.
+    /// A text: the mirror is not a host.
     pub fn at_mirror(&self, authority: &str) -> Result<Self, String> {
         let moved = Self { authority: authority.to_owned(), ..self.clone() };
-        // A text with a slash in it would be another repository.
+        // If the text contained a slash, the reference would be to another repository.
         let is_same = |read: &Self| *read == moved;
         moved.to_string().parse().ok().filter(is_same).ok_or_else(|| {
             let shown = neutral(&authority.chars().take(120).collect::<String>());
@@ -96,7 +96,7 @@ fn is_tag(tag: &str) -> bool {
         && tag.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
 }
 
-/// Narrower than the specification, which allows `__` and more than one hyphen.
+/// Stricter than the specification, which allows `__` and more than one hyphen.
 fn is_segment(segment: &str) -> bool {
     segment
         .split(['.', '_', '-'])

@@ -15,12 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the second answer is waited for where the first one has addresses: some servers never answer for IPv6.
+/// How long to wait for the second answer once the first one has addresses: some servers never answer for IPv6.
 const SECOND_ANSWER: Duration = Duration::from_secs(1);
-/// How long all servers together may take, with every name that a name may stand for.
+/// The time limit for all servers together, and for every name that the search list makes of the name.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// What a machine says about names.
+/// The machine's settings for name resolution.
 pub(super) struct Resolver {
     /// The text of `/etc/hosts`.
     hosts: String,
@@ -28,7 +28,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// What cannot be read says nothing, as for the C library.
+    /// A file that cannot be read counts as empty, as for the C library.
     #[cfg(feature = "static-resolver")]
     pub(super) fn of_this_machine() -> Self {
         let text = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
@@ -57,7 +57,7 @@ impl Resolver {
             match self.ask_for(&candidate, end) {
                 Ok(found) if found.is_empty() => {}
                 Ok(found) => return Ok(found),
-                // One domain of the search list may be what fails.
+                // Only this domain of the search list may have failed: try the others.
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -69,7 +69,7 @@ impl Resolver {
         Err(io::Error::new(io::ErrorKind::NotFound, format!("the name has no address (asked: {servers})")))
     }
 
-    /// The addresses of a whole name; none where a server says that it has none.
+    /// The addresses of a complete name; empty if a server says that it has none.
     fn ask_for(&self, name: &str, end: Instant) -> io::Result<Vec<IpAddr>> {
         let mut failed = io::Error::from(io::ErrorKind::TimedOut);
         for _ in 0..self.settings.attempts {
@@ -92,13 +92,13 @@ impl Resolver {
     }
 }
 
-/// RFC 6761, 6.3: no server is asked for these.
+/// RFC 6761, 6.3: these names are never sent to a server.
 fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// Whether there is a route to an address. Connecting sends nothing.
+/// Whether there is a route to an address. Connecting a UDP socket sends nothing.
 fn has_route(address: IpAddr) -> bool {
     socket_to(SocketAddr::new(address, 53)).is_ok()
 }
@@ -110,7 +110,7 @@ fn socket_to(server: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// The addresses in all replies of a server. An error says what is missing.
+/// Collects the addresses from a server's replies. If there are none, the error says which answer is missing.
 fn conclude(replies: Vec<Option<Reply>>) -> Result<Vec<IpAddr>, String> {
     let mut found = Vec::new();
     let mut missing = None;
@@ -128,7 +128,7 @@ fn conclude(replies: Vec<Option<Reply>>) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-/// Asks one server for the addresses of both kinds.
+/// Asks one server for the IPv6 and the IPv4 addresses.
 fn ask(server: SocketAddr, name: &str, timeout: Duration, end: Instant) -> io::Result<Vec<Option<Reply>>> {
     let mut questions = Vec::new();
     for kind in [Kind::V6, Kind::V4] {
@@ -142,14 +142,14 @@ fn ask(server: SocketAddr, name: &str, timeout: Duration, end: Instant) -> io::R
     let mut replies = over_udp(server, &questions, soon())?;
     for (question, reply) in questions.iter().zip(&mut replies) {
         if matches!(reply, Some(Reply::Truncated)) {
-            // The answer for the other kind may be enough.
+            // If that fails, the answer for the other address family may be enough.
             *reply = over_tcp(server, question, soon()).unwrap_or(None);
         }
     }
     Ok(replies)
 }
 
-/// What comes and answers none of the questions is passed over: anybody can send a datagram.
+/// Ignores datagrams that answer none of the questions: anybody can send one.
 fn over_udp(server: SocketAddr, questions: &[Vec<u8>], mut end: Instant) -> io::Result<Vec<Option<Reply>>> {
     let socket = socket_to(server)?;
     for question in questions {
@@ -183,7 +183,7 @@ fn over_udp(server: SocketAddr, questions: &[Vec<u8>], mut end: Instant) -> io::
     Ok(replies)
 }
 
-/// Asks again where an answer did not fit into a datagram.
+/// Asks again over TCP, if an answer did not fit into a datagram.
 fn over_tcp(server: SocketAddr, question: &[u8], end: Instant) -> io::Result<Option<Reply>> {
     let mut stream = TcpStream::connect_timeout(&server, left_until(end)?)?;
     stream.set_write_timeout(Some(left_until(end)?))?;
@@ -196,7 +196,7 @@ fn over_tcp(server: SocketAddr, question: &[u8], end: Instant) -> io::Result<Opt
     Ok(message::read(question, &answer).filter(|reply| !matches!(reply, Reply::Truncated)))
 }
 
-/// Reads as much as there is room for. A server that sends a byte now and then gets no more time.
+/// Fills the buffer. The deadline is for all of it, so a server gains no time by sending single bytes.
 fn fill(mut room: &mut [u8], stream: &mut TcpStream, end: Instant) -> io::Result<()> {
     while !room.is_empty() {
         stream.set_read_timeout(Some(left_until(end)?))?;

@@ -1,4 +1,4 @@
-//! Why a person is not logged in, in words, with what to do next.
+//! Why a login failed, in words, with what to do next.
 
 use super::listener::Visits;
 use crate::{
@@ -17,71 +17,71 @@ use std::time::Duration;
 pub enum Fault {
     /// The provider does not answer.
     Unreachable {
-        /// What was asked.
+        /// The URL that was requested.
         address: String,
-        /// How that ended.
+        /// What went wrong.
         problem: Problem,
     },
-    /// It has no valid configuration.
+    /// The provider has no valid configuration document.
     Discovery {
-        /// Where it should be.
+        /// The URL where the document should be.
         address: String,
         why: String,
     },
     /// The provisioner's `listenAddress` has no port.
     NoAddress(String),
-    /// Nothing can listen for the browser.
+    /// The port for the browser cannot be opened.
     Listen {
         port: u16,
         /// Whether another program listens there.
         is_taken: bool,
-        /// What the system says.
+        /// The system's error message.
         error: String,
     },
     /// The browser did not come back.
     NoAnswer {
-        /// So long was waited.
+        /// How long Warded waited.
         patience: Duration,
-        /// Where it should have come back to.
+        /// The address to which it should have come back.
         redirect_uri: String,
-        /// Who came instead.
+        /// What the browser requested in the meantime.
         visits: Visits,
-        /// Whether the provider knows the client; none where it did not tell.
+        /// Whether the provider knows the client; `None` if it does not tell.
         knows_client: Option<bool>,
     },
-    /// The person, or the provider, said no.
+    /// The person refused, or the provider denied access.
     Denied {
-        /// The provider's word for it.
+        /// The provider's error code.
         error: String,
-        /// Its sentence.
+        /// The provider's description of it.
         description: String,
     },
     /// The provider refused the request.
     Refused {
-        /// Its word for it.
+        /// The provider's error code.
         error: String,
-        /// Its sentence.
+        /// The provider's description of it.
         description: String,
     },
-    /// Another provider says that it gave the code.
+    /// According to its `iss` parameter, the answer is another provider's.
     OtherIssuer(String),
-    /// No provider says that it gave the code, and this one always says so.
+    /// The answer has no `iss` parameter, although this provider always sends one.
     NoIssuer,
     /// An answer cannot be understood.
     Answer { what: &'static str, why: String },
-    /// The ID token is not one of this provider's for this login.
+    /// The ID token is not this provider's, or not for this login.
     WrongToken(String),
-    /// The provider lets nobody log in on another machine.
+    /// The provider does not support logins on another machine.
     NoDeviceGrant,
-    /// The code on the other machine was not used in time.
+    /// The person did not enter the code on the other machine in time.
     DeviceExpired,
 }
 
 impl Fault {
-    /// What a provider says when it leads the browser back with an error.
+    /// The fault for an error with which the provider redirects the browser back.
     #[must_use]
     pub fn returned(error: String, description: String) -> Self {
-        // LemonLDAP::NG's word for a person who does not agree is the second one.
+        // LemonLDAP::NG sends `consent_required` when a person does not consent.
         if matches!(error.as_str(), "access_denied" | "consent_required") {
             Self::Denied { error, description }
         } else {
@@ -89,13 +89,13 @@ impl Fault {
         }
     }
 
-    /// Whether the provider, or the person, said no.
+    /// Whether the person refused or the provider denied access.
     #[must_use]
     pub fn is_denial(&self) -> bool {
         matches!(self, Self::Denied { .. })
     }
 
-    /// What a person who is waited for may have to know.
+    /// What to tell a person whose browser has not come back for a while.
     #[must_use]
     pub fn reminder(redirect_uri: &str, sign_in: &SignIn) -> String {
         format!(
@@ -105,7 +105,7 @@ impl Fault {
         )
     }
 
-    /// In words.
+    /// The message for the person.
     #[must_use]
     pub fn told(&self, sign_in: &SignIn, has_device_grant: bool) -> Error {
         let provider = neutral(sign_in.oidc.configuration().split("/.well-known/").next().unwrap_or_default());
@@ -242,7 +242,7 @@ impl Fault {
                 told.next("sign in at the provider in the browser, then begin again: warded login")
             }
             "server_error" | "temporarily_unavailable" => {
-                told.next("the trouble is the provider's own: begin again later, and look at its log")
+                told.next("the fault is at the provider: begin again later, and look at its log")
             }
             "invalid_grant" => told.next("begin again, and finish soon: warded login"),
             "invalid_scope" => told.next(format!("on the CA, look at \"scopes\" of the provisioner {provisioner}")),
@@ -251,7 +251,7 @@ impl Fault {
     }
 }
 
-/// What helps where there is no browser here, and no device grant there.
+/// What to do if there is no browser here, and the provider does not support the device grant.
 const NO_DEVICE: &str = "from a machine with a browser: ssh -L PORT:127.0.0.1:PORT to this one, with the port of the \
                          provisioner's listenAddress; then warded login here, and open its address there";
 

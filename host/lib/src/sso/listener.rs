@@ -1,5 +1,5 @@
-//! The listener that the browser comes back to: on 127.0.0.1 alone, for one login. Everybody on this machine can connect
-//! to it, so nothing that comes counts but an answer with the login's own `state`; and no connection keeps another out.
+//! The listener to which the browser comes back: on 127.0.0.1 only, for one login. Every user on this machine can
+//! connect to it. So only an answer with this login's own `state` counts, and no connection can block another.
 #![expect(clippy::disallowed_methods, reason = "the one listener: for the browser of a person who logs in")]
 
 mod request;
@@ -16,20 +16,21 @@ use std::{
 };
 use url::Url;
 
-/// More connections than a browser opens; the oldest makes room for a new one.
+/// More connections than a browser opens. For a new one beyond this, the oldest is closed.
 const MOST: usize = 64;
-/// So many new connections are taken before those that are open are read.
+/// How many new connections are accepted before the open ones are read.
 const AT_ONCE: usize = 16;
-/// Longer than the address of any answer.
+/// More bytes than any legitimate request has.
 const MOST_BYTES: usize = 16 * 1024;
 /// How long a connection may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the browser has to fetch the last page.
 const LAST_PAGE: Duration = Duration::from_secs(3);
 
-/// Where an answer leads that belongs to no login here: to an address without it.
+/// The target for an answer that does not belong to this login: a redirect there removes the answer from the address
+/// bar.
 const WRONG_WINDOW: &str = "/wrong-window";
-/// The same after the login.
+/// The corresponding target after the login.
 const OVER: &str = "/over";
 
 /// A listener, bound to its port.
@@ -37,13 +38,13 @@ const OVER: &str = "/over";
 pub struct Listener {
     listener: TcpListener,
     port: u16,
-    /// Where the browser begins, and where it ends: known to it alone.
+    /// The secret part of the URLs at which the browser starts and ends; nobody else knows it.
     secret: String,
     connections: VecDeque<Connection>,
     visits: Visits,
 }
 
-/// How often the browser opened the login's address, and answers of other logins came.
+/// Counts how often the browser opened the login's address, and how many answers of other logins came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Visits {
     /// Whether the login's address was opened.
@@ -54,10 +55,10 @@ pub struct Visits {
     pub strangers: usize,
 }
 
-/// The redirect that the browser brings back from the provider.
+/// The answer that the browser brings back from the provider.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Callback {
-    /// The provider that says it answered (RFC 9207).
+    /// The provider that claims to have answered (`iss`, RFC 9207).
     pub issuer: Option<String>,
     pub answered: AuthorizationResponse,
 }
@@ -67,9 +68,9 @@ pub struct Callback {
 pub enum AuthorizationResponse {
     Code(String),
     Error {
-        /// The provider's word for it.
+        /// The provider's error code.
         error: String,
-        /// The provider's sentence for it.
+        /// The provider's description of it.
         description: String,
     },
 }
@@ -87,19 +88,19 @@ struct Connection {
     until: Instant,
 }
 
-/// The answer to one request of the browser.
+/// The listener's answer to a request of the browser.
 enum Reply {
     Page(Page),
     Redirect(String),
-    /// A browser's guess at what will be wanted: it comes again.
+    /// For a prefetch: the browser will request the page again if the person opens it.
     Later,
 }
 
 impl Listener {
-    /// Listens where the provisioner says (`:10000`, `HOST:PORT`), else at any free port; never for other machines.
+    /// Listens on the provisioner's port (`:10000`, `HOST:PORT`), or on any free port; always on the loopback address.
     ///
     /// # Errors
-    /// The port is taken, or none is named.
+    /// The port is taken, or the provisioner's address has no port.
     pub fn bind(listen_address: &str) -> Result<Self, Fault> {
         let port = match listen_address.rsplit_once(':') {
             None if listen_address.is_empty() => Some(0),
@@ -119,23 +120,23 @@ impl Listener {
         Ok(Self { listener, port, secret, connections: VecDeque::new(), visits: Visits::default() })
     }
 
-    /// What the provider has to know, letter by letter.
+    /// The redirect URI, exactly as it has to be registered with the provider.
     #[must_use]
     pub fn redirect_uri(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Where a person begins: it leads to the provider, once. So the address of the provider, which has this login's
-    /// `state` in it, is on no command line.
+    /// The URL that a person opens first. It redirects to the provider, once. So the provider's URL, which contains
+    /// this login's `state`, does not appear on any command line.
     #[must_use]
     pub fn start(&self) -> String {
         format!("http://127.0.0.1:{}/go/{}", self.port, self.secret)
     }
 
-    /// Waits for the provider's answer to the login with this `state`. After so long a person is reminded, once.
+    /// Waits for the provider's answer to the login with this `state`. Calls `remind` once, when `after` has passed.
     ///
     /// # Errors
-    /// None came in time.
+    /// No answer came in time.
     pub fn wait(
         &mut self,
         provider: &Url,
@@ -176,7 +177,7 @@ impl Listener {
                 }
                 None => {
                     visits.strangers += 1;
-                    // Nor does another login's code stay in the address bar.
+                    // The redirect also removes another login's code from the address bar.
                     (Reply::Redirect(WRONG_WINDOW.to_owned()), false)
                 }
             }
@@ -194,7 +195,7 @@ impl Listener {
         returned.ok_or(Fault::NoAnswer { patience, redirect_uri, visits, knows_client: None })
     }
 
-    /// Shows the browser how it ended. That it does not ask is no fault.
+    /// Shows the browser the result. If the browser does not fetch the page, that is no error.
     pub fn show(mut self, page: Page) {
         let (done, host) = (format!("/done/{}", self.secret), format!("127.0.0.1:{}", self.port));
         let served = self.serve(Instant::now() + LAST_PAGE, |request| {
@@ -211,7 +212,8 @@ impl Listener {
         drop(served);
     }
 
-    /// Answers requests until one is the last, or the time is over; whether one was.
+    /// Answers requests until `reply` marks one as the last, or until the deadline. Returns whether there was a last
+    /// one.
     fn serve(&mut self, until: Instant, mut reply: impl FnMut(&Request) -> (Reply, bool)) -> io::Result<bool> {
         loop {
             let now = Instant::now();
@@ -298,7 +300,7 @@ impl Connection {
         }
     }
 
-    /// What it gets fits into the socket's buffer. A browser that went away misses it.
+    /// Sends the reply without waiting: it fits into the socket's buffer. If the browser has gone, the reply is lost.
     fn answer(&mut self, reply: &Reply) {
         let (status, more, body) = match reply {
             Reply::Page(page) => {
@@ -321,13 +323,13 @@ impl Connection {
     }
 }
 
-/// The provider's answer in a query; none where it is not the login's with this `state`.
+/// Parses the provider's answer from a query; `None` if it does not belong to the login with this `state`.
 fn answer(query: &[(String, String)], state: &str) -> Option<Callback> {
     let only = |name: &str| {
         let mut found = query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         found.next().filter(|_| found.next().is_none())
     };
-    // By their digests: how long it takes says nothing of how much of it is right.
+    // Compared by digest, so that the duration does not reveal how many characters are right.
     if Sha256::digest(only("state")?) != Sha256::digest(state) {
         return None;
     }

@@ -1,23 +1,23 @@
-//! What the browser shows when it comes back: plain words, and nothing from elsewhere.
+//! The pages that the browser shows when it comes back: plain words, and nothing loaded from elsewhere.
 
 use crate::digest::Digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// There is a certificate.
+    /// The login got a certificate.
     Done,
-    /// There is a token for a machine.
+    /// The login got a token for a machine.
     Token,
-    /// There is none.
+    /// The login failed.
     Failed,
-    /// The provider said no, or the person did.
+    /// The provider denied access, or the person refused.
     Denied,
-    /// It belongs to a login that is not this one.
+    /// The answer belongs to another login.
     WrongWindow,
     /// The login's address was opened before.
     OpenedBefore,
-    /// It came back a second time.
+    /// The answer came a second time.
     Over,
     /// There is nothing at this address.
     Nothing,
@@ -33,7 +33,7 @@ main.bad{--mark:var(--bad)}h1{margin:0 0 .5rem;font-size:1.5rem;line-height:1.25
 footer{margin-top:1.5rem;font-size:.875rem;color:var(--dim)}";
 
 impl Page {
-    /// Every page that there is.
+    /// All pages.
     pub const ALL: [Self; 8] = [
         Self::Done,
         Self::Token,
@@ -45,7 +45,7 @@ impl Page {
         Self::Nothing,
     ];
 
-    /// Its HTTP status.
+    /// The page's HTTP status.
     pub(super) fn status(self) -> &'static str {
         match self {
             Self::Done | Self::Token | Self::Failed | Self::Denied => "200 OK",
@@ -65,7 +65,7 @@ impl Page {
                 "You are signed in",
                 "The terminal has the token for the machine. You can close this window and go back there.",
             ),
-            // These are for a login and for a token alike.
+            // These texts are for certificates and tokens alike.
             Self::Failed => ("That did not work", "The terminal says why, and what to do next."),
             Self::Denied => {
                 ("You are not signed in", "The sign-in was denied or cancelled. The terminal says what to do next.")
@@ -100,7 +100,7 @@ impl Page {
         )
     }
 
-    /// What a browser may do with it: show it.
+    /// What the page allows a browser to do: only to show it.
     pub(super) fn content_security_policy() -> String {
         let style = STANDARD.encode(Digest::of(STYLE.as_bytes()).bytes());
         format!(
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// The colours of a scheme, by name.
+    /// The colours of a colour scheme, by name.
     fn colours(of: &str) -> Vec<(&str, [f64; 3])> {
         let after = STYLE.split(of).nth(1).unwrap().split('}').next().unwrap();
         let named = after.split("--").skip(1).map(|one| one.split_once(":#").unwrap());

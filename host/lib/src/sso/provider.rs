@@ -1,4 +1,4 @@
-//! A provider of single sign-on, and what is asked of it.
+//! A provider of single sign-on, and the requests to it.
 
 mod device;
 
@@ -31,9 +31,9 @@ use ssh_key::rand_core::{OsRng, RngCore as _};
 use std::time::Duration;
 use url::Url;
 
-/// How the path of a provider's configuration ends, behind its name.
+/// The end of the path of a provider's configuration document.
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
-/// Signatures that everybody can check and the provider alone can make.
+/// Asymmetric signatures: everybody can verify them, and only the provider can make them.
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RsaSsaPkcs1V15Sha256,
     Algorithm::RsaSsaPkcs1V15Sha384,
@@ -46,7 +46,7 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDsa,
 ];
 
-/// The metadata that only some providers publish.
+/// Metadata fields that only some providers publish.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct ExtraMetadata {
     #[serde(default)]
@@ -78,7 +78,7 @@ type Metadata = ProviderMetadata<
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
-/// A provider, with the client that the CA has there.
+/// A provider, and the CA's registration there as a client.
 pub struct Provider<'a> {
     web: &'a Web,
     oidc: &'a Oidc,
@@ -86,9 +86,9 @@ pub struct Provider<'a> {
     client: Client,
 }
 
-/// A login by browser: what it takes to recognise the answer.
+/// A login by browser, with what is needed to recognise its answer.
 pub struct Attempt {
-    /// Where the browser goes.
+    /// The URL to which the browser goes.
     pub url: Url,
     state: CsrfToken,
     nonce: Nonce,
@@ -97,7 +97,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// What the answer to this login has with it.
+    /// The `state` that the answer to this login has to contain.
     #[must_use]
     pub fn state(&self) -> &str {
         self.state.secret()
@@ -105,10 +105,10 @@ impl Attempt {
 }
 
 impl<'a> Provider<'a> {
-    /// The provider that the CA names, as it says itself.
+    /// Fetches the configuration of the provider that the CA names.
     ///
     /// # Errors
-    /// It does not answer, or not as a provider does.
+    /// The provider does not answer, or its configuration is not valid.
     pub fn discover(web: &'a Web, oidc: &'a Oidc) -> Result<Self, Fault> {
         let address = oidc.configuration();
         let wrong = |why: String| Fault::Discovery { address: address.clone(), why };
@@ -124,7 +124,7 @@ impl<'a> Provider<'a> {
             return Err(wrong(format!("HTTP {}", answer.status)));
         }
         let metadata: Metadata = serde_json::from_slice(&answer.body).map_err(|error| wrong(error.to_string()))?;
-        // OpenID Connect Discovery 1.0, 4.3: so nobody's configuration passes for another's.
+        // OpenID Connect Discovery 1.0, 4.3: so a provider cannot pass off its configuration as another's.
         let issuer = metadata.issuer().as_str().trim_end_matches('/');
         if format!("{issuer}{WELL_KNOWN}") != address {
             return Err(wrong(format!("it is the configuration of {issuer}, and lies elsewhere")));
@@ -152,7 +152,7 @@ impl<'a> Provider<'a> {
             ClientId::new(oidc.client_id.clone()),
             secret.map(|secret| ClientSecret::new(secret.clone())),
         );
-        // As `step` does, for whose sake the client is set up so.
+        // As `step` does; the client was registered for that.
         let client = client.set_auth_type(AuthType::RequestBody);
         Ok(Self { web, oidc, metadata, client })
     }
@@ -162,13 +162,13 @@ impl<'a> Provider<'a> {
         self.metadata.issuer().as_str()
     }
 
-    /// Whether it lets a person log in on another machine.
+    /// Whether the provider supports a login on another machine.
     #[must_use]
     pub fn has_device_grant(&self) -> bool {
         self.metadata.additional_metadata().device_authorization_endpoint.is_some()
     }
 
-    /// Where a person ends the session with it, if there is such a place.
+    /// The URL at which a person ends the session with the provider, if there is one.
     #[must_use]
     pub fn end_of_session(&self) -> Option<&Url> {
         self.metadata.additional_metadata().end_session_endpoint.as_ref().filter(|end| is_safe(end))
@@ -177,19 +177,19 @@ impl<'a> Provider<'a> {
     fn scopes(&self) -> impl Iterator<Item = Scope> {
         let configured = self.oidc.scopes.iter().map(String::as_str);
         let scopes = if self.oidc.scopes.is_empty() { vec!["email"] } else { configured.collect() };
-        // "openid" is always asked for. A refresh token is never kept, and so never asked for.
+        // The library always adds "openid". A refresh token would not be kept, so it is not requested.
         scopes
             .into_iter()
             .filter(|scope| *scope != "openid" && *scope != "offline_access")
             .map(|scope| Scope::new(scope.to_owned()))
     }
 
-    /// A login by a browser, which comes back to this address.
+    /// Starts a login by browser, with this redirect URI.
     ///
     /// # Errors
-    /// The address is not valid.
+    /// The redirect URI is not valid.
     pub fn attempt(&self, redirect_uri: &str) -> Result<Attempt, Fault> {
-        // As it is: a URL that is parsed and written again ends with a slash, and is another one to the provider.
+        // Kept as text: parsing and printing a URL adds a slash at the end, and the provider would not recognise it.
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned())
             .map_err(|error| Fault::Answer { what: "an address", why: error.to_string() })?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -204,10 +204,10 @@ impl<'a> Provider<'a> {
         Ok(Attempt { url, state, nonce, verifier, redirect_uri })
     }
 
-    /// That an answer which the browser brought is this provider's, as far as it says whose it is (RFC 9207, 2.4).
+    /// Checks that an answer from the browser comes from this provider, if it names its issuer (RFC 9207, 2.4).
     ///
     /// # Errors
-    /// It names another one, or none although this one always names itself.
+    /// The answer names another provider; or none, although this provider always names itself.
     pub fn is_of_it(&self, issuer: Option<&str>) -> Result<(), Fault> {
         match issuer {
             Some(issuer) if issuer != self.issuer() => Err(Fault::OtherIssuer(issuer.to_owned())),
@@ -218,8 +218,8 @@ impl<'a> Provider<'a> {
         }
     }
 
-    /// Whether the provider knows the client, as its token endpoint says to a code that nobody has got; none where it
-    /// does not tell.
+    /// Whether the provider knows the client, according to its token endpoint's answer to a made-up code; `None` if
+    /// that does not tell.
     #[must_use]
     pub fn knows_client(&self, redirect_uri: &str) -> Option<bool> {
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned()).ok()?;
@@ -237,10 +237,10 @@ impl<'a> Provider<'a> {
         }
     }
 
-    /// The ID token for a code that came back from the browser.
+    /// Exchanges a code from the browser for the ID token.
     ///
     /// # Errors
-    /// The code is not this login's, or the ID token is not.
+    /// The code or the ID token does not belong to this login.
     pub fn redeem(&self, attempt: Attempt, code: String) -> Result<IdToken, Fault> {
         let request = self.client.exchange_code(AuthorizationCode::new(code));
         let request = request.map_err(|_| Fault::Discovery {
@@ -271,13 +271,14 @@ impl<'a> Provider<'a> {
         }
     }
 
-    /// The ID token, if this provider signed it for this client, now, and for this login.
+    /// The ID token, if this provider signed it for this client, if it is valid now, and if it belongs to this login.
     fn verified(&self, answer: &CoreTokenResponse, nonce: Option<&Nonce>) -> Result<IdToken, Fault> {
-        // Everything else that came is thrown away.
+        // Only the ID token is kept.
         let _: &openidconnect::AccessToken = answer.access_token();
         let token: &CoreIdToken =
             answer.id_token().ok_or_else(|| Fault::WrongToken("there is none in its answer".to_owned()))?;
-        // That it is ours is looked at below: who makes a token for several clients names the one that asked for it.
+        // The audience is checked below: in a token for several clients, the provider names the one that requested it
+        // (`azp`).
         let verifier =
             self.client.id_token_verifier().set_allowed_algs(ALGORITHMS).set_other_audience_verifier_fn(|_| true);
         let is_this_login = |claimed: Option<&Nonce>| match (nonce, claimed) {
@@ -293,7 +294,7 @@ impl<'a> Provider<'a> {
         Ok(read)
     }
 
-    /// Why an ID token does not count.
+    /// Why an ID token is not accepted.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others are told in the library's words")]
     fn why(&self, error: &ClaimsVerificationError) -> String {
         match error {
@@ -306,7 +307,8 @@ impl<'a> Provider<'a> {
         }
     }
 
-    /// How the provider's clock differs from this machine's, where it says what time it has, and that is another one.
+    /// How the provider's clock differs from this machine's, if its answers show the time and the difference is
+    /// noticeable.
     fn other_time(&self) -> Option<String> {
         let ahead = self.web.ahead().filter(|ahead| ahead.unsigned_abs() >= 5)?;
         let by = distance(Duration::from_secs(ahead.unsigned_abs()));
@@ -314,7 +316,7 @@ impl<'a> Provider<'a> {
     }
 }
 
-/// Carries the requests of `openidconnect`.
+/// Sends the requests of `openidconnect`.
 fn carrier(web: &Web) -> impl Fn(HttpRequest) -> Result<HttpResponse, Problem> {
     |request: HttpRequest| {
         let (head, body) = request.into_parts();
@@ -329,7 +331,7 @@ fn carrier(web: &Web) -> impl Fn(HttpRequest) -> Result<HttpResponse, Problem> {
     }
 }
 
-/// 128 random bits, for addresses.
+/// 128 random bits, as a text that can be part of a URL.
 pub(super) fn random() -> String {
     let mut bytes = [0; 16];
     OsRng.fill_bytes(&mut bytes);

@@ -1,23 +1,25 @@
-//! What differs between two texts or lists.
+//! Differences between two texts or lists.
 
 use super::neutral_lines;
 use imara_diff::{Algorithm, Diff, InternedInput, Interner};
 use std::{fmt::Write as _, hash::Hash, ops::Range};
 
-/// A stretch that differs: the items that go, and those that come in their place.
+/// A stretch that differs: the items that are removed, and those that replace them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub before: Range<usize>,
     pub after: Range<usize>,
 }
 
-/// The fewest changes that make the one list the other, in order. What is outside of them is the same on both sides.
+/// The smallest set of changes that turns one list into the other, in order. All other items are the same on both
+/// sides.
 #[must_use]
 pub fn changes<T: Eq + Hash>(before: &[T], after: &[T]) -> Vec<Change> {
     compare(Algorithm::MyersMinimal, before.iter(), after.iter())
 }
 
-/// The places of what is the same on both sides, before and after, for a list that had `length` items before.
+/// The indices, before and after, of the items that are the same on both sides, for a list that had `length` items
+/// before.
 pub fn kept(changes: &[Change], length: usize) -> impl Iterator<Item = (usize, usize)> {
     let starts = [(0, 0)].into_iter().chain(changes.iter().map(|change| (change.before.end, change.after.end)));
     let ends = changes.iter().map(|change| change.before.start).chain([length]);
@@ -39,11 +41,11 @@ fn compare<T: Eq + Hash>(
     diff.hunks().map(|hunk| Change { before: range(&hunk.before), after: range(&hunk.after) }).collect()
 }
 
-/// Changes that are shown together, with the lines around them.
+/// Neighbouring changes that are shown together, with the lines around them.
 struct Group<'a> {
     before: Range<usize>,
     after: Range<usize>,
-    /// Each with `-`, `+` or a blank for what happens to it.
+    /// Each line with its mark: `-`, `+` or a blank.
     lines: Vec<(char, &'a str)>,
 }
 
@@ -54,7 +56,7 @@ fn groups<'a>(before: &'a str, after: &'a str, context: usize) -> Vec<Group<'a>>
     let take = |group: &mut Group<'a>, mark, lines: &[&'a str], range: Range<usize>| {
         group.lines.extend(lines.get(range).unwrap_or_default().iter().map(|line| (mark, *line)));
     };
-    // Not the fewest changes where it would take long to find them.
+    // Not `MyersMinimal`: finding the smallest set of changes could take long.
     for change in compare(Algorithm::Myers, old.iter(), new.iter()) {
         match groups.last_mut() {
             Some(last) if change.before.start - last.before.end <= 2 * context => {
@@ -86,8 +88,8 @@ fn groups<'a>(before: &'a str, after: &'a str, context: usize) -> Vec<Group<'a>>
     groups
 }
 
-/// The changed lines, each with `-`, `+` or a blank before it, and up to `context` lines around them. Between stretches
-/// stands a line `…`.
+/// The changed lines, each with `-`, `+` or a blank before it, and up to `context` lines around them. A line `…`
+/// separates the stretches.
 #[must_use]
 pub fn lines(before: &str, after: &str, context: usize) -> Vec<String> {
     let shown = |group: Group<'_>| {
@@ -97,19 +99,19 @@ pub fn lines(before: &str, after: &str, context: usize) -> Vec<String> {
     groups(before, after, context).into_iter().map(shown).collect::<Vec<_>>().join(&["…".to_owned()][..])
 }
 
-/// As `diff -u` has it (the "unified format" of GNU diff), with these names in its head.
+/// The output of `diff -u` (the "unified format" of GNU diff), with these names in its header.
 #[must_use]
 pub fn unified(before: &str, after: &str, names: [&str; 2]) -> String {
     let [old, new] = names;
     let mut out = format!("--- {old}\n+++ {new}\n");
-    // A stretch of one line has no length in its head, and an empty one the number of the line before it.
+    // For one line the header has no length; for an empty stretch it has the number of the line before.
     let place = |range: &Range<usize>| match range.len() {
         0 => format!("{},0", range.start),
         1 => (range.start + 1).to_string(),
         length => format!("{},{length}", range.start + 1),
     };
     for group in groups(before, after, 3) {
-        // To write to a string does not fail.
+        // Writing to a string does not fail.
         let _ = writeln!(out, "@@ -{} +{} @@", place(&group.before), place(&group.after));
         for (mark, line) in group.lines {
             let end = if line.ends_with('\n') { "" } else { "\n\\ No newline at end of file\n" };

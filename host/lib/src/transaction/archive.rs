@@ -1,5 +1,5 @@
-//! Several files in one, so that they take one wait for the disk: a tar archive (the ustar format of POSIX) of plain
-//! files with short names, which tar(1) reads, too.
+//! Several files in one, so that writing them takes only one wait for the disk: a tar archive (the ustar format of
+//! POSIX) of plain files with short names, which tar(1) can read, too.
 
 use std::{collections::BTreeMap, ops::Range};
 use zeroize::Zeroizing;
@@ -9,7 +9,7 @@ const NAME: Range<usize> = 0..100;
 const SIZE: Range<usize> = 124..136;
 const CHECKSUM: Range<usize> = 148..156;
 const MAGIC: Range<usize> = 257..263;
-/// Mode 0600, owner root, of 1970.
+/// Mode 0600, owner root, dated 1970.
 const FIXED: [(usize, &[u8]); 8] = [
     (100, b"0000600\0"),
     (108, b"0000000\0"),
@@ -33,7 +33,7 @@ impl Archive {
         let files: Vec<(String, &[u8])> = files.into_iter().collect();
         let blocks = |length: usize| length.div_ceil(BLOCK);
         let room = files.iter().map(|(_, contents)| 1 + blocks(contents.len())).sum::<usize>() + 2;
-        // All of it at once: what grows leaves copies of private keys behind.
+        // Allocated at once: a growing buffer would leave copies of private keys behind in memory.
         let mut archive = Self { bytes: Zeroizing::new(Vec::with_capacity(room * BLOCK)), files: BTreeMap::new() };
         for (name, contents) in files {
             archive.bytes.extend_from_slice(&header(&name, contents.len()));
@@ -66,7 +66,7 @@ impl Archive {
         }
     }
 
-    /// As it is written.
+    /// The bytes to write.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -105,7 +105,7 @@ fn entry(header: &[u8]) -> Option<(String, usize)> {
     (is_ours && octal(CHECKSUM) == Some(sum(header))).then_some((name, length))
 }
 
-/// The checksum of a header, with blanks in the place of itself.
+/// The checksum of a header, computed with blanks in the checksum field.
 fn sum(header: &[u8]) -> usize {
     let byte = |(at, byte): (usize, &u8)| if CHECKSUM.contains(&at) { usize::from(b' ') } else { usize::from(*byte) };
     header.iter().enumerate().map(byte).sum()

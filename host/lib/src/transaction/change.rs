@@ -1,4 +1,4 @@
-//! The words of a transaction: what is to change, in which order, in which run; and what became of it.
+//! The terms of a transaction: what is to change, in which order and in which run, and what became of it.
 
 use super::followup::Reload;
 use crate::{
@@ -23,24 +23,24 @@ use zeroize::Zeroizing;
 
 #[derive(Clone, Debug)]
 pub struct FileChange {
-    /// The path as it was asked for; messages show this one.
+    /// The path as the caller gave it; messages show this one.
     pub path: AbsolutePath,
     /// Where the file is, or will be.
     pub place: Place,
-    /// The file that the change was computed from; none: there was none.
+    /// The file from which the change was computed; none: there was no file.
     pub before: Option<Snapshot>,
-    /// The file that is to be there; none: it is removed.
+    /// The file that is to be there; none: the file is removed.
     pub after: Option<NewFile>,
-    /// When among the other changes.
+    /// Its position among the other changes.
     pub order: Order,
-    /// Another directory of the same file system for the temporary file, where whatever lies
-    /// beside the file itself is used.
+    /// Another directory of the same file system for the temporary file, for directories in which every file is used
+    /// by some program.
     pub scratch: Option<PathBuf>,
 }
 
 impl FileChange {
-    /// Whether it is one of ssh's known_hosts files, by the name that was asked for or by its own. A key or a certificate
-    /// is none, whatever its name.
+    /// Whether the file is one of ssh's known_hosts files, by the given name or by the resolved one. A key or a
+    /// certificate never is, whatever its name.
     #[must_use]
     pub fn is_known_hosts(&self) -> bool {
         let contents = [
@@ -57,11 +57,11 @@ impl FileChange {
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewFile {
-    /// All of it; wiped from memory afterwards, because it may be a private key.
+    /// The whole contents; wiped from memory afterwards, because they may be a private key.
     pub contents: Zeroizing<Vec<u8>>,
     /// Its permission bits.
     pub mode: u32,
-    /// Its owner and attributes; none: those of the file that it replaces, else the creator's.
+    /// Its owner and attributes; none: those of the file that it replaces, otherwise those of its creator.
     pub metadata: Option<Metadata>,
 }
 
@@ -79,37 +79,37 @@ impl fmt::Debug for NewFile {
     }
 }
 
-/// The order of a commit, such that sshd starts after every prefix of it: what a configuration
-/// names is there before the configuration, and goes after it, and after sshd has been told: it reads
-/// a list of revoked keys at each login. Directories are synced in between.
+/// The order of a commit, such that sshd can start after every prefix of it. What a configuration names is written
+/// before the configuration, and removed after it and after sshd's reload: sshd reads a list of revoked keys at each
+/// login. The directories are synced between the groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// A private or public key.
     WriteKey,
-    /// A certificate, which belongs to a key; or a list of revoked ones.
+    /// A certificate, which belongs to a key; or a list of revoked keys.
     WriteCertificate,
-    /// A configuration file, which may name both, and everything else.
+    /// A configuration file, which may name both, or any other file.
     WriteOther,
-    /// The same, to go.
+    /// Removal of a configuration file, or of any other file.
     RemoveOther,
-    /// A certificate, to go.
+    /// Removal of a certificate.
     RemoveCertificate,
-    /// A key, to go.
+    /// Removal of a key.
     RemoveKey,
-    /// What recovers interrupted runs at the start of the machine, to go: until this run is kept, it may be what
-    /// rolls this run back.
+    /// Removal of the unit that recovers interrupted runs when the machine starts: until this run is kept, that unit
+    /// may be what rolls this run back.
     RemoveRecovery,
 }
 
 impl Order {
-    /// Whether it goes only when nothing names it any more.
+    /// Whether the file is removed only when nothing names it any more.
     pub(super) fn goes_after_reload(self) -> bool {
         matches!(self, Self::RemoveCertificate | Self::RemoveKey)
     }
 }
 
-/// Which run it is, for the journal and for people.
+/// Identifies a run, for the journal and for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunIdentity {
     /// Its number in this state directory.
@@ -121,16 +121,16 @@ pub struct RunIdentity {
     pub procedure: String,
     /// When it started.
     pub started: Timestamp,
-    /// The user who ran it; none: the journal is of a version that did not note that.
+    /// The user who ran it; none: the version that wrote the journal did not note that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// The run that this one undoes, if it is an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<u64>,
-    /// The oldest of them, if this one undoes several; `undoes` is the newest.
+    /// The oldest undone run, if this run undoes several; `undoes` is the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_to: Option<u64>,
-    /// Whether it changes the terms of the renewal, too.
+    /// Whether it also changes the terms of the renewal.
     #[serde(default, skip_serializing_if = "is_false")]
     pub enrols: bool,
 }
@@ -148,7 +148,7 @@ impl RunIdentity {
         Some(self.down_to.unwrap_or(newest)..=newest)
     }
 
-    /// The same run, as one that undoes those.
+    /// The same run, as an undo of those runs.
     #[must_use]
     pub fn undoing(self, runs: &RangeInclusive<u64>) -> Self {
         let (oldest, newest) = (*runs.start(), *runs.end());
@@ -166,11 +166,11 @@ impl fmt::Display for RunIdentity {
     }
 }
 
-/// What else the changes were computed from: digest and inode of each file that was read; none
-/// where there was no file.
+/// What else the changes were computed from: digest and inode of each file that was read; none where there was no
+/// file.
 pub type ReadSet = Vec<(Place, Option<(Digest, u64)>)>;
 
-/// A file as it was, or is to be.
+/// A file as it was, or as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Version {
@@ -181,7 +181,7 @@ pub struct Version {
     /// Which file it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inode: Option<u64>,
-    /// Its owner and attributes; none: its creator's.
+    /// Its owner and attributes; none: those of its creator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
 }
@@ -189,17 +189,17 @@ pub struct Version {
 /// The result of a roll back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RollbackReport {
-    /// The files that are as before again, in the order in which that happened.
+    /// The files that are as before again, in the order in which they were restored.
     pub restored: Vec<AbsolutePath>,
     /// What is not as before, because another program has changed it.
     pub left_alone: Vec<UntouchedFile>,
     /// The services to reload: those of the run, unless none of its changes had been made.
     pub reloads: Vec<Reload>,
-    /// The programs of the run that may have run, by their places in its journal.
+    /// The programs of the run that may have run, by their indices in its journal.
     pub steps: Vec<usize>,
-    /// Whether it was tried before.
+    /// Whether there was an earlier attempt to roll back.
     pub is_again: bool,
-    /// Whether the run may have told sshd of what it had changed.
+    /// Whether the run may have told sshd to read what it had changed.
     pub was_told: bool,
 }
 
@@ -210,17 +210,17 @@ impl fmt::Display for RollbackReport {
     }
 }
 
-/// A file that was not touched.
+/// A file that was left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UntouchedFile {
-    /// The path, as it was asked for; of a temporary file, where it is.
+    /// The path as the caller gave it; for a temporary file, its own path.
     pub path: AbsolutePath,
-    /// Why not.
+    /// The reason.
     pub why: String,
 }
 
 impl UntouchedFile {
-    /// None where the path cannot be shown.
+    /// None where the path cannot be represented.
     pub(super) fn at(path: &Path, why: String) -> Option<Self> {
         AbsolutePath::try_from(path).ok().map(|path| Self { path, why })
     }
@@ -239,7 +239,8 @@ pub struct DirectoryChange {
     /// Where it is.
     pub at: Whereabouts,
     pub name: String,
-    /// Whether it goes once the run is kept, because its last file did; else the run makes it.
+    /// Whether the directory is removed once the run is kept, because its last file is gone; otherwise the run makes
+    /// it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub goes: bool,
 }
@@ -251,7 +252,7 @@ impl DirectoryChange {
     }
 }
 
-/// Why something was left, and what becomes of it.
+/// Why something was left behind, and what becomes of it.
 pub(super) fn untidy(what: &str, error: &Error) -> String {
     let causes: String = error.notes_of(Label::Cause).map(|cause| format!(": {cause}")).collect();
     format!("{what} could not be tidied away, the next command tries again ({}{causes})", error.message())

@@ -1,5 +1,5 @@
-//! Putting the new files in place, one rename each. After every exchange what came out is
-//! compared with what should have: an edit that slipped in between goes back.
+//! Puts the new files in place with one rename each. After every exchange, the file that came out is compared with
+//! the expected one: an edit that slipped in between is put back.
 
 use super::{change::Order, precondition, temporary::PreparedChange};
 use crate::{
@@ -10,10 +10,11 @@ use crate::{
 use rustix::io::Errno;
 use std::{collections::BTreeMap, io};
 
-/// How often another program may replace a file while it is put back.
+/// How many times another program may replace a file while it is being put back.
 const MAX_EXCHANGES: u8 = 100;
 
-/// Makes the changes that come before sshd is reloaded, in order. Files that sshd uses until then are removed after it.
+/// Makes the changes that come before the reload of sshd, in order. Files that sshd uses until then are removed after
+/// it.
 pub(super) fn put_in(changes: &[PreparedChange]) -> Result<()> {
     carry_out(changes.split_at(reload_at(changes)).0)
 }
@@ -28,7 +29,7 @@ fn reload_at(changes: &[PreparedChange]) -> usize {
     changes.partition_point(|change| change.change.order <= Order::RemoveOther)
 }
 
-/// Syncs the directories after each group.
+/// Makes the changes, and syncs the directories after each group.
 fn carry_out(changes: &[PreparedChange]) -> Result<()> {
     for group in changes.chunk_by(|a, b| a.change.order == b.change.order) {
         let mut directories = BTreeMap::new();
@@ -47,7 +48,7 @@ fn carry_out(changes: &[PreparedChange]) -> Result<()> {
 
 /// Why a change could not be made.
 enum Failure {
-    /// Somebody else was faster.
+    /// Another program was faster.
     Changed,
     Io(io::Error),
 }
@@ -80,7 +81,7 @@ fn put(change: &PreparedChange) -> Result<()> {
 fn replace(change: &PreparedChange, temporary: &Place, target: &Place) -> Result<(), Failure> {
     let new = temporary.inode().map_err(io::Error::other)?;
     match temporary.exchange(target)? {
-        // The old file is in the journal only: from here on its inode is lost.
+        // The old file is now only in the journal's copy: its inode is lost.
         Step::Unsupported => Ok(temporary.move_over(target)?),
         Step::Taken if came_out(change, temporary) => Ok(()),
         Step::Taken => {
@@ -95,20 +96,20 @@ fn remove(change: &PreparedChange, temporary: &Place, target: &Place) -> Result<
     if came_out(change, temporary) {
         return Ok(());
     }
-    // Where they have made a newer one already, this fails too, and what was moved away stays
-    // in the temporary place: it is no longer wanted where it was.
+    // If the other program has already made a newer file, this fails too, and the file that was moved away stays in
+    // the temporary place: nobody wants it in its old place any more.
     move_to_free(temporary, target)?;
     Err(Failure::Changed)
 }
 
-/// Whether what is in the temporary place is the file that the change was computed from.
+/// Whether the file in the temporary place is the one from which the change was computed.
 fn came_out(change: &PreparedChange, temporary: &Place) -> bool {
     let expected = change.change.before.as_ref().map(|before| (before.digest, before.inode));
     temporary.snapshot().is_ok_and(|found| found.map(|found| (found.digest, found.inode)) == expected)
 }
 
-/// Puts back what an exchange took out by mistake. If that takes out anything but what was put
-/// in last, it is somebody's newer file, and goes back in its turn.
+/// Puts back what an exchange took out by mistake. If this takes out anything but what was put in last, that is
+/// somebody's newer file, and goes back in its turn.
 pub(super) fn put_back(temporary: &Place, target: &Place, put_in: Option<u64>) -> io::Result<()> {
     let mut put_in = put_in;
     for _ in 0..MAX_EXCHANGES {
@@ -124,7 +125,7 @@ pub(super) fn put_back(temporary: &Place, target: &Place, put_in: Option<u64>) -
     Err(Errno::BUSY.into())
 }
 
-/// Renames to where nothing may be; on a file system that cannot do that in one step, in two.
+/// Renames to a place that must be free: in one step, or in two on a file system that cannot do that.
 pub(super) fn move_to_free(from: &Place, to: &Place) -> io::Result<()> {
     match from.move_to_free(to)? {
         Step::Taken => Ok(()),

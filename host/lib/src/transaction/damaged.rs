@@ -1,5 +1,5 @@
-//! Runs whose journals or copies cannot be read. One that has ended keeps nothing from going on; whether another one has, nobody
-//! knows, so it does.
+//! Runs whose journals or copies cannot be read. A run that has ended does not stop anything. Whether another run has
+//! ended cannot be known, so it does.
 
 use super::{
     journal::{FILE, State},
@@ -11,7 +11,7 @@ use crate::{
     machine::private::StateDir,
 };
 
-/// Why the journals of runs that have ended cannot be read, or the copies of those that could be undone.
+/// Why the journals of ended runs, or the copies of runs that could still be undone, cannot be read.
 ///
 /// # Errors
 /// When the state directory cannot be read.
@@ -36,8 +36,8 @@ pub(super) fn look(state: &StateDir, number: u64) -> Result<Option<Run>> {
     }
 }
 
-/// Whether a run has ended, without its journal: the states to come lie beside the journal until a run has ended and is
-/// tidied up, and a process that works on a run has its directory locked.
+/// Whether a run has ended, found out without its journal: its later states lie beside the journal until the run has
+/// ended and is tidied up, and a process that works on a run locks its directory.
 pub(super) fn has_ended(state: &StateDir, number: u64) -> Result<bool> {
     let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(true) };
     let is_pending = |name: &String| name != FILE && State::ALL.iter().any(|state| state.file() == name);

@@ -1,5 +1,5 @@
-//! Directories that a run makes for its files, and that go with them: when the run is rolled back, or when a later one
-//! has removed the files.
+//! Directories that a run makes for its files. They are removed with the files: when the run is rolled back, or when
+//! a later run has removed the files.
 
 use super::{
     change::{DirectoryChange, UntouchedFile, untidy},
@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use std::path::PathBuf;
 
 /// The directories of a run with these changes: those that it makes, the outermost first; and those that earlier runs
-/// made for what this one removes.
+/// made for the files which this one removes.
 pub(super) fn of(state: &StateDir, changes: &[PreparedChange]) -> Result<Vec<DirectoryChange>> {
     let mut directories: Vec<DirectoryChange> = Vec::new();
     for (at, name) in changes.iter().flat_map(|change| change.change.place.directories_to_make()) {
@@ -47,7 +47,7 @@ pub(super) fn of(state: &StateDir, changes: &[PreparedChange]) -> Result<Vec<Dir
     Ok(directories)
 }
 
-/// Makes those that are missing, and finds the places in them.
+/// Makes those that are missing, and resolves the places in them.
 pub(super) fn make(root: &Root, journal: &Journal, changes: &mut [PreparedChange]) -> Result<()> {
     for directory in journal.directories.iter().filter(|directory| !directory.goes) {
         let path = text::neutral(&directory.path().to_string_lossy());
@@ -69,8 +69,8 @@ pub(super) fn make(root: &Root, journal: &Journal, changes: &mut [PreparedChange
     Ok(())
 }
 
-/// Removes those that are of no more use to a run that has ended, if they are empty. Says which are left, and why;
-/// and whether to try again.
+/// Removes the directories that an ended run no longer needs, if they are empty. Returns those that are left, each
+/// with the reason, and whether to try again.
 pub(super) fn tidy(root: &Root, run: &Run) -> (Vec<UntouchedFile>, bool) {
     let (mut left, mut again) = (Vec::new(), false);
     let was_kept = run.journal().state == State::Kept;
@@ -84,7 +84,7 @@ pub(super) fn tidy(root: &Root, run: &Run) -> (Vec<UntouchedFile>, bool) {
         });
         let why = match removed {
             Ok(true) => None,
-            // Others use it: that is their business, and known to them.
+            // Others use the directory: they know about it, and it is up to them.
             Ok(false) if was_kept => None,
             Ok(false) => Some("something is in this directory, which the run had made".to_owned()),
             Err(error) => {

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 /// The contents of a file before a run and after it; none: there was no file.
 pub type BeforeAfter = [Option<Vec<u8>>; 2];
 
-/// The files other than keys and certificates that runs changed and kept, the oldest run first: for each its path
-/// without links, and its contents. What an undo put back is left out, since it may be anybody's.
+/// The files other than keys and certificates that runs changed and kept, the oldest run first: the path of each
+/// without links, and its contents. What an undo put back is left out, since anybody may have written it.
 ///
 /// # Errors
 /// When the state directory cannot be read.
@@ -28,7 +28,7 @@ pub fn written(state: &StateDir) -> Result<Vec<(PathBuf, BeforeAfter)>> {
             if !matches!(entry.order, Order::WriteOther | Order::RemoveOther) {
                 continue;
             }
-            // Without its copy nothing is known of a text: `damaged.rs` reports copies that cannot be read.
+            // Without its copy a text is unknown: `damaged.rs` reports copies that cannot be read.
             let (Ok(old), Ok(left)) = (run.old(index), run.left(index)) else { continue };
             let is_known = old.is_some() == entry.before.is_some() && left.is_some() == entry.after.is_some();
             if is_known {

@@ -1,5 +1,5 @@
-//! Two successive kept runs become one, which is undone in one step: so the way back to before the
-//! first run stays open, however many runs follow it.
+//! Makes one run of two successive kept runs, to be undone in one step: so the way back to before the first run stays
+//! open, however many runs follow.
 
 use super::{
     change::Order,
@@ -11,13 +11,13 @@ use crate::{
     machine::{interruption, keys::holds_private_key, private::StateDir},
 };
 
-/// Folds the later run into the earlier one. Interrupted anywhere, either both are as they were, or the
-/// earlier one stands for both, and what is left of the later one is removed by the next attempt.
+/// Folds the later run into the earlier one. After an interruption, either both are as they were, or the earlier one
+/// stands for both, and the next attempt removes what is left of the later one.
 pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
     let (Some(mut into), Some(mut from)) = (Run::open(state, earlier)?, Run::open(state, later)?) else {
         return Ok(());
     };
-    // Every command since has reported them, and they must not keep runs from being folded for ever.
+    // Every command since has reported the damaged copies, and they must not keep runs from being folded for ever.
     into.forget_damaged_copies()?;
     from.forget_damaged_copies()?;
     let mut journal = into.journal().clone();
@@ -36,7 +36,7 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
             // Somebody edited the file in between: the way back ends at that edit.
             Some(_) | None => (from.old(index)?, entry.before.clone()),
         };
-        // Copies get new numbers: until the journal is replaced, it refers to those that it had.
+        // Copies get new numbers: until the journal is replaced, it refers to the copies by their old numbers.
         copies.push(Copies { number: free, old, left: from.left(index)? });
         let folded = Entry { before, copies: Some(free), ..entry.clone() };
         free += 1;
@@ -50,7 +50,7 @@ pub(super) fn fold(state: &StateDir, earlier: u64, later: u64) -> Result<()> {
     let replaced = replaced_keys(&into, &journal.entries)?;
     journal.entries.retain(|entry| !replaced.iter().any(|key| is_of_key(entry, key)));
     journal.steps.extend(from.journal().steps.iter().cloned());
-    // Those that the later run removed are made anew where they are needed.
+    // The directories that the later run removed are made again when needed.
     journal.directories.extend(from.journal().directories.iter().filter(|directory| !directory.goes).cloned());
     journal.folded = Some(later);
     journal.run.enrols |= from.journal().run.enrols;
@@ -68,8 +68,8 @@ pub(super) fn finish(state: &StateDir, into: u64) -> Result<()> {
     into.remove_spare_copies()
 }
 
-/// The private keys that the run replaced. A key that was given up, perhaps because somebody else got
-/// to know it, is not kept for ever.
+/// The private keys that the run replaced. A key that was given up, perhaps because somebody else got to know it,
+/// must not be kept for ever.
 fn replaced_keys(run: &Run, entries: &[Entry]) -> Result<Vec<String>> {
     let mut keys = Vec::new();
     for entry in entries.iter().filter(|entry| matches!(entry.order, Order::WriteKey | Order::RemoveKey)) {
@@ -82,7 +82,7 @@ fn replaced_keys(run: &Run, entries: &[Entry]) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// Whether the entry is that of the private key, or of its `.pub` file.
+/// Whether the entry is for the private key or its `.pub` file.
 fn is_of_key(entry: &Entry, key: &str) -> bool {
     let path = entry.path.as_str();
     path == key || path.strip_suffix(".pub") == Some(key)

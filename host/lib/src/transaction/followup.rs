@@ -1,5 +1,5 @@
-//! What goes with the files of a run, written down before any of them changes: whom to tell if it
-//! is rolled back, what was so before, and what holds once it is kept.
+//! What belongs to a run besides its files, written down before any of them changes: which services to tell if it is
+//! rolled back, the state before, and what takes effect once it is kept.
 
 use crate::{
     digest::Digest,
@@ -24,11 +24,11 @@ pub struct Followup {
     pub steps: Vec<Step>,
     /// The sshd that has to be as before if the run is rolled back; none where no sshd is concerned.
     pub sshd: Option<SshdBefore>,
-    /// The other sshds that read what the run changes; they have to be as before as well.
+    /// The other sshds that read what the run changes. They have to be as before, too.
     pub bystanders: Vec<SshdBefore>,
     /// Until when the operator has to confirm it; none: no confirmation is needed.
     pub confirm: Option<Confirm>,
-    /// What becomes of a file of Warded's own once the run is kept.
+    /// What happens to a file of Warded's own once the run is kept.
     pub own: Option<OwnFile>,
 }
 
@@ -39,8 +39,7 @@ impl Followup {
     }
 }
 
-/// A service, and how it is reached on every kind of machine: the policy may have changed by the
-/// time that it is needed.
+/// A service, and how to reach it on every kind of machine. The policy may have changed by the time this is needed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {
@@ -48,10 +47,10 @@ pub struct Reload {
     pub name: Name,
     /// How the policy says it is reached.
     pub service: Service,
-    /// What is done to it.
+    /// The operation on it.
     #[serde(default, skip_serializing_if = "ServiceOperation::is_reload")]
     pub operation: ServiceOperation,
-    /// Of a schedule, which is no service of the policy's: what the init is to have as its files say.
+    /// For a schedule, which is no service of the policy's: the parts that the init system takes up from their files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<Started>,
 }
@@ -62,19 +61,19 @@ impl Reload {
         Self { name, service, operation: ServiceOperation::Reload, schedule: Vec::new() }
     }
 
-    /// The same, where this is done instead.
+    /// The same service with another operation.
     #[must_use]
     pub fn by(self, operation: ServiceOperation) -> Self {
         Self { operation, ..self }
     }
 
-    /// Of the schedule of which the init starts these.
+    /// The reload of a schedule, of which the init system takes up these parts.
     #[must_use]
     pub fn schedule(name: Name, schedule: Vec<Started>) -> Self {
         Self { schedule, ..Self::service(name, Service { systemd: Vec::new(), direct: None }) }
     }
 
-    /// The same without what recovers at the start of the machine; none where that was all.
+    /// The same without the unit that recovers interrupted runs when the machine starts; none if that was all.
     #[must_use]
     pub fn without_recovery(&self) -> Option<Self> {
         let mut other = self.clone();
@@ -82,7 +81,7 @@ impl Reload {
         (other.is_schedule() == self.is_schedule()).then_some(other)
     }
 
-    /// Whether it is a schedule's.
+    /// Whether it is the reload of a schedule.
     #[must_use]
     pub fn is_schedule(&self) -> bool {
         !self.schedule.is_empty()
@@ -98,7 +97,7 @@ pub struct SshdBefore {
     /// The program, where the operator named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary: Option<PathBuf>,
-    /// The fingerprints of the host keys that it offered; none: nothing listened; empty: it could not be asked.
+    /// The fingerprints of the host keys that it offered; none: nothing listened; empty: it did not answer.
     pub offered: Option<Vec<String>>,
     /// The serial numbers of the certificates that it served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -106,14 +105,14 @@ pub struct SshdBefore {
     /// The files of its configuration, with the digest of each.
     #[serde(default)]
     pub files: BTreeMap<PathBuf, Digest>,
-    /// What is another one as soon as the listener has read its configuration again; none: that cannot
-    /// be told, or nothing listened.
+    /// A value that changes as soon as the listener has read its configuration again; none: that cannot be seen, or
+    /// nothing listened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<String>,
-    /// Which boot that was; none: it is not known.
+    /// Identifies the boot at that time; none: it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
-    /// The systemd unit of the listener; none: it had none, or nothing listened.
+    /// The systemd unit of the listener; none: it had no unit, or nothing listened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 }
@@ -122,23 +121,23 @@ pub struct SshdBefore {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
-    /// The end of the time for it.
+    /// The end of the time in which to confirm.
     pub until: Timestamp,
-    /// Since when everything is in place and the services have been told, as `machine::login` counts:
-    /// a login proves something if it was opened later. None: it is not in place yet.
+    /// When everything was in place and the services had been told, as `machine::login` counts time: a login proves
+    /// something only if it was opened later. None: not everything is in place yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
 }
 
-/// What becomes of a file in the state directory.
+/// What happens to a file in the state directory.
 #[derive(Clone, Debug)]
 pub enum OwnFile {
-    /// It is written.
+    /// The file is written.
     Write {
         name: &'static str,
-        /// All of it.
+        /// The whole contents.
         contents: Vec<u8>,
     },
-    /// It goes.
+    /// The file is removed.
     Remove { name: &'static str },
 }

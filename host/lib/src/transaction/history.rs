@@ -1,4 +1,4 @@
-//! The runs that there have been: who ran what, when, what became of it, and the way back.
+//! Past runs: who ran what and when, what became of it, and how to undo it.
 
 use super::{
     journal::{Journal, State},
@@ -13,13 +13,13 @@ use crate::{
 /// The runs whose journals are kept, the newest first.
 #[derive(Debug)]
 pub struct History {
-    /// Those that can be read.
+    /// The runs whose journals can be read.
     pub runs: Vec<PastRun>,
-    /// Why not all of them are there.
+    /// Why some are missing.
     pub fault: Option<Error>,
 }
 
-/// A run that there has been.
+/// A past run.
 #[derive(Debug)]
 pub struct PastRun {
     pub journal: Journal,
@@ -37,9 +37,9 @@ pub enum Outcome {
     Undone(u64),
     /// It failed or was not confirmed in time, and was rolled back.
     RolledBack,
-    /// It waits to be confirmed.
+    /// It waits for its confirmation.
     Unconfirmed,
-    /// A process works on it.
+    /// A process is working on it.
     AtWork,
     /// Its process is gone; it will be rolled back.
     Interrupted,
@@ -50,9 +50,9 @@ pub enum Outcome {
 pub enum WayBack {
     /// By the next undo.
     Next,
-    /// With that run, whose certificates it renewed.
+    /// With that run, whose certificates this one renewed.
     With(u64),
-    /// With later runs, in one step.
+    /// Together with later runs, in one step.
     DownTo,
     /// Not at all.
     None,

@@ -1,5 +1,5 @@
-//! The journal of a run, `runs/N/journal.json`: what it changes. How far it has come, the link `journal.state` beside
-//! it says. Beside what these are kept is `run_directory.rs`.
+//! The journal of a run, `runs/N/journal.json`: what the run changes. How far it has come is in the link
+//! `journal.state` beside it. `run_directory.rs` says what else is kept there.
 
 use super::{
     change::{DirectoryChange, FileChange, Order, RunIdentity, Version},
@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 const SCHEMA: &str = "warded.journal/2";
-/// That of earlier versions: the state is in the journal, and each later state is a whole journal beside it.
+/// The schema of earlier versions: the state is in the journal, and each later state is a whole journal beside it.
 const EARLIER_SCHEMA: &str = "warded.journal/1";
-/// Its name in the directory of the run.
+/// The journal's name in the directory of the run.
 pub const FILE: &str = "journal.json";
-/// The name of the link to the word for its state.
+/// The name of the link whose target is the word for the state.
 pub const STATE: &str = "journal.state";
 
 /// How far a run has come.
@@ -37,11 +37,11 @@ pub enum State {
     Prepared,
     /// Some of the changes may have been made.
     Committing,
-    /// All changes have been made and seen to work; they stay if the operator confirms them in time.
+    /// All changes have been made and checked; they stay if the operator confirms them in time.
     Unconfirmed,
     /// All changes have been made, for good.
     Kept,
-    /// Some of the changes may have been rolled back; the services may not have been told.
+    /// Some of the changes may have been rolled back; the services may not know it yet.
     RollingBack,
     /// All changes have been rolled back.
     RolledBack,
@@ -51,7 +51,7 @@ impl State {
     pub(super) const ALL: [Self; 6] =
         [Self::Prepared, Self::Committing, Self::Unconfirmed, Self::Kept, Self::RollingBack, Self::RolledBack];
 
-    /// Where this state of the journal waits until it holds.
+    /// The name under which this state waits until it takes effect.
     pub(super) fn file(self) -> &'static str {
         match self {
             Self::Prepared => FILE,
@@ -84,20 +84,20 @@ pub struct Journal {
     /// How far it has come.
     #[serde(skip)]
     pub state: State,
-    /// The same in a journal of an earlier version.
+    /// The same, in a journal of an earlier version.
     #[serde(rename = "state", default, skip_serializing_if = "Option::is_none")]
     own_state: Option<State>,
     /// The services to reload if it is rolled back.
     pub reloads: Vec<Reload>,
-    /// The programs that it runs, in order, each with what undoes it.
+    /// The programs that it runs, in order, each with what would undo it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
     /// The sshd that has to be as before if it is rolled back.
     pub sshd: Option<SshdBefore>,
-    /// The other sshds that read what it changes; they have to be as before as well.
+    /// The other sshds that read what it changes. They have to be as before, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bystanders: Vec<SshdBefore>,
-    /// Until when it has to be confirmed; none: it does not.
+    /// Until when it has to be confirmed; none: it needs no confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Confirm>,
     /// The newest of the later runs that were folded into this one (`fold.rs`).
@@ -106,7 +106,7 @@ pub struct Journal {
     /// The main configuration files of the sshds of those runs.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub folded_sshds: BTreeSet<AbsolutePath>,
-    /// The directories that it makes for its files, or that go with them.
+    /// The directories that it makes for its files, or removes with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<DirectoryChange>,
     /// What it changes, in the order of the commit.
@@ -117,7 +117,7 @@ pub struct Journal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// The path as it was asked for.
+    /// The path as the caller gave it.
     pub path: AbsolutePath,
     /// Where the file is.
     pub at: Whereabouts,
@@ -125,13 +125,13 @@ pub struct Entry {
     /// Where the temporary file is.
     pub temporary_at: Whereabouts,
     pub temporary: String,
-    /// When among the other changes.
+    /// Its position among the other changes.
     pub order: Order,
-    /// What was there; none: nothing. A copy is kept.
+    /// The file before; none: there was no file. A copy is kept.
     pub before: Option<Version>,
-    /// What is to be there; none: nothing. A copy is kept.
+    /// The file that is to be there; none: no file. A copy is kept.
     pub after: Option<Version>,
-    /// The number of its copies there; none: its place among the entries.
+    /// The number of its copies in the archive; none: its index among the entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<usize>,
 }
@@ -162,13 +162,14 @@ impl Journal {
         }
     }
 
-    /// How long the run can be confirmed, for a person who reads it now; a dash where nobody has to.
+    /// How long the run can still be confirmed, for a person who reads it now; a dash where no confirmation is
+    /// needed.
     #[must_use]
     pub fn until(&self) -> String {
         self.confirm.as_ref().map_or_else(|| "-".to_owned(), |confirm| moment::left(confirm.until, Timestamp::now()))
     }
 
-    /// The main configuration files of the sshds that the run was for: of more than one where runs were folded
+    /// The main configuration files of the sshds for which the run was made: of more than one where runs were folded
     /// into it.
     pub fn sshds(&self) -> impl Iterator<Item = &AbsolutePath> {
         self.sshd.iter().map(|sshd| &sshd.config).chain(&self.folded_sshds)
@@ -179,30 +180,31 @@ impl Journal {
         self.sshds().chain(self.bystanders.iter().map(|sshd| &sshd.config))
     }
 
-    /// Whether the run has ended, one way or the other.
+    /// Whether the run has ended: kept or rolled back.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self.state, State::Kept | State::RolledBack)
     }
 
-    /// The states that may come after the first, the last one first. Only a run that has to be confirmed waits.
+    /// The states that may come after the first, the last one first. `Unconfirmed` is among them only for a run that
+    /// has to be confirmed.
     pub(super) fn later_states(&self) -> impl Iterator<Item = State> {
         let [_, later @ ..] = State::ALL;
         let waits = self.confirm.is_some();
         later.into_iter().rev().filter(move |state| waits || *state != State::Unconfirmed)
     }
 
-    /// Whether an earlier version wrote it, with its state in it.
+    /// Whether an earlier version wrote it, with the state inside.
     pub(super) fn holds_its_state(&self) -> bool {
         self.own_state.is_some()
     }
 
-    /// As this version writes it: its state is beside it.
+    /// The journal as this version writes it, with the state beside it.
     pub(super) fn in_this_version(self) -> Self {
         Self { schema: SCHEMA.to_owned(), own_state: None, ..self }
     }
 
-    /// As it is written in that state.
+    /// The text of the journal in that state.
     pub(super) fn in_state(&self, state: State) -> Result<Vec<u8>> {
         let journal = Self { own_state: self.own_state.map(|_| state), ..self.clone() };
         serde_json::to_vec_pretty(&journal).map_err(|error| Error::failed("could not write the journal").cause(error))
@@ -225,7 +227,7 @@ impl Entry {
         }
     }
 
-    /// The number of its copies, if it stands at `index` among the entries.
+    /// The number of its copies, if its index among the entries is `index`.
     pub(super) fn copies(&self, index: usize) -> usize {
         self.copies.unwrap_or(index)
     }
@@ -234,19 +236,19 @@ impl Entry {
         (&self.at.directory, &self.name) == (&other.at.directory, &other.name)
     }
 
-    /// Whether it began with what an earlier run had left.
+    /// Whether it began with the file that an earlier run had left.
     pub(super) fn continues(&self, earlier: &Self) -> bool {
         let digest = |version: &Option<Version>| version.as_ref().map(|version| version.digest);
         digest(&self.before) == digest(&earlier.after)
     }
 
-    /// Finds the file's place and the temporary file's again; none where a directory is gone.
+    /// Finds the places of the file and of the temporary file again; none where a directory is gone.
     pub(super) fn places(&self, root: &Root) -> Result<Option<(Place, Place)>> {
         Ok(root.find(&self.at, &self.name)?.zip(root.find(&self.temporary_at, &self.temporary)?))
     }
 }
 
-/// What to do where the state of a run is lost.
+/// What to do where the state of a run has been lost.
 pub(super) fn how_to_set_state(directory: &StateDir) -> String {
     let link = text::shell_word(&directory.path().join(STATE).to_string_lossy());
     let set = |state: State| format!("ln -sfn {} {link}", state.word());
@@ -258,7 +260,7 @@ pub(super) fn how_to_set_state(directory: &StateDir) -> String {
     )
 }
 
-/// The journal in a run's directory; none: nothing was ever written there.
+/// Reads the journal in a run's directory; none: nothing was ever written there.
 pub(super) fn read(directory: &StateDir) -> Result<Option<Journal>> {
     let Some(bytes) = directory.read(FILE)? else { return Ok(None) };
     let unreadable = |cause: String| {
@@ -274,7 +276,8 @@ pub(super) fn read(directory: &StateDir) -> Result<Option<Journal>> {
     journal.state = match (journal.schema.as_str(), journal.own_state) {
         (EARLIER_SCHEMA, Some(state)) => state,
         (SCHEMA, None) => match directory.word(STATE).map_err(|error| error.or_next(how_to_set_state(directory)))? {
-            // A power cut came before the links were on disk: so nothing has changed, which `roll_back.rs` makes sure of.
+            // A power cut came before the links were on disk, so nothing has changed. `roll_back.rs` makes sure of
+            // that.
             None => State::Prepared,
             Some(word) => State::ALL
                 .into_iter()

@@ -1,4 +1,5 @@
-//! What kept runs have left: files, and of their programs jobs that an appliance runs by the clock, and stored settings.
+//! What kept runs have left behind: files, and by their programs also jobs that an appliance runs by the clock, and
+//! stored settings.
 
 use super::{
     earlier_texts::real,
@@ -17,7 +18,7 @@ use crate::{
 use sshd_config::block;
 use std::path::PathBuf;
 
-/// The step of a kept run that left a job which runs this program; none where a later one took it out again.
+/// The step of a kept run that left a job which runs this program; none where a later step removed the job.
 ///
 /// # Errors
 /// When the journals cannot be read.
@@ -25,13 +26,13 @@ pub fn job_left(state: &StateDir) -> Result<Option<Step>> {
     let series = Series::look(state)?;
     let mut steps = steps(&series);
     let made = |step: &&Step| step.seen.as_ref().is_some_and(|seen| seen.after == StateValue::Present);
-    // Newest first: what was done last to the same job counts.
+    // Newest first: the last change of the same job counts.
     let about = steps.find(|step| is_about_job(step));
     Ok(about.filter(made).cloned())
 }
 
-/// The steps of kept runs whose states are to be there still, the newest for each; without those of
-/// [`job_left`], and without those that took out what earlier ones had put there.
+/// The steps of kept runs whose states should still be there, the newest for each state. Leaves out [`job_left`], and
+/// steps that removed what earlier ones had put there.
 ///
 /// # Errors
 /// When the journals cannot be read.
@@ -46,7 +47,8 @@ pub fn settings_left(state: &StateDir) -> Result<Vec<Step>> {
     Ok(newest.into_iter().filter(|step| leaves_something(step)).cloned().collect())
 }
 
-/// The files that the runs left which still stand, by their paths without links: what is in each, if they left one.
+/// The files that runs left and that no undo has taken back, by their paths without links, each with its digest if
+/// the runs left a file.
 ///
 /// # Errors
 /// When the journals cannot be read.
@@ -56,8 +58,8 @@ pub fn files_left(state: &StateDir) -> Result<Vec<(PathBuf, Option<Digest>)>> {
     Ok(newest.map(|entry| (real(entry), entry.after.as_ref().map(|after| after.digest))).collect())
 }
 
-/// Whether what a step left is there still. Of a text with a marked block only that block counts: the rest is an
-/// administrator's.
+/// Whether what a step left is still there. In a text with a marked block only that block counts: the rest belongs to
+/// an administrator.
 #[must_use]
 pub fn is_left(after: &StateValue, now: &StateValue) -> bool {
     if after == now {
@@ -68,14 +70,14 @@ pub fn is_left(after: &StateValue, now: &StateValue) -> bool {
     !own.is_empty() && own.iter().all(|block| there.contains(block))
 }
 
-/// Whether the policy's own procedure `remove` came last of what its kept runs did.
+/// Whether the policy's own procedure `remove` was the last of its kept runs.
 pub(super) fn is_removed(runs: &[Run], policy: &str) -> bool {
     let mut of_policy = runs.iter().map(Run::journal).filter(|journal| journal.run.policy == policy);
     of_policy.next().is_some_and(is_removal)
 }
 
-/// The policies whose kept runs are there to be undone, the newest first; without those whose own procedure
-/// `remove` came last.
+/// The policies whose kept runs can be undone, the newest first; without those whose own procedure `remove` came
+/// last.
 ///
 /// # Errors
 /// When the journals cannot be read.
@@ -90,7 +92,7 @@ pub fn policies_left(state: &StateDir) -> Result<Vec<String>> {
     Ok(policies)
 }
 
-/// Whether a run was one of a policy's procedure that takes out what the others put there.
+/// Whether a run was a policy's procedure that removes what the others put there.
 pub(super) fn is_removal(journal: &Journal) -> bool {
     journal.run.procedure == "remove"
 }
@@ -99,12 +101,12 @@ fn steps(series: &Series) -> impl Iterator<Item = &Step> {
     series.undoable.iter().flat_map(|run| run.journal().steps.iter().rev())
 }
 
-/// Whether it makes a job that runs this program, or takes one out.
+/// Whether it adds or removes a job that runs this program.
 fn is_about_job(step: &Step) -> bool {
     step.change.action.names_warded() || step.seen.as_ref().is_some_and(|seen| seen.undo.action.names_warded())
 }
 
-/// Whether something of it is to be there, and not only something gone.
+/// Whether the step put something there, rather than only removing something.
 fn leaves_something(step: &Step) -> bool {
     let Some(seen) = &step.seen else { return false };
     let has_block = |state| text(state).is_some_and(|text| !blocks(text).is_empty());

@@ -1,6 +1,6 @@
-//! Locks on the directories that change: two runs exclude each other whatever state directory
-//! and configuration each of them has. Whoever can read a directory can lock it, so root's locks
-//! are in a place of root's own, named after the directories.
+//! Locks on the directories that change: two runs exclude each other whatever state directory and configuration each
+//! of them has. Whoever can read a directory can lock it. So root's locks are in a place of root's own, where each is
+//! named after its directory.
 
 use super::{change::RunIdentity, damaged, run_directory::Run};
 use crate::{
@@ -21,15 +21,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long another run may take.
+/// How long to wait for another run.
 pub(super) const WAIT: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
 const PAUSE: Duration = Duration::from_millis(50);
-/// Where only root can write, the same place for every run, and empty after each boot.
+/// A place where only root can write: the same for every run, and empty after each boot.
 const RUN: [&str; 2] = ["/run", "/var/run"];
-/// In what stands for a directory: who changed something there last.
+/// The file in a lock of root's that says who changed something in the directory last.
 const MARK: &str = "run";
 
-/// A run, as another one with another state directory sees it.
+/// A run, as runs with other state directories see it.
 #[derive(Debug, Serialize, Deserialize)]
 struct RunMark {
     state: String,
@@ -44,14 +44,14 @@ pub(super) struct Locks {
 
 #[derive(Debug)]
 enum Lock {
-    /// The directory itself: an ordinary user's.
+    /// The directory itself, for an ordinary user.
     Directory { _lock: DirectoryLock },
-    /// What stands for it among root's locks.
+    /// What stands for the directory among root's locks.
     Root { own: StateDir, _lock: StateLock },
 }
 
 impl Locks {
-    /// Locks the directory of each place, in one order for everybody.
+    /// Locks the directory of each place. Every run locks them in the same order.
     pub(super) fn take<'a>(places: impl IntoIterator<Item = &'a Place>) -> Result<Self> {
         let directories: BTreeMap<(u64, u64), &Place> = places
             .into_iter()
@@ -64,9 +64,8 @@ impl Locks {
         Ok(Self { held })
     }
 
-    /// Refuses to change anything on top of a run that has not ended and has another state directory:
-    /// neither would know of the other. What it left is in order again after the next boot, or is
-    /// rolled back then.
+    /// Refuses to change anything on top of a run that has not ended and has another state directory: neither run
+    /// would know of the other. The next boot rolls back or puts in order whatever that run left.
     ///
     /// # Errors
     /// Refused: there is one.
@@ -94,14 +93,14 @@ impl Locks {
         Ok(())
     }
 
-    /// Says whose run this is, for those with another state directory.
+    /// Marks the locks with this run, for runs with other state directories.
     ///
     /// # Errors
-    /// When it cannot be written down.
+    /// The mark cannot be written.
     pub(super) fn mark(&self, state: &StateDir, run: u64) -> Result<()> {
         let mark = RunMark { state: state.path().to_string_lossy().into_owned(), run };
         let text = serde_json::to_vec(&mark).map_err(|error| Error::failed("cannot mark a lock").cause(error))?;
-        // It is in memory, as all of /run is.
+        // All of /run is in memory, so there is nothing to sync.
         self.marked().try_for_each(|own| own.write_unsynced(MARK, &text, 0o600))
     }
 
@@ -113,8 +112,8 @@ impl Locks {
     }
 }
 
-/// The directory of root's locks. None for other users; and where none can be made, as on a full
-/// disk: rolling a run back must not depend on it, and only root can have brought that about.
+/// The directory of root's locks. None for other users, and where none can be made, as on a full disk: rolling back
+/// must not depend on it, and only root can have caused that.
 fn roots_locks() -> Option<StateDir> {
     let run = RUN.into_iter().map(Path::new).find(|run| run.is_dir())?;
     let root = rustix::process::geteuid().is_root();
@@ -160,7 +159,7 @@ fn take(place: &Place, roots: Option<&StateDir>, until: Instant) -> Result<Lock>
     }
 }
 
-/// The run that has a lock of root's; none: it has not begun, or its journal cannot be read.
+/// The run that holds a lock of root's; none: it has not begun, or its journal cannot be read.
 fn run_at_work(lock: &StateDir) -> Option<RunIdentity> {
     let RunMark { state, run } = serde_json::from_slice(&lock.read(MARK).ok()??).ok()?;
     let theirs = StateDir::find(Path::new(&state)).ok()??;
@@ -168,7 +167,7 @@ fn run_at_work(lock: &StateDir) -> Option<RunIdentity> {
     (!journal.is_final()).then_some(journal.run)
 }
 
-/// Who has a directory locked, from `/proc/locks`: `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`.
+/// Who holds the lock of a directory, from `/proc/locks`: `1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF`.
 fn holder((device, inode): (u64, u64)) -> Option<String> {
     let file = format!("{:02x}:{:02x}:{inode}", rustix::fs::major(device), rustix::fs::minor(device));
     let locks = fs::read_to_string("/proc/locks").ok()?;
@@ -211,7 +210,7 @@ mod tests {
             return;
         }
         let (scratch, place) = directory();
-        // All that it takes is to be allowed to read it.
+        // Locking the directory needs no more than permission to read it.
         let opened = fs::File::open(scratch.path()).unwrap();
         flock(&opened, FlockOperation::NonBlockingLockExclusive).unwrap();
         let _held = Locks::take([&place]).unwrap();

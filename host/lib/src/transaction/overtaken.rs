@@ -1,4 +1,4 @@
-//! Two people may work at the same time: which run made a file what it is now.
+//! Which run made a file what it is now. Two people may work at the same time.
 
 use super::{
     change::Version,
@@ -9,8 +9,8 @@ use super::{
 use crate::{digest::Digest, error::Result, machine::private::StateDir};
 use std::path::Path;
 
-/// The journal of the newest run that changed a file, or put it back, if the file is still as that run left
-/// it. `now` is the digest of the file; none: there is no file.
+/// The journal of the newest run that changed a file or put it back, if the file is still as that run left it. `now`
+/// is the digest of the file; none: there is no file.
 ///
 /// # Errors
 /// When a journal cannot be read.

@@ -1,5 +1,5 @@
-//! Is everything still as it was when the changes were computed? Asked under the lock, and of
-//! each file once more right before it changes.
+//! Checks that everything is still as it was when the changes were computed: once under the lock, and for each file
+//! again right before it changes.
 
 use super::{
     change::{FileChange, ReadSet},
@@ -15,7 +15,7 @@ use crate::{
 };
 use std::fmt;
 
-/// The file itself is as it was read.
+/// Checks that the file itself is as it was when it was read.
 pub(super) fn check(change: &PreparedChange) -> Result<()> {
     let as_read = match read(&change.change.place)? {
         CurrentFile::File(found) => change.change.before.as_ref().is_some_and(|before| is_same(before, &found)),
@@ -25,7 +25,7 @@ pub(super) fn check(change: &PreparedChange) -> Result<()> {
     if as_read { Ok(()) } else { Err(changed(change.path())) }
 }
 
-/// Everything else that was read is as it was.
+/// Checks that everything else that was read is as it was.
 pub(super) fn check_reads(reads: &ReadSet) -> Result<()> {
     for (place, expected) in reads {
         let as_read = match read(place)? {
@@ -40,7 +40,7 @@ pub(super) fn check_reads(reads: &ReadSet) -> Result<()> {
     Ok(())
 }
 
-/// The directories are still the ones that their paths lead to.
+/// Checks that the paths still lead to the same directories.
 pub(super) fn check_directories(root: &Root, changes: &[PreparedChange]) -> Result<()> {
     for change in changes {
         for place in change.places() {
@@ -56,11 +56,11 @@ pub(super) fn check_directories(root: &Root, changes: &[PreparedChange]) -> Resu
 /// A file that is to be made, replaced or removed.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// The path as it was asked for; messages show this one.
+    /// The path as the caller gave it; messages show this one.
     pub path: &'a AbsolutePath,
     /// Where the file is, or will be.
     pub place: &'a Place,
-    /// The length of the new file; none: it is removed.
+    /// The length of the new file; none: the file is removed.
     pub bytes: Option<usize>,
 }
 
@@ -71,10 +71,10 @@ impl<'a> From<&'a FileChange> for Target<'a> {
     }
 }
 
-/// Checks that the file system lets these files be exchanged, as far as that can be seen beforehand.
+/// Checks that the file system allows these files to be exchanged, as far as that can be seen beforehand.
 ///
 /// # Errors
-/// Refused: the file that cannot be exchanged, why, and what to do. Failed: a directory cannot be looked at.
+/// Refused: a file cannot be exchanged; with the reason and what to do. Failed: a directory cannot be examined.
 pub fn refuse_irreplaceable(targets: &[Target<'_>]) -> Result<()> {
     for target in targets {
         let beside = targets.iter().filter(|other| other.place.key().is_beside(&target.place.key()));
@@ -93,7 +93,7 @@ pub fn refuse_irreplaceable(targets: &[Target<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// The same for one change, under the lock; its temporary file must be on the same file system.
+/// The same for one change, under the lock. Its temporary file must be on the same file system.
 pub(super) fn check_replaceable(change: &PreparedChange) -> Result<()> {
     let FileChange { path, place, .. } = &change.change;
     refuse_irreplaceable(&[Target { path, place, bytes: None }])?;
@@ -119,7 +119,7 @@ pub(super) fn changed(what: impl fmt::Display) -> Error {
 enum CurrentFile {
     Nothing,
     File(Snapshot),
-    /// Not even a regular file.
+    /// There is something other than a regular file.
     Other,
 }
 
@@ -132,7 +132,7 @@ fn read(place: &Place) -> Result<CurrentFile> {
     }
 }
 
-/// Permissions count as well: a new file with yesterday's would take a `chmod` back.
+/// Permissions count as well: a new file with the old permissions would revert a `chmod`.
 fn is_same(before: &Snapshot, found: &Snapshot) -> bool {
     let parts = |file: &Snapshot| (file.digest, file.inode, file.mode, file.uid, file.gid);
     parts(before) == parts(found)

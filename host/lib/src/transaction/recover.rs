@@ -1,5 +1,5 @@
-//! After a crash, a kill or a power cut: is there a run that did not end, and rolling it back. Also
-//! the run that waits to be confirmed, which is neither.
+//! After a crash, a kill or a power cut: finds a run that did not end, and rolls it back. Also handles the run that
+//! waits to be confirmed, which has neither ended nor been interrupted.
 
 use super::{
     change::{RollbackReport, RunIdentity, UntouchedFile},
@@ -29,11 +29,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long after its time a run that nobody confirmed is left to its watchdog.
+/// How long after its deadline an unconfirmed run is left to its watchdog.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// How soon a process that has locked a run, and begins to roll it back, has written that down: it waits for the
-/// directories first.
+/// How soon a process that has locked a run and is about to roll it back has recorded that: before that, it waits for
+/// the directories.
 const BEGINS: Duration = lock::WAIT.saturating_add(Duration::from_secs(1));
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,8 +46,8 @@ pub struct RecoveredRun {
     pub rolled_back: RollbackReport,
 }
 
-/// The newest run that did not end, that nobody works on any more, and that nobody waits to have
-/// confirmed. Changes nothing.
+/// The newest run that did not end, on which no process works any more, and which does not wait for its confirmation.
+/// Changes nothing.
 ///
 /// # Errors
 /// When the journals cannot be read.
@@ -55,7 +55,7 @@ pub fn interrupted(state: &StateDir) -> Result<Option<Journal>> {
     let runs = Runs::look(state)?;
     for run in &runs.readable {
         if !run.journal().is_final() && !run.is_running()? && !waits(run)? {
-            // It may have ended between the look and the question whether it runs.
+            // The run may have ended between reading its journal and checking whether a process works on it.
             let number = run.journal().run.run;
             return Ok(Run::look(state, number)?.map(Run::into_journal).filter(|journal| !journal.is_final()));
         }
@@ -81,11 +81,11 @@ pub fn being_rolled_back(state: &StateDir) -> Result<Option<Journal>> {
     Ok(at_work(state)?.filter(|journal| journal.state == State::RollingBack))
 }
 
-/// Waits until no other process rolls a run back: the run that one did, if there was one. At the start of the machine
-/// sshd may be what comes next, and has to find its files as before.
+/// Waits until no other process is rolling a run back. Returns the run that was rolled back, if there was one. When
+/// the machine starts, sshd may come next, and has to find its files as before.
 ///
 /// # Errors
-/// Refused: it takes longer. Or when the journals cannot be read.
+/// Refused: it takes longer than `patience`. Or when the journals cannot be read.
 pub fn await_roll_back(state: &StateDir, patience: Duration) -> Result<Option<RunIdentity>> {
     let (begun, mut seen) = (Instant::now(), None);
     loop {
@@ -101,7 +101,7 @@ pub fn await_roll_back(state: &StateDir, patience: Duration) -> Result<Option<Ru
                 .next("wait until that has ended, then run this again"));
             }
             (Some(run), _) => seen = Some(run.journal().run.clone()),
-            // A process that goes on with a run rolls nothing back.
+            // A process that continues a run rolls nothing back.
             (None, true) if begun.elapsed() < BEGINS => {}
             (None, _) => return Ok(seen),
         }
@@ -109,7 +109,7 @@ pub fn await_roll_back(state: &StateDir, patience: Duration) -> Result<Option<Ru
     }
 }
 
-/// The run that waits for its confirmation, watched. Changes nothing.
+/// The run that waits for its confirmation and has a watchdog. Changes nothing.
 ///
 /// # Errors
 /// When the journals cannot be read.
@@ -123,8 +123,8 @@ pub fn unconfirmed(state: &StateDir) -> Result<Option<Journal>> {
     runs.none()
 }
 
-/// All runs, the newest first. A journal that cannot be read keeps nobody from the others; but that
-/// there is no run of some kind, is not known then, unless that run has ended.
+/// All runs, the newest first. A journal that cannot be read does not hide the other runs. But unless that run has
+/// ended, nobody can say that there is no run of some kind.
 struct Runs {
     readable: Vec<Run>,
     fault: Option<Error>,
@@ -147,8 +147,8 @@ impl Runs {
     }
 }
 
-/// Rolls the newest interrupted run back. To be called until there is none. `settle` tells the
-/// services, while nobody else can work on the run, and says what sshd uses then.
+/// Rolls the newest interrupted run back. Call it until it finds none. `settle` tells the services, while nobody else
+/// can work on the run, and says what sshd uses afterwards.
 ///
 /// # Errors
 /// When a file could not be put back, or another run has its directory.
@@ -162,8 +162,8 @@ pub fn recover<S: Into<Settlement>>(
     Ok(rolled_back.map(|rolled_back| RecoveredRun { run: journal.run, rolled_back }))
 }
 
-/// Rolls one run back, from its journal alone; none where it has ended already. For a watchdog,
-/// after the process that made the changes is gone: while that lives, this is refused.
+/// Rolls one run back, from its journal alone; none where it has ended already. This is for a watchdog, after the
+/// process that made the changes is gone: while that process lives, this is refused.
 ///
 /// # Errors
 /// As [`recover`].
@@ -174,8 +174,8 @@ pub fn roll_back_run<S: Into<Settlement>>(
     settle: impl FnOnce(&Journal, &RollbackReport) -> S,
 ) -> Result<Option<RollbackReport>> {
     let Some(mut run) = Run::open(state, number)?.filter(|run| !run.journal().is_final()) else { return Ok(None) };
-    // Each directory once: there may be more files than a process may have open. One that cannot be
-    // opened keeps nothing else from being put back.
+    // Takes each directory once: there may be more files than a process may have open. A directory that cannot be
+    // opened does not keep the files of others from being put back.
     let mut places = BTreeMap::new();
     let configs = run.journal().readers().map(|config| root.place(config, usize::MAX));
     let configs = configs.filter_map(Result::ok).flatten();
@@ -188,24 +188,24 @@ pub fn roll_back_run<S: Into<Settlement>>(
     roll_back(root, &mut run, settle).map(Some)
 }
 
-/// Makes what a watchdog of this run needs, so that a full disk is reported before one is started.
+/// Makes what a watchdog of this run needs, so that a full disk shows before a watchdog is started.
 ///
 /// # Errors
-/// There is no room for it.
+/// There is no room on the disk.
 pub fn prepare_watch(state: &StateDir, number: u64) -> Result<()> {
     state.sub(&format!("{RUNS}/{number}/{WATCH}")).map(drop)
 }
 
-/// Says for as long as the result lives that this process rolls the run back if it has to be.
+/// Declares, for as long as the result lives, that this process rolls the run back if necessary.
 ///
 /// # Errors
-/// When there is no such run, or another process does that.
+/// There is no such run, or another process does that already.
 pub fn watch(state: &StateDir, number: u64) -> Result<StateLock> {
     let run = Run::look(state, number)?.ok_or_else(|| Error::failed(format!("there is no run {number}")))?;
     run.watch()?.ok_or_else(|| Error::refused(format!("run {number} is watched already")))
 }
 
-/// A run's journal as it is now; none where there is no such run.
+/// The present journal of a run; none where there is no such run.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -213,7 +213,7 @@ pub fn look(state: &StateDir, number: u64) -> Result<Option<Journal>> {
     Ok(Run::look(state, number)?.map(Run::into_journal))
 }
 
-/// The journal of the newest run that has one, but for runs that have ended and whose journals cannot be read.
+/// The journal of the newest run that has one, leaving out ended runs whose journals cannot be read.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -226,11 +226,11 @@ pub fn newest(state: &StateDir) -> Result<Option<Journal>> {
     Ok(None)
 }
 
-/// Makes the changes of the run that waits for it final; none where no run waits. `may` has the
-/// last word, while nobody else can work on the run; it is also told whether the run is watched.
+/// Makes the changes of the run that waits for its confirmation final; none where no run waits. `may` decides last,
+/// while nobody else can work on the run; it also learns whether the run is watched.
 ///
 /// # Errors
-/// Refused: `may` says so. Failed: the journal cannot be written.
+/// Refused: `may` refuses. Failed: the journal cannot be written.
 pub fn confirm(
     state: &StateDir,
     root: &Root,
@@ -241,13 +241,13 @@ pub fn confirm(
     let Some(mut run) = open.filter(|run| run.journal().state == State::Unconfirmed) else { return Ok(None) };
     may(run.journal(), run.is_watched()?)?;
     run.keep()?;
-    // What stays untidy, the next command tidies.
+    // The next command tidies up whatever is left.
     let mut left = tidy::tidy(root, &run);
     left.extend(retain::prune_if_possible(state));
     Ok(Some((run.into_journal(), left)))
 }
 
-/// What [`confirm`] would confirm, and whether a process rolls it back when the time is over. Nothing is changed.
+/// The run that [`confirm`] would confirm, and whether a process will roll it back at the deadline. Changes nothing.
 ///
 /// # Errors
 /// When a journal cannot be read.
@@ -268,7 +268,7 @@ fn newest_unconfirmed(state: &StateDir) -> Result<Option<(u64, Run)>> {
     Ok(None)
 }
 
-/// One run at a time that has not ended: a second one on top of it could not be told apart.
+/// Only one run at a time may be unended: with a second one on top, the changes of the two could not be told apart.
 pub(super) fn refuse_unended(state: &StateDir) -> Result<()> {
     refuse_unconfirmed(state)?;
     match interrupted(state)? {
@@ -279,9 +279,9 @@ pub(super) fn refuse_unended(state: &StateDir) -> Result<()> {
     }
 }
 
-/// With the directories locked: no run of this state directory that changed something there, or the same
-/// sshd, is on its way. Whoever is about to roll one back waits for these locks, and would roll back what
-/// is built on it, too.
+/// Checks, with the directories locked, that no unended run of this state directory changed something there or
+/// belongs to the same sshd. A process that is about to roll such a run back waits for these locks, and would roll
+/// back what is built on that run, too.
 pub(super) fn refuse_unended_here(state: &StateDir, changes: &[PreparedChange], followup: &Followup) -> Result<()> {
     let directories: BTreeSet<String> =
         changes.iter().flat_map(PreparedChange::places).map(|place| place.whereabouts().directory).collect();
@@ -300,7 +300,7 @@ pub(super) fn refuse_unended_here(state: &StateDir, changes: &[PreparedChange], 
     }
 }
 
-/// Nothing is changed on top of what may be rolled back any moment.
+/// Refuses to change anything on top of a run that may be rolled back any moment.
 ///
 /// # Errors
 /// Refused: a run waits to be confirmed.
@@ -311,14 +311,14 @@ pub fn refuse_unconfirmed(state: &StateDir) -> Result<()> {
         .next("open a new login to this machine and run `warded confirm` there; or wait until it has been rolled back"))
 }
 
-/// Whether a run waits to be confirmed, and a process rolls it back otherwise.
+/// Whether a run waits to be confirmed, and a process will otherwise roll it back.
 fn waits(run: &Run) -> Result<bool> {
     let journal = run.journal();
     let in_time = journal.confirm.as_ref().is_some_and(|confirm| Timestamp::now() <= confirm.until + GRACE);
     Ok(journal.state == State::Unconfirmed && in_time && run.is_watched()?)
 }
 
-/// Removes what ended runs have left behind; says what it could not remove.
+/// Removes what ended runs have left behind. Returns what it could not remove.
 ///
 /// # Errors
 /// When the journals cannot be read.

@@ -1,5 +1,5 @@
-//! One file of a run, as it was before, from the journal alone. It is touched only if its bytes are the
-//! journal's.
+//! Restores one file of a run to what it was before, from the journal alone. It touches the file only if the bytes
+//! are those in the journal.
 
 use super::{change::Version, commit, journal::Entry, run_directory::Run};
 use crate::{
@@ -19,7 +19,7 @@ pub(super) enum Outcome {
     LeftAlone(String),
 }
 
-/// Which file is at an entry's place now.
+/// Which file is now in the place of an entry.
 pub(super) enum PlaceState {
     Nothing,
     Old,
@@ -72,7 +72,7 @@ pub(super) fn look(target: &Place, entry: &Entry) -> Result<PlaceState> {
     let is = |version: &Option<Version>| version.as_ref().is_some_and(|version| version.digest == found.digest);
     let is_old_inode = entry.before.as_ref().is_some_and(|before| before.inode == Some(found.inode));
     Ok(match (is(&entry.before), is(&entry.after)) {
-        // Only mode or owner differ: which of the two it is, the inode says.
+        // Only mode or owner differ, so the inode tells which of the two it is.
         (true, true) if is_old_inode => PlaceState::Old,
         (_, true) => PlaceState::New,
         (true, false) => PlaceState::Old,
@@ -80,8 +80,8 @@ pub(super) fn look(target: &Place, entry: &Entry) -> Result<PlaceState> {
     })
 }
 
-/// Makes sure that the old file is in the temporary place: it is after an exchange; otherwise it
-/// is written from its copy.
+/// Makes sure that the old file is in the temporary place. After an exchange it is there; otherwise it is written
+/// from its copy.
 fn make_old(run: &Run, index: usize, before: &Version, target: &Place, temporary: &Place) -> Result<()> {
     if is_complete(before, temporary)? {
         return Ok(());
@@ -91,7 +91,7 @@ fn make_old(run: &Run, index: usize, before: &Version, target: &Place, temporary
         if is_disposable(run, index, temporary)? {
             dispose(run, index, temporary)?;
         } else if inode == before.inode {
-            // A process wrote to the old file while it was set aside: it is restored with that change.
+            // A process wrote to the old file while it was set aside: the file is restored with that change.
             return Ok(());
         } else {
             return Err(in_the_way(temporary));
@@ -154,8 +154,8 @@ fn dispose(run: &Run, index: usize, temporary: &Place) -> Result<()> {
         .map_err(|error| Error::failed(format!("could not remove {}", temporary.resolved().display())).cause(error))
 }
 
-/// Whether the temporary file is the journal's old or new one, or the beginning of one that was
-/// being written: then nothing of anybody else's is lost with it.
+/// Whether the temporary file is the journal's old or new file, or the beginning of one that was being written: then
+/// removing it loses nothing of anybody else's.
 pub(super) fn is_disposable(run: &Run, index: usize, temporary: &Place) -> Result<bool> {
     let found: Snapshot = match temporary.snapshot() {
         Ok(Some(found)) => found,
@@ -169,7 +169,7 @@ pub(super) fn is_disposable(run: &Run, index: usize, temporary: &Place) -> Resul
 
 fn in_the_way(temporary: &Place) -> Error {
     Error::failed(format!(
-        "{} is in the way, and not of this run",
+        "{} is in the way, and does not belong to this run",
         text::neutral(&temporary.resolved().to_string_lossy())
     ))
     .next("move it away, then run `warded recover`")

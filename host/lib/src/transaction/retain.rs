@@ -1,4 +1,4 @@
-//! How long runs and their old copies are kept. Copies may be private keys, so not for ever.
+//! How long runs and their old copies are kept. Copies may be private keys, so they are not kept for ever.
 
 use super::{
     change::{UntouchedFile, untidy},
@@ -11,12 +11,12 @@ use crate::{
     machine::{interruption, private::StateDir},
 };
 
-/// How many runs can be undone one by one, besides the renewals since each; those before are one more step.
-/// As many renewals are kept as runs of their own, for the history.
+/// How many runs can be undone one by one, besides the renewals since each; all runs before them form one more step.
+/// The same number of renewals are kept as runs of their own, for the history.
 pub(super) const RUNS_KEPT: usize = 20;
 
-/// Folds runs beyond [`RUNS_KEPT`] into one, and removes runs that never began, and those that are of no
-/// more use for an undo, but for the newest.
+/// Folds runs beyond [`RUNS_KEPT`] into one. Removes runs that never began, and all but the newest of those that are
+/// of no more use for an undo.
 pub(super) fn prune(state: &StateDir) -> Result<()> {
     discard_unbegun(state)?;
     let Series { undoable, spent, folded, fault } = Series::look(state)?;
@@ -36,15 +36,15 @@ pub(super) fn prune(state: &StateDir) -> Result<()> {
         fold(state, earlier, number)?;
         interruption::point("folded");
     }
-    // A run before its undo: else it would count as one that can be undone.
+    // Removes a run before its undo: without the undo it would count as a run that can be undone.
     spent.into_iter().skip(RUNS_KEPT).rev().try_for_each(|run| run.remove(state))
 }
 
-/// Which of the runs, given newest first with whether each only renewed certificates, is folded into the one
-/// before it; none: there are no more than are kept.
+/// Which of the runs is to be folded into the one before it. The runs are given newest first, each with whether it
+/// only renewed certificates. None: there are no more than are kept.
 fn next_to_fold(runs: &[(u64, bool)]) -> Option<usize> {
     let renewals = runs.iter().filter(|(_, only_renews)| *only_renews).count();
-    // The oldest has none before it.
+    // The oldest run has none before it.
     let oldest = runs.len().checked_sub(1)?;
     if renewals > RUNS_KEPT
         && let Some(at) = runs.get(..oldest)?.iter().rposition(|(_, only_renews)| *only_renews)
@@ -54,15 +54,14 @@ fn next_to_fold(runs: &[(u64, bool)]) -> Option<usize> {
     (runs.len() - renewals > RUNS_KEPT).then(|| oldest.checked_sub(1)).flatten()
 }
 
-/// The same, where that is no reason to fail: the next run tries again.
+/// The same, where an error is no reason to fail: the next run tries again.
 pub(super) fn prune_if_possible(state: &StateDir) -> Option<UntouchedFile> {
     let error = prune(state).err()?;
     UntouchedFile::at(state.path(), untidy("what earlier runs left", &error))
 }
 
-/// Removes what belongs to runs that reserved a number and never began. Not the newest: as long as
-/// it is there, nobody else gets a number that was given before. One that is still to begin makes
-/// its directory again.
+/// Removes what belongs to runs that reserved a number and never began, except for the newest number: as long as it
+/// is there, no number is given twice. A run that has yet to begin makes its directory again.
 pub(super) fn discard_unbegun(state: &StateDir) -> Result<()> {
     for number in numbers(state)?.into_iter().skip(1) {
         if Run::look(state, number).is_ok_and(|run| run.is_none()) {

@@ -1,5 +1,5 @@
-//! Rolling a run back, from its journal alone: by the process that made the changes, by a
-//! watchdog, or at the next boot. A file is touched only if its bytes are the journal's.
+//! Rolls a run back, from its journal alone: in the process that made the changes, in a watchdog, or at the next
+//! boot. It touches a file only if the bytes are those in the journal.
 
 use super::{
     change::{RollbackReport, UntouchedFile},
@@ -19,9 +19,9 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Undoes what the run has changed, in reverse order; has `settle` undo its programs and tell the services, and
-/// say what sshd uses then; takes out what it does not; and removes the temporary files. Stopped anywhere, it can be done again, and
-/// tells them then.
+/// Undoes what the run has changed, in reverse order. `settle` then undoes the programs of the run, tells the
+/// services, and says what sshd uses. At the end this removes the files that sshd does not use, and the temporary
+/// files. If stopped anywhere, it can be repeated, and tells the services then.
 pub(super) fn roll_back<S: Into<Settlement>>(
     root: &Root,
     run: &mut Run,
@@ -30,8 +30,8 @@ pub(super) fn roll_back<S: Into<Settlement>>(
     let is_first_attempt = run.journal().state != State::RollingBack;
     match run.journal().state {
         State::Prepared => {
-            // A power cut may have left no state, but before anything changed. Otherwise the state was lost, as in a copy
-            // of the state directory without symbolic links, and the run may have been kept.
+            // After a power cut the state may be missing, but then nothing had changed yet. Otherwise the state was
+            // lost, as in a copy of the state directory without symbolic links, and the run may have been kept.
             if let Some(error) = run.without_state()?
                 && !(is_untouched(root, run) && run.steps_begun()?.is_empty())
             {
@@ -57,14 +57,15 @@ pub(super) fn roll_back<S: Into<Settlement>>(
     let entries = run.journal().entries.iter().enumerate().rev();
     let (brought_in, others): (Vec<_>, Vec<_>) = entries.partition(|(_, entry)| still_named::after_reload(entry));
     let failures = restore_all(root, run, &others, &mut done);
-    // Services are reloaded for the files that are back, even if one is not: but not by every attempt anew.
+    // Services are reloaded for the restored files even if one file could not be restored, but not again with every
+    // attempt.
     let mut settled = Settlement::from(StillNamed::nothing());
     if run.journal().state == State::RollingBack && (is_first_attempt || failures.is_empty()) {
         done.reloads.clone_from(&run.journal().reloads);
         settled = settle(run.journal(), &done).into();
         interruption::point("settled");
     }
-    // The first one is reported; the next attempt meets all of them again.
+    // Only the first failure is reported; the next attempt meets all of them again.
     if let Some(first) = failures.into_iter().next().or(settled.open) {
         return Err(first.next("run `warded recover`"));
     }
@@ -75,8 +76,9 @@ pub(super) fn roll_back<S: Into<Settlement>>(
     Ok(done)
 }
 
-/// Looks at the files of a run again that is being rolled back, and whose programs have been undone since: such a program may
-/// have written what the run wrote. For what settles the roll back, before services are told.
+/// Restores the files of a run again while it is being rolled back, after its programs have been undone: such a
+/// program may have written the run's version again. To be called by what settles the roll back, before services are
+/// told.
 ///
 /// # Errors
 /// A file could not be put back.
@@ -93,7 +95,7 @@ pub fn restore_again(state: &StateDir, root: &Root, number: u64) -> Result<Rollb
     }
 }
 
-/// Restores those, each for itself; what went wrong.
+/// Restores each of these files, even if another one fails. Returns the failures.
 fn restore_all(root: &Root, run: &Run, entries: &[(usize, &Entry)], done: &mut RollbackReport) -> Vec<Error> {
     let mut failures = Vec::new();
     for group in entries.chunk_by(|a, b| a.1.order == b.1.order) {
@@ -113,7 +115,7 @@ fn restore_all(root: &Root, run: &Run, entries: &[(usize, &Entry)], done: &mut R
     failures
 }
 
-/// Whether every file is as before the run. What cannot be looked at may not be.
+/// Whether every file is as before the run. A file that cannot be examined counts as changed.
 fn is_untouched(root: &Root, run: &Run) -> bool {
     let is_as_before = |entry: &Entry| -> Result<bool> {
         let Some((target, _)) = entry.places(root)? else { return Ok(entry.before.is_none()) };
@@ -123,7 +125,7 @@ fn is_untouched(root: &Root, run: &Run) -> bool {
     run.journal().entries.iter().all(|entry| is_as_before(entry).unwrap_or(false))
 }
 
-/// Whether any of the changes is in place. What cannot be looked at may be one.
+/// Whether any of the changes is in place. A change that cannot be examined counts as in place.
 fn has_changed(root: &Root, run: &Run) -> bool {
     let is_in_place = |entry: &Entry| -> Result<bool> {
         let Some((target, _)) = entry.places(root)? else { return Ok(false) };

@@ -1,7 +1,7 @@
-//! The directory of a run, `runs/N`: its journal, with copies of the old and the new files beside
-//! it: all that is needed to roll the run back, by any process, at any time.
+//! The directory of a run, `runs/N`: its journal, and beside it copies of the old and the new files. This is all that
+//! any process needs to roll the run back at any time.
 //!
-//! A link for every later state is there before, so that a change of state is a rename.
+//! A link for every later state is there from the beginning, so that a change of state is a rename.
 
 mod copies;
 mod steps;
@@ -28,12 +28,12 @@ use std::{cell::OnceCell, path::Path, thread, time::Duration};
 use steps::STEPS;
 use zeroize::Zeroizing;
 
-/// Locked by the process that rolls the run back if it has to be.
+/// The process that rolls the run back if necessary holds a lock on this directory.
 pub(super) const WATCH: &str = "watch";
-/// Files of Warded's own that take their places once the run is kept; and the names of those that go.
+/// Files of Warded's own that take their places once the run is kept; and the names of files that are then removed.
 const OWN_WRITTEN: &str = "own";
 const OWN_REMOVED: &str = "own-removed";
-/// There until sshd is told: then it may have read what has changed.
+/// A file that exists until sshd is told: without it, sshd may have read what has changed.
 const UNTOLD: &str = "untold";
 /// The directory of all runs, in the state directory.
 pub const RUNS: &str = "runs";
@@ -64,8 +64,8 @@ impl Run {
         let run = Self { state: state.clone(), directory, journal, archive: OnceCell::new(), lock: Some(lock) };
         let written = run.write(changes, own);
         if written.is_err() {
-            // The journal first: with it this would be a run that was interrupted, and without the
-            // other states nobody could end it.
+            // The journal goes first: with it this would be an interrupted run, and without its other states nobody
+            // could end it.
             run.directory.remove(FILE)?;
             run.remove_copies()?;
             run.forget_own()?;
@@ -74,14 +74,14 @@ impl Run {
         written.map(|()| run)
     }
 
-    /// Opens a run for working on it; none where there is no journal (it had not begun).
+    /// Opens a run to work on it; none where there is no journal (it had not begun).
     pub(super) fn open(state: &StateDir, number: u64) -> Result<Option<Self>> {
         let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
         let lock = lock(&directory, number)?;
         Self::found(state, directory, number, Some(lock))
     }
 
-    /// Opens a run for looking at it.
+    /// Opens a run to look at it.
     pub(super) fn look(state: &StateDir, number: u64) -> Result<Option<Self>> {
         let Some(directory) = state.find_sub(&format!("{RUNS}/{number}"))? else { return Ok(None) };
         Self::found(state, directory, number, None)
@@ -100,7 +100,7 @@ impl Run {
         self.directory.path()
     }
 
-    /// Why the run is not known to have changed nothing, if its state is missing beside its journal.
+    /// If the state is missing beside the journal: why the run cannot be assumed to have changed nothing.
     pub(super) fn without_state(&self) -> Result<Option<Error>> {
         if self.journal.holds_its_state() || self.directory.word(STATE)?.is_some() {
             return Ok(None);
@@ -124,19 +124,19 @@ impl Run {
         self.directory.is_locked()
     }
 
-    /// Says for as long as the result lives that a process rolls the run back if
-    /// it has to be; none where another process does already.
+    /// Declares, for as long as the result lives, that a process rolls the run back if necessary; none where another
+    /// process does so already.
     pub(super) fn watch(&self) -> Result<Option<StateLock>> {
         self.directory.sub(WATCH)?.try_lock()
     }
 
-    /// Whether a process does that.
+    /// Whether a process does so.
     pub(super) fn is_watched(&self) -> Result<bool> {
         self.directory.find_sub(WATCH)?.map_or(Ok(false), |directory| directory.is_locked())
     }
 
-    /// Puts the journal into a later state. This needs no room on the disk, but for `Unconfirmed`: that state has a time,
-    /// which is written. No file is changed after it.
+    /// Puts the journal into a later state. This needs no disk space, except for `Unconfirmed`: that state has a
+    /// time, which has to be written. No file changes after it.
     pub(super) fn advance(&mut self, state: State) -> Result<()> {
         let is_of_earlier_version = self.journal.holds_its_state();
         if let Some(confirm) = self.journal.confirm.as_mut().filter(|_| state == State::Unconfirmed) {
@@ -144,7 +144,7 @@ impl Run {
             let file = if is_of_earlier_version { state.file() } else { FILE };
             self.directory.write(file, &self.journal.in_state(state)?, 0o600)?;
         }
-        // A power cut may have come before the links were on disk, and after the journal was.
+        // A power cut may have come after the journal was on disk and before the links were.
         if !is_of_earlier_version && self.directory.word(state.file())?.is_none() {
             self.directory.put_word(state.file(), state.word())?;
         }
@@ -154,8 +154,8 @@ impl Run {
         Ok(())
     }
 
-    /// Notes that sshd is about to be told. Needs no room on the disk; and not to be synced: after a
-    /// power cut another sshd reads what is there then.
+    /// Notes that sshd is about to be told. This needs no disk space, and no sync: after a power cut, another sshd
+    /// reads what is there then.
     pub(super) fn note_told(&self) -> Result<()> {
         self.directory.remove(UNTOLD)?;
         interruption::point("noted that sshd is told");
@@ -170,7 +170,7 @@ impl Run {
     /// Makes the changes final.
     pub(super) fn keep(&mut self) -> Result<()> {
         match self.advance(State::Kept) {
-            // Renamed but not synced is kept: a power cut may roll it back, but then as a whole.
+            // A rename without a sync counts as kept: a power cut may revert it, but then the whole run.
             Err(error) if read(&self.directory)?.map(|journal| journal.state) != Some(State::Kept) => Err(error),
             Ok(()) | Err(_) => {
                 self.journal.state = State::Kept;
@@ -179,8 +179,8 @@ impl Run {
         }
     }
 
-    /// Another journal in the place of that of a kept run. An earlier version does not know an archive of copies, so it
-    /// must not take that journal for one of its own.
+    /// Replaces the journal of a kept run. An earlier version does not know an archive of copies, so it must not
+    /// mistake the new journal for one of its own.
     pub(super) fn replace_journal(&mut self, journal: Journal) -> Result<()> {
         if self.journal.holds_its_state() {
             self.directory.put_word(STATE, State::Kept.word())?;
@@ -193,7 +193,7 @@ impl Run {
         Ok(())
     }
 
-    /// Does what was to become of Warded's own files once the run is kept. Needs no room on the disk.
+    /// Makes the changes of Warded's own files that were to follow once the run is kept. This needs no disk space.
     pub(super) fn settle_own(&self) -> Result<()> {
         let above = format!("{RUNS}/{}", self.journal.run.run);
         if let Some(written) = self.directory.find_sub(OWN_WRITTEN)? {
@@ -207,19 +207,19 @@ impl Run {
         self.forget_own()
     }
 
-    /// Removes what was to become of Warded's own files.
+    /// Removes the notes of what was to happen to Warded's own files.
     pub(super) fn forget_own(&self) -> Result<()> {
         self.directory.remove(OWN_WRITTEN)?;
         self.directory.remove(OWN_REMOVED)
     }
 
-    /// Whether the run did no more than put other certificates in the place of certificates.
+    /// Whether the run only replaced certificates by other certificates.
     pub(super) fn only_renews(&self) -> bool {
         let is_renewed = |index: usize, entry: &Entry| {
             let has_mode = |old: &Version, new: &Version| old.mode == new.mode;
             let same_mode =
                 entry.before.as_ref().zip(entry.after.as_ref()).is_some_and(|(old, new)| has_mode(old, new));
-            // A copy that cannot be read is one of who knows what.
+            // A copy that cannot be read may be anything.
             let is = |copy: Result<Option<Zeroizing<Vec<u8>>>>| {
                 copy.is_ok_and(|copy| copy.is_some_and(|copy| is_certificate(&copy)))
             };
@@ -236,7 +236,7 @@ impl Run {
         Ok(names.iter().any(|name| name != FILE && State::ALL.iter().any(|state| state.file() == name)))
     }
 
-    /// Removes the states that will not come: the sign that nothing is left to tidy.
+    /// Removes the states that will not come. Their absence is the sign that nothing is left to tidy.
     pub(super) fn remove_pending(&self) -> Result<()> {
         self.directory.remove(UNTOLD)?;
         self.directory.remove(STEPS)?;
@@ -244,7 +244,7 @@ impl Run {
         pending.copied().try_for_each(|state| self.directory.remove(state.file()))
     }
 
-    /// Removes what a run has left that was interrupted before it had a journal.
+    /// Removes what is left of a run that was interrupted before it had a journal.
     pub(super) fn discard_unbegun(state: &StateDir, number: u64) -> Result<()> {
         let name = format!("{RUNS}/{number}");
         let Some(directory) = state.find_sub(&name)? else { return Ok(()) };
@@ -263,12 +263,12 @@ impl Run {
         Ok(())
     }
 
-    /// Locks it for tidying up; none where another process works on it.
+    /// Locks the run for tidying up; none where another process works on it.
     pub(super) fn try_lock(&self) -> Result<Option<StateLock>> {
         self.directory.try_lock()
     }
 
-    /// Removes what was being written when a process was killed, unless one works on it.
+    /// Removes files that a killed process was writing, unless a process works on the run.
     pub(super) fn remove_unfinished(&self) -> Result<()> {
         if self.directory.has_unfinished()?
             && let Some(_lock) = self.try_lock()?
@@ -278,7 +278,7 @@ impl Run {
         Ok(())
     }
 
-    /// Removes all that belongs to a run that has ended.
+    /// Removes everything of a run that has ended.
     pub(super) fn remove(mut self, state: &StateDir) -> Result<()> {
         let name = format!("{RUNS}/{}", self.journal.run.run);
         let lock = match self.lock.take() {
@@ -295,16 +295,18 @@ impl Run {
         self.remove_copies()?;
         self.remove_pending()?;
         self.directory.remove(WATCH)?;
-        // In one step: after a power cut a journal without its state would be one of a run that was interrupted.
+        // One step for both: after a power cut, a journal without its state would look like that of an interrupted
+        // run.
         self.directory.rename_one_of_many(FILE, STATE)?;
         interruption::point("journal removed");
         self.directory.remove(STATE)?;
         state.remove_if_empty(&name)
     }
 
-    /// All names but those of Warded's own files and the programs last with the journal's: until they do, no file changes.
+    /// Except for those of Warded's own files and of the programs, all names become durable together with the
+    /// journal's. Until then, no file changes.
     fn write(&self, changes: &[PreparedChange], own: Option<&OwnFile>) -> Result<()> {
-        // The run's own directory: a run that changes nothing does without.
+        // Makes the run's own directory durable. A run that changes nothing does without that.
         self.state.sub(RUNS)?.sync()?;
         self.write_copies(changes)?;
         match own {
@@ -314,7 +316,7 @@ impl Run {
         }
         self.directory.write_one_of_many(UNTOLD, b"", 0o600)?;
         self.write_steps()?;
-        // So that the watchdog needs no room.
+        // So that the watchdog needs no disk space.
         self.directory.sub_of_many(WATCH)?;
         interruption::point("copies written");
         for state in self.journal.later_states() {
@@ -325,7 +327,7 @@ impl Run {
     }
 }
 
-/// The journal in the directory of that run.
+/// The journal in the directory of the run with that number.
 fn read_own(directory: &StateDir, number: u64) -> Result<Option<Journal>> {
     let journal = read(directory)?;
     match journal.as_ref().map(|journal| journal.run.run).filter(|own| *own != number) {
@@ -336,7 +338,7 @@ fn read_own(directory: &StateDir, number: u64) -> Result<Option<Journal>> {
     }
 }
 
-/// Takes the next number for a run: its directory is made now, and nobody else gets it.
+/// Takes the next number for a run: its directory is made now, so nobody else gets that number.
 pub(super) fn reserve(state: &StateDir) -> Result<u64> {
     state.sub(RUNS)?;
     let mut number = numbers(state)?.first().map_or(1, |newest| newest.saturating_add(1));
@@ -346,7 +348,7 @@ pub(super) fn reserve(state: &StateDir) -> Result<u64> {
     Ok(number)
 }
 
-/// Locks the giving of numbers, which takes a moment.
+/// Locks the handing out of numbers, which takes only a moment.
 pub(super) fn lock_numbers(state: &StateDir) -> Result<StateLock> {
     let runs = state.sub(RUNS)?;
     for _ in 0..1000 {
@@ -359,7 +361,8 @@ pub(super) fn lock_numbers(state: &StateDir) -> Result<StateLock> {
         .next("wait until it has ended, then run this again"))
 }
 
-/// A run's directory, locked; it may have been removed as one of a run that never began.
+/// A run's directory, locked. If another process removed the directory as that of a run which never began, it is made
+/// again.
 fn open_locked(state: &StateDir, number: u64) -> Result<(StateDir, StateLock)> {
     let name = format!("{RUNS}/{number}");
     loop {
@@ -379,7 +382,7 @@ pub(super) fn numbers(state: &StateDir) -> Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Locks a run. Whoever only asks whether it is locked is in the way for a moment.
+/// Locks a run. A process that only checks for the lock holds it for a moment, too.
 fn lock(directory: &StateDir, number: u64) -> Result<StateLock> {
     for _ in 0..20 {
         if let Some(lock) = directory.try_lock()? {

@@ -1,5 +1,5 @@
-//! The kept runs of a state directory: which of them can still be undone, and what several of them did
-//! to a file together.
+//! The kept runs of a state directory: which of them can still be undone, and what several of them together did to a
+//! file.
 
 use super::{
     change::Version,
@@ -19,9 +19,9 @@ use std::ops::RangeInclusive;
 #[derive(Debug, Default)]
 pub(super) struct Series {
     pub(super) undoable: Vec<Run>,
-    /// Undos, what they undid, and runs that were rolled back.
+    /// Undos, the runs that they undid, and runs that were rolled back.
     pub(super) spent: Vec<Run>,
-    /// Runs that an earlier run stands for: an interrupted fold left them.
+    /// Runs for which an earlier run stands: an interrupted fold left them.
     pub(super) folded: Vec<Run>,
     /// Why nothing is known of the runs before those.
     pub(super) fault: Option<Error>,
@@ -42,7 +42,7 @@ impl Series {
         }
         let kept = ended.iter().map(Run::journal).filter(|journal| journal.state == State::Kept);
         let undone: Vec<RangeInclusive<u64>> = kept.clone().filter_map(|journal| journal.run.undone()).collect();
-        // Those before it went with the folds before.
+        // Only the newest folded run can still be there: earlier folds removed the runs before it.
         let folded: Vec<RangeInclusive<u64>> = kept.filter_map(|journal| journal.folded).map(|run| run..=run).collect();
         for run in ended {
             let journal = run.journal();
@@ -60,7 +60,7 @@ impl Series {
         Ok(series)
     }
 
-    /// The runs that can be undone in steps, the newest step first.
+    /// The steps in which the runs can be undone, the newest first.
     pub(super) fn steps(&self) -> Vec<Step<'_>> {
         let mut steps: Vec<Step<'_>> = Vec::new();
         let mut renewals: Vec<&Run> = Vec::new();
@@ -75,13 +75,13 @@ impl Series {
     }
 }
 
-/// What one undo reverts: a run, with the renewals since. To undo a renewal alone would restore
-/// certificates that are nearer to their end.
+/// What one undo reverts: a run, and the renewals since. Undoing only a renewal would restore certificates that
+/// expire sooner.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
     /// The run that changed more than certificates.
     pub(super) base: &'a Run,
-    /// The newest first.
+    /// The renewals since, the newest first.
     pub(super) renewals: Vec<&'a Run>,
 }
 
@@ -92,7 +92,7 @@ impl Step<'_> {
     }
 }
 
-/// Refuses a run whose number an undo has spent meanwhile: it would count as undone itself.
+/// Refuses a run whose number an undo has covered meanwhile: the run would itself count as undone.
 pub(super) fn refuse_undone(state: &StateDir, number: u64) -> Result<()> {
     let undone = Series::look(state)?.spent.into_iter().map(Run::into_journal);
     let mut undos = undone.filter(|journal| journal.state == State::Kept);
@@ -115,16 +115,16 @@ pub(super) struct Part<'a> {
 /// The changes of several runs to one file, taken together.
 #[derive(Debug)]
 pub(super) struct JointChange<'a> {
-    /// What it is now, if nobody edited it since.
+    /// The newest version, which is in place unless somebody has edited the file since.
     pub(super) newest: Part<'a>,
-    /// What it was before all of them.
+    /// The version before all of the runs.
     pub(super) oldest: Part<'a>,
-    /// Two successive runs between which it was edited: the earlier and the later one.
+    /// Two successive runs between which somebody edited the file: the earlier and the later one.
     pub(super) edited: Option<[Part<'a>; 2]>,
 }
 
 impl<'a> JointChange<'a> {
-    /// One for each file that the runs changed; the runs are given newest first.
+    /// One for each file that the runs changed. The runs are given newest first.
     pub(super) fn all(runs: &'a [Run]) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for run in runs {
@@ -139,7 +139,7 @@ impl<'a> JointChange<'a> {
         all
     }
 
-    /// Where the file is, or will be: a directory that the newest run took away with it is made again.
+    /// Where the file is, or will be: a directory that the newest run removed with the file is made again.
     pub(super) fn place(&self, root: &Root) -> Result<Option<Place>> {
         let Part { run, entry, .. } = self.newest;
         match entry.places(root)? {
@@ -153,7 +153,7 @@ impl<'a> JointChange<'a> {
 
     fn extend(&mut self, earlier: Part<'a>) {
         let later = self.oldest;
-        // Whoever put the older version back by hand has undone the earlier run for this file.
+        // A person who put the older version back by hand has undone the earlier run for this file.
         let is_restored = digest(&earlier.entry.before) == digest(&later.entry.before);
         if !later.entry.continues(earlier.entry) && !is_restored {
             self.edited = self.edited.or(Some([earlier, later]));

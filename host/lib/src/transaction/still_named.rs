@@ -1,5 +1,5 @@
-//! Files that a run added and a configuration may name. A roll back removes them last, when sshd has been reloaded and no
-//! configuration names them.
+//! Files that a run added and that a configuration may name. A roll back removes them last, after the reload of sshd,
+//! if no configuration names them.
 
 use super::{
     change::{Order, RollbackReport, UntouchedFile},
@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 /// The files that sshd may still read after a roll back and its reloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StillNamed {
-    /// It may still have the configuration of the run, or what it has cannot be read.
+    /// sshd may still use the configuration of the run, or its configuration cannot be read.
     Unknown,
     /// What these files of its configuration name.
     Named(Vec<(PathBuf, Vec<u8>)>),
@@ -26,7 +26,7 @@ pub enum StillNamed {
 /// The state after the programs of a run were undone and the services were reloaded.
 #[derive(Debug)]
 pub struct Settlement {
-    /// What sshd uses then.
+    /// What sshd uses now.
     pub named: StillNamed,
     /// Why the roll back is unfinished, if it is.
     pub open: Option<Error>,
@@ -57,7 +57,7 @@ impl StillNamed {
         }
     }
 
-    /// Why a file of this name has to stay, if it has to.
+    /// Why a file of this name has to stay, if it does.
     fn keeps(&self, name: &str) -> Option<String> {
         let Self::Named(files) = self else {
             return Some(
@@ -73,13 +73,13 @@ impl StillNamed {
     }
 }
 
-/// What the run brought in, and a configuration may name: keys, certificates, lists.
+/// Whether the run added the file and a configuration may name it: a key, a certificate, a list.
 pub(super) fn after_reload(entry: &Entry) -> bool {
     entry.before.is_none() && matches!(entry.order, Order::WriteKey | Order::WriteCertificate)
 }
 
-/// Takes out what the run brought in and nobody names any more. sshd refuses every public key where a
-/// list of revoked ones that it was told of is missing. What stays does no harm: so the run has ended.
+/// Removes the files that the run added and no configuration names any more. (sshd refuses every public key while a
+/// list of revoked keys that it uses is missing.) A file that stays does no harm, so the run counts as ended.
 pub(super) fn remove_added(
     root: &Root,
     run: &Run,
@@ -109,7 +109,7 @@ pub(super) fn remove_added(
         done.left_alone.extend(left.map(|why| UntouchedFile { path: entry.path.clone(), why }));
         interruption::point("taken out");
     }
-    // Whether a file that nobody names is gone for good, nobody depends on.
+    // Nothing depends on the removal of a file that nobody names being on disk.
     drop(directories.into_values().try_for_each(|place: Place| place.sync_directory()));
 }
 

@@ -1,5 +1,5 @@
-//! New files beside the ones that they will replace: complete, with owner, mode and attributes,
-//! and synced, so that what is left to do is a rename.
+//! New files beside those that they will replace: complete with owner, mode and attributes, and synced, so that only
+//! a rename remains to be done.
 
 use super::change::{FileChange, Version};
 use crate::{
@@ -12,17 +12,17 @@ use std::{collections::BTreeSet, fmt, io};
 /// Linux's NAME_MAX.
 const MAX_NAME: usize = 255;
 
-/// A change, and where its new file waits; after the exchange the old one is there.
+/// A change, and the place where its new file waits. After the exchange, the old file is there.
 #[derive(Debug)]
 pub(super) struct PreparedChange {
     pub(super) change: FileChange,
     pub(super) temporary: Place,
-    /// Owner and attributes of the file that is there now; read under the lock.
+    /// Owner and attributes of the file that is there now, read under the lock.
     pub(super) metadata: Option<Metadata>,
 }
 
 impl PreparedChange {
-    /// The path as it was asked for.
+    /// The path as the caller gave it.
     pub(super) fn path(&self) -> impl fmt::Display + '_ {
         &self.change.path
     }
@@ -53,9 +53,9 @@ impl PreparedChange {
     }
 }
 
-/// Puts the changes in order and gives each a name for its temporary file. That begins with a
-/// dot, because sshd's `Include …/*.conf` and most others do not see those; and it ends in a tilde, because template
-/// engines skip such names.
+/// Sorts the changes, and gives each a name for its temporary file. The name begins with a dot, because sshd's
+/// `Include …/*.conf` and most other patterns do not match such names. It ends in a tilde, because template engines
+/// skip such names.
 pub(super) fn plan(root: &Root, run: u64, changes: Vec<FileChange>) -> Result<Vec<PreparedChange>> {
     let mut changes: Vec<FileChange> =
         changes.into_iter().filter(|change| change.before.is_some() || change.after.is_some()).collect();
@@ -78,7 +78,7 @@ pub(super) fn plan(root: &Root, run: u64, changes: Vec<FileChange>) -> Result<Ve
     Ok(planned)
 }
 
-/// Writes every new file and syncs it. Its name is on disk with the exchange, and nothing needs it before that.
+/// Writes every new file and syncs it. Its name is synced with the exchange; nothing needs the name before that.
 pub(super) fn write_all(changes: &[PreparedChange]) -> Result<()> {
     for change in changes {
         let Some(after) = &change.change.after else { continue };
@@ -102,7 +102,7 @@ fn free_name(beside: &Place, run: u64, index: usize) -> Result<Place> {
             name.pop();
         }
         let place = beside.sibling(&format!("{name}{suffix}"));
-        // Left by a run with another state directory: its business.
+        // It belongs to a run with another state directory, and is that run's business.
         if place.inode()?.is_none() {
             return Ok(place);
         }

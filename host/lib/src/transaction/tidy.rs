@@ -1,4 +1,4 @@
-//! What a run that has ended leaves behind: its temporary files, and copies that are of no more use.
+//! Removes what a run that has ended leaves behind: its temporary files, and copies that are of no more use.
 
 use super::{
     change::{Order, UntouchedFile, untidy},
@@ -17,8 +17,8 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Removes the temporary files of a run that has ended, and copies that are of no more use; says
-/// what it could not remove. That is no failure: the run has ended, and the next command tries again.
+/// Removes the temporary files of a run that has ended, and copies that are of no more use. Returns what it could not
+/// remove. That is no failure: the run has ended, and the next command tries again.
 pub(super) fn tidy(root: &Root, run: &Run) -> Vec<UntouchedFile> {
     let mut left = Vec::new();
     let mut again = false;
@@ -39,7 +39,7 @@ pub(super) fn tidy(root: &Root, run: &Run) -> Vec<UntouchedFile> {
         }
         interruption::point("tidied");
     }
-    // A private key that is gone is not to come back with a power cut.
+    // Synced, so that a removed private key does not come back with a power cut.
     for (place, entry) in directories.into_values() {
         if let Err(error) = place.sync_directory() {
             untidied(&mut left, entry, &Error::failed("could not sync its directory").cause(error));
@@ -53,7 +53,7 @@ pub(super) fn tidy(root: &Root, run: &Run) -> Vec<UntouchedFile> {
     } else {
         run.forget_own().and(run.remove_copies())
     };
-    // The sign that something is left to tidy goes last.
+    // The sign that something is left to tidy is removed last.
     let ended = if again { ended } else { ended.and_then(|()| run.remove_pending()) };
     if let Err(error) = ended {
         left.extend(UntouchedFile::at(run.path(), untidy("what is in it", &error)));
@@ -65,7 +65,7 @@ pub(super) fn tidy(root: &Root, run: &Run) -> Vec<UntouchedFile> {
 enum TidyOutcome {
     Nothing,
     Removed(Place),
-    /// None where its path cannot be shown.
+    /// Somebody else's file. None where its path cannot be represented.
     Theirs(Option<UntouchedFile>),
 }
 
@@ -90,7 +90,7 @@ fn tidy_one(root: &Root, run: &Run, index: usize, entry: &Entry) -> Result<TidyO
     Ok(TidyOutcome::Theirs(UntouchedFile::at(&temporary.resolved(), why)))
 }
 
-/// Moves out what recovers at the start of the machine. Where it was edited, it stays.
+/// Removes the unit that recovers interrupted runs when the machine starts. It stays if somebody has edited it.
 fn retire(root: &Root, entry: &Entry, temporary: &Place) -> Result<Option<UntouchedFile>> {
     let Some((target, _)) = entry.places(root)? else { return Ok(None) };
     match look(&target, entry)? {

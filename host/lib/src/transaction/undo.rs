@@ -1,4 +1,4 @@
-//! Undoing kept runs, later: as a change set of its own, through the same pipeline.
+//! Undoes kept runs later, as a change set of its own, through the same pipeline.
 
 mod edit_display;
 mod everything;
@@ -35,37 +35,36 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// How long another run may take to come to its end.
+/// How long to wait for another run to end.
 const WAIT: Duration = if cfg!(test) { Duration::from_secs(2) } else { Duration::from_secs(60) };
 
 /// The changes that undo runs.
 #[derive(Debug)]
 pub struct Undo {
-    /// The run that is undone; of several, the oldest. The undo's own identity says so in
-    /// [`RunIdentity::undoes`].
+    /// The run that is undone; of several, the oldest. The undo's own identity records it in [`RunIdentity::undoes`].
     pub run: RunIdentity,
     /// The newest of several runs.
     pub newest: Option<RunIdentity>,
-    /// How many they are.
+    /// How many runs there are.
     pub count: usize,
-    /// Whether those after the oldest only renewed certificates.
+    /// Whether the runs after the oldest only renewed certificates.
     pub is_one_step: bool,
     /// The next run that an undo would undo after this.
     pub earlier: Option<u64>,
     /// What has to change.
     pub changes: Vec<FileChange>,
-    /// The files that are as before the run already.
+    /// The files that are already as they were before the run.
     pub as_before: Vec<AbsolutePath>,
-    /// The host keys that stay as they are: clients know them.
+    /// The host keys that stay, because clients know them.
     pub keys_left: Vec<AbsolutePath>,
     /// The programs that undo what programs of the runs changed, in order.
     pub steps: Vec<action::Step>,
-    /// The programs of the runs that nothing undoes.
+    /// The programs of the runs that nothing can undo.
     pub irreversible: Vec<Name>,
     /// The services that the runs reloaded.
     pub reloads: Vec<Reload>,
-    /// The main configuration files of the sshds that the runs were for, the newest run's first; none where there was
-    /// no sshd.
+    /// The main configuration files of the sshds for which the runs were made, the newest run's first; none where
+    /// there was no sshd.
     pub sshds: Vec<AbsolutePath>,
 }
 
@@ -86,11 +85,11 @@ impl Undo {
 /// Which runs are to be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndoScope {
-    /// The newest that changed more than certificates' contents, with the renewals since.
+    /// The newest run that changed more than the contents of certificates, with the renewals since.
     Newest,
-    /// This one, with the renewals since, if no other run stands on it.
+    /// This run, with the renewals since, if no other run builds on it.
     Only(u64),
-    /// This one and all since.
+    /// This run and all since.
     DownTo(u64),
     /// All of them, so that nothing of Warded's is left.
     All(Edits),
@@ -99,9 +98,9 @@ pub enum UndoScope {
 /// What becomes of later edits that an undo cannot keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edits {
-    /// They stop the undo.
+    /// The undo stops.
     Refuse,
-    /// They are lost.
+    /// The edits are lost.
     Discard,
 }
 
@@ -124,7 +123,7 @@ pub struct EditedFile {
     pub path: AbsolutePath,
     /// What has changed since, as a unified diff; or a word on why that is not shown.
     pub diff: String,
-    /// What gives that up, so that an undo goes on.
+    /// What discards the edit, so that an undo can continue.
     pub remedy: String,
 }
 
@@ -153,11 +152,11 @@ impl From<UndoError> for Error {
     }
 }
 
-/// The changes that undo runs; none where there is no run to undo. A run that is at work is waited for.
+/// The changes that undo runs; none where there is no run to undo. Waits for a run that is at work.
 ///
 /// # Errors
-/// Where a file is neither what the run left nor what was there before, there is no such run to undo, other runs
-/// stand on it, another run does not come to its end, or something cannot be read.
+/// A file is neither what the run left nor what was there before, there is no such run to undo, other runs build on
+/// it, another run does not end, or something cannot be read.
 pub fn undo_changes(state: &StateDir, root: &Root, which: UndoScope) -> Result<Option<Undo>, UndoError> {
     let until = Instant::now() + WAIT;
     loop {
@@ -166,7 +165,7 @@ pub fn undo_changes(state: &StateDir, root: &Root, which: UndoScope) -> Result<O
         if at_work.is_none() {
             recover::refuse_unended(state)?;
             let found = compute(state, root, which);
-            // A run that began meanwhile may have changed what was compared.
+            // A run that began meanwhile may have changed the files that were compared.
             let is_certain = recover::at_work(state)?.is_none() && numbers(state)? == known;
             if is_certain || !matches!(found, Err(UndoError::Edited { .. })) {
                 return found;
@@ -186,7 +185,7 @@ pub fn undo_changes(state: &StateDir, root: &Root, which: UndoScope) -> Result<O
 fn compute(state: &StateDir, root: &Root, which: UndoScope) -> Result<Option<Undo>, UndoError> {
     let mut series = Series::look(state)?;
     let fault = series.fault.take();
-    // What all runs did is known only with all of their journals.
+    // Only all journals together tell what all runs did.
     if let (UndoScope::All(_), Some(fault)) = (which, &fault) {
         return Err(fault.clone().into());
     }
@@ -226,7 +225,7 @@ fn compute(state: &StateDir, root: &Root, which: UndoScope) -> Result<Option<Und
             sshds.push(sshd.clone());
         }
     }
-    // What a policy's own `remove` led back is another state than before the runs where the file was edited meanwhile.
+    // If a file was edited meanwhile, what a policy's own `remove` restored is not the state from before the runs.
     let is_left = |run: &&Run| !matches!(which, UndoScope::All(_)) || !is_removed(runs, &run.journal().run.policy);
     let (steps, irreversible) = steps::back(runs.iter().filter(is_left));
     Ok(Some(Undo {
@@ -245,7 +244,7 @@ fn compute(state: &StateDir, root: &Root, which: UndoScope) -> Result<Option<Und
     }))
 }
 
-/// How many of the runs that can be undone are to be undone; none: no run can be undone.
+/// How many of the runs that can be undone this scope covers; none: no run can be undone.
 fn count(series: &Series, which: UndoScope) -> Result<Option<usize>> {
     let number = |run: &Run| run.journal().run.run;
     let steps = series.steps();
@@ -269,7 +268,7 @@ fn count(series: &Series, which: UndoScope) -> Result<Option<usize>> {
         ([], [step, ..]) => Ok(Some(step.len())),
         (later, _) => {
             let later: Vec<String> = later.iter().map(|step| step.base.journal().run.to_string()).collect();
-            Err(Error::refused(format!("run {asked} is not undone alone: later runs stand on it"))
+            Err(Error::refused(format!("run {asked} is not undone alone: later runs build on it"))
                 .cause(later.join("\n"))
                 .next(format!("to undo run {asked} and all of these in one step: warded undo --down-to {asked}")))
         }
@@ -312,7 +311,7 @@ enum FileUndo {
     AsBefore,
     /// A host key that is not put back.
     KeyLeft,
-    /// The difference that speaks against it.
+    /// The difference that prevents the undo.
     Edited(String),
 }
 
@@ -337,7 +336,7 @@ fn undo_one(root: &Root, joint: &JointChange<'_>) -> Result<FileUndo> {
         (Some(before), Some(now)) if is(&oldest.before) && is_like(before, now, &place)? => {
             return Ok(FileUndo::AsBefore);
         }
-        // Somebody put it back, with another mode or owner.
+        // Somebody put the old contents back, with another mode or owner.
         (Some(_), Some(now)) if is(&oldest.before) => Some(now.contents.clone()),
         _ if !is(&newest.after) || joint.edited.is_some() && lines::is_undone_by_lines(joint, &place) => {
             if lines::is_undone_by_lines(joint, &place)
@@ -367,7 +366,7 @@ fn undo_one(root: &Root, joint: &JointChange<'_>) -> Result<FileUndo> {
     Ok(FileUndo::Change(Box::new(FileChange { path: newest.path.clone(), place, before: now, after, order, scratch })))
 }
 
-/// Whether mode, owner and attributes are those.
+/// Whether mode, owner and attributes are as in this version.
 fn is_like(before: &Version, now: &Snapshot, place: &Place) -> Result<bool> {
     Ok(before.mode == now.mode && (before.metadata.is_none() || place.metadata()? == before.metadata))
 }
@@ -382,7 +381,7 @@ fn old_copy(part: Part<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
     })
 }
 
-/// A key is a key whether it is written or removed.
+/// The order for undoing a change. A key stays a key, whether it is written or removed.
 fn order(done: Order, now: Option<&Snapshot>, writes: bool) -> Order {
     let (write, remove) = match done {
         _ if now.is_some_and(|now| schedule::recovers(&now.contents)) => (Order::WriteOther, Order::RemoveRecovery),

@@ -1,11 +1,11 @@
-//! The server's role, with OpenSSH's clients: what their known_hosts is worth.
+//! The handshake in the server's role, against OpenSSH's clients: what their known_hosts make them prefer and accept.
 
 use crate::peer::{HOST_KEYS, each, limits};
 use ssh_key::{Certificate, PrivateKey};
 use std::{fs, net::TcpListener, process::Stdio, thread};
 use warded_lib::handshake::{ClientReport, Identity, serve};
 
-/// Serves one `ssh` with these keys, and gives what was seen of it, and what it wrote.
+/// Serves one `ssh` with these host keys. Returns what the server saw of the client, and what `ssh` printed.
 fn meet(
     peer: &crate::peer::Peer,
     known_hosts: &str,

@@ -1,4 +1,4 @@
-//! Servers that allow a few algorithms only.
+//! Servers whose configuration allows only a few algorithms.
 
 use crate::{
     peer::{each, limits},
@@ -37,7 +37,7 @@ fn every_algorithm_is_spoken_with_every_peer() {
             let (stream, _sshd) = peer.once(&names);
             let mut session = match Session::open(stream, &limits()) {
                 Ok(session) => session,
-                // sshd does not know the method, and ends.
+                // This sshd does not know the method, and exits.
                 Err(fault) => {
                     assert!(names[0].contains("mlkem") && !peer.knows_mlkem(), "{names:?}: {fault}");
                     continue;
@@ -77,7 +77,7 @@ fn what_is_not_spoken_here_is_named() {
     });
 }
 
-/// Such a key is there, for clients that know SHA-1: nothing says that it is not offered.
+/// The server has an RSA key, but offers it with SHA-1 signatures only: the client must not report the key as missing.
 #[test]
 fn an_rsa_key_that_is_offered_by_sha_1_alone_is_not_called_missing() {
     each(|peer| {

@@ -1,4 +1,4 @@
-//! A listener, asked for every host key, a few connections at a time.
+//! Asks a listener for every host key, with a few connections at a time.
 
 use crate::{
     peer::{each, limits},
@@ -30,7 +30,7 @@ fn a_survey_names_no_user() {
         for (target, answer) in targets.iter().zip(survey(&targets, AT_ONCE, &limits())) {
             compare(peer, target.algorithm, &answer.unwrap().host_key);
         }
-        // A child writes its line when it sees that the connection has ended.
+        // The sshd child of a connection writes its log line when it sees that the connection has ended.
         let ended = || peer.log().matches("Connection closed by 127.77.0.").count();
         let began = Instant::now();
         while ended() < targets.len() {
@@ -47,7 +47,7 @@ fn a_survey_names_no_user() {
 fn a_listener_that_drops_connections_is_unknown() {
     each(|peer| {
         let (server, _sshd) = peer.listen(&["MaxStartups=1:100:1"]);
-        // This one waits, and so fills the room.
+        // This session stays open, and so takes the one place that sshd has.
         let first = Session::open(dial(server, None, &limits()).unwrap(), &limits()).unwrap();
         for answer in survey(&targets(server), AT_ONCE, &limits()) {
             let fault = answer.unwrap_err();
@@ -89,7 +89,7 @@ fn measure_a_listener() {
             times.sort();
             eprintln!("  {name}: {:.1?} {:.1?}", times[0], times[5]);
         };
-        // OpenSSH 9.8 refuses an address that came too often without a login.
+        // Since OpenSSH 9.8 sshd refuses an address that has connected too often without a login.
         let fresh = |target: Target| {
             let count = next.fetch_add(1, Ordering::Relaxed);
             Target { from: Some(Ipv4Addr::from_bits(Ipv4Addr::new(127, 78, 0, 1).to_bits() + count).into()), ..target }

@@ -1,4 +1,4 @@
-//! An OpenSSH with five host keys, a certificate for each, and one user who can log in.
+//! The peer: an OpenSSH with five host keys, a certificate for each, and one user who can log in.
 
 use ssh_key::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, rand_core::OsRng};
 use std::{
@@ -17,12 +17,12 @@ use std::{
 use tempfile::TempDir;
 use warded_lib::handshake::Limits;
 
-/// This machine's own, and the suites of Debian whose OpenSSH is a peer: 8.4, 9.2, 10.0 and a newer one.
+/// `None` is this machine's own OpenSSH; the others are Debian suites, with 8.4, 9.2, 10.0 and a newer one.
 pub(crate) const PEERS: [Option<&str>; 5] = [None, Some("bullseye"), Some("bookworm"), Some("trixie"), Some("sid")];
 pub(crate) const HOST_KEYS: [&str; 5] = ["ed25519", "ecdsa256", "ecdsa384", "ecdsa521", "rsa3072"];
 const NAME: &str = "web1.example.org";
 
-/// A peer in namespaces of its own, whose first process waits for the end of its input.
+/// A peer in namespaces of its own. The first process of its PID namespace waits until its standard input is closed.
 pub(crate) struct Peer {
     holder: Child,
     inner: String,
@@ -40,7 +40,7 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The files of the host keys, of their certificates and of the CA; made once.
+/// The files of the host keys, their certificates and the CA; made once for all tests.
 fn host_keys() -> &'static [(String, Vec<u8>)] {
     static MADE: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -52,7 +52,8 @@ fn host_keys() -> &'static [(String, Vec<u8>)] {
         for name in HOST_KEYS {
             let (kind, bits) = name.split_at(name.find(|char: char| "2350".contains(char)).unwrap());
             let arguments: &[_] = if name == "ed25519" { &["-t", name] } else { &["-t", kind, "-b", bits] };
-            // `ssh-key` 0.6 reads no ECDSA key that begins with a zero byte, as every second one of P-521 does.
+            // `ssh-key` 0.6 cannot read an ECDSA private key that begins with a zero byte, as every second P-521 key
+            // does.
             while PrivateKey::read_openssh_file(&directory.path().join(name)).is_err() {
                 drop(fs::remove_file(directory.path().join(name)));
                 keygen(&[arguments, &["-N", "", "-f", name]].concat());
@@ -64,14 +65,14 @@ fn host_keys() -> &'static [(String, Vec<u8>)] {
     })
 }
 
-/// The tree of a suite.
+/// The directory into which the packages of this Debian suite are unpacked.
 fn tree(suite: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/openssh-tree");
     PathBuf::from(run(Command::new(script).arg(suite)).trim())
 }
 
 impl Peer {
-    /// None, said aloud, if this is not root.
+    /// Returns `None`, and prints that the test was skipped, unless it runs as root.
     pub(crate) fn start(suite: Option<&str>) -> Option<Self> {
         if run(Command::new("id").arg("-u")).trim() != "0" {
             assert_eq!(
@@ -79,7 +80,7 @@ impl Peer {
                 Ok("1"),
                 "only root can make namespaces for a peer: run this as root, or set WARDED_SKIP_MISSING=1"
             );
-            // The harness shows what eprintln! prints only for tests that fail.
+            // The test harness shows the output of `eprintln!` only for failed tests.
             std::io::Write::write_all(
                 &mut std::io::stderr(),
                 b"skipped: a test of the handshake: only root can make namespaces for its peer",
@@ -129,13 +130,13 @@ impl Peer {
         }
         let authorized = self.path("authorized_keys");
         fs::write(&authorized, self.user.public_key().to_openssh().unwrap()).unwrap();
-        // OpenSSH takes no key that others can change, nor one whose directory they can.
+        // With StrictModes, OpenSSH would refuse a key whose file or directory others can write.
         writeln!(config, "StrictModes no\nAuthorizedKeysFile {}\nUsePAM no", authorized.display()).unwrap();
         fs::write(self.path("sshd_config"), config).unwrap();
         fs::write(self.path("banner"), "Authorised use only.\n".repeat(100)).unwrap();
     }
 
-    /// Whether its OpenSSH has the method `mlkem768x25519-sha256`, which came with 9.9.
+    /// Whether this OpenSSH has the method `mlkem768x25519-sha256`, which came with 9.9.
     pub(crate) fn knows_mlkem(&self) -> bool {
         run(self.command("ssh").args(["-Q", "kex"])).lines().any(|method| method == "mlkem768x25519-sha256")
     }
@@ -149,7 +150,7 @@ impl Peer {
         PublicKey::read_openssh_file(&self.path(&format!("{name}.pub"))).unwrap()
     }
 
-    /// A program, to be run inside.
+    /// A command that runs a program inside the peer's namespaces.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.inner, "--mount", "--pid", "--root", "--wd", "--"]).arg(program);
@@ -164,7 +165,7 @@ impl Peer {
         command
     }
 
-    /// An sshd for one session, over loopback TCP.
+    /// Starts an sshd that serves one session over loopback TCP.
     pub(crate) fn once(&self, options: &[&str]) -> (TcpStream, Reaped) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -181,7 +182,7 @@ impl Peer {
         (ours, Reaped(child))
     }
 
-    /// An sshd that listens.
+    /// Starts an sshd that listens.
     pub(crate) fn listen(&self, options: &[&str]) -> (SocketAddr, Reaped) {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listen = [format!("ListenAddress={address}"), "PidFile=none".to_owned()];
@@ -202,13 +203,13 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // With its first process all others of the namespace are killed.
+        // When the first process of a PID namespace dies, the kernel kills all others in it.
         self.holder.kill().unwrap();
         self.holder.wait().unwrap();
     }
 }
 
-/// A process that ends with the test.
+/// A process that is killed when the test ends.
 pub(crate) struct Reaped(Child);
 
 impl Drop for Reaped {
@@ -218,7 +219,7 @@ impl Drop for Reaped {
     }
 }
 
-/// Runs a test with each peer, and names the one with which it fails.
+/// Runs a test with each peer, and prints the peer's name first: a failed test shows it.
 pub(crate) fn each(test: impl Fn(&Peer)) {
     for suite in PEERS {
         eprintln!("with the OpenSSH of {}", suite.unwrap_or("this machine"));
@@ -228,7 +229,7 @@ pub(crate) fn each(test: impl Fn(&Peer)) {
     }
 }
 
-/// The type of a host key in the peer's directory.
+/// The part of a host key's file name that stands for its type.
 pub(crate) fn file_of(key: &PublicKey) -> &'static str {
     let is = |name: &&&str| match (key.algorithm(), **name) {
         (Algorithm::Ed25519, name) => name == "ed25519",

@@ -1,11 +1,11 @@
-//! One `sshd -i`: a login, and every host key proved in the same session.
+//! `sshd -i`: one session that logs in and has every host key proved.
 
 use crate::peer::{Peer, each, file_of, limits};
 use ssh_key::{Algorithm, Certificate, PrivateKey, rand_core::OsRng};
 use std::time::Instant;
 use warded_lib::handshake::{Fault, HostKey, HostKeyAlgorithm, KeyKind, Login, Query, Refusal, Session, Verdict};
 
-/// What was proved is what the peer's files hold.
+/// Checks that the host key that was proved is the one in the peer's files.
 pub(crate) fn compare(peer: &Peer, algorithm: HostKeyAlgorithm, host_key: &HostKey) {
     assert_eq!(host_key.algorithm, algorithm);
     let file = file_of(&host_key.key);

@@ -1,4 +1,4 @@
-//! `actions.*`: queries run at once, changes are queued.
+//! `actions.*`: queries run at once; changes are queued.
 
 use super::{Failure, Operation, schedule};
 use crate::broker::{granted::Granted, session::Session};
@@ -17,11 +17,11 @@ use warded_lib::{
 /// Inputs that a guest gives, by name.
 type Input = Vec<(String, String)>;
 
-/// Runs a program that changes nothing, for its answer.
+/// Runs a program that changes nothing, and returns its answer.
 #[derive(Debug)]
 pub struct Query {
     pub name: String,
-    /// What it is given.
+    /// The input for the program.
     pub input: Input,
 }
 
@@ -29,7 +29,7 @@ pub struct Query {
 #[derive(Debug)]
 pub struct Change {
     pub name: String,
-    /// What it is given.
+    /// The input for the program.
     pub input: Input,
 }
 
@@ -57,7 +57,7 @@ impl Operation for Query {
         let filled = filled(session, name, input)?;
         let runner = Arc::clone(&session.runner);
         let answer = session.changes.ask(&filled, runner.as_ref(), &session.root)?.bytes();
-        // Whatever the policy shows of it: no private key gets to a guest.
+        // No private key reaches a guest, even if the policy shows this part of the answer.
         if holds_private_key(&answer) {
             return Err(Failure::new("private-key", format!("the answer of {name} holds a private key")));
         }
@@ -94,7 +94,7 @@ impl Operation for Change {
 fn filled(session: &Session, name: &str, input: &Input) -> Result<Invocation, Failure> {
     let known = session.actions.iter().find(|(known, _)| known.as_str() == name);
     let (name, action) = known.ok_or_else(|| Failure::new("no-program", "the policy has no such action"))?;
-    // What undoes it may name this program where it does not.
+    // The action's undo may name this program even if the action itself does not.
     let back = action.undo.as_ref().and_then(|undo| session.actions.get(&undo.action));
     let names_warded = [Some(action), back].into_iter().flatten().any(Action::names_warded);
     let warded = if names_warded { own_words(session)? } else { String::new() };
@@ -102,9 +102,9 @@ fn filled(session: &Session, name: &str, input: &Input) -> Result<Invocation, Fa
     Ok(Invocation::new(name, action, given, &warded)?)
 }
 
-/// This binary with the options that lead it to the same files, as words for a shell.
+/// The command line of this binary, with the options that lead it to the same files, quoted for a shell.
 fn own_words(session: &Session) -> Result<String, Failure> {
-    // Nothing runs it on a machine that is only described.
+    // On a machine that is only described, nothing runs it.
     if session.is_described() {
         return Ok(schedule::DESCRIBED.to_owned());
     }
@@ -120,7 +120,7 @@ fn own_words(session: &Session) -> Result<String, Failure> {
     Ok(words.map(|word| shell_word(&word)).collect::<Vec<_>>().join(" "))
 }
 
-/// Inputs as the record has them: of each its length and its digest.
+/// The inputs for the record: the length and digest of each.
 fn digests(input: &Input) -> Option<String> {
     let one = |(name, value): &(String, String)| {
         format!("{name}: {}, {}", count(value.len(), "byte"), Digest::of(value.as_bytes()))

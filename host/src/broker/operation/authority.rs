@@ -1,4 +1,4 @@
-//! `authority.*`: certificates are asked for after the review, by the host.
+//! `authority.*`: certificates, which the host asks the CA for after the review.
 
 use super::{Failure, Operation, key::KeyPair};
 use crate::broker::{granted::Granted, recording::Answer as _, session::Session};
@@ -11,7 +11,7 @@ use warded_lib::{
     policy::need::Need,
 };
 
-/// The CA's public keys of a kind.
+/// The CA's public keys of one kind.
 #[derive(Debug)]
 pub struct Roots(pub Kind);
 
@@ -54,7 +54,7 @@ pub struct Issue {
     pub key: KeyPair,
     /// Host or user.
     pub kind: Kind,
-    /// The names; the broker has seen that the operator confirmed them.
+    /// The names; the broker has checked that the operator confirmed them.
     pub principals: Principals,
 }
 
@@ -83,14 +83,14 @@ impl Operation for Issue {
     }
 }
 
-/// A successor with the same names.
+/// A new certificate with the same names.
 #[derive(Debug)]
 pub struct Renew {
     pub key: KeyPair,
-    /// What is succeeded.
+    /// The certificate to replace.
     pub current: Certificate,
     pub kind: Kind,
-    /// Its names.
+    /// The certificate's names.
     pub principals: Principals,
 }
 
@@ -118,15 +118,15 @@ impl Operation for Renew {
     }
 }
 
-/// A successor with the same names, for a key that was replaced.
+/// A new certificate with the same names, for a key that replaced another one.
 #[derive(Debug)]
 pub struct Rekey {
-    /// The key, staged in place of the one that is certified.
+    /// The key that is staged in place of the certified one.
     pub key: KeyPair,
-    /// What is succeeded.
+    /// The certificate to replace.
     pub current: Certificate,
     pub kind: Kind,
-    /// Its names.
+    /// The certificate's names.
     pub principals: Principals,
 }
 
@@ -150,14 +150,14 @@ impl Operation for Rekey {
                 "not-a-certificate",
                 format!("the certificate is for another key than the one that {} replaces", key.path),
             ),
-            // No CA takes the word of an expired certificate for this.
+            // No CA accepts an expired certificate as proof for this.
             Some(_) => successor(session, key, current, *kind, principals, false),
         }
     }
 }
 
-/// Requests a successor: only for names that were confirmed, of what this CA signed, and of what
-/// has not expired, unless it `may_be_over`.
+/// Requests a certificate in place of another: only for confirmed names, only if this CA signed the present one, and
+/// only if that has not expired, unless `may_be_over`.
 fn successor(
     session: &mut Session,
     key: &KeyPair,
@@ -187,7 +187,7 @@ fn successor(
 #[derive(Debug)]
 pub struct Write {
     pub path: AbsolutePath,
-    /// The request whose answer it will hold.
+    /// The request whose certificate the file will hold.
     pub request: RequestId,
 }
 
@@ -212,7 +212,7 @@ impl Operation for Write {
 
 impl From<ca::CaError> for Failure {
     fn from(error: ca::CaError) -> Self {
-        // A detail of this name becomes the next step in the error message.
+        // An error detail of this name becomes the next step in the error message.
         match &error {
             ca::CaError::NotConfigured { next }
             | ca::CaError::Unusable { next, .. }

@@ -40,11 +40,11 @@ impl Operation for Read {
     }
 }
 
-/// Lists what may be read in a directory.
+/// Lists the names in a directory that the procedure may read.
 #[derive(Debug)]
 pub struct List {
     pub directory: AbsolutePath,
-    /// What the procedure may read: the names it gets to see.
+    /// The patterns that the procedure may read: only matching names are listed.
     pub readable: Vec<Pattern>,
 }
 
@@ -57,7 +57,7 @@ impl Operation for List {
 
     fn execute(granted: &Granted<Self>, session: &mut Session) -> Result<Self::Output, Failure> {
         let Self { directory: path, readable } = granted.operation();
-        // A place is a directory and a name in it: any name will do.
+        // A place is a directory and a name in it, so any name serves to find the directory.
         let inside = path.join("-").map_err(|why| Failure::new("invalid-path", why))?;
         let Some(place) = session.place_to_be(&inside, granted.literal())? else { return Ok(None) };
         let mut names: BTreeSet<String> = place.list()?.into_iter().collect();
@@ -85,7 +85,7 @@ impl Operation for List {
 pub struct Write {
     pub path: AbsolutePath,
     pub contents: Vec<u8>,
-    /// Permission bits; none keeps them.
+    /// Permission bits; `None` keeps the present ones.
     pub mode: Option<u32>,
 }
 
@@ -116,9 +116,9 @@ impl Operation for Write {
                 Err(Failure::new("forbidden-content", message).about("path", path))
             };
             if granted.forbid().is_empty() {
-                return wrong("the grant forbids nothing");
+                return wrong("the grant has no `forbid`");
             }
-            // What the grants for that directory forbid is judged by the path as it was written.
+            // The grants for that directory are checked against the path as it was written.
             if !session.is_copied_by_name(path) {
                 return wrong("the path leads there by another name");
             }
@@ -127,9 +127,8 @@ impl Operation for Write {
             && mode & WRITABLE_BY_OTHERS != 0
             && session.changes.look(&place)?.is_none_or(|before| before.mode != *mode)
         {
-            return Err(
-                Failure::new("unsafe-mode", format!("{path}: nobody else may be let write it")).about("path", path)
-            );
+            return Err(Failure::new("unsafe-mode", format!("{path}: its mode may not let others write it"))
+                .about("path", path));
         }
         only_our_block(session, path, &place, contents)?;
         only_our_lines(session, path, &place, Some(contents))?;
@@ -145,8 +144,8 @@ impl Operation for Write {
     }
 }
 
-/// The mode of a new file of which the procedure says none, if it is not [`DEFAULT_MODE`]: one that sshd's configuration includes
-/// is as closed to others as the main file.
+/// The mode of a new file if the procedure names none and it is not [`DEFAULT_MODE`]: a file that sshd's configuration
+/// includes is no more readable than the main file.
 fn mode_of_new(session: &mut Session, path: &AbsolutePath, place: &Place) -> Result<Option<u32>, Failure> {
     let is_included = path.as_path().parent().is_some_and(|directory| directory.ends_with("sshd_config.d"));
     if !is_included || session.changes.look(place)?.is_some() {
@@ -158,8 +157,8 @@ fn mode_of_new(session: &mut Session, path: &AbsolutePath, place: &Place) -> Res
     Ok(main.map(|main| main.mode & DEFAULT_MODE | 0o600))
 }
 
-/// Neither contents nor name have what the grant forbids: the program that reads the file may take that for code. A
-/// fragment without a line's end would go on in the next one.
+/// Refuses contents or a name with a character that the grant forbids: the program that reads the file may take it for
+/// code. An unterminated last line would run on into the next fragment.
 fn only_allowed(path: &AbsolutePath, contents: &[u8], forbid: &str) -> Result<(), Failure> {
     if forbid.is_empty() {
         return Ok(());
@@ -167,13 +166,15 @@ fn only_allowed(path: &AbsolutePath, contents: &[u8], forbid: &str) -> Result<()
     let found = path.as_str().bytes().chain(contents.iter().copied()).find(|byte| forbid.as_bytes().contains(byte));
     let what = match found {
         Some(byte) => format!("{:?}, which the grant forbids, is in its contents or its name", char::from(byte)),
-        None if contents.last().is_some_and(|last| *last != b'\n') => "its last line has no end".to_owned(),
+        None if contents.last().is_some_and(|last| *last != b'\n') => {
+            "its last line does not end with a newline".to_owned()
+        }
         None => return Ok(()),
     };
     Err(Failure::new("forbidden-content", format!("{path}: {what}")).about("path", path))
 }
 
-/// Group and others: who can write a file of sshd's can become root.
+/// Write permission for group or others: whoever can write a file of sshd's can become root.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Stages the removal of a file.
@@ -197,7 +198,7 @@ impl Operation for Remove {
     }
 }
 
-/// The main configuration file of sshd may only change inside our marked block.
+/// The main configuration file of sshd may change only inside Warded's marked block.
 fn only_our_block(session: &mut Session, path: &AbsolutePath, place: &Place, after: &[u8]) -> Result<(), Failure> {
     let main = session.circumstances.places.sshd_config.clone();
     let is_main = match session.root.place(&main, main.segments().count())? {
@@ -212,7 +213,7 @@ fn only_our_block(session: &mut Session, path: &AbsolutePath, place: &Place, aft
         (Ok(before), Ok(after)) if before == after => Ok(()),
         _ if session.changes.has_changed(place)? => Err(Failure::new(
             "unmarked-change",
-            format!("{path} changed since it was read: somebody edits it at this moment. Run this again."),
+            format!("{path} changed since it was read: somebody is editing it. Run this again."),
         )
         .about("path", path)),
         _ => Err(Failure::new(

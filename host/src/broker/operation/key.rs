@@ -1,4 +1,4 @@
-//! `keys.*`: the private half never leaves the host.
+//! `keys.*`: the private half of a key never leaves the host.
 
 use super::{Failure, Operation};
 use crate::broker::{
@@ -27,15 +27,15 @@ use warded_lib::{
 pub struct KeyPair {
     /// The private key's path.
     pub path: AbsolutePath,
-    /// The socket of the agent that has the private half; none: it is in that file.
+    /// The socket of the agent that has the private half; `None` if it is in that file.
     pub agent: Option<PathBuf>,
     /// The public half.
     pub public: PublicKey,
-    /// That of the key which is there until then, where this one is staged in its place.
+    /// The public half of the key that this one replaces, if it is staged as a replacement.
     pub replaces: Option<PublicKey>,
 }
 
-/// The host keys that sshd offers and that can be certified; the operator gets a message about each other one.
+/// The host keys that sshd offers and that can be certified. The operator gets a message about each of the others.
 #[derive(Debug)]
 pub struct HostKeys;
 
@@ -62,7 +62,7 @@ impl Operation for HostKeys {
                 Err(why) => left_alone.push((key, why)),
             }
         }
-        // One key that cannot be used does not keep the others from their certificates.
+        // An unusable key must not keep the others from getting certificates.
         for failure in unusable {
             if pairs.is_empty() {
                 return Err(failure);
@@ -71,7 +71,7 @@ impl Operation for HostKeys {
             let next: String = steps.map(|(_, step)| format!(" To change that: {step}.")).collect();
             session.tell(Level::Warn, format!("A host key gets no certificate: {}.{next}", failure.message));
         }
-        // Where no host key is there at all, a procedure may make some.
+        // If there is no host key file at all, a procedure may make some.
         let is_there = |why: &UncertifiedReason| !matches!(why, UncertifiedReason::Ignored(IgnoredReason::Missing));
         if pairs.is_empty() && left_alone.iter().any(|(_, why)| is_there(why)) {
             return Err(none_certifiable(&left_alone));
@@ -83,22 +83,22 @@ impl Operation for HostKeys {
     }
 }
 
-/// The level of the message about a key that is left alone. `has_others`: sshd has other keys, so that no
-/// procedure makes this one anew.
+/// The level of the message about a key that gets no certificate. `has_others`: sshd has other keys, so no procedure
+/// makes this one anew.
 fn level(key: &HostKey, why: &UncertifiedReason, has_others: bool) -> Level {
     if has_others && has_lost_one(key, why) { Level::Warn } else { Level::Info }
 }
 
-/// Whether a host key had a certificate and gets no other one, because sshd does not offer the key any more.
+/// Whether a host key had a certificate and gets no new one, because sshd no longer offers the key.
 fn has_lost_one(key: &HostKey, why: &UncertifiedReason) -> bool {
     let UncertifiedReason::Ignored(ignored) = why else { return false };
     let mut certificate = key.private_path().into_os_string();
     certificate.push("-cert.pub");
-    // Where another key of its type comes first, that one has its place.
+    // If another key of the same type comes first, that key has taken its place.
     !matches!(ignored, IgnoredReason::SecondOfItsType(_)) && Path::new(&certificate).exists()
 }
 
-/// A host key that is left alone, and why, as a sentence or two.
+/// Which host key gets no certificate, and why, in a sentence or two.
 fn told(path: &Path, why: &UncertifiedReason) -> String {
     let next = why.next(path).map(|next| format!(" To change that: {next}.")).unwrap_or_default();
     format!("{} gets no certificate: {}.{next}", neutral(&path.to_string_lossy()), why.because())
@@ -115,12 +115,12 @@ fn none_certifiable(left_alone: &[(HostKey, UncertifiedReason)]) -> Failure {
     }
 }
 
-/// A host key as a guest holds it.
+/// A host key in the form that a guest holds.
 fn host_key_pair(session: &mut Session, key: &HostKey) -> Result<KeyPair, Failure> {
     let path = AbsolutePath::spelled(&key.private_path()).map_err(|why| Failure::new("invalid-path", why))?;
     let literal = path.segments().count();
     let unusable = || {
-        Failure::new("not-a-key", format!("{path} was changed while it was looked at"))
+        Failure::new("not-a-key", format!("{path} was changed while it was being read"))
             .about("path", &path)
             .about("next", "run this again")
     };
@@ -148,7 +148,7 @@ impl Operation for Open {
     }
 }
 
-/// The key pair at a path, made where there is no file.
+/// The key pair at a path. It is made if there is no file.
 #[derive(Debug)]
 pub struct Ensure {
     /// The private key's path.
@@ -188,7 +188,7 @@ impl Operation for Ensure {
     }
 }
 
-/// A new key pair of the same type in place of the one at a path.
+/// Makes a new key pair of the same type in place of the one at a path.
 #[derive(Debug)]
 pub struct Replace(pub AbsolutePath);
 
@@ -206,7 +206,7 @@ impl Operation for Replace {
                 Failure::new("not-a-key", format!("there is no private key in {path} to replace")).about("path", path)
             );
         };
-        // The second to ask for it means the same new key.
+        // A second request for the same path returns the same new key.
         if old.replaces.is_some() {
             return Ok(old);
         }
@@ -222,7 +222,7 @@ impl Operation for Replace {
     }
 }
 
-/// Stages a key pair that was made: the private half, and the public one beside it.
+/// Stages a new key pair: the private half, and the public half beside it.
 fn stage<O>(
     session: &mut Session,
     path: &AbsolutePath,
@@ -242,7 +242,7 @@ fn stage<O>(
     Ok(public)
 }
 
-/// `KEY` with something after its name, in the same directory.
+/// The path `KEY` with a suffix, in the same directory.
 fn beside(path: &AbsolutePath, place: &Place, suffix: &str) -> Result<(AbsolutePath, Place), Failure> {
     let path = format!("{path}{suffix}").parse().map_err(|why: String| Failure::new("invalid-path", why))?;
     Ok((path, place.sibling(&format!("{}{suffix}", place.name()))))
@@ -250,7 +250,7 @@ fn beside(path: &AbsolutePath, place: &Place, suffix: &str) -> Result<(AbsoluteP
 
 fn open(session: &mut Session, path: &AbsolutePath, literal: usize) -> Result<Option<KeyPair>, Failure> {
     let Some(place) = session.place(path, literal)? else { return Ok(None) };
-    // One that is still to be made: the second to ask for it means the same key.
+    // The key is staged already: a second request for it returns the same key.
     if let Some((public, replaces)) = session.changes.staged_key(&place) {
         return Ok(Some(KeyPair { path: path.clone(), agent: None, public, replaces }));
     }

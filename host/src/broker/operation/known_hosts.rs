@@ -1,4 +1,4 @@
-//! A known_hosts file of ssh's: of its lines only those may change that trust the CA for what the operator named.
+//! A known_hosts file of ssh: only the lines may change that trust the CA for what the operator named.
 
 use super::Failure;
 use crate::broker::session::Session;
@@ -12,7 +12,7 @@ use warded_lib::{
 /// Refuses any other change, whatever the grants say.
 ///
 /// # Errors
-/// `foreign-line`: something else would change. The errors of the CA, which is asked for its keys.
+/// `foreign-line`: something else would change. Also the errors of the CA, which is asked for its keys.
 pub(super) fn only_our_lines(
     session: &mut Session,
     path: &AbsolutePath,
@@ -34,7 +34,7 @@ pub(super) fn only_our_lines(
     Trust { patterns: &patterns, keys: &keys, authority: &authority }.refuse_others(&before, after).map_err(foreign)
 }
 
-/// A public key in one line, without a comment.
+/// A public key as one line, without a comment.
 pub(super) fn line_of(key: &ssh_key::PublicKey) -> Result<String, Failure> {
     text_of(key.key_data()).map_err(|error| Failure::because("io", &error))
 }

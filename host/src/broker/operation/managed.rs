@@ -1,5 +1,5 @@
-//! Files that the system makes itself, wherever a link leads to them: what was put there would be gone when it makes them
-//! anew, if it can be put there at all.
+//! Files that the system generates itself, whatever link leads to them. A change there would be lost when the system
+//! generates them again, if it can be made at all.
 
 use super::Failure;
 use crate::broker::session::Session;
@@ -9,7 +9,7 @@ use warded_lib::{
     text::neutral,
 };
 
-/// The program that makes a file.
+/// The program that generates a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Maker {
     /// NixOS, from its configuration.
@@ -30,10 +30,10 @@ impl Maker {
     }
 }
 
-/// Refuses a change of such a file, with what does the same there.
+/// Refuses to change such a file, and says how to get the same result on that system.
 ///
 /// # Errors
-/// `io`: the file is one of these.
+/// `io`: the system generates the file.
 pub(super) fn refuse_managed(
     session: &mut Session,
     path: &AbsolutePath,
@@ -54,7 +54,7 @@ pub(super) fn refuse_managed(
             failure.about("next", "then: nixos-rebuild switch")
         }
         Maker::Proxmox => {
-            let failure = failure("it leads to the file of the Proxmox VE cluster, which writes that one itself");
+            let failure = failure("it is a link to a file of the Proxmox VE cluster, which writes that file itself");
             added.iter().fold(failure, |failure, line| {
                 let line = line.replace('\'', r"'\''");
                 failure.about(
@@ -68,7 +68,7 @@ pub(super) fn refuse_managed(
     })
 }
 
-/// The lines that would come, without comments.
+/// The lines that would be added, without comments.
 fn added(before: &[u8], after: &[u8]) -> Vec<String> {
     let known: Vec<&[u8]> = lines(before).collect();
     let is_new = |line: &&[u8]| !known.contains(line) && !line.is_empty() && !line.starts_with(b"#");
@@ -79,7 +79,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii)
 }
 
-/// What goes into NixOS's configuration in place of these lines.
+/// What to write into NixOS's configuration in place of these lines.
 fn on_nixos(added: &[String]) -> Vec<String> {
     let trusts = |line: &String| {
         let entry = Entry::parse(line.as_bytes()).filter(|entry| entry.marker == Marker::Authority)?;
@@ -104,12 +104,15 @@ fn on_nixos(added: &[String]) -> Vec<String> {
         next.push("run this again after that: it writes the certificates alone, and renews them".to_owned());
     }
     if has("TrustedUserCAKeys") {
-        next.push("put the CA's keys (warded ca roots --user) there by environment.etc as well".to_owned());
+        next.push(
+            "write the CA's keys (warded ca roots --user) to the file that TrustedUserCAKeys names, by environment.etc"
+                .to_owned(),
+        );
     }
     next
 }
 
-/// A string of Nix's language.
+/// A string literal in the Nix language.
 fn in_nix(text: &str) -> String {
     let escaped = text.replace('\\', r"\\").replace('"', r#"\""#).replace("${", r"\${").replace('\n', r"\n");
     format!("\"{escaped}\"")

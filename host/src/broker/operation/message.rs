@@ -9,11 +9,11 @@ use crate::broker::{
 use serde_json::{Value, json};
 use warded_lib::{policy::need::Need, text::neutral};
 
-/// Says something to the operator.
+/// Prints something for the operator.
 #[derive(Debug)]
 pub struct Say {
     pub level: Level,
-    /// What; raw, as the guest gave it.
+    /// The text, raw, as the guest gave it.
     pub text: String,
 }
 

@@ -1,4 +1,4 @@
-//! Warded's files of the principals that log in as a user: they hold what the operator named, and nothing else.
+//! Warded's files of the principals that may log in as a user: they hold what the operator named, and nothing else.
 
 use super::Failure;
 use crate::broker::session::{Level, Session};
@@ -9,10 +9,10 @@ use warded_lib::machine::{files::Place, path::AbsolutePath, users};
 /// sshd reads such a file as the user who logs in.
 const MODE: u32 = 0o644;
 
-/// Refuses any other contents, whatever the grants say: who could put a principal there could log in as that user.
+/// Refuses any other contents, whatever the grants say: a principal in the file can log in as that user.
 ///
 /// # Errors
-/// `foreign-principal`: there would be something else.
+/// `foreign-principal`: the file would hold something else.
 pub(super) fn only_the_named(
     session: &mut Session,
     path: &AbsolutePath,
@@ -35,14 +35,14 @@ pub(super) fn only_the_named(
     }
     let mapping = Mapping::parse(session.circumstances.mapped.iter().map(String::as_str))
         .map_err(|why| Failure::new("foreign-principal", format!("{path}: {why}")).about("path", path))?;
-    // Both names count, where a link leads from one to the other.
+    // If the path is a link, both its own name and its target's name count.
     let named = |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(|login| mapping.file(login));
     let wanted = named(path.as_path());
     match after {
         _ if wanted != named(&real) => foreign("it leads to the file of another user"),
         None if wanted.is_none() => Ok(()),
         None => foreign("the operator named principals for this user, so it is not removed"),
-        Some((_, Some(mode))) if mode != MODE => foreign("it has the mode 0644"),
+        Some((_, Some(mode))) if mode != MODE => foreign("its mode must be 0644"),
         Some((contents, _)) if wanted.as_deref() == Some(contents) => {
             let login = place.name().to_owned();
             if !session.is_described()
@@ -56,14 +56,17 @@ pub(super) fn only_the_named(
             }
             Ok(())
         }
-        Some(_) => foreign("it holds the principals that the operator named for this user, and nothing else"),
+        Some(_) => foreign("it may hold only the principals that the operator named for this user"),
     }
 }
 
-/// What to say of a login that no user of this machine has. Other sources of users are not asked.
+/// A warning about a login name that no user of this machine has. If there are other sources of users, the name may be
+/// known there, so there is no warning.
 fn unknown(login: &str, users: &[String], others: &[String]) -> Option<String> {
     let is_known = !others.is_empty() || users.iter().any(|user| user == login);
-    (!is_known).then(|| format!("This machine has no user {login}: nobody logs in by its principals. Is it misspelt?"))
+    (!is_known).then(|| {
+        format!("This machine has no user {login}: nobody can log in with its principals. Is the name misspelt?")
+    })
 }
 
 fn is_in_directory(path: &Path) -> bool {

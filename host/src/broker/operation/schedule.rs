@@ -1,4 +1,4 @@
-//! `schedule.*`: staged like any other file; the init takes up what it starts after the files are in place.
+//! `schedule.*`: staged like any other file. The init system adopts it after the files are in place.
 
 mod program;
 
@@ -31,30 +31,30 @@ use warded_lib::{
 pub(super) use program::unsafe_program;
 use program::{concern, is_unsafe};
 
-/// This binary on a machine that is only described.
+/// The path of this binary on a machine that is only described.
 pub const DESCRIBED: &str = "/usr/bin/warded";
 
 /// What the schedule of a run depends on, besides the machine.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// What stands for `/`.
+    /// The directory that stands for `/`.
     pub root: PathBuf,
-    /// The names that the policy gives; none: it has no schedule.
+    /// The names that the policy gives; `None` if the policy has no schedule.
     pub schedulers: Option<Schedulers>,
     pub program: PathBuf,
-    /// The options that lead it to the same files, where these are not the default ones.
+    /// The options for the files that are not in their default places.
     pub options: Vec<(&'static str, PathBuf)>,
     pub state: PathBuf,
     /// The directory of the public status.
     pub status: PathBuf,
-    /// The configuration files of the sshds that are enrolled, which one `warded renew` is for.
+    /// The configuration files of the enrolled sshds; one `warded renew` is for all of them.
     pub sshds: Vec<AbsolutePath>,
-    /// The files that a schedule has to lead `warded renew` to.
+    /// The files that a schedule needs in order to run `warded renew`.
     pub installation: Installation,
 }
 
 impl Terms {
-    /// Where a path leads.
+    /// The real path that a path leads to.
     fn real(&self, path: &Path) -> Option<PathBuf> {
         let root = self.root.canonicalize().ok()?;
         let real = root.join(path.strip_prefix("/").ok()?).canonicalize().ok()?;
@@ -62,10 +62,10 @@ impl Terms {
     }
 }
 
-/// That `warded renew` runs by the clock, or that it does not.
+/// Stages that `warded renew` runs by the clock, or that it does not.
 #[derive(Debug)]
 pub struct Schedule {
-    /// Whether it does.
+    /// Whether it runs.
     pub renews: bool,
 }
 
@@ -99,7 +99,7 @@ impl Operation for Schedule {
             Staging { session, grant: granted.grant(), terms: &terms, started: Vec::new(), differs: false };
         let mut wanted = Vec::new();
         if scheduler.is_some() || starter.is_some() {
-            // Nothing runs it on a machine that is only described.
+            // On a machine that is only described, nothing runs it.
             let concern = if staging.session.is_described() { None } else { concern(&terms.program) };
             if concern.is_some() && is_unsafe(&terms.program) {
                 let why = concern.unwrap_or_default();
@@ -125,32 +125,32 @@ impl Operation for Schedule {
             staging.write(file)?;
         }
         let all = schedulers.all().flat_map(|other| other.paths()).chain(Starter::ALL.map(Starter::path));
-        // A cron daemon that is stopped for now keeps its table.
+        // A cron daemon that is stopped only for now keeps its table.
         let is_out = |path: &String| !kept.contains(path) && (scheduler.is_some() || !renews);
         let others: BTreeSet<String> = all.filter(is_out).collect();
         for path in others {
             staging.remove(&path, renews)?;
         }
         let Staging { started, differs, .. } = staging;
-        // systemd takes up only what differs.
+        // systemd is told only of what has changed.
         if let Some(Found::DisabledTimer(name)) = found.filter(|_| !differs) {
             let name = neutral(&name);
             session.tell(
                 Level::Warn,
                 format!(
-                    "{name} is not enabled, so nothing renews the certificates automatically. It stays so: \
-                     systemctl enable --now {name}"
+                    "{name} is not enabled, so nothing renews the certificates automatically. To enable it: systemctl \
+                     enable --now {name}"
                 ),
             );
         }
         session.changes.reconcile(if differs { started } else { Vec::new() });
-        // What recovers at the start of the machine is of use there, too.
+        // The recovery at boot is staged in any case: it is useful without a scheduler, too.
         if renews && scheduler.is_none() { Err(none_runs()) } else { Ok(differs) }
     }
 }
 
-/// Whether this machine's own sshd is enrolled, or about to be: the schedule is for that one and for all others that are
-/// enrolled beside it.
+/// Checks that this machine's own sshd is enrolled, or about to be: the schedule is for it and for all others that are
+/// enrolled.
 fn check(session: &Session, terms: &Terms) -> Result<(), Failure> {
     let config_file = &session.circumstances.places.sshd_config;
     if !session.is_described() && !config::is_root() {
@@ -175,7 +175,7 @@ fn no_scheduler(why: &str) -> Failure {
     Failure::new("no-scheduler", message)
 }
 
-/// What the schedule runs, with the directories where it writes.
+/// The command that the schedule runs, with the directories that it writes to.
 fn command(session: &mut Session, terms: &Terms) -> Result<Command, Failure> {
     let path = |path: &Path| {
         AbsolutePath::try_from(path).map_err(|why| no_scheduler(&format!("a path cannot stand in a schedule: {why}")))
@@ -187,7 +187,7 @@ fn command(session: &mut Session, terms: &Terms) -> Result<Command, Failure> {
     let mut keys = session.host_keys()?;
     for other in terms.sshds.iter().filter(|other| **other != config_file) {
         written.push(other.as_path().to_owned());
-        // One that is gone, or does not start now, has no keys to renew.
+        // An sshd that is gone, or cannot be started now, has no keys to renew.
         let others = Sshd::find(other, None).ok().flatten().and_then(|sshd| sshd.host_keys().ok());
         keys.extend(others.unwrap_or_default());
     }
@@ -213,32 +213,32 @@ fn command(session: &mut Session, terms: &Terms) -> Result<Command, Failure> {
     })
 }
 
-/// Whether the schedule's service could not write there unless it is named: `ProtectSystem=full` and
+/// Whether the schedule's service can write to this directory only if the unit names it: `ProtectSystem=full` and
 /// `ProtectHome=read-only` (systemd.exec(5)).
 fn is_guarded(directory: &Path) -> bool {
     const GUARDED: [&str; 7] = ["/etc", "/usr", "/boot", "/efi", "/home", "/root", "/run/user"];
     GUARDED.iter().any(|guarded| directory.starts_with(guarded))
 }
 
-/// The files of a schedule on their way into the change set.
+/// Stages the files of a schedule.
 struct Staging<'a> {
     session: &'a mut Session,
     grant: &'a str,
     terms: &'a Terms,
-    /// What the init takes up, if anything differs.
+    /// What the init system has to adopt, if anything differs.
     started: Vec<Started>,
     differs: bool,
 }
 
 impl Staging<'_> {
-    /// Before anything is staged: a timer without its service would be of no use.
+    /// Checked before anything is staged: a timer without its service would be useless.
     fn refuse_foreign(&mut self, file: &File) -> Result<(), Failure> {
         let path = absolute(&file.path)?;
         let place = self.session.place(&path, path.segments().count())?;
         if place.as_ref().and_then(Maker::of) == Some(Maker::NixOs) {
             return Err(no_scheduler("NixOS makes units from its configuration (systemd.services, systemd.timers)"));
         }
-        // A person who made that unit by the documentation has what is needed.
+        // A person who made that unit according to the documentation has what is needed.
         if !is_recovery(&path) && self.is_foreign(&path)? { Err(foreign(&path)) } else { Ok(()) }
     }
 
@@ -252,14 +252,14 @@ impl Staging<'_> {
         self.stage(path, place, after)
     }
 
-    /// Removes a file that is Warded's. `renews`: others are wanted in its place.
+    /// Removes a file, if it is Warded's. `renews`: other files replace it.
     fn remove(&mut self, path: &str, renews: bool) -> Result<(), Failure> {
         let path = absolute(path)?;
         let Some(place) = self.session.place(&path, path.segments().count())? else { return Ok(()) };
         if self.is_foreign(&path)? {
             return if renews || is_recovery(&path) { Ok(()) } else { Err(foreign(&path)) };
         }
-        // Of what is not there the init has nothing to take up, unless somebody deleted only the file.
+        // If the file does not exist, the init system has nothing to adopt, unless somebody deleted only the file.
         let is_gone = matches!(self.session.changes.look(&place), Ok(None));
         let systemd = self.session.facts.init == Init::Systemd;
         let is_left =
@@ -277,10 +277,10 @@ impl Staging<'_> {
         Ok(())
     }
 
-    /// What the init starts of a file: a timer, which starts its service, and what recovers.
+    /// What the init system starts because of this file: a timer, which starts its service, or the recovery at boot.
     fn started(&self, path: &AbsolutePath) -> Option<Started> {
         let mut of_path = Starter::ALL.into_iter().filter(|starter| starter.path() == path.as_str());
-        // Two inits have their script in the same place.
+        // Two init systems have their script in the same place.
         let starter = match self.session.facts.init {
             Init::Openrc => of_path.next_back(),
             Init::Systemd | Init::Sysv | Init::Runit | Init::None => of_path.next(),
@@ -289,7 +289,7 @@ impl Staging<'_> {
         starter.map_or_else(|| timer().map(Started::Unit), Starter::started)
     }
 
-    /// Whether a file or unit of that name is there, and is not Warded's, or is of another installation.
+    /// Whether there is a file or unit of that name that is not Warded's, or belongs to another installation.
     fn is_foreign(&mut self, path: &AbsolutePath) -> Result<bool, Failure> {
         if path.as_path().starts_with(schedule::UNITS) && schedule::is_in_a_package(&self.terms.root, path.name()) {
             return Ok(true);
@@ -300,7 +300,7 @@ impl Staging<'_> {
                 !is_ours(&found.contents)
                     || self.terms.installation.is_anothers(&String::from_utf8_lossy(&found.contents))
             })),
-            // A link, a directory: what Warded writes is a file.
+            // A link or a directory: Warded itself writes only regular files.
             Err(_) => Ok(true),
         }
     }
@@ -316,8 +316,8 @@ fn absolute(path: &str) -> Result<AbsolutePath, Failure> {
 
 fn foreign(path: &AbsolutePath) -> Failure {
     let message = format!(
-        "{path} is there, Warded did not write it for this installation, and it does not renew this one's certificates: \
-         it stays as it is, and nothing is scheduled. Give it another name, and run this again."
+        "{path} exists, but Warded did not write it for this installation, and it does not renew this installation's \
+         certificates: it stays as it is, and nothing is scheduled. Give it another name, and run this again."
     );
     Failure::new("foreign", message).about("path", path)
 }

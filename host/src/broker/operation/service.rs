@@ -4,7 +4,7 @@ use super::{Failure, Operation};
 use crate::broker::{granted::Granted, session::Session};
 use warded_lib::{machine::service::ServiceOperation, name::Name, policy::need::Need};
 
-/// The reload of a service, or its restart.
+/// The reload or restart of a service.
 #[derive(Debug)]
 pub struct ServiceCall(pub ServiceOperation, pub String);
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use warded_lib::{machine::ssh::Ssh, policy::need::Need};
 
-/// The values of a keyword, for a host.
+/// The values of a keyword for a host.
 #[derive(Debug)]
 pub struct EffectiveValues {
     pub keyword: String,
@@ -44,7 +44,7 @@ impl Operation for EffectiveValues {
     }
 }
 
-/// ssh takes the home directory of passwd(5), whatever HOME says: runners of CI systems have two.
+/// ssh uses the home directory from passwd(5), whatever HOME says. On CI runners the two differ.
 fn tell_home(session: &mut Session) {
     let variable = std::env::var_os("HOME").filter(|home| !home.is_empty());
     if let (Some(home), Some(variable)) = (session.circumstances.places.home.clone(), variable)

@@ -5,11 +5,11 @@ use crate::broker::{granted::Granted, session::Session};
 use serde_json::{Value, json};
 use warded_lib::policy::need::Need;
 
-/// The values of a keyword, for a connection.
+/// The values of a keyword for a connection.
 #[derive(Debug)]
 pub struct EffectiveValues {
     pub keyword: String,
-    /// Criteria as `sshd -C` takes them (sshd(8)); none: outside every `Match`.
+    /// Criteria as `sshd -C` takes them (sshd(8)); empty: outside of every `Match`.
     pub connection: Vec<(String, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! Warded's list of the keys by which sshd trusts users' certificates: it holds the CA's keys, and nothing else.
+//! Warded's list of the keys that sshd trusts to sign users' certificates: it holds the CA's keys, and nothing else.
 
 use super::{Failure, known_hosts::line_of};
 use crate::broker::session::Session;
@@ -8,10 +8,11 @@ use warded_lib::{
     machine::{files::Place, ownership::chown, path::AbsolutePath},
 };
 
-/// Refuses any other contents, whatever the grants say: who could put a key there could log in as anybody.
+/// Refuses any other contents, whatever the grants say: the owner of a key in this file can log in as anybody.
 ///
 /// # Errors
-/// `foreign-key`: there would be something else. `untrusted-path`: another user owns the file. The errors of the CA, which is asked for its keys.
+/// `foreign-key`: the file would hold something else. `untrusted-path`: another user owns the file. Also the errors of
+/// the CA, which is asked for its keys.
 pub(super) fn only_the_authoritys(
     session: &mut Session,
     path: &AbsolutePath,
@@ -25,11 +26,12 @@ pub(super) fn only_the_authoritys(
     if after == list_of(&keys) {
         return refuse_owner(session, path, place, after);
     }
-    Err(Failure::new("foreign-key", format!("{path}: it holds the CA's user keys, all of them, and nothing else"))
+    Err(Failure::new("foreign-key", format!("{path}: it must hold the CA's user keys, all of them, and nothing else"))
         .about("path", path))
 }
 
-/// A file keeps its owner, and sshd does not ask who that is. Where the keys change, the guard looks at it.
+/// Refuses an unchanged file that another user owns: Warded keeps a file's owner, and sshd does not check it. If the
+/// keys change, the guard checks the owner.
 fn refuse_owner(session: &mut Session, path: &AbsolutePath, place: &Place, after: &[u8]) -> Result<(), Failure> {
     let there = session.changes.look(place)?.filter(|there| there.contents.as_slice() == after);
     let Some(owner) = there.map(|there| there.uid) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What operations give, as JSON and back.
+//! The results of operations, as JSON and back.
 
 use crate::broker::operation::key::KeyPair;
 use serde_json::{Value, json};
@@ -12,13 +12,13 @@ use warded_lib::{
 
 /// A result of an operation that a recording can hold.
 pub trait Answer: Sized {
-    /// As a recording has it.
+    /// The result as a recording stores it.
     fn written(&self) -> Value;
 
-    /// Reads it again; none: it is of another type.
+    /// Reads it back; `None` if the value is of another type.
     fn read(value: &Value) -> Option<Self>;
 
-    /// The certificate that it is, if it is one.
+    /// The certificate, if the result is one.
     fn certificate(&self) -> Option<&Certificate> {
         None
     }
@@ -84,7 +84,7 @@ impl Answer for PublicKey {
     }
 }
 
-/// The public half, and where the private one is.
+/// The public half, and where the private half is.
 impl Answer for KeyPair {
     fn written(&self) -> Value {
         json!({ "path": self.path.as_str(), "public": self.public.written() })
@@ -134,7 +134,7 @@ impl<T: Answer> Answer for Vec<T> {
     }
 }
 
-/// Whether a private key is in it anywhere.
+/// Whether any part of the value is a private key.
 pub(super) fn holds_private_key(value: &Value) -> bool {
     if let Some(bytes) = bytes_of(value) {
         return keys::holds_private_key(&bytes);

@@ -1,4 +1,4 @@
-//! A run whose answers come from a recording.
+//! A run that gets its answers from a recording.
 
 use super::{Answer, given};
 use crate::broker::Failure;
@@ -7,18 +7,18 @@ use std::{cell::RefCell, collections::BTreeMap};
 use warded_artifact::recording::{Call, Outcome};
 use warded_lib::error::{Error, Result};
 
-/// Where a run first asked for something else.
+/// The first call where a run asked for something else than was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
-    /// Which call, counted from 1.
+    /// The number of the call, counted from 1.
     pub number: usize,
-    /// What it asked for; none: it had ended.
+    /// What the run asked for; `None` if it had ended.
     pub asked: Option<Call>,
-    /// What the recorded run asked for there; none: it had ended.
+    /// What the recorded run asked for there; `None` if that had ended.
     pub recorded: Option<Call>,
 }
 
-/// A recording that answers.
+/// A recording that answers calls.
 #[derive(Debug)]
 pub struct Replay {
     recorded: Vec<(Call, Outcome)>,
@@ -29,19 +29,19 @@ pub struct Replay {
 struct Progress {
     made: Vec<(Call, Outcome)>,
     divergence: Option<Divergence>,
-    /// What this run staged, by path; none: it removes the file.
+    /// What this run staged, by path; `None` for a file that it removes.
     staged: BTreeMap<String, Option<Value>>,
 }
 
 impl Replay {
-    /// Of these calls.
+    /// A replay of these calls.
     #[must_use]
     pub fn of(recorded: Vec<(Call, Outcome)>) -> Self {
         Self { recorded, progress: RefCell::default() }
     }
 
-    /// Answers a call: as the recording did in its turn, or, after the first one that differs, as it did where the same
-    /// was asked.
+    /// Answers a call: with the recorded call of the same position, or, after the first call that differs, with a
+    /// recorded call that asked for the same.
     ///
     /// # Errors
     /// The recorded run was stopped there, or the recording has no answer.
@@ -72,7 +72,7 @@ impl Replay {
         given(outcome)
     }
 
-    /// What a call gets that comes out of turn.
+    /// The answer to a call after the first difference.
     fn found(&self, progress: &Progress, call: &Call) -> Option<Outcome> {
         if call.function == "files.read"
             && let Some(staged) = progress.staged.get(&call.about)
@@ -85,7 +85,7 @@ impl Replay {
         same.nth(earlier).or(last).cloned().or_else(|| staging(call, progress.made.len()))
     }
 
-    /// Every call of the run, and where it first differed.
+    /// Every call of the run, and where the run first differed.
     #[must_use]
     pub fn ended(&self) -> (Vec<(Call, Outcome)>, Option<Divergence>) {
         let progress = self.progress.borrow();
@@ -98,12 +98,12 @@ impl Replay {
     }
 }
 
-/// What a call that stages something gets where it was not recorded: that it makes a difference.
+/// The answer to a call that stages something and was not recorded: that it changes something.
 fn staging(call: &Call, made: usize) -> Option<Outcome> {
     let answer = match call.function.as_str() {
         "files.write" | "files.remove" | "authority.write" | "actions.change" | "schedule.renewals"
         | "schedule.none" => Value::from(true),
-        // A number that no recorded request has.
+        // A request number that is not in the recording.
         "authority.issue" | "authority.renew" | "authority.rekey" => json!(1_000_000 + made),
         "services.reload" | "services.restart" | "log.info" | "log.warn" => Value::Null,
         _ => return None,

@@ -81,7 +81,7 @@ fn a_recording_is_whole_and_of_these_interfaces_or_refused() {
     }
 }
 
-/// The time is that of the bytes.
+/// The expected recording, with the time that `bytes` contains.
 fn recording_at(bytes: &[u8]) -> Recording {
     let recorded = Recording::parse(bytes).unwrap().head.recorded;
     let mut same = recording();
@@ -100,7 +100,7 @@ fn a_replay_answers_as_recorded_until_something_else_is_asked() {
     let bytes = |call| replay.answer::<Option<Vec<u8>>>(call).unwrap();
     assert_eq!(bytes(read("/a")).unwrap().unwrap(), b"one\n");
     assert_eq!(bytes(read("/b")).unwrap_err().code, "io");
-    // Another text, which is there from then on.
+    // This write differs from the recorded one; later reads return its text.
     assert!(replay.answer::<bool>(write("/c", "two\n")).unwrap().unwrap());
     assert_eq!(bytes(read("/c")).unwrap().unwrap(), b"two\n");
     assert_eq!(bytes(read("/a")).unwrap().unwrap(), b"one\n");

@@ -1,5 +1,5 @@
-//! The report as one page: no script, nothing from elsewhere. Every text that a guest or a path could have chosen is
-//! escaped (`markup.rs`), and a content policy lets nothing run even if one were not.
+//! The report as one page, without scripts and without anything from elsewhere. Every text that a guest or a path could
+//! have chosen is escaped (`markup.rs`), and even if one were not, a content security policy would let nothing run.
 
 use super::{markup::Page, report::Subject};
 use crate::assessment::{Assessment, Basis, Exercise, Finding, Procedure, Severity};
@@ -18,24 +18,24 @@ use warded_lib::{
 const STYLE: &str = include_str!("report.css");
 /// The mark by which such a page is recognised.
 const MARK: &str = "<meta name=\"generator\" content=\"warded audit\">";
-/// It stands within so many bytes from the beginning.
+/// The mark must be within so many bytes from the beginning.
 const MARK_WITHIN: u64 = 4096;
 const NOT_APPLICABLE: &str = "<td class=\"mark no\">n/a</td>";
-/// A page has at most so many runs, the newest ones.
+/// The maximum number of runs on a page; the newest are shown.
 const RUNS: usize = 200;
 
-/// Writes the page. It takes the place of a page that this command wrote, and of no other file without `--overwrite`.
+/// Writes the page. It replaces a page that this command wrote earlier; any other file only with `--overwrite`.
 ///
 /// # Errors
-/// There is something else at that path, or it cannot be written.
+/// There is another file at that path, or the page cannot be written.
 pub(super) fn write(path: &Path, page: &str, overwrite: bool) -> Result<()> {
     named_file::refuse_other(path)?;
     if !overwrite && path.exists() && !is_report(path) {
-        return Err(Error::refused(format!("{} is no report of this command", neutral_path(path)))
+        return Err(Error::refused(format!("{} is not a report of this command", neutral_path(path)))
             .state("it is as it was")
-            .next("name another file, or say that it may be lost: --overwrite"));
+            .next("name another file, or replace this one: --overwrite"));
     }
-    // Names of machines and paths are for those who may read the log.
+    // Only users who may read the log should see the names of machines and paths.
     named_file::replace(path, page.as_bytes(), 0o600)
 }
 
@@ -159,7 +159,7 @@ fn section(page: &mut Page, name: &str, procedure: &Procedure, (assessed, subjec
     for line in used.into_iter().chain(procedure.notes().into_iter().map(|note| format!("Note: {note}"))) {
         page.markup("<p>").text(line).markup(".</p>\n");
     }
-    // On a narrow screen the table is moved by the keyboard, too.
+    // On a narrow screen, the table can be scrolled with the keyboard, too.
     page.markup("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Grants of ")
         .text(name)
         .markup("\"><table>\n<caption>Grants of ")
@@ -185,7 +185,7 @@ fn section(page: &mut Page, name: &str, procedure: &Procedure, (assessed, subjec
     page.markup("</tbody>\n</table></div>\n");
 }
 
-/// Words and signs, for whoever sees no colours.
+/// Words and signs, for people who see no colours.
 fn marks(page: &mut Page, columns: [Option<bool>; 3]) {
     for holds in columns {
         page.markup(match holds {
@@ -234,7 +234,7 @@ pub(super) struct NewestRuns {
 }
 
 impl NewestRuns {
-    /// Takes the next record of the log.
+    /// Adds the next record of the log.
     pub(super) fn add(&mut self, record: &Record) {
         let of_run = self.runs.back_mut().filter(|run| {
             record.event.kind != Kind::Started && run.last().is_some_and(|last| last.event.run == record.event.run)

@@ -11,8 +11,8 @@ use warded_lib::{
     moment,
 };
 
-/// With so many older records in a row, all before them count as older, too. Fewer may come from a time at which the
-/// machine's clock was wrong.
+/// After so many older records in a row, all records before them count as older, too. Fewer in a row may come from a
+/// time at which the machine's clock was wrong.
 const OLDER: u32 = 1000;
 
 #[derive(Debug, Args)]
@@ -65,8 +65,8 @@ impl Filter {
             && (!self.denied || event.kind == Kind::Denied)
     }
 
-    /// The records that it takes, in the order of the log; of these only so many, the newest. They are looked for from
-    /// the end of the log. Of a line that is no record, nobody can say whose it is.
+    /// The records that match the filter, in the order of the log; with `last`, only so many of the newest. The search
+    /// begins at the end of the log. A line that is not a record matches only if there is no filter.
     fn read(
         &self,
         context: &Context,
@@ -86,15 +86,15 @@ impl Filter {
         Ok(records.filter(move |line| takes(line.as_ref().ok())).take(last.unwrap_or(usize::MAX)))
     }
 
-    /// Prints them as they are in the log. A line that is no record is none to print: where it is not what a crash left, the
-    /// chain is broken there, and it is told.
+    /// Prints the records as they are in the log. A line that is not a record is left out. Unless a crash left it, the
+    /// chain is broken there, and that is reported.
     pub(super) fn export(&self, context: &Context, output: Output) -> Result<Exit> {
         let failed = |error: io::Error| Error::failed("cannot write to stdout").cause(error);
         let mut stdout = io::stdout().lock();
         for record in self.read(context, None)?.flatten() {
             let line = serde_json::to_string(&record).map_err(|error| failed(error.into()))?;
             match writeln!(stdout, "{line}") {
-                // A reader that went away is no error.
+                // It is no error if the reader has closed the pipe.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
                 written => written.map_err(failed)?,
             }
@@ -113,7 +113,7 @@ impl Log {
         for line in self.filter.read(context, self.last)? {
             match &line {
                 Ok(record) => output.line(record.told(now))?,
-                // What a crash left does not keep the rest from being read; `verify` judges it.
+                // A line that a crash left must not stop the rest from being read; `verify` judges it.
                 Err(unreadable) => output.line(format!("    !  {unreadable}"))?,
             }
             if output.json {

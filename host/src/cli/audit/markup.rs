@@ -1,20 +1,20 @@
-//! A page in the making.
+//! Builds an HTML page.
 
 use std::fmt::Display;
 use warded_lib::text::neutral;
 
-/// A page. Only texts of this program's source can be markup in it; every other text is escaped.
+/// A page. Only texts in this program's source can become markup in it; every other text is escaped.
 #[derive(Debug, Default)]
 pub(super) struct Page(String);
 
 impl Page {
-    /// Adds markup. What a guest, a file or a machine says lives too short to be given here.
+    /// Adds markup. The `'static` lifetime excludes texts from a guest, a file or the machine.
     pub(super) fn markup(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
-    /// Adds text, which cannot become markup, and in which nothing is hidden.
+    /// Adds text, which cannot become markup, and whose invisible characters are made visible.
     pub(super) fn text(&mut self, text: impl Display) -> &mut Self {
         for character in neutral(&text.to_string()).chars() {
             match character {

@@ -53,7 +53,7 @@ pub(super) struct Report {
     overwrite: bool,
 }
 
-/// What is assessed.
+/// What the report assesses.
 pub(super) struct Subject {
     pub(super) title: String,
     pub(super) component: Vec<u8>,
@@ -66,9 +66,9 @@ pub(super) struct Subject {
 
 /// What is known from the audit log.
 enum LogReading {
-    /// A file is nobody's policy yet.
+    /// A component's file is not a policy yet, so it is not in the log.
     NotApplicable,
-    /// This account may not read it.
+    /// This user may not read the log.
     Private,
     Read {
         usages: Usages,
@@ -109,7 +109,7 @@ impl Report {
             }
             None => print(&subject, &assessed, &findings, output)?,
         }
-        // The page before the object: where it fails, the error is the one object on stdout.
+        // The page is written before the object is printed: if it fails, the error is the only object on stdout.
         if let Some(path) = &self.html {
             let machine = Facts::read(Path::new("/")).hostname;
             html::write(path, &html::page(&subject, &machine, &assessed, &findings, subject.runs()), self.overwrite)?;
@@ -137,7 +137,7 @@ impl Subject {
     fn policy(name: &str, with_runs: bool, context: Result<Context>, options: &Options) -> Result<Self> {
         let (policies, log) = match context {
             Ok(context) => (context.policies()?, LogReading::of(name, with_runs, context.log.directory())?),
-            // Only to look, no place of one's own is needed.
+            // To look only, this user needs no state directory.
             Err(_) if !config::is_root() => (context::policies_only(options)?.0, LogReading::Private),
             Err(error) => return Err(error),
         };
@@ -176,7 +176,7 @@ impl Subject {
         }
     }
 
-    /// Whether it is known what was called.
+    /// Whether it is known which calls were made.
     pub(super) fn log_is_read(&self) -> bool {
         matches!(self.log, LogReading::Read { .. })
     }
@@ -211,7 +211,7 @@ impl Subject {
 }
 
 impl LogReading {
-    /// With the records of the newest runs, if a page shows them.
+    /// Reads the log, with the records of the newest runs if a page shows them.
     fn of(policy: &str, with_runs: bool, directory: &Path) -> Result<Self> {
         let broken = audit::verify_all(directory)?.err().map(|broken| broken.to_string());
         let mut newest = html::NewestRuns::default();
@@ -278,7 +278,7 @@ fn headline(name: &str, procedure: &Procedure, assessed: &Assessment) -> String 
 
 fn table(procedure: &Procedure, output: Output) -> Result<()> {
     let mark = |holds: bool| if holds { "●" } else { "·" };
-    // Of a component that no policy grants to, there is nothing in these columns.
+    // If no policy grants anything to the component, these columns are empty.
     let of_policy = procedure.basis == Basis::Policy;
     output.line(if of_policy {
         "  reachable requested granted    calls  grant"
@@ -296,7 +296,7 @@ fn table(procedure: &Procedure, output: Output) -> Result<()> {
         output.line(format!("{marks}        {}     {calls:>6}  {}", mark(grant.granted), grant.line))?;
         for (need, calls) in exercise.iter().flat_map(|exercise| &exercise.needs) {
             let need = neutral(need);
-            // A need that says nothing beyond its grant takes no line of its own.
+            // A need that says nothing beyond its grant gets no line of its own.
             if !grant.line.to_string().contains(&need) && !matches!(grant.line.key, Key::Inform | Key::Warn) {
                 output.line(output.paint(Style::Dim, &format!("{:36}{calls:>4} × {need}", "")))?;
             }

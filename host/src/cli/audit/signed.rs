@@ -1,5 +1,5 @@
-//! `audit verify --sign` and `--signed`: the head of the log, signed by a host key, for whoever keeps it elsewhere. Log and
-//! head can be cut back together on the machine; a signed head shows that later.
+//! `audit verify --sign` and `--signed`: the head of the log, signed with a host key, to be kept elsewhere. Somebody on
+//! the machine can cut back both log and head; a signed head that is kept elsewhere shows that later.
 
 use crate::{cli::output::Output, context::Context, publishing::signature};
 use clap::Args;
@@ -19,9 +19,9 @@ use warded_lib::{
 };
 
 const SCHEMA: &str = "warded.audit-head/1";
-/// What such a signature is for.
+/// The namespace of these signatures.
 const NAMESPACE: &str = "warded-audit";
-/// The principal under which ssh-keygen gets the key.
+/// The principal under which ssh-keygen is given the key.
 const IDENTITY: &str = "host";
 
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ struct Statement {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SignedStatement {
-    /// A statement, as it was signed.
+    /// The statement as it was signed.
     statement: String,
     signature: String,
     key: String,
@@ -65,12 +65,12 @@ struct SignedStatement {
 }
 
 impl Signing {
-    /// Whether every record is to be checked: a signature speaks for all of them.
+    /// Whether every record has to be checked, since a signature vouches for all of them.
     pub(super) fn needs_all(&self) -> bool {
         self.all || self.sign.is_some() || self.signed.is_some()
     }
 
-    /// Of a log whose chain is intact: signs its head, or checks a signed one, and says what that adds.
+    /// For a log whose chain is intact: signs its head, or checks a signed one, and reports the result.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Value> {
         if let Some(file) = &self.sign {
             return self.write(context, file, output);
@@ -152,7 +152,7 @@ impl Signing {
         Ok(json!({ "key": fingerprint, "records": statement.records, "signed": statement.signed, "host": host }))
     }
 
-    /// The name in the key's certificate, where there is a host CA.
+    /// The name in the key's certificate, if there is a host CA.
     fn certified(
         &self,
         context: &Context,
@@ -173,7 +173,7 @@ impl Signing {
         let line = signed.certificate.as_ref().ok_or_else(|| refused("it has no certificate".to_owned()))?;
         let certificate = certificate::parse(line.as_bytes()).map_err(|error| refused(error.to_string()))?;
         verify::signed_by(&certificate, &roots).map_err(|wrong| refused(wrong.to_string()))?;
-        // Later the certificate has expired, and what it said then still holds.
+        // The certificate may have expired since; what it said at that time still counts.
         let then = u64::try_from(at.as_second()).unwrap_or_default();
         if let Some(wrong) = verify::problem(&certificate, Kind::Host, std::slice::from_ref(key), then) {
             return Err(refused(wrong.to_string()));
@@ -182,7 +182,7 @@ impl Signing {
     }
 }
 
-/// Checks that the log has the record that was the last one then.
+/// Checks that the log still has the record that was the last one when the head was signed.
 fn holds(context: &Context, statement: &Statement) -> Result<()> {
     let is_it = |record: Option<&Record>| record.is_some_and(|record| record.n == statement.records);
     let mut records = audit::newest(context.log.directory(), is_it)?.flatten();

@@ -65,7 +65,7 @@ impl Roots {
     }
 }
 
-/// The keys of both kinds. A CA may sign one kind alone.
+/// The keys of both kinds. A CA may sign only one kind.
 fn both(authority: &dyn CertificateAuthority) -> Result<(Vec<String>, Vec<String>)> {
     let of = |kind| authority.roots(kind).map_err(Error::from).and_then(|keys| lines(&keys));
     match (of(Kind::Host), of(Kind::User)) {

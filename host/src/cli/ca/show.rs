@@ -18,25 +18,25 @@ use warded_lib::{
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Show {}
 
-/// What there is to say of a step-ca.
+/// What can be shown of a step-ca.
 #[derive(Debug, Serialize)]
 pub(in crate::cli) struct CaObject {
     schema: &'static str,
     ca: String,
-    /// Of its root certificate.
+    /// The fingerprint of its root certificate.
     fingerprint: Option<String>,
     /// The whole subject of its root certificate.
     name: Option<String>,
-    /// Roots that it lists besides, which this machine does not trust.
+    /// Other roots that it lists and that this machine does not trust.
     other_roots: Vec<OtherRoot>,
     health: Option<String>,
     version: Option<String>,
-    /// Seconds that the CA's clock is ahead of this machine's.
+    /// By how many seconds the CA's clock is ahead of this machine's.
     clock_ahead: Option<f64>,
     host_keys: Vec<String>,
     user_keys: Vec<String>,
     provisioners: Vec<ProvisionerObject>,
-    /// Why there is no list of them.
+    /// Why there is no list of provisioners.
     provisioners_hidden: Option<String>,
 }
 
@@ -100,9 +100,9 @@ const SCHEMA: &str = "warded.ca/1";
 impl CaObject {
     /// Asks a step-ca for everything that it shows without a login.
     pub(in crate::cli) fn of(step: &StepAuthority) -> Result<Self> {
-        // First what is retried, and explained where it fails.
+        // This request comes first, because it is retried, and explained if it fails.
         let shown = step.shown_provisioners()?;
-        // A CA without SSH is shown, too.
+        // A CA without SSH is shown as well.
         let roots = api::ssh_roots(step.http()).ok();
         let of = |kind| roots.as_ref().map(|roots| roots.of(kind)).unwrap_or_default();
         let signed: Vec<Kind> = [Kind::Host, Kind::User].into_iter().filter(|kind| !of(*kind).is_empty()).collect();
@@ -168,7 +168,7 @@ impl CaObject {
     }
 }
 
-/// Milliseconds as seconds, to a tenth: the CA's clock is seen no better.
+/// Milliseconds as seconds, to a tenth: the CA's clock cannot be measured more exactly.
 fn seconds(milliseconds: i64) -> f64 {
     let tenths = i32::try_from(milliseconds / 100).unwrap_or(if milliseconds < 0 { i32::MIN } else { i32::MAX });
     f64::from(tenths) / 10.0

@@ -1,5 +1,5 @@
-//! A machine to demonstrate on: a directory with an sshd of its own, a CA of its own, and Warded's
-//! state, configuration and policies.
+//! The machine of the demonstration: a directory with its own sshd and CA, and Warded's state, configuration and
+//! policies.
 
 use crate::context::{Context, Options};
 use std::{
@@ -23,10 +23,10 @@ use warded_lib::{
     },
 };
 
-/// The three kinds of host keys that a stock sshd has.
+/// The three types of host keys that a stock sshd has.
 const KEYS: [(&str, &str); 3] = [("rsa", "ssh-rsa"), ("ecdsa", "ecdsa-sha2-nistp256"), ("ed25519", "ssh-ed25519")];
 
-/// The machine. Everything of it goes when this is dropped.
+/// The machine. Everything is removed when this is dropped.
 pub(super) struct PrivateMachine {
     directory: PathBuf,
     sshd: Option<PathBuf>,
@@ -43,14 +43,14 @@ impl PrivateMachine {
             let what = what.to_owned();
             move |error: std::io::Error| Error::failed(format!("cannot set the demonstration up: {what}")).cause(error)
         };
-        // Each with the mode that it needs: where the umask lets a group write, Warded would trust none of them.
+        // Each directory gets the mode that it needs: if the umask let a group write, Warded would trust none of them.
         let mode = fs::Permissions::from_mode;
         let scratch = tempfile::Builder::new()
             .prefix("warded-demo-")
             .permissions(mode(0o700))
             .tempdir()
             .map_err(failed("no scratch directory"))?;
-        // Resolved, because sshd wants a path without links to restart from.
+        // Resolved, because sshd needs a path without links in order to re-execute itself.
         let directory = scratch.path().canonicalize().map_err(failed("no scratch directory"))?;
         let ssh = directory.join("ssh");
         let port = free_port().map_err(failed("no free port"))?;
@@ -72,9 +72,9 @@ impl PrivateMachine {
             directory.display()
         )
         .map_err(|error| Error::failed("cannot set the demonstration up").cause(error))?;
-        // Both are needed: a client without a server shows nothing.
+        // Both are needed: without a client, the server can show nothing.
         let program = sshd.map(Path::to_owned).or_else(|| find("sshd")).filter(|_| find("ssh").is_some());
-        // Where there is no sshd to check its configuration, that is not to be changed: so there is none.
+        // Without an sshd that can check its configuration, the configuration must not change. So there is none then.
         if program.is_some() {
             write(&ssh.join("sshd_config"), config.as_bytes(), 0o644).map_err(failed("sshd_config"))?;
         }
@@ -88,7 +88,7 @@ impl PrivateMachine {
         Ok(Self { directory, sshd: program, port, clients: Cell::new(0), _daemon: daemon, _scratch: scratch })
     }
 
-    /// Warded, as it works on this machine.
+    /// Warded's context on this machine.
     pub(super) fn context(&self) -> Result<Context> {
         Context::open(&Options {
             config: None,
@@ -121,13 +121,13 @@ impl PrivateMachine {
         self.port
     }
 
-    /// The number of the next client: each comes from an address of its own.
+    /// The number of the next client: each client has a source address of its own.
     pub(super) fn next_client(&self) -> u32 {
         self.clients.set(self.clients.get() + 1);
         self.clients.get()
     }
 
-    /// What this is, for a newcomer.
+    /// An introduction for newcomers.
     pub(super) fn introduction(&self) -> String {
         match &self.sshd {
             Some(_) => format!(
@@ -138,7 +138,7 @@ impl PrivateMachine {
         }
     }
 
-    /// Every file of the sshd, with its permission bits: to compare.
+    /// Every file of the sshd, with its permission bits, for comparison.
     pub(super) fn tree(&self) -> Result<BTreeMap<PathBuf, (u32, Vec<u8>)>> {
         let mut tree = BTreeMap::new();
         let mut directories = vec![self.ssh()];
@@ -177,7 +177,7 @@ fn serve(program: &Path, directory: &Path, port: u16) -> Result<Child> {
     Ok(daemon)
 }
 
-/// Makes a host key as `ssh-keygen -A` does; where that is missing, a key of ours will do.
+/// Makes a host key as `ssh-keygen -A` does; without ssh-keygen, Warded makes the key.
 fn make_key(path: &Path, name: &str, algorithm: &str) -> Result<()> {
     if let Some(keygen) = find("ssh-keygen") {
         let made =

@@ -1,4 +1,4 @@
-//! The steps of the demonstration, each what another command does.
+//! The steps of the demonstration. Each does what another command does.
 
 use super::{Outcome, private_machine::PrivateMachine};
 use crate::{
@@ -35,14 +35,14 @@ use warded_lib::{
 /// The names that the demonstration's machine is certified for.
 const NAMES: [&str; 2] = ["demo.test", "localhost"];
 const NO_SSHD: &str = "there is no sshd here (apt install openssh-server)";
-/// OpenSSH's release notes of 8.5 name it as new.
+/// OpenSSH's release notes of 8.5 list this keyword as new.
 const NO_KEYWORD: &str = "sshd refused the line, and nothing was changed. A roll back needs a line that only a running sshd \
     shows to be wrong: PerSourceMaxStartups, which OpenSSH has since 8.5";
 
 type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 type Step<'a> = fn(&mut Demonstration<'a>) -> Result<Outcome>;
 
-/// The demonstration, between two steps.
+/// The state of the demonstration between two steps.
 pub(super) struct Demonstration<'a> {
     machine: &'a PrivateMachine,
     context: Context,
@@ -167,8 +167,8 @@ impl<'a> Demonstration<'a> {
         Ok(Outcome::Seen(format!("serial {old} → {new}, served")))
     }
 
-    /// First a line that sshd refuses, which never gets near the machine; then one that only the
-    /// running daemon shows to be wrong.
+    /// First a line that sshd refuses, which never reaches the machine; then a line that only the running sshd shows to
+    /// be wrong.
     fn rollback(&mut self) -> Result<Outcome> {
         if self.machine.sshd().is_none() {
             return Ok(Outcome::Skipped(NO_SSHD));
@@ -179,7 +179,8 @@ impl<'a> Demonstration<'a> {
             return Ok(Outcome::Skipped(NO_KEYWORD));
         }
         let start = Instant::now();
-        // No more connections from the network: sshd -t, sshd -T and a handshake over a pipe are content.
+        // This allows no more connections from the network, which sshd -t, sshd -T and a handshake over a pipe all
+        // accept.
         let rolled_back = self.expect_failure("PerSourceMaxStartups 0", Exit::Failed)?;
         let took = start.elapsed().as_millis();
         if self.machine.tree()? != before {
@@ -235,7 +236,7 @@ impl<'a> Demonstration<'a> {
         }
     }
 
-    /// The plan of certifying this machine; without an sshd, of writing a file.
+    /// The plan for certifying this machine; without an sshd, a plan for writing a file.
     fn certify(&self) -> Result<PlannedRun<'_>> {
         let run = Some(transaction::next_run(&self.context.state)?);
         if self.machine.sshd().is_none() {
@@ -283,11 +284,11 @@ impl<'a> Demonstration<'a> {
         )
     }
 
-    /// Applies a line of configuration that must not get through.
+    /// Applies a line of configuration that must be refused or rolled back.
     fn expect_failure(&self, line: &str, exit: Exit) -> Result<Error> {
         let run = Some(transaction::next_run(&self.context.state)?);
         let planned = self.demo_plan(&self.drop_in(), line, true, run)?;
-        // The demo shows what a proof finds that an operator let through.
+        // The demonstration shows what a proof finds even if the operator has accepted the risk.
         match self.carry_out(planned, None, Risks { lose: true, ..Risks::default() }) {
             Err(error) if error.exit() == exit => Ok(error),
             Err(other) => Err(other),
@@ -322,7 +323,7 @@ impl<'a> Demonstration<'a> {
         lines
     }
 
-    /// The certificate that a client gets: its algorithm, which another release of ssh chooses otherwise, and its serial number.
+    /// The certificate that a client gets: its algorithm, which depends on the release of ssh, and its serial number.
     fn served(&self) -> Result<(String, String)> {
         let said = self.client(&self.authorities()?)?;
         let served = said.lines().find_map(|line| line.split_once("Server host certificate: ")).map(|(_, rest)| rest);
@@ -339,7 +340,7 @@ impl<'a> Demonstration<'a> {
         line.map(|line| format!("@cert-authority * {line}")).ok_or_else(|| Error::failed("the CA has no host key"))
     }
 
-    /// Connects as an ordinary client that knows just that, and takes nothing else: what it said.
+    /// Connects as an ordinary client that knows only the CA and accepts nothing else. Returns its output.
     fn client(&self, known: &str) -> Result<String> {
         let sshd = Sshd::find(&self.context.places.sshd_config, self.machine.sshd())?;
         let listener = sshd.as_ref().and_then(|sshd| sshd.listener.as_ref());
@@ -363,10 +364,10 @@ impl<'a> Demonstration<'a> {
         ] {
             client = client.args(["-o", option]);
         }
-        // A user that exists, and a source address of its own: what looks like an attack is slowed down.
+        // An existing user, and a separate source address: sshd delays clients that look like attackers.
         let source = format!("127.{}.{}.1", std::process::id() % 200 + 1, self.machine.next_client() % 250 + 1);
         let said = client.args(["-b", &source, "-l", "nobody", "127.0.0.1", "true"]).run()?.stderr;
-        // Past the host key there is nothing to log in with, which is as far as this should get.
+        // After the host key is accepted, there is nothing to log in with. The test should get this far and no farther.
         if said.contains("Permission denied (") {
             return Ok(said);
         }

@@ -1,4 +1,4 @@
-//! The code, from a terminal that does not show it, from standard input, or from a file. Every buffer is wiped.
+//! Reads the code from a terminal that does not echo it, from standard input, or from a file. Every buffer is wiped.
 
 use rustix::{
     io::Errno,
@@ -18,13 +18,13 @@ use warded_lib::{
 };
 use zeroize::Zeroizing;
 
-/// What helps where a code does not.
+/// What to do if a code does not work.
 pub(super) const ANOTHER: &str = "make another one on the admin's machine: warded invite NAME";
 
 /// Reads the code.
 ///
 /// # Errors
-/// It cannot be read, or is no code.
+/// It cannot be read, or is not a code.
 pub(super) fn read(file: Option<&Path>) -> Result<Code> {
     let stdin = io::stdin();
     let text = match file {
@@ -50,7 +50,7 @@ fn contents(file: &Path) -> Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// A terminal that does not show what is typed until this is dropped, or a signal ends the process.
+/// Turns the terminal's echo off until the guard is dropped, or a signal ends the process.
 fn silent(terminal: &Stdin) -> Result<TerminalGuard> {
     let restored = TerminalGuard::later(terminal)?;
     let mut silent = restored.before().clone();
@@ -64,7 +64,7 @@ fn failed(error: Errno) -> Error {
     Error::failed("cannot read the code from the terminal").cause(error)
 }
 
-/// Reads lines until the code is whole, or an empty one comes.
+/// Reads lines until the code is complete, or a line is empty.
 fn typed(terminal: &Stdin) -> Result<Zeroizing<String>> {
     let _silent = silent(terminal)?;
     ask("Code from `warded invite` (it is not shown): ");
@@ -91,6 +91,6 @@ fn typed(terminal: &Stdin) -> Result<Zeroizing<String>> {
 }
 
 fn ask(question: &str) {
-    // A question that cannot be shown may be answered all the same.
+    // The user may answer even if the question cannot be printed.
     drop(write!(io::stderr(), "{question}"));
 }

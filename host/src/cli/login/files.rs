@@ -1,4 +1,4 @@
-//! The files of a login: the key, its certificate, its public half.
+//! The files of a login: the private key, its certificate, and the public key.
 
 use super::place::{PREFIX, Place, home};
 use ssh_key::{LineEnding, PrivateKey, PublicKey};
@@ -16,11 +16,11 @@ use warded_lib::{
 };
 use zeroize::Zeroizing;
 
-/// How the comment of a key ends that Warded made for a login: no other key is ever replaced or removed.
+/// The end of the comment of a key that Warded made for a login. Warded never replaces or removes another key.
 const MARK: &str = " (warded login)";
 const CERTIFICATE: &str = "-cert.pub";
 const PUBLIC: &str = ".pub";
-/// Far above the size of a key or a certificate.
+/// Much more than the size of a key or a certificate.
 const MAX_BYTES: u64 = 256 * 1024;
 
 /// The comment of a login's key.
@@ -28,12 +28,12 @@ pub(super) fn comment(user: &str) -> String {
     format!("{user}{MARK}")
 }
 
-/// Where a login's key is, or would be.
+/// The paths of a login's key and its certificate, whether or not the files exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Files {
     key: PathBuf,
     home: Option<PathBuf>,
-    /// Whether a person named it.
+    /// Whether a person named the path.
     is_named: bool,
 }
 
@@ -49,7 +49,7 @@ impl Files {
         Self::in_place(place, &format!("{PREFIX}{user}"))
     }
 
-    /// Those of all logins with one CA.
+    /// The files of all logins with one CA.
     pub(crate) fn all(place: &Place) -> Vec<Self> {
         let entries = fs::read_dir(place.directory()).into_iter().flatten();
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -70,19 +70,19 @@ impl Files {
         (found.kind() == Kind::User).then_some(found)
     }
 
-    /// The certificate, where its private key lies beside it and is Warded's.
+    /// The certificate, if its private key is beside it and is Warded's.
     pub(super) fn usable(&self) -> Option<Certificate> {
         let key = self.private()?;
         self.certificate().filter(|found| found.key().key_data() == key.public_key().key_data())
     }
 
-    /// Refuses to replace what Warded did not make: a key, a public half, which may be that of a smartcard's key, and what is
-    /// no regular file.
+    /// Refuses to replace what Warded did not make: a private key, a public key (which may be that of a smartcard), or
+    /// anything that is not a regular file.
     pub(super) fn refuse_others(&self) -> Result<()> {
         let all = [self.key.clone(), self.beside(PUBLIC), self.beside(CERTIFICATE)];
         all.iter().try_for_each(|path| named_file::refuse_other(path))?;
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        // A certificate of ours in `~/.ssh` may be alone: its key is in an agent.
+        // A certificate in `~/.ssh` may be Warded's even without a key file: its key is in an agent.
         let there = is_there(&self.key) || (self.is_named && is_there(&self.beside(CERTIFICATE)));
         let others = if there && self.private().is_none() {
             self.key.clone()
@@ -96,7 +96,7 @@ impl Files {
             .next("name another file with --out"))
     }
 
-    /// Checks that the files can be written; before the CA is asked for what is to go into them.
+    /// Checks that the files can be written, before the CA is asked for a certificate.
     pub(super) fn ready(&self) -> Result<()> {
         self.refuse_others()?;
         self.directory().and_then(durable::writable).map_err(|error| self.failed("write", &self.key, &error))
@@ -112,22 +112,22 @@ impl Files {
         self.put(&self.beside(CERTIFICATE), certificate.to_file().as_bytes(), 0o644)
     }
 
-    /// Writes the certificate alone, for `IdentityFile`; a key of an earlier login would not fit it.
+    /// Writes only the certificate, for `IdentityFile`; a key of an earlier login would not fit it.
     pub(super) fn write_public(&self, certificate: &Certificate) -> Result<()> {
         self.forget_key()?;
         self.put(&self.beside(CERTIFICATE), certificate.to_file().as_bytes(), 0o644)
     }
 
-    /// Removes all of them that are Warded's; those that were there.
+    /// Removes those of the files that are Warded's, and returns them.
     pub(crate) fn remove(&self) -> Result<Vec<PathBuf>> {
         self.removable().into_iter().filter_map(|path| self.take(path).transpose()).collect()
     }
 
-    /// Those of them that are Warded's.
+    /// The files that exist and are Warded's.
     pub(crate) fn removable(&self) -> Vec<PathBuf> {
         let mut ours = self.key_and_public();
-        // Beside a key that is not Warded's the certificate is not, either; and in a place that a person named, one without a
-        // key may be a smartcard's.
+        // A certificate beside a key that is not Warded's is not Warded's, either. In a place that a person named, a
+        // certificate without a key may be that of a smartcard.
         let goes_with_key = ours.contains(&self.key) || (!self.is_named && self.key.symlink_metadata().is_err());
         if goes_with_key && self.certificate().is_some() {
             ours.push(self.beside(CERTIFICATE));
@@ -142,7 +142,7 @@ impl Files {
         if text.contains([' ', '"', '#']) { format!("\"{text}\"") } else { text }
     }
 
-    /// Where the files are after the agent did not take the key.
+    /// What to say of the files after the agent has refused the key.
     pub(super) fn state(&self, certificate: &Certificate) -> String {
         let hours = certificate.valid_before().saturating_sub(ca::now()) / 3600;
         format!(
@@ -152,7 +152,7 @@ impl Files {
         )
     }
 
-    /// The paths of what `write` writes, or of the certificate alone.
+    /// The paths that `write` writes, or only that of the certificate.
     pub(super) fn paths(&self, is_written: bool) -> Vec<String> {
         let key = is_written.then(|| self.key.display().to_string());
         key.into_iter().chain([self.beside(CERTIFICATE).display().to_string()]).collect()
@@ -162,7 +162,7 @@ impl Files {
         self.key_and_public().into_iter().try_for_each(|path| self.take(path).map(drop))
     }
 
-    /// The private key and its public half, where Warded made them.
+    /// The private key and the public key, if Warded made them.
     fn key_and_public(&self) -> Vec<PathBuf> {
         if self.private().is_none() {
             return Vec::new();
@@ -171,7 +171,7 @@ impl Files {
         [Some(self.key.clone()), public].into_iter().flatten().collect()
     }
 
-    /// Whether Warded made the public half that lies there.
+    /// Whether Warded made this public key file.
     fn public_is_ours(&self) -> bool {
         let public = read(&self.beside(PUBLIC)).and_then(|text| String::from_utf8(text).ok());
         public.and_then(|text| PublicKey::from_openssh(&text).ok()).is_some_and(|key| key.comment().ends_with(MARK))
@@ -196,7 +196,7 @@ impl Files {
         written.map_err(|error| self.failed("write", path, &error))
     }
 
-    /// The directory of the files, which is made where there is none.
+    /// The directory of the files, which is created if necessary.
     fn directory(&self) -> io::Result<&Path> {
         let directory = self.key.parent().unwrap_or(Path::new("/"));
         if !directory.exists() {
@@ -215,14 +215,14 @@ impl Files {
         name.into()
     }
 
-    /// A path as ssh_config and a shell read it.
+    /// The path as ssh_config and a shell read it.
     fn shown(&self, path: &Path) -> String {
         let below = self.home.as_ref().and_then(|home| path.strip_prefix(home).ok());
         below.map_or_else(|| path.display().to_string(), |below| format!("~/{}", below.display()))
     }
 }
 
-/// What is in a file; nothing else is opened, since a FIFO would wait for its writer.
+/// The contents of a regular file. Nothing else is opened, since opening a FIFO would wait for a writer.
 fn read(path: &Path) -> Option<Vec<u8>> {
     if !path.metadata().ok()?.is_file() {
         return None;

@@ -1,4 +1,4 @@
-//! A certificate into an agent, and what agents do instead of taking it.
+//! Puts a certificate into an agent, and handles the ways in which agents refuse it.
 
 use ssh_key::{PrivateKey, PublicKey};
 use std::path::Path;
@@ -9,14 +9,14 @@ use warded_lib::{
 };
 
 const OUT: &str = "for a key in files: warded login --out FILE";
-/// What names an agent's socket.
+/// How to name an agent's socket.
 pub(crate) const NAMED: &str = "name the agent's socket: SSH_AUTH_SOCK, or IdentityAgent in ssh_config";
 pub(crate) const UNLOCK: &str = "unlock it: ssh-add -X";
 const START: &str = "start OpenSSH's agent, in this shell: eval \"$(ssh-agent)\"";
 
-/// How an agent took a certificate.
+/// How long an agent keeps a certificate.
 pub(super) struct AgentLifetime {
-    /// Whether it forgets it at its end.
+    /// Whether the agent removes the certificate when it expires.
     pub(super) is_limited: bool,
 }
 
@@ -37,13 +37,14 @@ pub(crate) fn agent_for(host: Option<&str>) -> Result<Agent> {
     }
 }
 
-/// What an agent holds; before the CA is asked for anything.
+/// The identities in an agent, read before the CA is asked for anything.
 pub(super) fn checked(agent: &Agent) -> Result<Vec<Identity>> {
     let socket = agent.socket();
     if agent.peer().is_gpg_agent() {
         return Err(Error::refused("gpg-agent does not keep certificates")
             .cause(format!(
-                "{} is gpg-agent's. It says that it took a certificate, and keeps the bare key, for good",
+                "{} belongs to gpg-agent, which reports that it took a certificate, but keeps only the key, \
+                 permanently",
                 socket.display()
             ))
             .next(format!("{START}; {OUT}")));
@@ -51,7 +52,7 @@ pub(super) fn checked(agent: &Agent) -> Result<Vec<Identity>> {
     agent.list().map_err(|error| told(socket, &error))
 }
 
-/// Adds the certificate, and sees that the agent has it.
+/// Adds the certificate, and checks that the agent lists it.
 pub(super) fn add(agent: &Agent, key: &PrivateKey, certificate: &Certificate, confirm: bool) -> Result<AgentLifetime> {
     let told = |error: &AgentError| told(agent.socket(), error);
     let left = certificate.valid_before().saturating_sub(ca::now());
@@ -59,16 +60,15 @@ pub(super) fn add(agent: &Agent, key: &PrivateKey, certificate: &Certificate, co
     let unlimited = Constraints { lifetime: None, confirm };
     let is_limited = match agent.add(certificate, key, limited) {
         Ok(()) => true,
-        // Some agents know no lifetimes (Windows' OpenSSH, ssh-agent-mux).
+        // Some agents do not support lifetimes (Windows' OpenSSH, ssh-agent-mux).
         Err(AgentError::Refused) => match agent.add(certificate, key, unlimited) {
             Ok(()) => false,
             Err(AgentError::Refused) => return Err(refused(agent, confirm)),
             Err(error) => return Err(told(&error)),
         },
         Err(AgentError::Closed) => {
-            return Err(
-                told(&AgentError::Closed).seen("it had answered before; it ends the connection at a certificate")
-            );
+            return Err(told(&AgentError::Closed)
+                .seen("it answered before, but ends the connection when it is given a certificate"));
         }
         Err(error) => return Err(told(&error)),
     };
@@ -79,8 +79,8 @@ pub(super) fn add(agent: &Agent, key: &PrivateKey, certificate: &Certificate, co
     Err(not_kept(agent, key, &held))
 }
 
-/// Removes certificates of this CA that an earlier login left, and says what the agent holds then. sshd ends a
-/// connection after a few keys that do not fit: those that have expired would lock the good one out.
+/// Removes this CA's certificates of earlier logins, and returns what the agent holds then. sshd ends a connection
+/// after a few keys that do not fit, so expired certificates could keep ssh from offering the good one.
 pub(super) fn remove(
     agent: &Agent,
     roots: &[PublicKey],
@@ -93,13 +93,13 @@ pub(super) fn remove(
         return Ok(held);
     }
     for certificate in &old {
-        // An agent that does not give it up still lists it: too many identities are warned of.
+        // If the agent keeps it, the list still shows it, and the user is warned of too many identities.
         drop(agent.remove(certificate));
     }
     agent.list().map_err(told)
 }
 
-/// The certificates of this CA among these identities that are needless.
+/// The certificates of this CA among these identities that are no longer needed.
 pub(super) fn of_earlier_logins(
     held: &[Identity],
     roots: &[PublicKey],
@@ -110,14 +110,14 @@ pub(super) fn of_earlier_logins(
     held.iter().filter_map(Identity::certificate).filter(is_old).collect()
 }
 
-/// The error for what an agent did.
+/// The error for an agent's failure.
 pub(crate) fn told(socket: &Path, error: &AgentError) -> Error {
     let said = Error::failed(format!("the agent at {} {error}", socket.display()));
     match error {
         AgentError::NotThere | AgentError::NotListening => said.next(format!("{START}; {OUT}")),
         AgentError::NotASocket => said.next(format!("{NAMED}; {OUT}")),
         AgentError::Locked => said.next(format!("{UNLOCK}; {OUT}")),
-        AgentError::Silent => said.next(format!("see whether it waits for you, or start it again; {OUT}")),
+        AgentError::Silent => said.next(format!("check whether it is waiting for your answer, or restart it; {OUT}")),
         AgentError::Denied
         | AgentError::OtherUser { .. }
         | AgentError::Io(_)
@@ -133,7 +133,7 @@ pub(crate) fn told(socket: &Path, error: &AgentError) -> Error {
     }
 }
 
-/// The agent refuses, with a lifetime and without.
+/// The error for an agent that refuses the certificate, with and without a lifetime.
 fn refused(agent: &Agent, confirm: bool) -> Error {
     let said = Error::failed(format!("the agent at {} refused the certificate", agent.socket().display()));
     let is_empty = agent.list().is_ok_and(|held| held.is_empty());
@@ -144,16 +144,16 @@ fn refused(agent: &Agent, confirm: bool) -> Error {
     }
     if is_empty && agent.peer().is_ssh_agent() {
         return said
-            .cause("it is locked: OpenSSH's ssh-agent then shows no identity and takes none")
+            .cause("it is locked: OpenSSH's ssh-agent then lists no identities and accepts none")
             .next("ssh-add -X unlocks it; then warded login --force");
     }
-    said.cause("it takes no identity from outside, with a lifetime or without; it does not say why").next(OUT)
+    said.cause("it takes no identity from other programs, with or without a lifetime, and does not say why").next(OUT)
 }
 
-/// The agent said that it took the certificate, and does not show it.
+/// The error for an agent that reported success and does not list the certificate.
 fn not_kept(agent: &Agent, key: &PrivateKey, held: &[Identity]) -> Error {
     let said = Error::failed(format!(
-        "the agent at {} said that it took the certificate, and does not show it",
+        "the agent at {} said that it took the certificate, but does not list it",
         agent.socket().display()
     ));
     let bare = key.public_key().to_bytes().unwrap_or_default();
@@ -162,6 +162,6 @@ fn not_kept(agent: &Agent, key: &PrivateKey, held: &[Identity]) -> Error {
     }
     let removed = agent.remove_key(key.public_key());
     let is_gone = removed.is_ok() && agent.list().is_ok_and(|held| held.iter().all(|one| one.blob != bare));
-    let then = if is_gone { "that key was removed from it again" } else { "it did not give that key up again" };
-    said.cause("it kept the key without its certificate, with which no server knows it").seen(then).next(OUT)
+    let then = if is_gone { "that key was removed from the agent again" } else { "the agent did not remove that key" };
+    said.cause("it kept the key without its certificate, and no server accepts the bare key").seen(then).next(OUT)
 }

@@ -1,5 +1,5 @@
-//! `warded login --on-demand`, which ssh_config's `Match exec` runs before each connection: it never keeps `ssh` from going
-//! on, and never keeps it long. ssh runs it twice for a name that it canonicalises, and once for each hop.
+//! `warded login --on-demand`, which ssh_config's `Match exec` runs before each connection. It never stops `ssh` from
+//! continuing, and never delays it for long. ssh runs it twice for a name that it canonicalises, and once for each hop.
 
 use super::{super::output::say, Files, Place};
 use rustix::termios::isatty;
@@ -15,22 +15,22 @@ use warded_lib::{
     name::Name,
 };
 
-/// For all of it. The same for who waits while another one logs in.
+/// The time limit for everything, including the wait for another login.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The last part of it, in which a login that nobody took part in finds out why, and says so: longer than a request to the
-/// provider may take.
+/// The last part of that time: if nobody took part in the login, it finds out why, and says so. This must be longer
+/// than a request to the provider may take.
 const TO_TELL: Duration = Duration::from_secs(14);
-/// So long after a login that failed nobody is asked again.
+/// For so long after a failed login, nobody is asked again.
 const REST: Duration = Duration::from_secs(60);
-/// How often it is looked whether another login has ended.
+/// How often to check whether another login has ended.
 const TICK: Duration = Duration::from_millis(50);
-/// The file whose time says when a login failed.
+/// The file whose modification time says when a login failed.
 const FAILED: &str = "failed";
 
-/// Logs in where it is needed and a person can be asked. There is always time for `ssh` to go on.
-/// `log_in` gets the time at which it is to give up.
+/// Logs in if that is necessary and a person can be asked. `ssh` always continues in time. `log_in` gets the time at
+/// which it has to give up.
 pub(in crate::cli) fn run(ca: Option<&Name>, log_in: impl FnOnce(Instant) -> Result<Exit>) -> Exit {
-    // `ssh -G`, which a login runs itself, runs this again.
+    // A login itself runs `ssh -G`, which runs this command again.
     if env::var_os(NO_LOGIN).is_some() {
         return Exit::Done;
     }
@@ -42,7 +42,7 @@ pub(in crate::cli) fn run(ca: Option<&Name>, log_in: impl FnOnce(Instant) -> Res
         say("warded: ~/.ssh/warded-login cannot be used, so there is no login on demand");
         return Exit::Done;
     };
-    // Before `ssh -G`, which may take longer than a person notices.
+    // This check comes before the one with `ssh -G`, which may take noticeably long.
     if has_just_failed(&turns) || is_elsewhere(&valid(&place)) {
         return Exit::Done;
     }
@@ -83,7 +83,7 @@ fn has_just_failed(turns: &StateDir) -> bool {
     age().and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|age| age < REST)
 }
 
-/// Ends this process with success: `ssh` is to go on, whatever hangs.
+/// Ends this process with success after the limit: `ssh` must continue, whatever hangs.
 fn end_after(limit: Duration, turns: StateDir) {
     let ending = thread::Builder::new().spawn(move || {
         thread::sleep(limit);
@@ -92,13 +92,13 @@ fn end_after(limit: Duration, turns: StateDir) {
         process::exit(0);
     });
     if let Err(error) = ending {
-        say(&format!("warded: no login, since its time cannot be limited ({error}); ssh goes on without it"));
+        say(&format!("warded: no login, because its duration cannot be limited ({error}); ssh goes on without it"));
         process::exit(0);
     }
 }
 
-/// The files of the logins with this CA whose certificates hold, and go on holding for a while: whatever login name each was
-/// made for. The CA is not asked.
+/// The files of the logins with this CA whose certificates stay valid for a while, whatever login name each was made
+/// for. The CA is not asked.
 fn valid(place: &Place) -> Vec<(Files, Certificate)> {
     let holds = |certificate: &Certificate| certificate.valid_before().saturating_sub(ca::now()) >= 60;
     let with_certificate = |files: Files| {
@@ -108,8 +108,8 @@ fn valid(place: &Place) -> Vec<(Files, Certificate)> {
     Files::all(place).into_iter().filter_map(with_certificate).collect()
 }
 
-/// Whether one of them can be used: its key is in the agent that the environment names, or beside it, where an agent took
-/// nothing.
+/// Whether ssh can use one of them: its key is in the agent that the environment names, or in a file beside it if no
+/// agent took it.
 fn is_at_hand(valid: &[(Files, Certificate)]) -> bool {
     if valid.is_empty() {
         return false;
@@ -130,7 +130,7 @@ fn has_one(agent: &Agent, valid: &[(Files, Certificate)]) -> bool {
     agent.list().is_ok_and(|held| held.iter().any(|one| is_one(&one.blob)))
 }
 
-/// Whether there is a terminal, or a screen with a browser.
+/// Whether there is a terminal, or a screen for a browser.
 fn can_ask() -> bool {
     let has_screen = ["DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"]
         .into_iter()

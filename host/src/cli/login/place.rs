@@ -1,5 +1,6 @@
-//! Where the logins with one CA keep their files, and what they know of each other. The CA without a name has `~/.ssh`
-//! itself for its certificates; one that has a name has a directory of its own, so no CA's login meets another's files.
+//! Where the logins with one CA keep their files, and what they know of each other. The CA without a name keeps its
+//! certificates in `~/.ssh` itself. A CA with a name has a directory of its own, so that the logins of different CAs
+//! never share files.
 
 use std::{fs, io, path::PathBuf};
 use warded_lib::{
@@ -8,14 +9,14 @@ use warded_lib::{
     name::Name,
 };
 
-/// The directory in `~/.ssh` with what logins know of each other; with `-NAME` behind it, that of a CA with a name.
+/// The directory in `~/.ssh` with the state that logins share. For a CA with a name, `-NAME` is appended.
 const STATE: &str = "warded-login";
-/// The file in it that says where the session with the provider of a single sign-on is ended.
+/// The file in it with the address at which the session with the provider of a single sign-on is ended.
 pub(super) const SESSION: &str = "session";
-/// How the names of keys and certificates begin.
+/// The prefix of the file names of keys and certificates.
 pub(super) const PREFIX: &str = "warded-";
 
-/// The place of one CA's logins, in the home directory where `ssh` looks, whatever `HOME` says.
+/// The place of one CA's logins, in the home directory that `ssh` uses, whatever `HOME` says.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     home: PathBuf,
@@ -23,15 +24,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// That of the CA with this name, or of the one without.
+    /// The place for the CA with this name, or for the one without.
     ///
     /// # Errors
-    /// This machine knows no home directory of the user's.
+    /// This machine knows no home directory for this user.
     pub(crate) fn of(ca: Option<&Name>) -> Result<Self> {
         Ok(Self { home: home()?, ca: ca.cloned() })
     }
 
-    /// All that there are.
+    /// All existing places.
     ///
     /// # Errors
     /// As [`Place::of`].
@@ -49,13 +50,13 @@ impl Place {
         &self.home
     }
 
-    /// Where keys and certificates are.
+    /// The directory of keys and certificates.
     pub(super) fn directory(&self) -> PathBuf {
         let ssh = self.home.join(".ssh");
         if self.ca.is_some() { ssh.join(self.state_name()) } else { ssh }
     }
 
-    /// What logins on demand know of each other, and where the provider's session is ended.
+    /// The directory with the state that logins on demand share, and with the address that ends the provider's session.
     pub(super) fn state(&self) -> Result<StateDir> {
         StateDir::open(&self.home.join(".ssh").join(self.state_name()))
     }
@@ -65,12 +66,12 @@ impl Place {
         self.home.join(".ssh").join(self.state_name()).join(SESSION).exists()
     }
 
-    /// Takes out what logins know of each other; the contents of one of its files.
+    /// Removes the state that logins share; returns the contents of the file `wanted`.
     pub(crate) fn leave(&self, wanted: &str) -> Option<Vec<u8>> {
         let above = StateDir::find(&self.home.join(".ssh")).ok()??;
         let state = StateDir::find(&above.path().join(self.state_name())).ok()??;
         let found = state.read(wanted).ok().flatten().map(|contents| contents.to_vec());
-        // What is left of keys and certificates is not Warded's.
+        // Keys and certificates that are left there are not Warded's.
         for name in state.names().ok()?.into_iter().filter(|name| !name.starts_with(PREFIX)) {
             state.remove(&name).ok()?;
         }
@@ -88,6 +89,6 @@ pub(super) fn home() -> Result<PathBuf> {
     let home = users::own().map(|user| PathBuf::from(user.home)).filter(|home| home.is_absolute());
     home.ok_or_else(|| {
         let missing = io::Error::from(io::ErrorKind::NotFound);
-        Error::usage("this machine knows no home directory of yours").cause(missing).next("name a file with --out")
+        Error::usage("your home directory is not known on this machine").cause(missing).next("name a file with --out")
     })
 }

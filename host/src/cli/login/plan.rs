@@ -8,7 +8,7 @@ use warded_lib::{
     text::{count, neutral},
 };
 
-/// The JSON of `warded login --plan`, where a certificate would be asked for.
+/// The JSON of `warded login --plan` if a certificate would be requested.
 #[derive(Serialize)]
 pub(super) struct PlannedLogin {
     schema: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct PlannedLogin {
     ca: Option<String>,
     status: &'static str,
     key_id: String,
-    /// The names that would be asked for. None: the CA makes them from the e-mail address of a single sign-on.
+    /// The names that would be requested. Empty if the CA derives them from the e-mail address of a single sign-on.
     principals: Vec<String>,
     agent: Option<String>,
     /// How many certificates of earlier logins the agent would be told to remove.
@@ -37,7 +37,7 @@ impl PlannedLogin {
         Self { schema: "warded.login/1", ca, status: "planned", key_id, principals, agent, replaced, files: Vec::new() }
     }
 
-    /// `files`: those that would be written.
+    /// `files` are those that would be written.
     pub(super) fn show(self, ca: &str, files: Vec<String>, output: Output) -> Result<Exit> {
         let object = Self { files, ..self };
         output.line(format!("{} would get a new certificate of {ca}.", neutral(&object.key_id)))?;

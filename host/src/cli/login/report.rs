@@ -1,4 +1,4 @@
-//! What `warded login` says.
+//! The output of `warded login`.
 
 use super::{
     super::{output::Output, report::until},
@@ -23,9 +23,9 @@ pub(super) struct Outcome<'a> {
     agent: Option<&'a Agent>,
     files: &'a Files,
     identities: usize,
-    /// Whether the key is in files.
+    /// Whether the key was written to files.
     pub(super) is_written: bool,
-    /// Whether the agent keeps it after its end.
+    /// Whether the agent keeps the certificate after it expires.
     pub(super) stays: bool,
 }
 
@@ -71,12 +71,12 @@ pub(super) struct LoginObject {
     status: Status,
     key_id: String,
     principals: Vec<String>,
-    /// What sshd holds its holder to (`source-address`, `force-command`).
+    /// The critical options that sshd enforces (`source-address`, `force-command`).
     critical_options: Vec<(String, String)>,
     serial: String,
     valid_before: Option<Timestamp>,
     agent: Option<String>,
-    /// Whether the agent forgets the certificate at its end; none: not known.
+    /// Whether the agent removes the certificate when it expires; null if that is not known.
     forgets: Option<bool>,
     identities: usize,
     files: Vec<String>,
@@ -108,7 +108,7 @@ impl LoginObject {
     }
 }
 
-/// The critical options; a value is a string within the value (PROTOCOL.certkeys).
+/// The critical options. Each value is encoded as a string inside the value (PROTOCOL.certkeys).
 fn limits(certificate: &Certificate) -> Vec<(String, String)> {
     let text = |value: &[u8]| neutral(&String::from_utf8_lossy(value.get(4..).unwrap_or_default()));
     certificate.critical_options().iter().map(|(name, value)| (neutral(name), text(value))).collect()
@@ -118,35 +118,37 @@ fn warnings(outcome: &Outcome<'_>, user: &str, missing: &[&String], identity_fil
     let mut warnings = Vec::new();
     for name in missing {
         warnings.push(format!(
-            "it does not hold for {:?}, which was asked for: with a single sign-on the CA makes the names from the e-mail \
-             address, and only its admins choose others",
+            "it does not hold for {:?}, which was asked for: with a single sign-on the CA derives the names from the \
+             e-mail address, and only its admins can choose others",
             neutral(name)
         ));
     }
     if missing.is_empty() && !outcome.certificate.principals().iter().any(|name| name == user) {
         warnings.push(format!(
-            "it does not hold for the login name {:?}: sshd lets nobody in by it as {user:?}, unless an \
-             AuthorizedPrincipalsFile there names one of its principals",
+            "it does not hold for the login name {:?}: sshd does not accept it for {user:?}, unless an \
+             AuthorizedPrincipalsFile on the server lists one of its principals",
             neutral(user)
         ));
     }
     if outcome.stays {
         warnings.push(
-            "the agent takes no lifetimes, so it keeps the expired certificate until `warded logout` or the next login"
+            "the agent does not support lifetimes, so it keeps the expired certificate until `warded logout` or the \
+             next login"
                 .to_owned(),
         );
     }
     if outcome.identities >= MANY {
         warnings.push(format!(
-            "the agent has {}: sshd ends a connection after {MANY} that do not fit (MaxAuthTries), perhaps before this one \
-             is its turn. In ssh_config, for these hosts: IdentitiesOnly yes, IdentityFile {identity_file}",
+            "the agent has {}: sshd ends a connection after {MANY} that it does not accept (MaxAuthTries), perhaps \
+             before this one is offered. In ssh_config, for these hosts: IdentitiesOnly yes, IdentityFile \
+             {identity_file}",
             count(outcome.identities, "identity").replace("identitys", "identities")
         ));
     }
     warnings
 }
 
-/// Says it in words.
+/// Prints the result in words.
 pub(super) fn show(output: Output, outcome: &Outcome<'_>, ca: &str, object: &LoginObject) -> Result<()> {
     let certificate = outcome.certificate;
     let left = until(certificate);

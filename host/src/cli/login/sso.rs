@@ -1,5 +1,5 @@
-//! A certificate for who signs in with the CA's single sign-on: by a browser here, by one elsewhere, or with an ID token. An
-//! admin's ID token for a machine (`warded token`) is got in the same way.
+//! A certificate for a person who signs in with the CA's single sign-on: with a browser here, with one on another
+//! device, or with an ID token. An admin's ID token for a machine (`warded token`) is obtained in the same way.
 
 mod browser;
 mod session;
@@ -26,9 +26,9 @@ use warded_lib::{
 
 /// How long a person has to sign in.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Tests do not wait that long: a lower limit, in seconds. The environment can set no higher one.
+/// A lower limit for tests, in seconds. The environment cannot set a higher one.
 const PATIENCE_LIMIT: &str = "WARDED_TEST_PATIENCE";
-/// After this long Warded explains what a browser may show that does not come back.
+/// After this long, Warded explains what the browser may be showing if it does not come back.
 const REMINDER: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
@@ -43,12 +43,12 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Whether a single sign-on is asked for by name.
+    /// Whether an option asks for a single sign-on.
     pub(super) fn is_given(&self) -> bool {
         self.device || self.token
     }
 
-    /// The certificate. `request` asks for a key ID of its own only without an e-mail address.
+    /// Gets the certificate. `request` determines the key ID only if there is no e-mail address.
     pub(super) fn certified(
         &self,
         authority: &StepAuthority,
@@ -83,10 +83,10 @@ impl Options {
     }
 }
 
-/// The ID token of an admin, who is to be one: it gets one certificate from the CA.
+/// The ID token of a person who must be an admin; the CA issues one certificate for it.
 ///
 /// # Errors
-/// Nobody signed in, or it is no admin who did.
+/// Nobody signed in, or the person is not an admin.
 pub(in crate::cli) fn admins_token(
     authority: &StepAuthority,
     sign_in: &SignIn,
@@ -104,13 +104,13 @@ pub(in crate::cli) fn admins_token(
 /// How a person is to sign in.
 struct SignInOptions {
     on_device: bool,
-    /// When it is given up, where that is sooner than usual.
+    /// When to give up, if that is sooner than usual.
     until: Option<Instant>,
-    /// What the browser shows in the end.
+    /// The page that the browser shows at the end.
     done: Page,
 }
 
-/// What `finish` makes of the ID token of a person who signs in, and their session with the provider.
+/// Lets a person sign in. Returns the result of `finish` for their ID token, and their session with the provider.
 fn signed_in<T>(
     authority: &StepAuthority,
     sign_in: &SignIn,
@@ -124,7 +124,7 @@ fn signed_in<T>(
     let signing_in = SigningIn { provider: &provider, sign_in, wanted, output };
     let has_browser = browser::is_here();
     let on_device = wanted.on_device || (!has_browser && provider.has_device_grant());
-    // The CA refuses tokens from before it was last started: then a fresh one may do.
+    // The CA refuses tokens from before its last start, so a new token may be accepted.
     let mut is_last = false;
     loop {
         let ended = if on_device {
@@ -147,7 +147,7 @@ fn signed_in<T>(
     }
 }
 
-/// How a login ended without a certificate.
+/// Why a login ended without a certificate.
 enum LoginFailure {
     Fault(Fault),
     Issue(SignInError),
@@ -167,7 +167,7 @@ struct SigningIn<'a> {
 }
 
 impl SigningIn<'_> {
-    /// By a browser that comes back here. It sees how it ended.
+    /// Signs in with a browser that is redirected back here, which then shows the result.
     fn by_browser<T>(
         &self,
         has_browser: bool,
@@ -210,21 +210,22 @@ impl SigningIn<'_> {
         ended
     }
 
-    /// By a browser on another device.
+    /// Signs in with a browser on another device.
     fn on_device(&self) -> Result<IdToken, LoginFailure> {
         let device = self.provider.begin_on_device()?;
         self.show(&device);
         Ok(self.provider.await_device(&device, self.patience(device.life()))?)
     }
 
-    /// How long is waited, of this time at most.
+    /// How long to wait, at most `most`.
     fn patience(&self, most: Duration) -> Duration {
         let limit = env::var(PATIENCE_LIMIT).ok().and_then(|limit| limit.parse().ok()).map(Duration::from_secs);
         let most = limit.map_or(most, |limit| most.min(limit));
         self.wanted.until.map_or(most, |until| most.min(until.saturating_duration_since(Instant::now())))
     }
 
-    /// Whether the provider knows the client, where the browser did not come back: it shows that to the browser alone.
+    /// If the browser did not come back, finds out whether the provider knows the client: the provider reports that
+    /// only to the browser.
     fn explained(&self, fault: Fault) -> Fault {
         if let Fault::NoAnswer { patience, redirect_uri, visits, .. } = fault {
             let knows_client = self.provider.knows_client(&redirect_uri);

@@ -1,12 +1,12 @@
-//! Lines that end at the width of a terminal, between words. A word that is longer than that stays whole: a path or a key
-//! is copied.
+//! Wraps lines at the width of a terminal, between words. A word that is longer than the width stays whole, since
+//! people copy paths and keys.
 
-/// Under this nobody reads sentences, and a line is left to the terminal.
+/// Below this width, nobody reads sentences, and the terminal wraps the lines itself.
 const NARROW: usize = 40;
-/// A line that goes on begins at most here.
+/// The deepest indentation of a continuation line.
 const DEEPEST: usize = 12;
 
-/// The text with line ends between words, so that no line is wider than `width` where that can be.
+/// The text with line breaks between words, so that no line is wider than `width` if possible.
 pub(super) fn wrapped(text: &str, width: usize) -> String {
     if width < NARROW {
         return text.to_owned();
@@ -29,7 +29,7 @@ fn wrapped_line(line: &str, width: usize) -> String {
     out
 }
 
-/// Where a line goes on: below its text, behind its blanks, its sign or its label.
+/// The indentation of continuation lines: below the line's text, after its blanks and its sign or label.
 fn hanging(line: &str) -> usize {
     let text = line.trim_start();
     let blanks = line.len() - text.len();
@@ -42,8 +42,8 @@ fn hanging(line: &str) -> usize {
     if at <= DEEPEST { at } else { blanks.min(DEEPEST) }
 }
 
-/// The place of the blank at which a line has to end, so that it has at most `room` characters: the last one in reach,
-/// else the first one behind a word that is longer. None: the line has no blank.
+/// The position of the blank at which to break a line, so that it has at most `room` characters: the last blank that
+/// fits, or else the first blank after a longer word. `None` if the line has no blank.
 fn last_blank(text: &str, room: usize) -> Option<usize> {
     let start = text.len() - text.trim_start().len();
     let blanks = || text.match_indices(' ').map(|(at, _)| at).filter(|at| *at > start);
@@ -51,7 +51,7 @@ fn last_blank(text: &str, room: usize) -> Option<usize> {
     blanks().take_while(fits).last().or_else(|| blanks().next())
 }
 
-/// So many characters are seen of it: a colour takes no place.
+/// The number of visible characters: colour codes take no space.
 fn visible(text: &str) -> usize {
     let (mut seen, mut is_escape) = (0, false);
     for letter in text.chars() {

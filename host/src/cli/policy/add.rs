@@ -80,7 +80,7 @@ pub(in crate::cli) struct Update {
 }
 
 impl Add {
-    /// What is named on the command line.
+    /// The argument on the command line.
     pub(super) fn from(&self) -> String {
         let lock = self.lock.as_deref().map(neutral_path);
         lock.or_else(|| self.component.as_ref().map(Source::to_string)).unwrap_or_default()
@@ -130,7 +130,7 @@ fn text(path: &Path) -> Result<String> {
 /// Where a newer version comes from.
 #[derive(Clone, Debug)]
 enum UpdateSource {
-    /// From where the policy's own component came from.
+    /// Wherever the policy's present component came from.
     Of(Name),
     At(Source),
 }
@@ -160,7 +160,7 @@ impl UpdateSource {
                 .unchanged()
                 .next("name the component: warded policy update FILE.wasm"));
         };
-        // What lies on this machine needs no network.
+        // A version that is on this machine already needs no network.
         if let Some(newer) = offered::newer(&context.offered, &there) {
             return Ok(Source::File(newer.path));
         }
@@ -181,7 +181,7 @@ impl UpdateSource {
 }
 
 impl Update {
-    /// What is named on the command line.
+    /// The argument on the command line.
     pub(super) fn from(&self) -> String {
         match &self.component {
             UpdateSource::Of(name) => name.to_string(),
@@ -189,7 +189,8 @@ impl Update {
         }
     }
 
-    /// Takes what needs no decision: a higher version by the same publisher that asks for nothing more.
+    /// Accepts without a question what needs no decision: a higher version by the same publisher that asks for nothing
+    /// more.
     pub(super) fn run(&self, context: &Context, output: Output) -> Result<Exit> {
         let found = self.component.source(context)?.find(&self.reach, output)?;
         let policy = found.policy();
@@ -237,7 +238,7 @@ impl Update {
     }
 }
 
-/// What would be accepted, and is not.
+/// Shows what would be accepted.
 fn plan(context: &Context, judged: &Judgement, output: Output) -> Result<Exit> {
     let pending = judged.plan(context, output)?;
     object(judged, [("changed", false), ("pending", pending)], output)?;

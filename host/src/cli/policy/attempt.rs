@@ -6,18 +6,18 @@ use warded_lib::{
     name::Name,
 };
 
-/// What an operator wants to accept: the command, and the file or reference that is named.
+/// What an operator wants to accept: the command, and the file or reference that the operator named.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
     pub(super) capability: &'a str,
     pub(super) from: &'a str,
-    /// It is only a plan, which leaves nothing behind.
+    /// Whether it is only a plan, which leaves no record.
     pub(super) is_plan: bool,
 }
 
 impl Attempt<'_> {
-    /// Does a part of it, for one policy if it is known which, and has the logs say so where a component is refused: an
-    /// update that nobody watches is refused without a reader, too.
+    /// Runs a part of the attempt, for one policy if it is known which. If a component is refused, the logs record it,
+    /// since nobody may be reading the output of an unattended update.
     pub(super) fn of<T>(
         self,
         context: &Context,

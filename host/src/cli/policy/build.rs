@@ -1,4 +1,5 @@
-//! `warded policy build`: has the tools of the guest's language compile it, and makes the component that is shipped of that.
+//! `warded policy build`: runs the tools of the guest's language, and turns their result into the component that is
+//! published.
 
 use crate::{
     assessment::{self, Assessment, Usages},
@@ -25,12 +26,12 @@ use warded_lib::{
 };
 
 const TARGET: &str = "wasm32-unknown-unknown";
-/// What brings rustup and cargo, with the target.
+/// How to install rustup and cargo with the target.
 const INSTALL_RUST: &str =
     "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- --target wasm32-unknown-unknown";
-/// The package that makes a component of what rustc makes; it is compiled here, and not a part of this program.
+/// The package that makes a component from rustc's output. It is compiled here, and is not part of this program.
 const ENCODER: &str = "componentize";
-/// What makes a component of JavaScript.
+/// The tool that makes a component from JavaScript.
 const COMPONENTIZE_QJS: &str = "node_modules/componentize-qjs/bin/componentize-qjs";
 
 #[derive(Debug, Args)]
@@ -83,7 +84,7 @@ impl Build {
     }
 }
 
-/// Each function that a procedure can call, with what allows it; none: nothing has to.
+/// Each function that a procedure can call, with the grants that allow it; `None` if it needs no grant.
 fn calls(assessed: &Assessment) -> impl Iterator<Item = (&str, &str, Option<&[String]>)> {
     assessed.procedures.iter().flat_map(|(name, procedure)| {
         procedure.calls.iter().map(move |(function, grants)| (name.as_str(), function.as_str(), grants.as_deref()))
@@ -123,10 +124,10 @@ impl Folder {
         let shown = neutral_path(directory);
         let path = directory
             .canonicalize()
-            .map_err(|error| Error::usage(format!("{shown} is no folder of a guest")).cause(error))?;
+            .map_err(|error| Error::usage(format!("{shown} is not a guest's folder")).cause(error))?;
         let file = directory.join("policy.toml");
         let text = read::there(&file, files::MAX_BYTES)?.ok_or_else(|| {
-            Error::usage(format!("{shown} is no folder of a guest"))
+            Error::usage(format!("{shown} is not a guest's folder"))
                 .cause("it has no policy.toml")
                 .next("name such a folder, or make one: warded policy new NAME")
         })?;
@@ -136,12 +137,12 @@ impl Folder {
         if request.component.is_some() {
             return Err(Error::usage(format!("{} names a component", neutral_path(&file)))
                 .cause("a request is for the component that it is built into")
-                .next("take the line `component` out"));
+                .next("remove the line `component`"));
         }
         Ok(Self { path, text, request })
     }
 
-    /// The tools do what these files say.
+    /// Refuses files that others could have written: the tools do what these files say.
     fn refuse_others(&self) -> Result<()> {
         for name in ["policy.toml", "Cargo.toml", "package.json"] {
             let file = self.path.join(name);
@@ -149,7 +150,7 @@ impl Folder {
                 Error::refused(format!("root would run what another user can write into {}", neutral_path(&file)))
                     .cause(error)
                     .state("nothing was run")
-                    .next("build it as the user whose folder it is")
+                    .next("build it as the user who owns the folder")
             })?;
         }
         Ok(())
@@ -166,7 +167,7 @@ impl Folder {
             .next("export it in the guest's world, or take it out of policy.toml"))
     }
 
-    /// Has the tools of the guest's language make a component.
+    /// Makes a component with the tools of the guest's language.
     fn compile(&self, scratch: &Path) -> Result<Vec<u8>> {
         let has = |name: &str| self.path.join(name).exists();
         if has("Cargo.toml") {
@@ -176,7 +177,7 @@ impl Folder {
         } else {
             Err(Error::usage("the guest's language is not known")
                 .cause("the folder has neither a Cargo.toml (Rust) nor a package.json (JavaScript)")
-                .next("copy what `warded policy new` makes"))
+                .next("start from a folder that `warded policy new` makes"))
         }
     }
 
@@ -187,7 +188,7 @@ impl Folder {
             .map_err(|error| missing("cargo", &error, INSTALL_RUST))?;
         let metadata = metadata.ok_or_else(|| failed("cargo metadata"))?;
         let guest = CargoGuest::of(&metadata, &self.path)?;
-        // No path of this machine gets into the bytes: the same source gives the same component anywhere.
+        // No path of this machine gets into the bytes, so that the same source gives the same component anywhere.
         let home = env::var_os("CARGO_HOME")
             .map_or_else(|| PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cargo"), PathBuf::from);
         let mut flags: Vec<String> =
@@ -195,7 +196,7 @@ impl Folder {
         for (from, to) in [(self.path.as_path(), "guest"), (home.as_path(), "cargo")] {
             flags.push(format!("--remap-path-prefix={}={to}", from.display()));
         }
-        // Flags of a toolchain that has to build the standard library, say.
+        // Additional flags, for example for a toolchain that has to build the standard library.
         let more = env::var("WARDED_CARGO_FLAGS").unwrap_or_default();
         let build = cargo(&["build", "--release", "--target", TARGET, "-p", &guest.package])
             .args(more.split_whitespace())
@@ -208,14 +209,14 @@ impl Folder {
             .arg(&core)
             .arg("policy.toml")
             .arg(scratch);
-        // What it says of the component is said again, with the grants.
+        // What it prints about the component is printed again later, with the grants.
         if encode.ask_attended().map_err(|error| missing("cargo", &error, INSTALL_RUST))?.is_none() {
             return Err(failed("cargo run -p componentize"));
         }
         read::any(&scratch.join(format!("{}.wasm", self.request.name)), MAX_COMPONENT_BYTES)
     }
 
-    /// The target may be missing, which cargo says in its own way.
+    /// The target may be missing, which cargo reports in its own way.
     fn why_rust_failed(&self) -> Error {
         let rustc = Program::new("rustc").directory(&self.path).args(["--print", "target-libdir", "--target", TARGET]);
         let directory = rustc.ask_attended().ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -259,12 +260,12 @@ fn failed(tool: &str) -> Error {
     Error::failed(format!("the guest cannot be built: {tool} fails")).next("see what it says above")
 }
 
-/// What cargo says of a guest.
+/// What cargo reports about a guest.
 struct CargoGuest {
     package: String,
-    /// The name of the module, as a file is called.
+    /// The name of the module, as in its file name.
     library: String,
-    /// Where it is built.
+    /// The directory where it is built.
     directory: PathBuf,
 }
 
@@ -289,7 +290,7 @@ impl CargoGuest {
         })?;
         if !packages.iter().any(|package| text(package, "name").as_deref() == Some(ENCODER)) {
             return Err(Error::usage(format!("the guest's workspace has no package {ENCODER}"))
-                .cause("it makes a component of what rustc makes")
+                .cause("it turns the output of rustc into a component")
                 .next("take the folder warded/ from what `warded policy new` makes"));
         }
         Ok(guest)

@@ -1,4 +1,4 @@
-//! `warded policy check`: whether a component is one that can be shipped. Needs neither a CA nor root.
+//! `warded policy check`: whether a component can be published. Needs neither a CA nor root.
 
 use crate::{
     assessment::{self, Severity, Usages},
@@ -75,7 +75,7 @@ impl Check {
         Ok(Exit::Refused)
     }
 
-    /// A request beside the component has to be the one within.
+    /// A request in a file beside the component must be the same as the one in it.
     fn other_request(&self, carried: &str) -> Result<Vec<(String, &'static str)>> {
         let Some(path) = &self.request else { return Ok(Vec::new()) };
         let bytes = read::any(path, warded_lib::machine::files::MAX_BYTES)?;
@@ -90,7 +90,7 @@ impl Check {
     }
 }
 
-/// Compiles it within the bounds of a run, and compares its exports with its request.
+/// Compiles it within the limits of a run, and compares its exports with its request.
 fn compile(component: &[u8], request: &Policy, on_hang: HangHandler) -> Result<()> {
     let granting = BoundPolicy {
         policy: request.clone(),

@@ -1,4 +1,4 @@
-//! `warded policy compile`: the machine code of a component, for a program without a compiler.
+//! `warded policy compile`: makes the machine code of a component, for a program without a compiler.
 
 use crate::{
     cli::output::Output,

@@ -1,4 +1,4 @@
-//! All policies of a lock file: `warded policy add --lock`.
+//! `warded policy add --lock`: adds all policies of a lock file.
 
 use super::{
     attempt::Attempt,
@@ -22,7 +22,7 @@ use warded_lib::{
 
 /// A policy of a lock file.
 pub(super) enum LockedPolicy {
-    /// It is on the machine as the lock file has it; its name and entry.
+    /// It is on this machine as the lock file describes it; with its name and entry.
     There(Name, Entry),
     New(Box<Judgement>),
 }
@@ -31,7 +31,7 @@ pub(super) fn policies(number: usize) -> String {
     if number == 1 { "1 policy".to_owned() } else { format!("{number} policies") }
 }
 
-/// Reads a lock file, fetches what is not on the machine, and verifies it. Nothing is changed.
+/// Reads a lock file, fetches the policies that are not on this machine, and verifies them. Nothing is changed.
 pub(super) fn judge(
     context: &Context,
     attempt: Attempt<'_>,
@@ -56,7 +56,7 @@ pub(super) fn judge(
     lock.entries().map(judge).collect()
 }
 
-/// The same for one of its policies, which `find` gets if it is not on the machine.
+/// The same for one of its policies. `find` fetches it if it is not on this machine.
 pub(super) fn judge_entry(
     context: &Context,
     attempt: Attempt<'_>,
@@ -74,7 +74,7 @@ pub(super) fn judge_entry(
     }
     let named = |error: Error| error.seen(format!("policy {name} of the lock file"));
     let found = find(entry).map_err(named)?;
-    // What is added is what the lock file names, wherever it was fetched from.
+    // The lock file decides what is added, wherever the component was fetched from.
     let found = LocatedComponent { source: Some(entry.source.clone()), pinned: entry.artifact, ..found };
     let grants = entry.grants.as_deref().map(|text| (text, Path::new("the grants in the lock file")));
     let judged = terms.judge(context, attempt, found, (Some(&entry.component), grants), output).map_err(named)?;
@@ -104,7 +104,7 @@ impl LockedPolicy {
     }
 }
 
-/// What a program gets to know of one of them.
+/// One of them as JSON.
 fn object(locked: &LockedPolicy, changed: bool) -> Value {
     let mut object = match locked {
         LockedPolicy::There(name, entry) => {
@@ -118,7 +118,7 @@ fn object(locked: &LockedPolicy, changed: bool) -> Value {
     object
 }
 
-/// Says what is not there, and adds nothing.
+/// Shows which policies are missing, and adds nothing.
 pub(super) fn plan(context: &Context, all: &[LockedPolicy], output: Output) -> Result<Exit> {
     let mut pending = false;
     for locked in all {
@@ -134,7 +134,7 @@ pub(super) fn plan(context: &Context, all: &[LockedPolicy], output: Output) -> R
     Ok(if pending { Exit::Pending } else { Exit::Done })
 }
 
-/// Adds what is not there, after one question.
+/// Adds the missing policies, after one question.
 pub(super) fn accept(
     context: &Context,
     attempt: Attempt<'_>,

@@ -1,4 +1,5 @@
-//! `warded policy new` and `warded policy wit`: what an author of a policy begins with. Nothing else is needed but cargo, or npm.
+//! `warded policy new` and `warded policy wit`: the files that an author of a policy starts with. Nothing else is
+//! needed but cargo, or npm.
 
 use crate::{cli::output::Output, components};
 use clap::Args;
@@ -12,9 +13,9 @@ use warded_lib::{
     text::{count, neutral},
 };
 
-/// The interfaces, and the crates that a guest is made with, as they are in this binary's repository.
+/// The interfaces, and the crates for making guests, as they are in this binary's repository.
 const AUTHORING: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/authoring.rs"));
-/// What is the author's own in Rust. NAME is the policy's name.
+/// The author's own files in Rust. NAME is the policy's name.
 const RUST: [(&str, &str); 5] = [
     ("policy.toml", include_str!("template/policy.toml")),
     ("src/lib.rs", include_str!("template/lib.rs")),
@@ -23,7 +24,7 @@ const RUST: [(&str, &str); 5] = [
     ("scenarios/two-lines.toml", include_str!("template/two-lines.toml")),
 ];
 const PACKAGE: &str = include_str!("template/Cargo.toml");
-/// What is the author's own in JavaScript. `example` is the policy's name.
+/// The author's own files in JavaScript. `example` is the policy's name.
 const JAVASCRIPT: [(&str, &str); 9] = [
     (".gitignore", include_str!("../../../../guests/examples/javascript/.gitignore")),
     ("package-lock.json", include_str!("../../../../guests/examples/javascript/package-lock.json")),
@@ -88,7 +89,7 @@ impl New {
             Language::Python => {
                 return Err(Error::usage("a guest in Python cannot be run")
                     .cause(format!(
-                        "what componentize-py makes has 18 MB, and a component may have {} MiB",
+                        "a component made by componentize-py has 18 MB, and the limit is {} MiB",
                         MAX_COMPONENT_BYTES >> 20
                     ))
                     .next("write it in Rust, or in JavaScript: --language javascript (docs/WRITING-A-POLICY.md)"));
@@ -136,7 +137,7 @@ fn javascript(name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The guests' workspace with the author's package as its root.
+/// The guests' workspace, with the author's package as its root.
 fn workspace(text: &str) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for line in &mut lines {
@@ -153,7 +154,7 @@ fn names(files: &[(String, String)]) -> Vec<&str> {
     files.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// Writes a new folder; what is there stays.
+/// Writes a new folder; existing files stay.
 fn write(directory: &Path, files: &[(String, String)]) -> Result<()> {
     let shown = neutral(&directory.display().to_string());
     let failed = |error: std::io::Error| Error::failed(format!("cannot write {shown}")).cause(error);

@@ -1,4 +1,5 @@
-//! A component that an operator may accept: who signed it, what it asks for, and how it stands to what is there.
+//! A component that an operator may accept: who signed it, what it asks for, and how it relates to the policy that is
+//! there.
 
 use super::{
     attempt::Attempt,
@@ -52,36 +53,36 @@ pub(super) struct Offer {
     assessed: Assessment,
 }
 
-/// How an offer stands to the policy of its name that is there.
+/// How an offer relates to the existing policy of the same name.
 #[derive(PartialEq, Eq)]
 pub(super) struct Standing {
-    /// The component that is there.
+    /// The existing component.
     component: Digest,
-    /// The version that is there.
+    /// The existing version.
     pub(super) version: String,
-    /// Nothing of it is to be stored: the same component is there with the same grants, by the same publisher with its
-    /// signature, or is offered without one.
+    /// There is nothing to store: the same component exists with the same grants. Either the same publisher signed it
+    /// and its signature is here, or the offer is not signed.
     pub(super) is_same: bool,
-    /// What it is granted beyond what was accepted.
+    /// The grants that go beyond what was accepted.
     pub(super) wider: Vec<String>,
     /// Only the grants differ, or who signed it.
     pub(super) same_component: bool,
-    /// Its version is a higher one.
+    /// The offered version is higher.
     pub(super) is_newer: bool,
-    /// Who signed the one that is there.
+    /// Who signed the existing component.
     pub(super) publisher: Option<Publisher>,
     /// The same publisher signed both, or nobody did.
     pub(super) same_publisher: bool,
-    /// The tag that it was taken by names another artifact than it did then; in words.
+    /// A message, if the tag that it came from now names another artifact than at that time.
     pub(super) moved: Option<String>,
 }
 
 impl Offer {
-    /// Verifies the signature of a component, if it has one, and compiles it within the bounds of a run. `grants` are the
-    /// text and the place of a policy file that an operator chose, if he did.
+    /// Verifies the signature of a component, if it has one, and compiles it within the limits of a run. `grants` are
+    /// the text and the path of a policy file, if the operator chose one.
     ///
     /// # Errors
-    /// It is no component, carries no request, or is signed by nobody who may.
+    /// It is not a component, carries no request, or is signed by somebody who may not sign.
     pub(super) fn of(
         context: &Context,
         attempt: Attempt<'_>,
@@ -130,7 +131,7 @@ impl Offer {
         Ok(Self { granting, text, publisher, signed, source, pinned, assessed })
     }
 
-    /// How it stands to the policy of its name that is there, if one is.
+    /// How it relates to the existing policy of the same name, if there is one.
     ///
     /// # Errors
     /// The policies cannot be read.
@@ -167,7 +168,7 @@ impl Offer {
         has_moved.then(|| format!("the tag has moved since: {source} named {was} then, and names {is} now"))
     }
 
-    /// Shows who signed it, and every grant, the gravest first.
+    /// Shows who signed it, and every grant, the most serious first.
     ///
     /// # Errors
     /// stdout cannot be written.
@@ -213,7 +214,7 @@ impl Offer {
         all.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
         let width = all.iter().map(|(_, name, _)| name.len()).max().unwrap_or_default();
         for (weight, name, line) in &all {
-            // Under its name a policy can have anything reloaded, or restarted.
+            // A policy can reload or restart any unit under the name that it gives a service.
             let action = policy.actions.iter().find(|(name, _)| line.key == Key::Action && name.as_str() == line.value);
             let is_of_service = matches!(line.key, Key::Reload | Key::Restart);
             let service = policy.services.iter().find(|(name, _)| is_of_service && name.as_str() == line.value);
@@ -231,11 +232,10 @@ impl Offer {
         Ok(())
     }
 
-    /// Stores it, on record. `before`: what it was judged against.
+    /// Stores it, on record. `before` is what it was compared with.
     ///
     /// # Errors
-    /// Another command has changed that since; it cannot be written, or not be recorded. The policy that was there is as it
-    /// was.
+    /// Another command has changed that since; or it cannot be written or recorded. The existing policy is unchanged.
     pub(super) fn accept(&self, context: &Context, before: Option<&Standing>) -> Result<()> {
         let BoundPolicy { policy, digest, component, .. } = &self.granting;
         let by = match &self.publisher {
@@ -275,29 +275,29 @@ impl Offer {
     }
 }
 
-/// Refuses grants that were written for another component, or that say that it has another version: its publisher signed
-/// the version, and a later one takes its place by that.
+/// Refuses grants that were written for another component, or that claim another version: the publisher signed the
+/// version, which decides whether a later one may replace it.
 fn written_for(grants: &Policy, request: &Policy, component: Digest) -> Result<()> {
     if grants.name != request.name {
         return Err(Error::refused(format!(
-            "the grants are those of {}, and the component is {}",
+            "the grants are for policy {}, but the component is policy {}",
             grants.name, request.name
         )));
     }
     if grants.component.is_some_and(|other| other != component) {
         return Err(Error::refused("the grants are for another component of this name")
-            .next("see that they are what this one should get, and take their line `component` out"));
+            .next("check that this component should get them, and remove their line `component`"));
     }
     if grants.version != request.version {
         return Err(Error::refused(format!("the grants are for another version of {}", request.name))
             .cause(format!("they name {:?}, and the component has {:?}", grants.version, request.version))
-            .next("see that they are what this one should get, and correct their line `version`"));
+            .next("check that this component should get them, and correct their line `version`"));
     }
     Ok(())
 }
 
-/// Refuses a component beside which a policy file says something else than the request in it: whoever reads that file
-/// would accept another policy than is there.
+/// Refuses a component if the policy file beside it differs from its request: a person who reads that file would accept
+/// another policy than the one that takes effect.
 fn refuse_other_beside(component: &Path, request: &Policy, digest: Digest) -> Result<()> {
     if component.extension().is_none_or(|ending| ending != "wasm") {
         return Ok(());
@@ -307,7 +307,7 @@ fn refuse_other_beside(component: &Path, request: &Policy, digest: Digest) -> Re
     let shown = neutral_path(&beside);
     let differs = |error: Error| {
         error.unchanged().next(format!(
-            "if it is what the component is to be granted: --grants {}; else move it away",
+            "to grant what that file says: --grants {}; otherwise move the file away",
             shell_word(&beside.to_string_lossy())
         ))
     };
@@ -325,7 +325,7 @@ fn refuse_other_beside(component: &Path, request: &Policy, digest: Digest) -> Re
     Err(differs(if found.is_empty() { refused } else { refused.cause(found.join("\n")) }))
 }
 
-/// Verifies what is signed of a component.
+/// Verifies the signed manifest of a component.
 fn verified(
     signed: &SignedManifest,
     signers: &Path,

@@ -1,5 +1,5 @@
 //! `warded policy push` and `warded policy pull`: components with their signatures in an OCI registry. Neither changes
-//! anything on the machine but the files that `pull` is to write, and neither trusts what it moves: `add` verifies it.
+//! anything on the machine, except the files that `pull` writes. Neither trusts what it transfers: `add` verifies it.
 
 use super::source::Reach;
 use crate::{

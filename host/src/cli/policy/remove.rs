@@ -53,14 +53,15 @@ pub(in crate::cli) struct Rollback {
     plan: bool,
 }
 
-/// The version of a policy that is there, and the one before it with its text.
+/// The present version of a policy, and the previous one with its text.
 struct Turn {
     there: BoundPolicy,
     text: String,
     earlier: BoundPolicy,
 }
 
-/// Checks that a component can be run: by this program, which may have no compiler, or offer less than the one before.
+/// Checks that this program can run the component: it may have no compiler, or lack a function that the component
+/// imports.
 fn load(context: &Context, granting: &BoundPolicy, keeps: bool) -> Result<()> {
     let on_hang = context.on_hang;
     let overdue = move |what| (on_hang.0)(&Error::refused(format!("{what} did not finish in time")));
@@ -73,7 +74,7 @@ fn load(context: &Context, granting: &BoundPolicy, keeps: bool) -> Result<()> {
     loaded.map(drop).map_err(Error::or_unchanged)
 }
 
-/// Says which renewals of this machine the version before is not accepted for.
+/// Says for which renewals of this machine the previous version has not been accepted.
 fn uncovered(context: &Context, there: &BoundPolicy, earlier: &BoundPolicy) -> Result<Vec<String>> {
     let name = &earlier.policy.name;
     let enrolments = Enrolments::load(&context.state)?;
@@ -117,7 +118,7 @@ impl Rollback {
         Ok(Exit::Done)
     }
 
-    /// What would be exchanged for what. Nothing is changed.
+    /// Which version would replace which. Nothing is changed.
     fn turn(&self, context: &Context) -> Result<Turn> {
         let there = components::find(&context.policies, &self.name)?;
         accepted::refuse_elsewhere(&context.policies, &there)?;
@@ -144,7 +145,7 @@ impl Rollback {
 }
 
 impl Remove {
-    /// Refused: `warded renew` needs it.
+    /// Refuses to remove a policy that `warded renew` needs.
     fn refuse_enrolled(&self, context: &Context) -> Result<()> {
         let enrolments = Enrolments::load(&context.state)?;
         let enrolled = enrolments.iter().find(|enrolment| enrolment.policy == self.name);
@@ -177,7 +178,7 @@ impl Remove {
             return Err(output.declined());
         }
         let change = pinned::Change::begin(&context.state, &context.policies)?;
-        // During the question another command may have changed it, or enrolled the machine with it.
+        // While the question was open, another command may have changed it, or enrolled the machine with it.
         let now = components::find(&context.policies, name)?;
         if (now.digest, now.grants) != (granting.digest, granting.grants) {
             return Err(Error::refused(format!("another command has changed policy {name} since this was asked"))

@@ -1,4 +1,4 @@
-//! `warded policy replay`: another build of a component against a recording. Needs neither root, sshd nor a CA.
+//! `warded policy replay`: runs another build of a component against a recording. Needs neither root, sshd nor a CA.
 
 use crate::{
     broker::recording::Divergence,

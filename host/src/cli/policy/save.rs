@@ -1,4 +1,5 @@
-//! `warded policy save` and `warded policy load`: all policies of the lock file in one file, for machines without network.
+//! `warded policy save` and `warded policy load`: all policies of the lock file in one file, for machines without a
+//! network.
 
 use super::{attempt::Attempt, locked, source::LocatedComponent, terms::Terms};
 use crate::{
@@ -96,7 +97,7 @@ impl Save {
         let before = there(&self.file, archive::MAX_BYTES)?;
         let changed = before.is_none();
         if before.is_some_and(|before| before != bytes) {
-            return Err(Error::refused(format!("{} is there, and holds something else", neutral_path(&self.file)))
+            return Err(Error::refused(format!("{} exists already, with other contents", neutral_path(&self.file)))
                 .state("nothing was written")
                 .next("name another file, or remove this one"));
         }
@@ -114,7 +115,7 @@ impl Save {
     }
 }
 
-/// The command that adds a policy again as it is here.
+/// The command that adds a policy again as it is on this machine.
 fn again(context: &Context, name: &Name, entry: &Entry) -> String {
     let source = match entry.place() {
         Ok(Place::Registry(reference)) => reference.to_string(),
@@ -127,7 +128,7 @@ fn again(context: &Context, name: &Name, entry: &Entry) -> String {
 }
 
 impl Load {
-    /// What is named on the command line.
+    /// The argument on the command line.
     pub(super) fn from(&self) -> String {
         neutral_path(&self.file)
     }

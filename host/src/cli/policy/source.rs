@@ -25,7 +25,7 @@ use warded_lib::{
     text::neutral_path,
 };
 
-/// What an operator names.
+/// What an operator named.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     File(PathBuf),
@@ -33,12 +33,12 @@ pub(super) enum Source {
     Input,
 }
 
-/// A component with its signature, which nobody has verified.
+/// A component with its signature, which has not been verified.
 pub(super) struct LocatedComponent {
     pub(super) artifact: Artifact,
-    /// Where it was, for messages.
+    /// Where the component was, for messages.
     pub(super) place: PathBuf,
-    /// What the lock file says of that; none for what has no name.
+    /// What the lock file records as its source; `None` if the source has no name.
     pub(super) source: Option<String>,
     /// The digest of the artifact in a registry.
     pub(super) pinned: Option<Digest>,
@@ -58,7 +58,7 @@ pub(super) struct Reach {
 }
 
 impl LocatedComponent {
-    /// The policy that the component says it is; none where it says nothing that can be read.
+    /// The name of the policy in the component's request; `None` if it has no readable one.
     pub(super) fn policy(&self) -> Option<Name> {
         let request = imports::request(&self.artifact.component).ok()??;
         Some(Policy::parse(&request, "the component's request").ok()?.name)
@@ -88,7 +88,7 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// Reads the component, and what is signed of it.
+    /// Reads the component, and its signed manifest.
     pub(super) fn find(&self, reach: &Reach, output: Output) -> Result<LocatedComponent> {
         match self {
             Self::File(file) => in_file(file),
@@ -124,7 +124,8 @@ fn in_file(file: &Path) -> Result<LocatedComponent> {
 }
 
 impl Reach {
-    /// A registry; `is_person` says that a person waits for it, so that a credential helper may ask.
+    /// Connects to a registry. `is_person` says that a person is waiting, so that a credential helper may ask
+    /// questions.
     pub(super) fn registry(&self, reference: &Reference, is_person: bool, output: Output) -> Result<Registry> {
         let asked = match &self.mirror {
             Some(mirror) => reference.at_mirror(mirror).map_err(Error::usage)?,
@@ -142,7 +143,7 @@ impl Reach {
         Registry::new(&asked, Means { roots, plain_http: self.plain_http }, credentials)
     }
 
-    /// An artifact, and the digest of its manifest.
+    /// Fetches an artifact, and the digest of its manifest.
     pub(super) fn pull(&self, reference: &Reference, is_person: bool, output: Output) -> Result<(Artifact, Digest)> {
         let (artifact, stored) = self.registry(reference, is_person, output)?.pull(MAX_COMPONENT_BYTES)?;
         let limit = usize::try_from(manifest::MAX_BYTES).unwrap_or(usize::MAX);

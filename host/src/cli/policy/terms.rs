@@ -1,4 +1,4 @@
-//! On which terms a policy is accepted: `add`, `load` and a lock file share them.
+//! The terms on which a policy is accepted, which `add`, `load` and lock files share.
 
 use super::{
     attempt::Attempt,
@@ -47,7 +47,7 @@ impl Terms {
     /// Verifies a component and shows what it would be granted. Nothing is changed.
     ///
     /// # Errors
-    /// Refused: it is not the expected one, or these terms do not cover it.
+    /// Refused: it is not the expected component, or these terms do not cover it.
     pub(super) fn judge(
         &self,
         context: &Context,
@@ -80,16 +80,16 @@ impl Terms {
     }
 
     fn replaces(&self, standing: &Standing, output: Output) -> Result<()> {
-        output.line(format!("It takes the place of version {}.", standing.version))?;
+        output.line(format!("It replaces version {}.", standing.version))?;
         for what in standing.moved.iter().chain(&standing.wider) {
             output.line(format!("  + {what}"))?;
         }
         if !standing.is_newer && !standing.same_component && !self.allow_downgrade {
             return Err(Error::refused(format!("version {} is there, and this one is not higher", standing.version))
                 .unchanged()
-                .next("if it is to take its place: --allow-downgrade"));
+                .next("to replace it all the same: --allow-downgrade"));
         }
-        // Whoever signs the bytes that were accepted already changes nothing that runs.
+        // A signature on a component that was already accepted changes nothing that runs.
         let is_now_signed = standing.same_component && standing.publisher.is_none();
         if !standing.same_publisher && !is_now_signed && !self.accept_risk.contains(&Risk::OtherPublisher) {
             let why = match &standing.publisher {
@@ -102,7 +102,7 @@ impl Terms {
     }
 }
 
-/// Says that a policy which is there would be written down; whether it would.
+/// Says whether an existing policy would be added to policies.lock, and returns that.
 pub(super) fn plan_record(context: &Context, name: &Name, output: Output) -> Result<bool> {
     let pending = pinned::would_record(&context.policies, name)?;
     if pending {
@@ -112,12 +112,12 @@ pub(super) fn plan_record(context: &Context, name: &Name, output: Output) -> Res
 }
 
 impl Judgement {
-    /// Nothing is to be stored.
+    /// Whether there is nothing to store.
     pub(super) fn is_there(&self) -> bool {
         self.before.as_ref().is_some_and(|before| before.is_same)
     }
 
-    /// Says what would be stored; whether anything would be written.
+    /// Says what would be stored. Returns whether anything would be written.
     pub(super) fn plan(&self, context: &Context, output: Output) -> Result<bool> {
         let policy = &self.offer.granting.policy;
         if self.is_there() {
@@ -129,17 +129,17 @@ impl Judgement {
         Ok(true)
     }
 
-    /// In which version's place it comes.
+    /// Which version it would replace, in words.
     fn place(&self) -> String {
         self.before.as_ref().map_or_else(String::new, |before| format!(" in place of {}", before.version))
     }
 
-    /// Stores it, unless it is there; whether anything was written.
+    /// Stores it, unless it is there already. Returns whether anything was written.
     pub(super) fn accept(&self, context: &Context, output: Output) -> Result<bool> {
         let policy = &self.offer.granting.policy;
         if self.is_there() {
             output.line(format!("{} {} is there already.", policy.name, policy.version))?;
-            // An earlier command may have ended before it wrote that down.
+            // An earlier command may have ended before it wrote the lock file.
             return pinned::Change::begin(&context.state, &context.policies)?.record(&policy.name);
         }
         self.offer.accept(context, self.before.as_ref())?;
@@ -159,7 +159,7 @@ impl Judgement {
         &self.offer.granting.policy.name
     }
 
-    /// What a program gets to know of it.
+    /// The judgement as JSON.
     pub(super) fn object(&self) -> Value {
         let policy = &self.offer.granting.policy;
         let before = self.before.as_ref().filter(|before| !before.is_same);

@@ -1,5 +1,5 @@
-//! `warded policy test`: a component on the machines that its author described. Needs neither root nor a CA; the sshd of this
-//! machine judges the results, where there is one.
+//! `warded policy test`: runs a component on the machines that its author described. Needs neither root nor a CA; this
+//! machine's sshd judges the results, if there is one.
 
 use crate::{
     assessment::{self, Suggestion, Usages},
@@ -25,7 +25,7 @@ use warded_lib::{
     text::{count, neutral, neutral_path},
 };
 
-/// The place of a table that comes after all others of a file.
+/// The position of a table that comes after all others in a file.
 const LAST: isize = 1000;
 
 #[derive(Debug, Args)]
@@ -50,13 +50,13 @@ pub(in crate::cli) struct Test {
     suggest: bool,
 }
 
-/// What came of a scenario.
+/// The result of a scenario.
 struct Tried {
-    /// For `--json`.
+    /// The result for `--json`.
     result: Value,
     passed: bool,
     not_judged: bool,
-    /// What it asked the host for.
+    /// What the component asked the host for.
     records: Vec<Record>,
 }
 
@@ -73,7 +73,7 @@ impl Test {
             not_judged += usize::from(tried.not_judged);
         }
         let all = count(results.len(), "scenario");
-        // What a scenario that goes wrong needed is not known.
+        // It is not known what a failing scenario would have needed.
         let suggestion = if self.suggest && failed == 0 { Some(suggestion(&granting, &text, &records)?) } else { None };
         let unjudged = if not_judged > 0 { format!("; {not_judged} not judged by sshd") } else { String::new() };
         match &suggestion {
@@ -147,7 +147,7 @@ impl Test {
         }
         let passed = differs.is_empty() && broken.is_empty();
         let mark = if passed { output.paint(Style::Dim, "ok    ") } else { output.paint(Style::Yellow, "FAILED") };
-        // A suggestion is a file of its own.
+        // The output of `--suggest` is to be a policy file and nothing else.
         if !(passed && self.suggest) {
             output.line(format!("{mark} {name}: {}", neutral(&scenario.summary)))?;
         }
@@ -188,7 +188,7 @@ fn text_of(path: &Path) -> Result<String> {
         .map_err(|error| Error::usage(format!("{} is not text", neutral_path(path))).cause(error))
 }
 
-/// The one component in a folder.
+/// The only component in a folder.
 fn only_component(directory: &Path) -> Result<PathBuf> {
     let cannot = |error: std::io::Error| Error::failed(format!("cannot read {}", neutral_path(directory))).cause(error);
     let mut found = Vec::new();
@@ -220,12 +220,12 @@ fn written(outcome: &Outcome) -> Result<String> {
     toml::to_string_pretty(outcome).map_err(|error| Error::failed("cannot write an outcome as TOML").cause(error))
 }
 
-/// Writes an outcome into a scenario's file; the rest of it stays as it is.
+/// Writes an outcome into a scenario's file; the rest of the file does not change.
 fn bless(path: &Path, text: &str, outcome: &Outcome) -> Result<()> {
     let cannot = |why: &dyn std::fmt::Display| Error::failed(format!("cannot write {}", neutral_path(path))).cause(why);
     let parsed = |text: &str| text.parse::<DocumentMut>().map_err(|error| cannot(&error.message()));
     let (mut scenario, outcome) = (parsed(text)?, parsed(&written(outcome)?)?);
-    // Below everything else of the file.
+    // The outcome comes after everything else in the file.
     let mut expect = outcome.as_table().clone();
     expect.set_position(Some(LAST));
     for (_, item) in expect.iter_mut() {

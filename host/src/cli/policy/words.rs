@@ -8,18 +8,19 @@ use warded_lib::{
     },
 };
 
-/// How closely a grant should be looked at.
+/// How carefully a person should look at a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Weight {
-    /// Who gets in, what this machine is, or files that are not its own.
+    /// It decides who gets in or what this machine is, or covers files that are not the policy's own.
     Grave,
-    /// Keys, certificates, services, and what other people's files say.
+    /// Keys, certificates, services, and the contents of other people's files.
     Watched,
     Plain,
 }
 
 impl Weight {
-    /// A program that may change something is root's; one that only shows something is looked at, too.
+    /// Root runs a policy's programs: one that may change something is grave, and one that only shows something is
+    /// watched.
     pub(super) fn in_policy(line: &Line, policy: &Policy) -> Self {
         match kind(line, policy) {
             Some(action::Kind::Change) => Self::Grave,
@@ -55,12 +56,12 @@ impl Weight {
     }
 }
 
-/// Whether a path is one file in sshd's directory, which a policy may have for itself.
+/// Whether a path is a single file in sshd's directory, which a policy may have for itself.
 fn is_its_own(line: &Line) -> bool {
     line.value.starts_with("{sshd}/") && !line.value.contains('*')
 }
 
-/// What a grant lets a procedure do.
+/// What a grant allows a procedure to do.
 pub(super) fn of(line: &Line, policy: &Policy) -> &'static str {
     let is_many = line.value.contains('*');
     match line.key {

@@ -1,5 +1,5 @@
-//! A recovery beside another process that does the same. An init's script and cron's line for the start of the machine
-//! may begin at the same moment: neither knows of the other, and only one of them gets the lock of the run.
+//! A recovery at the same time as another process's. An init script and cron's line for boot may start at the same
+//! moment: neither knows of the other, and only one of them gets the lock of the run.
 
 use warded_lib::error::{Exit, Result};
 
@@ -17,10 +17,10 @@ pub(super) fn until_none_is_left<R>(
             recovered => recovered.err(),
         };
         match (await_other(), refused) {
-            // That process may have ended in the middle, or left the rest to the next process.
+            // That process may have been killed half-way, or have left the rest to the next process.
             (Ok(Some(run)), _) => others.push(run),
             (Ok(None), None) => return Ok(()),
-            // It may have ended before it was waited for.
+            // It may have ended before this process waited for it.
             (Ok(None), Some(_)) if !was_refused => was_refused = true,
             (Ok(None), Some(error)) | (Err(error), _) => return Err(error),
         }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
     use warded_lib::error::Error;
 
-    /// How often it recovered, the other processes' runs, and how it ended.
+    /// Returns how often it recovered, the other processes' runs, and how it ended.
     fn tried(recoveries: &[Option<Error>], awaited: &[Option<u64>]) -> (usize, Vec<u64>, Option<Exit>) {
         let (mut begun, mut others) = (0, Vec::new());
         let mut awaited = awaited.iter();

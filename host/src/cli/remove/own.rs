@@ -1,5 +1,5 @@
-//! The procedure `remove` of the policies that were used here. It knows what is the policy's in a text that somebody
-//! edited since; the records of the runs do not.
+//! The procedure `remove` of the policies that were used here. If somebody has edited a file since, this procedure
+//! knows which lines are the policy's; the records of the runs do not.
 
 use super::{Output, Remove, recover, report};
 use crate::{
@@ -13,12 +13,12 @@ use warded_lib::{
     transaction::{self, Edits, UndoError, UndoScope},
 };
 
-/// Its name, in every policy that has it.
+/// The procedure's name, in every policy that has it.
 const REMOVE: &str = "remove";
 
 impl Remove {
-    /// Runs these procedures where edits keep the runs from being undone, each as a run of its own; or shows what
-    /// they would do. Returns how they ended; none: there was none.
+    /// If edits prevent the runs from being undone, runs these procedures, each as a run of its own, or shows what they
+    /// would do. Returns how they ended; `None` if none was run.
     pub(super) fn by_policies(&self, context: &Context, output: Output) -> Result<Option<Exit>> {
         if !self.meets_edits(context)? {
             return Ok(None);
@@ -31,12 +31,12 @@ impl Remove {
         }
         if self.confirm.confirm_within.is_some() {
             return Err(Error::refused("--confirm-within covers one run, and this removal needs several")
-                .cause("what Warded wrote was edited since: the policies take their own lines out first")
+                .cause("somebody edited what Warded wrote, so the policies remove their own lines first")
                 .unchanged()
                 .next(format!("warded apply {REMOVE} with that option, then this again")));
         }
         let (mut ended, mut out) = (Exit::Done, Vec::new());
-        // One command prints one object.
+        // One command prints only one object.
         let words = output.of_part();
         for granting in own {
             let name = &granting.policy.name;
@@ -75,7 +75,7 @@ impl Remove {
         Ok(Some(ended))
     }
 
-    /// Whether the records of the runs are not enough to undo them.
+    /// Whether the records of the runs do not suffice to undo them.
     fn meets_edits(&self, context: &Context) -> Result<bool> {
         let edits = if self.discard_edits { Edits::Discard } else { Edits::Refuse };
         match transaction::undo_changes(&context.state, &context.root, UndoScope::All(edits)) {
@@ -90,17 +90,17 @@ impl Remove {
     }
 }
 
-/// A failure after the procedures of these policies have run.
+/// The error for a failure after the procedures of these policies have run.
 fn told(error: Error, out: &[&str]) -> Error {
     if out.is_empty() { error } else { error.after(state(out)) }
 }
 
-/// What is so once the procedures of these policies have run, and nothing else has.
+/// The state once only the procedures of these policies have run.
 fn state(out: &[&str]) -> String {
     format!("the lines of {} are out", out.join(", "))
 }
 
-/// The policy of that name, where it has such a procedure that needs no settings.
+/// The policy of that name, if it has such a procedure that needs no settings.
 fn with_remove<'a>(policies: &'a [BoundPolicy], name: &str) -> Option<&'a BoundPolicy> {
     let remove: Name = REMOVE.parse().ok()?;
     policies.iter().find(|granting| {

@@ -1,4 +1,4 @@
-//! What keeps a machine from being renewed: nothing accepted its policy, or an sshd that is gone or was never enrolled.
+//! What prevents a machine from being renewed: nobody accepted its policy, or an sshd is gone or was never enrolled.
 
 use crate::{
     components,
@@ -25,7 +25,7 @@ pub(super) fn not_enrolled(sshd: &AbsolutePath, enrolments: &Enrolments) -> Erro
         .next(format!("warded --sshd-config {sshd} apply certify-host --set principal=NAME"))
 }
 
-/// Whether the configuration of an sshd that is enrolled is gone. The default one may be missing where no sshd is.
+/// Whether the configuration of an enrolled sshd is gone. The default one may be missing on a machine without an sshd.
 pub(in crate::cli) fn is_gone(enrolment: &Enrolment) -> bool {
     let config = &enrolment.sshd_config;
     config.as_str() != sshd::default_config() && !config.as_path().exists()
@@ -40,14 +40,14 @@ pub(in crate::cli) fn gone_next(enrolment: &Enrolment) -> String {
     format!("put it back; or, if that sshd is not used any more: warded --sshd-config {config} unenrol")
 }
 
-/// What a person does about a policy that nobody accepted: the command that enrols the machine with it again.
+/// The command with which a person enrols the machine again, with a policy that nobody accepted.
 pub(in crate::cli) fn accept(context: &Context, enrolment: &Enrolment, granting: &BoundPolicy) -> String {
     let enrols = |(name, procedure): (&Name, &Procedure)| {
         procedure.renewal.as_ref().filter(|renewal| **renewal == enrolment.procedure).map(|_| name.to_string())
     };
     let Some(procedure) = granting.policy.procedures.iter().find_map(enrols) else {
         return format!(
-            "policy {} has no procedure any more that {} renews for",
+            "policy {} no longer has a procedure whose certificates {} renews",
             enrolment.policy, enrolment.procedure
         );
     };
@@ -58,8 +58,8 @@ pub(in crate::cli) fn accept(context: &Context, enrolment: &Enrolment, granting:
     format!("warded apply {procedure}{policy}: it shows what the new one does, and asks")
 }
 
-/// The policy that the machine renews with: the one that was accepted when it was enrolled, or its
-/// successor in a newer binary; for that sshd, with that CA.
+/// The policy that the machine renews with: the one that was accepted at its enrolment, or its successor in a newer
+/// binary; for this sshd and this CA.
 pub(super) fn enrolled(context: &Context, enrolment: &Enrolment) -> Result<BoundPolicy> {
     let granting = components::find(&context.policies, &enrolment.policy)?;
     match obstacle(context, enrolment, &granting) {
@@ -77,7 +77,7 @@ pub(in crate::cli) struct Obstacle {
     pub(in crate::cli) cause: String,
 }
 
-/// What the machine was enrolled with and is not so any more, if there is anything.
+/// What has changed since the machine was enrolled and prevents its renewal, if anything.
 pub(in crate::cli) fn obstacle(context: &Context, enrolment: &Enrolment, granting: &BoundPolicy) -> Option<Obstacle> {
     let obstacle = |what: &str, cause: String| {
         let message = format!("this machine was enrolled with {what}, and nobody has accepted this one");

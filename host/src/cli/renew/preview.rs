@@ -1,4 +1,4 @@
-//! What `renew --plan` shows, and nothing changes.
+//! What `renew --plan` shows. Nothing is changed.
 
 use super::RenewalResult;
 use crate::{
@@ -21,7 +21,7 @@ use warded_lib::error::{Exit, Result};
 /// What a renewal would change, and whether it would be refused before the CA is asked.
 ///
 /// # Errors
-/// Refused: what stands against it.
+/// Refused: the reason why the renewal cannot be carried out.
 pub(super) fn show(
     context: &Context,
     output: Output,
@@ -51,7 +51,7 @@ pub(super) fn show(
     Ok(RenewalResult::new(if pending { Exit::Pending } else { exit }, object))
 }
 
-/// Says why sshd is not reloaded, although something on disk is not served, or may not be.
+/// Says why sshd is not reloaded, although it does not serve something on disk, or may not.
 pub(super) fn spared(output: Output, unserved: &PendingReload) -> Result<Vec<Message>> {
     let told = unserved.former.iter().map(pipeline::not_reloaded);
     let told = told.chain(unserved.unseen.iter().map(|why| format!("not seen live: {}", why.message())));

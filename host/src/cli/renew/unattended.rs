@@ -1,4 +1,4 @@
-//! What an unattended renewal remembers of the tries before it.
+//! What an unattended renewal remembers of earlier attempts.
 
 use super::{DoneObject, SCHEMA};
 use crate::{cli::output::Output, context::Context};
@@ -17,13 +17,13 @@ use warded_lib::{
 
 const FILE: &str = "renewal-attempts.json";
 
-/// What is remembered. What cannot be read is nothing: it would only keep the CA from being asked.
+/// The earlier attempts. An unreadable file counts as none: otherwise it would stop the CA from being asked.
 pub(super) fn load(state: &StateDir) -> Result<Attempts> {
     let bytes = state.read(FILE)?.unwrap_or_default();
     Ok(serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
-/// Leaves it to a later run. The machine is still not as it should be, so neither is the end.
+/// Leaves the renewal to a later run. The exit code still shows that the machine needs attention.
 pub(super) fn wait(output: Output, attempts: Attempts, until: u64) -> Result<Exit> {
     let until = i64::try_from(until).ok().and_then(|until| Timestamp::from_second(until).ok());
     let until = until.map_or_else(String::new, |until| format!(" ({})", moment::left(until, Timestamp::now())));
@@ -36,7 +36,7 @@ pub(super) fn wait(output: Output, attempts: Attempts, until: u64) -> Result<Exi
     Ok(Exit::Degraded)
 }
 
-/// Has a run that nobody waits for make one connection to a CA that did not answer the run before.
+/// Limits an unattended run to one connection, if the CA did not answer in the previous run.
 pub(super) fn spare(context: &Context, attempts: Attempts, is_unattended: bool) {
     if is_unattended
         && !attempts.may_repeat()
@@ -46,7 +46,7 @@ pub(super) fn spare(context: &Context, attempts: Attempts, is_unattended: bool) 
     }
 }
 
-/// What failed, with its cause.
+/// The error with its cause, in one line.
 pub(super) fn in_a_line(error: &Error) -> String {
     error.brief().replace('\n', "; ")
 }
@@ -69,9 +69,9 @@ pub(super) fn note(context: &Context, before: Attempts, ended: &Result<Exit>) ->
     context.state.write(FILE, serde_json::to_string(&after).unwrap_or_default().as_bytes(), 0o600)
 }
 
-/// Only a step-ca that was asked is spared: a local CA has no other machines to serve.
+/// Only a step-ca that was asked is spared: a local CA serves no other machines.
 fn outcome(context: &Context, ended: &Result<Exit>) -> Outcome {
-    // What is put off or left out is not for want of an answer.
+    // Certificates that were put off or left out do not mean that the CA did not answer.
     if matches!(ended, Ok(Exit::Done | Exit::Degraded)) || matches!(ended, Err(error) if error.exit() == Exit::Degraded)
     {
         return Outcome::Succeeded;

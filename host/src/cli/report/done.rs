@@ -18,34 +18,34 @@ use warded_lib::{
 pub(in crate::cli) struct DoneObject<'a> {
     schema: &'static str,
     procedure: &'a str,
-    /// None: there was nothing to do.
+    /// The run's number; null if there was nothing to do.
     run: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     review: Option<&'a Review>,
     certificates: Vec<CertificateObject>,
-    /// The lines by which clients know this machine.
+    /// The known_hosts lines by which clients know this machine.
     known_hosts: Vec<String>,
     reloads: Vec<ReloadObject>,
     served: Vec<String>,
     left_alone: Vec<LeftObject>,
-    /// What the CA refused to a renewal.
+    /// The certificates that the CA refused to a renewal.
     refused: Vec<RefusedObject>,
     /// Users and keys for which nothing was proved, and why.
     not_proved: Vec<String>,
-    /// How the host keys were proved; none: none was.
+    /// How the host keys were proved; null if none was.
     proved_by: Option<&'static str>,
-    /// Whether that took the `ssh` program.
+    /// Whether the proof took the `ssh` program.
     needed_ssh: bool,
     /// The new keys of the CA for which certificates were put off.
     put_off: Vec<String>,
-    /// Why it was not written down that these keys have certificates.
+    /// Why Warded could not record that these keys have certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     unrecorded: Option<&'a str>,
-    /// Keys that sshd offers and would end by reading its files, so that it was not reloaded.
+    /// Keys that sshd offers but would stop offering if it read its files, so that it was not reloaded.
     former_keys: Vec<String>,
-    /// Until when it has to be confirmed; none: it is kept.
+    /// Until when the run has to be confirmed; null if it is kept already.
     confirm_until: Option<Timestamp>,
-    /// What listens and is not known, so that nothing was seen live.
+    /// The unknown program that listens, so that nothing was seen live.
     unknown_listener: Option<String>,
     /// Why nothing was seen live, for this reason or another.
     not_seen_live: Option<String>,
@@ -86,7 +86,7 @@ struct ReloadObject {
 }
 
 impl<'a> DoneObject<'a> {
-    /// The same after these reloads, which have sshd serve the certificates of these serial numbers.
+    /// The same after these reloads, which make sshd serve the certificates with these serial numbers.
     pub(super) fn reloaded(self, reloads: Vec<(String, ReloadResult)>, served: Vec<String>) -> Self {
         let reloads = reloads.into_iter().map(|(service, how)| ReloadObject { service, how }).collect();
         Self { reloads, served, ..self }

@@ -1,4 +1,4 @@
-//! What `status` says of a certificate that clients do not accept, and what a person does about it.
+//! What `status` says of a certificate that clients do not accept, and what a person should do about it.
 
 use super::HostKey;
 use crate::{
@@ -22,23 +22,24 @@ use warded_lib::{
     text::neutral,
 };
 
-/// What a person does about a certificate that sshd does not serve.
+/// What to do about a certificate that sshd does not serve.
 pub(super) const UNSERVED: &str =
     "warded apply certify-host puts its line back where it is gone; warded renew has sshd read it";
-/// As [`UNSERVED`], where it offers a key that it would end by reading its files.
-pub(super) const UNSERVED_FOR_A_FORMER_KEY: &str = "have sshd read its files, as is said of its former host key";
-/// What a person does about a host key without a certificate.
+/// Like [`UNSERVED`], if sshd offers a key that it would stop offering after reading its files.
+pub(super) const UNSERVED_FOR_A_FORMER_KEY: &str =
+    "follow what is said of its former host key, so that sshd reads its files";
+/// What to do about a host key without a certificate.
 pub(super) const NONE: &str = "warded renew gets one, or says that it takes a token";
 const REPLACED: &str = "if the key was replaced on purpose: warded renew, which has the new key certified or says that it \
                         takes a token";
 const EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
 
-/// Whether a host key's file is not there, or cannot be read.
+/// Whether a host key's file does not exist or cannot be read.
 pub(super) fn is_hidden(key: &HostKeyFile) -> bool {
     matches!(&key.standing, Standing::Ignored(IgnoredReason::Unreadable(_) | IgnoredReason::Missing))
 }
 
-/// The certificate in a file, or what is wrong with that; none: there is no such file.
+/// The certificate in a file, or what is wrong with it; `None` if there is no such file.
 pub(super) fn certificate_in(file: &str) -> Option<Result<Certificate, String>> {
     Some(match bounded::read(Path::new(file)) {
         Ok(bytes) => certificate::parse(&bytes).map_err(|error| format!("its certificate is {error}")),
@@ -47,8 +48,8 @@ pub(super) fn certificate_in(file: &str) -> Option<Result<Certificate, String>> 
     })
 }
 
-/// Why `renew` would not use a host key's file, if it would not. What is wrong with the way to a certificate is told of the
-/// certificate.
+/// Why `renew` would not use a host key's file, if so. If the path to the certificate has a fault, that is reported
+/// with the certificate.
 pub(super) fn unusable(context: &Context, key: &HostKeyFile, path: &AbsolutePath, is_certified: bool) -> Option<Error> {
     if key.standing != Standing::Loaded {
         return None;
@@ -59,8 +60,8 @@ pub(super) fn unusable(context: &Context, key: &HostKeyFile, path: &AbsolutePath
     }
 }
 
-/// A certificate that no line of sshd's configuration names: what is wrong, and what to do. `served`: sshd has not read
-/// its configuration again since; none: nobody could ask it.
+/// What is wrong, and what to do, if no line of sshd's configuration names the certificate. `served` is whether sshd
+/// still serves it, having not read its configuration again; `None` if nobody could ask sshd.
 pub(super) fn unnamed(served: Option<bool>) -> (Option<String>, Option<String>, ProblemKind) {
     let seen = "no HostCertificate line of sshd's configuration names its certificate";
     let until = match served {
@@ -72,8 +73,8 @@ pub(super) fn unnamed(served: Option<bool>) -> (Option<String>, Option<String>, 
     (Some(format!("{seen}{until}")), Some(next), ProblemKind::Drift)
 }
 
-/// The certificates that sshd's configuration names, and for which sshd has no host key. `keys` are those that it has.
-/// One whose key lies beside it is another sshd's.
+/// The certificates that sshd's configuration names and for which sshd has no host key; `keys` are those it has. A
+/// certificate with its key beside it belongs to another sshd.
 pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, PublicKey)]) -> Vec<Problem> {
     let nothing = StagedFiles::new();
     let there = Overlay(&nothing);
@@ -108,8 +109,8 @@ pub(super) fn without_key<T>(named: &[String], shown: &[HostKey], keys: &[(T, Pu
     lost.map(problem).collect()
 }
 
-/// What is wrong with the certificate beside a host key, and what to do where that is known. `until` tells its end, with
-/// the distance from now.
+/// What is wrong with the certificate beside a host key, and what to do, if that is known. `until` is the text for its
+/// expiry, with the time from now.
 pub(super) fn on(wrong: &CertificateFault, until: &str, enrolled: bool) -> (String, Option<String>) {
     match wrong {
         CertificateFault::OtherKey(fingerprint) => {

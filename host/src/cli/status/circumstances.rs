@@ -1,5 +1,5 @@
-//! What renewals depend on beside the CA and the policy: something that runs them, room on the disk, the version of
-//! OpenSSH, the machine's name; and what happened while nobody looked.
+//! What renewals depend on besides the CA and the policy: something that runs them, free space on the disk, the version
+//! of OpenSSH, the machine's name. Also what happened while nobody was looking.
 
 use crate::{
     cli::outlook::Problem,
@@ -25,12 +25,12 @@ use warded_lib::{
     transaction,
 };
 
-/// All of it.
+/// The result of all these checks.
 #[derive(Debug)]
 pub(super) struct Circumstances {
     pub(super) last_renewal: Option<LastRenewal>,
     pub(super) schedule: Schedule,
-    /// When it runs next, where systemd says it.
+    /// The time of the next run, if systemd knows it.
     pub(super) next_run: Option<Timestamp>,
     pub(super) last_roll_back: Option<LastRollBack>,
     pub(super) problems: Vec<Problem>,
@@ -38,8 +38,8 @@ pub(super) struct Circumstances {
 }
 
 impl Circumstances {
-    /// Looks. A certificate that is due makes a failed renewal a problem; until then it is a note. `end`: of the first
-    /// certificate that ends.
+    /// Makes the checks. A failed renewal is a problem if a certificate is due, and only a note until then. `end` is
+    /// when the first certificate expires.
     pub(super) fn look(
         context: &Context,
         sshd: Option<&Sshd>,
@@ -79,7 +79,7 @@ impl Circumstances {
             && let Some(failed) = failed(renewal)
         {
             if is_due {
-                found.problems.push(Problem::with(failed, "warded renew shows how it goes now"));
+                found.problems.push(Problem::with(failed, "run warded renew to see whether it still fails"));
             } else {
                 found.notes.push(format!("{failed}; no renewal is due yet"));
             }
@@ -90,9 +90,9 @@ impl Circumstances {
     }
 }
 
-/// What renews. An appliance's job may be older than what Warded has on record: an upgrade of the appliance can keep the one and
-/// not the other. What was seen and rejected may be that job: it counts more than that there is one. Whether the job is
-/// disabled, only the appliance knows.
+/// What runs renewals. A job of an appliance may be missing from Warded's records: an upgrade of the appliance can keep
+/// the job and lose the records. What was seen and rejected may be that job, so it takes precedence. Only the appliance
+/// knows whether the job is disabled.
 fn schedule(context: &Context, enrolled: Option<&Enrolment>) -> Schedule {
     match context.found_schedule() {
         found @ (Schedule::Nothing | Schedule::Unknown(_) | Schedule::Job(_) | Schedule::DisabledJob(_)) => {
@@ -102,7 +102,7 @@ fn schedule(context: &Context, enrolled: Option<&Enrolment>) -> Schedule {
     }
 }
 
-/// The job that is there and that an action makes, of the policy that was accepted.
+/// The existing job that an action of the accepted policy makes.
 fn job_of_policy(context: &Context, enrolled: &Enrolment) -> Option<Schedule> {
     let granting = components::find(&context.policies, &enrolled.policy).ok()?;
     if !enrolled.standing(&granting, &enrolled.procedure).is_covered() {
@@ -118,7 +118,8 @@ fn job_of_policy(context: &Context, enrolled: &Enrolment) -> Option<Schedule> {
             is_disabled = answer.is_disabled();
             Ok(answer)
         });
-        // A job that is missing would be made: that is known by an error, too, since nothing is filled in.
+        // A missing job would be made. An error also means that the job is missing, since the action has no inputs
+        // here.
         let is_there = asked.is_ok_and(|step| step.seen.is_some() && !step.differs());
         let found = if is_disabled { Schedule::DisabledJob } else { Schedule::Job };
         is_there.then(|| found(name.to_string()))
@@ -126,10 +127,10 @@ fn job_of_policy(context: &Context, enrolled: &Enrolment) -> Option<Schedule> {
     actions.iter().find_map(job)
 }
 
-/// What schedules renewals.
+/// How to schedule renewals.
 const SCHEDULED: &str = "warded apply certify-host schedules it where systemd or cron runs; else see docs/RENEWAL.md";
 
-/// What is wrong where nothing renews the machine's certificates by itself.
+/// The problem if nothing renews the machine's certificates by the clock.
 fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
     match schedule {
         Schedule::Timer(found) if timer.is_some_and(|timer| !timer.is_active) => {
@@ -169,7 +170,7 @@ fn unscheduled(schedule: &Schedule, timer: Option<&Timer>) -> Option<Problem> {
     }
 }
 
-/// What is wrong where the next run comes when a certificate has ended. An expired one is reported by itself.
+/// The problem if the next run comes only after a certificate expires. An expired certificate is reported separately.
 fn too_late(schedule: &Schedule, next: Option<Timestamp>, end: Option<Timestamp>) -> Option<Problem> {
     let (next, end) = (next?, end.filter(|end| Timestamp::now() < *end)?);
     (next >= end).then(|| {
@@ -179,7 +180,7 @@ fn too_late(schedule: &Schedule, next: Option<Timestamp>, end: Option<Timestamp>
     })
 }
 
-/// What is wrong with the job that an appliance is to have.
+/// What is wrong with the job that an appliance should have.
 fn job_gone(context: &Context) -> Result<Option<Problem>> {
     let Some((name, seen)) =
         transaction::job_left(&context.state)?.and_then(|step| Some((step.change.name, step.seen?)))
@@ -206,13 +207,13 @@ fn failed(renewal: &LastRenewal) -> Option<String> {
 /// The newest run, if another process than its own rolled it back.
 ///
 /// # Errors
-/// When the journals cannot be read.
+/// The journals cannot be read.
 pub(in crate::cli) fn last_roll_back(context: &Context) -> Result<Option<LastRollBack>> {
     let Some(last) = LastRollBack::load(&context.state) else { return Ok(None) };
     Ok(transaction::newest(&context.state)?.filter(|newest| newest.run.run == last.run).map(|_| last))
 }
 
-/// Where little room is left for what a renewal writes.
+/// The file systems with too little free space for what a renewal writes.
 pub(in crate::cli) fn rooms(context: &Context) -> Vec<Problem> {
     let beside_sshd = context.places.sshd_config.as_path().parent().unwrap_or(Path::new("/"));
     let rooms = [context.state.path(), beside_sshd].map(|path| (path, space::scarce(path).ok().flatten()));
@@ -223,7 +224,7 @@ pub(in crate::cli) fn rooms(context: &Context) -> Vec<Problem> {
     rooms.into_iter().filter_map(problem).collect()
 }
 
-/// Another OpenSSH than the one that proved what is in place.
+/// A note if the installed OpenSSH is not the version that proved the present configuration.
 fn other_version(context: &Context, sshd: &Sshd) -> Option<String> {
     let LastProof { run, openssh, .. } = LastProof::load(&context.state)?;
     let now = sshd.version();
@@ -234,7 +235,7 @@ fn other_version(context: &Context, sshd: &Sshd) -> Option<String> {
     })
 }
 
-/// A machine whose name is in no certificate: it may have been renamed or cloned.
+/// A note if no certificate has the machine's name: it may have been renamed or cloned.
 fn other_name(hostname: &str, enrolled: &Enrolment) -> Option<String> {
     let is_it = |name: &String| {
         let (name, host) = (name.to_ascii_lowercase(), hostname.to_ascii_lowercase());

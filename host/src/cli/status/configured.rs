@@ -1,4 +1,4 @@
-//! What sshd's configuration is, as far as `status` looks at it; where sshd does not accept it, what its lines name.
+//! What `status` reads of sshd's configuration. If sshd does not accept it, what its lines name.
 
 use super::{
     principals, strict_modes, unenrolled,
@@ -22,17 +22,17 @@ use warded_lib::{
 #[derive(Debug, Default)]
 pub(super) struct ConfigFindings {
     pub(super) keys: Vec<HostKey>,
-    /// What `HostCertificate` lines name.
+    /// The files that `HostCertificate` lines name.
     pub(super) named: Vec<String>,
     pub(super) user_cas: Vec<UserCa>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     pub(super) notes: Vec<String>,
-    /// sshd does not accept it, so that nobody knows which keys sshd would have.
+    /// Whether sshd does not accept it, so that nobody knows which keys sshd would have.
     pub(super) is_broken: bool,
 }
 
-/// Looks at the configuration of an sshd.
+/// Reads the configuration of an sshd.
 ///
 /// # Errors
 /// sshd cannot be run, or something of Warded's own cannot be read.
@@ -69,7 +69,8 @@ pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>)
     Ok(found)
 }
 
-/// A configuration that sshd does not accept: the place, in sshd's words, and what the files show all the same.
+/// For a configuration that sshd does not accept: the place of the fault, in sshd's words, and what the files show all
+/// the same.
 fn broken(sshd: &Sshd, tree: Option<&Tree>, error: &Error) -> ConfigFindings {
     let words: Vec<&str> = error.notes_of(Label::Cause).flat_map(str::lines).collect();
     let seen = format!("{}: {}", error.message(), words.join("; "));

@@ -1,12 +1,12 @@
-//! What programs of kept runs changed, and is not so any more.
+//! What programs of kept runs changed and somebody has changed since.
 
 use crate::{cli::outlook::Problem, context::Context};
 use warded_lib::{error::Result, transaction};
 
-/// What is not as the runs left it. Jobs are reported with the schedule.
+/// What is no longer as the runs left it. Jobs are reported with the schedule.
 ///
 /// # Errors
-/// When the journals cannot be read.
+/// The journals cannot be read.
 pub(super) fn look(context: &Context) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     for step in transaction::settings_left(&context.state)? {
@@ -15,7 +15,7 @@ pub(super) fn look(context: &Context) -> Result<Vec<Problem>> {
             Ok((now, _)) if transaction::is_left(&seen.after, &now) => {}
             Ok(_) => problems.push(Problem::of_drift(
                 format!("somebody changed what {name} had set: {} shows something else", seen.query.name),
-                "run the procedure again that set it: `warded history` names it",
+                "repeat the procedure that set it; `warded history` names it",
             )),
             Err(fault) => {
                 let seen = format!("cannot check whether the setting made by {name} is still there: {fault}");

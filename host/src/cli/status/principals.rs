@@ -21,10 +21,10 @@ use warded_lib::{
 const APPLY: &str =
     "name the principals of all logins again: warded apply trust-user-ca --set principals=LOGIN=PRINCIPAL[,...]";
 
-/// What is wrong with the files that sshd's configuration names, where these are Warded's.
+/// What is wrong with the files that sshd's configuration names, if these are Warded's.
 ///
 /// # Errors
-/// When the journals cannot be read.
+/// The journals cannot be read.
 pub(super) fn look(context: &Context, effective: &Effective) -> Result<Vec<Problem>> {
     let named = effective.values("authorizedprincipalsfile").first().and_then(|value| directory_of(value));
     let own = named.map(PathBuf::from).filter(|path| path.file_name().is_some_and(|name| name == DIRECTORY));
@@ -34,7 +34,7 @@ pub(super) fn look(context: &Context, effective: &Effective) -> Result<Vec<Probl
         let seen = format!("{} is gone: nobody logs in by a certificate", shown(&directory));
         return Ok(vec![Problem::with(seen, APPLY)]);
     };
-    // What is wrong on the way holds for each file.
+    // A fault of a directory above affects every file in it.
     if let Some((why, next)) = directory.ancestors().find_map(|path| fault(path, is_strict)) {
         return Ok(vec![Problem::with(format!("sshd takes no principals from {}: {why}", shown(&directory)), next)]);
     }
@@ -59,7 +59,7 @@ fn one(path: &Path, left: &[(PathBuf, Option<Digest>)], is_strict: bool) -> Opti
     }
     let mapped = left.iter().find(|(one, _)| one == path).and_then(|(_, digest)| *digest);
     match (mapped, fs::read(path)) {
-        // Without records nothing is known of what was named.
+        // Without records, it is not known what the operator named.
         (None, _) if left.is_empty() => None,
         (None, _) => Some(Problem::with(
             format!("{file} was not named to Warded: certificates for the principals in it log in as {}", login(path)),
@@ -73,8 +73,8 @@ fn one(path: &Path, left: &[(PathBuf, Option<Digest>)], is_strict: bool) -> Opti
     }
 }
 
-/// Why sshd does not read a file, or passes what is below a directory by (`safe_path` in OpenSSH's misc.c), or why its
-/// contents may be another user's; and what to do. sshd reads it as the user who logs in.
+/// Why sshd does not read a file, or skips everything below a directory (`safe_path` in OpenSSH's misc.c), or why its
+/// contents may be another user's; and what to do. sshd reads the file as the user who logs in.
 fn fault(path: &Path, is_strict: bool) -> Option<(String, String)> {
     let found = fs::symlink_metadata(path).ok()?;
     let (shown, word) = (shown(path), shell_word(&path.to_string_lossy()));

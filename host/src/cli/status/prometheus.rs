@@ -1,4 +1,4 @@
-//! What `status` found, as metrics.
+//! The results of `status`, as metrics.
 
 use super::StatusObject;
 use crate::{
@@ -15,7 +15,7 @@ struct CertificateMetric {
     served: Option<bool>,
 }
 
-/// What both kinds of status know.
+/// What both kinds of status contain.
 struct CommonMetrics {
     certificates: Vec<CertificateMetric>,
     due: Option<Timestamp>,
@@ -28,7 +28,7 @@ struct CommonMetrics {
     problems: usize,
 }
 
-/// Of the status that root sees.
+/// Metrics from the status that root sees.
 pub(super) fn of(status: &StatusObject) -> Metrics {
     let sshds = || std::iter::once(status).chain(&status.others);
     let certificates = sshds().flat_map(|sshd| {
@@ -57,7 +57,7 @@ pub(super) fn of(status: &StatusObject) -> Metrics {
     metrics(&known)
 }
 
-/// Of what root recorded for every user; `problems`: how many this user sees.
+/// Metrics from what root recorded for every user; `problems` is how many problems this user sees.
 pub(super) fn of_public(status: Option<&PublicStatus>, problems: usize) -> Metrics {
     let certificates = status.iter().flat_map(|status| &status.keys).map(|key| CertificateMetric {
         labels: vec![("algorithm", key.algorithm.clone())],

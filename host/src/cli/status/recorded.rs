@@ -1,4 +1,4 @@
-//! The certificates that root recorded, as a user of the machine sees their files now.
+//! The certificates that root recorded, compared with their files as an ordinary user sees them now.
 
 use crate::{
     cli::outlook::Problem,
@@ -23,8 +23,8 @@ use warded_lib::{
 
 const NEXT: &str = "sudo warded status says what to do";
 
-/// What is wrong with them. What this user may not read is root's to judge. `has_arguments`: sshd was started with some
-/// that may name certificates.
+/// What is wrong with them. Only root can judge a file that this user may not read. `has_arguments` says that sshd was
+/// started with arguments that may name certificates.
 pub(super) fn look(recorded: &PublicStatus, has_arguments: bool) -> Vec<Problem> {
     let seen = |key: &CertifiedKey| {
         let file = key.file.as_deref()?;
@@ -37,7 +37,7 @@ pub(super) fn look(recorded: &PublicStatus, has_arguments: bool) -> Vec<Problem>
     recorded.keys.iter().filter_map(seen).map(|seen| Problem::with(seen, NEXT)).collect()
 }
 
-/// What is wrong with a certificate's file, but for its age, which is told by itself.
+/// What is wrong with a certificate's file, except its age, which is reported separately.
 fn wrong(key: &CertifiedKey, path: &Path) -> Option<String> {
     let shown = neutral(&path.to_string_lossy());
     let bytes = match bounded::read(path) {
@@ -64,7 +64,7 @@ fn wrong(key: &CertifiedKey, path: &Path) -> Option<String> {
     }
 }
 
-/// What the `HostCertificate` lines of a configuration name; none where this user cannot read all of it.
+/// The files that the `HostCertificate` lines of a configuration name; `None` if this user cannot read all of it.
 fn named(config: &Path) -> Option<Vec<PathBuf>> {
     let tree = Tree::read(config, Overlay(&StagedFiles::new())).ok()?;
     let is_read = |path: &PathBuf| tree.find(path).is_some();

@@ -1,4 +1,4 @@
-//! Key files that sshd passes over because others than their user could have written them.
+//! Key files that sshd ignores because users other than their owner could have written them.
 
 use crate::cli::outlook::Problem;
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
@@ -11,10 +11,10 @@ use warded_lib::{
     text::neutral,
 };
 
-/// More users than this are not looked at.
+/// The maximum number of users that are checked.
 const MAX_USERS: usize = 1_000;
 
-/// What is wrong, where sshd is strict about modes.
+/// What is wrong, if sshd checks modes strictly (`StrictModes`).
 pub(super) fn look(effective: &Effective) -> Vec<Problem> {
     if effective.values("strictmodes").first().is_none_or(|strict| strict != "yes") {
         return Vec::new();
@@ -25,8 +25,8 @@ pub(super) fn look(effective: &Effective) -> Vec<Problem> {
     users.iter().filter(|user| user.has_shell()).take(MAX_USERS).filter_map(|user| passed_over(user, &files)).collect()
 }
 
-/// The first of these users' files, or of the directories on the way to it, that is not theirs alone. sshd looks from the
-/// file up to the home directory, or to the root where the file is elsewhere (`safe_path` in OpenSSH's misc.c).
+/// The first of a user's files, or of the directories above it, that others can change. sshd checks from the file up to
+/// the home directory, or up to the root if the file is elsewhere (`safe_path` in OpenSSH's misc.c).
 fn passed_over(user: &User, files: &[&str]) -> Option<Problem> {
     let home = fs::canonicalize(&user.home).unwrap_or_else(|_| user.home.clone().into());
     files.iter().find_map(|named| {
@@ -43,14 +43,14 @@ fn passed_over(user: &User, files: &[&str]) -> Option<Problem> {
     })
 }
 
-/// The tokens of `AuthorizedKeysFile` (sshd_config(5)).
+/// Expands the tokens of `AuthorizedKeysFile` (sshd_config(5)).
 fn expanded(named: &str, user: &User) -> String {
     let parts = named.split("%%").map(|part| part.replace("%u", &user.name).replace("%h", &user.home));
     parts.collect::<Vec<_>>().join("%")
 }
 
-/// Why a file or directory is not the user's alone, and what to do. Debian's sshd takes what the user's own group can
-/// write, where nobody else is in it; that is not reported as a fault.
+/// Why users other than its owner can change a file or directory, and what to do. Debian's sshd accepts write
+/// permission for the user's own group if nobody else is in it; that is not reported as a fault.
 fn fault(path: &Path, user: &User) -> Option<(String, String)> {
     let found = fs::metadata(path).ok()?;
     let shown = neutral(&path.to_string_lossy());
@@ -95,7 +95,7 @@ mod tests {
             assert!(expanded(named, &user).ends_with(expected.trim_start_matches("/keys")), "{named}");
         }
         let other = User { id: user.id + 1, ..user.clone() };
-        // Root's files count as everybody's own.
+        // Files of root count as everybody's own.
         let foreign = passed_over(&other, &[".ssh/authorized_keys"]).map(|problem| problem.to_string());
         assert_eq!(foreign.is_some_and(|foreign| foreign.contains("belongs to another user")), found.uid() != 0);
         for (name, mode, is_told) in [

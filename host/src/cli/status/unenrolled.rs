@@ -1,4 +1,4 @@
-//! Certificates that Warded has sshd present on a machine whose enrolment is gone: nothing renews them.
+//! Certificates that Warded made sshd present on a machine whose enrolment is gone: nothing renews them.
 
 use crate::{cli::outlook::Problem, context::Context, enrolment::Enrolments};
 use std::{ops::Range, os::unix::fs::MetadataExt as _, path::Path};
@@ -9,11 +9,11 @@ use warded_lib::{
     transaction::{self, Outcome},
 };
 
-/// How the comment above Warded's lines in a file of their own begins.
+/// The beginning of the comment above Warded's lines in a file of their own.
 const COMMENT: &[u8] = b"# Managed by Warded";
 
-/// What is wrong, for an sshd that is not enrolled. Whoever ended the enrolment by `unenrol` knows; and a policy may leave
-/// renewals to an appliance.
+/// What is wrong with an sshd that is not enrolled. It is no fault if somebody ended the enrolment with `unenrol`, or
+/// if the policy leaves renewals to an appliance.
 ///
 /// # Errors
 /// Something of Warded's own cannot be read.
@@ -21,7 +21,7 @@ pub(super) fn look(context: &Context, tree: &Tree) -> Result<Option<Problem>> {
     let us = rustix::process::geteuid().as_raw();
     let is_ours = std::fs::metadata(context.places.sshd_config.as_path()).is_ok_and(|found| found.uid() == us);
     let Some((file, certificate)) = own_line(tree).filter(|_| is_ours) else { return Ok(None) };
-    // A run enrols once it is kept.
+    // A run enrols the machine only once it is kept.
     let is_open =
         transaction::unconfirmed(&context.state)?.is_some() || transaction::interrupted(&context.state)?.is_some();
     if is_open || Enrolments::are_recorded(&context.state)? {
@@ -38,7 +38,7 @@ pub(super) fn look(context: &Context, tree: &Tree) -> Result<Option<Problem>> {
         return Ok(None);
     }
     let seen = format!(
-        "Warded's line in {} has sshd present {}, and this machine is not enrolled: nothing renews it",
+        "Warded's line in {} makes sshd present {}, but this machine is not enrolled: nothing renews it",
         neutral(&file.to_string_lossy()),
         neutral(&certificate)
     );
@@ -56,7 +56,7 @@ pub(in crate::cli) fn has_lost_enrolment(context: &Context) -> Result<bool> {
     Ok(tree.map(|tree| look(context, &tree)).unwrap_or(Ok(None))?.is_some())
 }
 
-/// The first line of Warded's that names a certificate: its file, and the certificate.
+/// Warded's first line that names a certificate: the file with the line, and the certificate.
 fn own_line(tree: &Tree) -> Option<(&Path, String)> {
     let lines = tree.lines().ok()?;
     let mut named = lines.iter().filter(|line| line.within.is_empty() && line.directive.keyword == "hostcertificate");
@@ -67,7 +67,7 @@ fn own_line(tree: &Tree) -> Option<(&Path, String)> {
     })
 }
 
-/// Whether a line, by its number from 1, stands in a marked block of Warded's.
+/// Whether a line, numbered from 1, is inside a block that Warded marked.
 fn is_in_block(contents: &[u8], number: usize) -> bool {
     let blocks = sshd_config::block::all(contents).unwrap_or_default();
     let lines = |bytes: &[u8]| sshd_config::line::lines(bytes).count();

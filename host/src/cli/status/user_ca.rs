@@ -1,4 +1,4 @@
-//! Whether sshd takes the certificates that the CA gives people, where `trust-user-ca` has it do so.
+//! Whether sshd accepts the certificates that the CA issues to people, if `trust-user-ca` configured that.
 
 use crate::{cli::outlook::Problem, context::Context};
 use serde::Serialize;
@@ -24,12 +24,12 @@ pub(in crate::cli) fn is_own(path: &str) -> bool {
     Path::new(path).file_name().is_some_and(|name| name == FILE_NAME)
 }
 
-/// A key by whose certificates people log in.
+/// A CA key whose certificates let people log in.
 #[derive(Debug, Serialize)]
 pub(super) struct UserCa {
     pub(super) fingerprint: String,
     pub(super) algorithm: String,
-    /// Warded's list, which sshd reads.
+    /// Warded's list, if sshd reads it.
     pub(super) file: String,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct UserCas {
     pub(super) unknown: Vec<String>,
 }
 
-/// Looks at the list that sshd reads, where it is Warded's own; else whether it should be.
+/// Checks the list that sshd reads, if it is Warded's own; otherwise whether it should be.
 pub(super) fn look(context: &Context, effective: &Effective, tree: Option<&Tree>) -> UserCas {
     let first = effective.values("trustedusercakeys").first();
     let Some(path) = first.filter(|path| is_own(path)) else {
@@ -61,7 +61,7 @@ pub(super) fn look(context: &Context, effective: &Effective, tree: Option<&Tree>
     };
     let (mut problems, mut unknown, mut next) = (Vec::new(), Vec::new(), APPLY.to_owned());
     if let Err(fault) = trusted_keys::read(&contents) {
-        // `apply` does not write over what others wrote.
+        // `apply` does not overwrite a file that others wrote.
         next = format!("mv {shown} {shown}.old; {APPLY}");
         let effect = if fault.kind.is_harmless() { "it was edited" } else { nobody };
         let seen = format!("the list of the CA's user keys {shown} {fault}: {effect}");
@@ -83,7 +83,7 @@ pub(super) fn look(context: &Context, effective: &Effective, tree: Option<&Tree>
     UserCas { keys: listed.iter().map(of).collect(), problems, unknown }
 }
 
-/// What is wrong where a line names Warded's list, and sshd takes `other`, which an earlier line names: unless that one has
+/// The problem if a line names Warded's list and sshd uses `other`, which an earlier line names, unless both lists have
 /// the same keys.
 fn hidden(tree: &Tree, other: &str) -> Option<Problem> {
     let lines = tree.lines().ok()?;

@@ -1,4 +1,4 @@
-//! `warded status` for a user of the machine: what anybody can see, and what root has recorded for everybody.
+//! `warded status` for an ordinary user: what everybody can see, and what root has recorded for everybody.
 
 use super::{Status, circumstances::time, prometheus, recorded};
 use crate::{
@@ -37,7 +37,7 @@ use warded_lib::{
 const MAX_CERTIFICATES: usize = 64;
 /// More than a certificate takes.
 const MAX_BYTES: u64 = 64 << 10;
-/// Where no schedule was found.
+/// What to say if no schedule was found.
 const UNSCHEDULED: &str = "no timer and no line of cron's runs `warded renew`";
 /// What to do then.
 const SCHEDULED: &str =
@@ -52,7 +52,7 @@ struct StatusWithoutRoot {
     sshd: Option<String>,
     /// The host certificates that this user can read.
     certificates: Vec<VisibleCertificate>,
-    /// What root has recorded; none: nothing.
+    /// What root has recorded; `None` if there is nothing.
     recorded: Option<PublicStatus>,
     problems: Vec<Problem>,
     notes: Vec<String>,
@@ -70,8 +70,8 @@ struct VisibleCertificate {
     certificate: Certificate,
 }
 
-/// The file that root writes for this machine, where the user who runs this has no state, and sshd is
-/// somebody else's.
+/// The status file that root writes for this machine, if this user has no state of their own and sshd belongs to
+/// somebody else.
 pub(super) fn file(options: &Options) -> Option<PathBuf> {
     if config::is_root() {
         return None;
@@ -91,7 +91,7 @@ pub(super) fn file(options: &Options) -> Option<PathBuf> {
     }
 }
 
-/// Shows what there is.
+/// Shows the status.
 pub(super) fn run(file: &Path, options: &Options, output: Output, asked: &Status) -> Result<Exit> {
     let facts = Facts::read(Path::new("/"));
     let sshd_config = options.sshd_config.clone().unwrap_or_else(|| default_config().into());
@@ -170,7 +170,7 @@ fn seen(path: &Path, certificate: &Certificate) -> VisibleCertificate {
     }
 }
 
-/// What is wrong with what root has recorded; `rhythm`: how many seconds lie between two renewals, where that is known.
+/// What is wrong with what root has recorded. `rhythm` is the number of seconds between two renewals, if that is known.
 fn judge(
     (recorded, now): (&PublicStatus, Timestamp),
     (rhythm, is_scheduled): (Option<u64>, bool),
@@ -187,7 +187,7 @@ fn judge(
     let due = recorded.due.filter(|due| *due <= now);
     let failed = recorded.last_renewal.as_ref().and_then(|last| Some((last.at, last.error?, last.exit)));
     match (due, failed) {
-        // The CA may answer until one is due; what else failed fails again.
+        // The CA may answer again before a certificate is due; every other failure will repeat.
         (None, Some((at, error @ Failure::Unreachable, exit))) => {
             notes.push(format!("the last renewal ({}) {error} (exit code {exit}); none is due yet", time(at)));
         }
@@ -206,8 +206,8 @@ fn judge(
     }
 }
 
-/// Whether a certificate should have been renewed by now: as root judges it where the rhythm is known, else where half of
-/// the time from then to its end is over. An expired one is reported by itself.
+/// Whether a certificate should have been renewed by now: by the rule that root uses if the rhythm is known; otherwise
+/// if half of the time from its due date to its expiry is over. An expired certificate is reported separately.
 fn is_overdue(key: &CertifiedKey, now: Timestamp, rhythm: Option<u64>) -> bool {
     let seconds = |at: Timestamp| u64::try_from(at.as_second()).unwrap_or_default();
     let (Some(due), until) = (key.due.map(seconds), key.until.map_or(u64::MAX, seconds)) else { return false };
@@ -216,7 +216,7 @@ fn is_overdue(key: &CertifiedKey, now: Timestamp, rhythm: Option<u64>) -> bool {
     now < until && due::is_overdue(due, now, rhythm)
 }
 
-/// The recorded certificates that have ended, where these are more than the user sees.
+/// The recorded certificates that have expired, if there are more than the user sees.
 fn expired_keys(recorded: &PublicStatus, seen: usize, now: Timestamp) -> Option<Problem> {
     let has_ended = |key: &&CertifiedKey| key.until.is_some_and(|until| until <= now);
     let keys: Vec<&str> = recorded.keys.iter().filter(has_ended).map(|key| key.algorithm.as_str()).collect();
@@ -236,7 +236,7 @@ fn show(status: &StatusWithoutRoot, file: &Path, output: Output) -> Result<()> {
             let at = fs::metadata(file).and_then(|found| found.modified()).ok();
             let at = at.and_then(|at| Timestamp::try_from(at).ok()).map(|at| format!(", {}", time(at)));
             output.line(format!("recorded by root in {}{}:", file.display(), at.unwrap_or_default()))?;
-            // What this user sees as well is said once.
+            // What this user can see is not repeated.
             let unseen = if status.certificates.is_empty() { recorded.keys.as_slice() } else { &[] };
             show_recorded(recorded, unseen, output)?;
         }
@@ -291,7 +291,7 @@ mod tests {
         Timestamp::from_second(NOW).unwrap() + SignedDuration::from_hours(hours)
     }
 
-    /// With one certificate that has been due for so many hours, and ends in so many.
+    /// A status with one certificate that has been due for so many hours, and expires in so many.
     fn due_for(hours: i64, left: i64) -> PublicStatus {
         let due = Some(in_hours(-hours));
         let (algorithm, until) = ("ssh-ed25519".to_owned(), Some(in_hours(left)));
@@ -365,7 +365,7 @@ mod tests {
                 assert_eq!(!problems.is_empty(), by_root, "every {rhythm} h, due for {hours} h: {problems:?}");
             }
         }
-        // Where a user cannot see how often root renews: by the time that was left when it became due.
+        // If a user cannot see how often root renews, the time that was left at the due date decides.
         for (hours, left, expected) in [(1, 3, false), (2, 2, true), (1, 1, true), (10, 100, false), (3, 1, true)] {
             let (problems, _) = judged(&due_for(hours, left), None);
             assert_eq!(!problems.is_empty(), expected, "due for {hours} h, {left} h left: {problems:?}");

@@ -42,7 +42,7 @@ fn described(status: &StatusObject) -> String {
 
 fn show_sshd(status: &StatusObject, output: Output) -> Result<()> {
     if status.needed_ssh {
-        output.detail("asked by `ssh`: sshd allows no algorithms that Warded knows");
+        output.detail("asked by `ssh`: sshd allows no algorithms that Warded supports");
     }
     for key in &status.host_keys {
         let (style, state) = match (&key.problem, &key.certificate, key.served) {

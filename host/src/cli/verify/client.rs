@@ -1,5 +1,5 @@
-//! What the files of this user's own ssh say of a machine: whether it would look for the CA's certificate at all, and whether
-//! a key is revoked, which is the end of it however good the certificate is.
+//! What this user's own ssh files say of a machine: whether ssh would look for the CA's certificate at all, and whether
+//! a key is revoked, in which case even a good certificate is of no use.
 
 use super::{super::output::Output, report::VerifyObject};
 use ssh_key::PublicKey;
@@ -10,16 +10,16 @@ use warded_lib::{
     text::neutral,
 };
 
-/// The port without which ssh looks a name up.
+/// The port that ssh leaves out when it looks a name up.
 const PORT: u16 = 22;
 
-/// What ssh has of the CA for a machine; none where there is no ssh, or none that can use its configuration.
+/// What ssh knows of the CA for a machine; `None` if there is no ssh, or none that can use its configuration.
 pub(super) fn known(place: &Place, roots: &[PublicKey]) -> Option<KnownAuthority> {
     KnownAuthority::look(roots, &host(place)).ok().flatten().filter(|known| !known.lines.is_empty())
 }
 
-/// Judges anew what was good, where this user's ssh takes a key for revoked. Where there is no ssh, or none that can use its
-/// configuration, there is nothing to judge by.
+/// Marks a good result as wrong if this user's ssh considers the key revoked. If there is no ssh, or none that can use
+/// its configuration, nothing changes.
 pub(super) fn revoked(place: &Place, presented: &mut [Presentation]) {
     for one in presented.iter_mut().filter(|one| matches!(one.finding, Finding::Good | Finding::EndsSoon)) {
         let why = one.certificate.as_ref().and_then(|found| revocation(found, &host(place)).ok().flatten());
@@ -27,12 +27,12 @@ pub(super) fn revoked(place: &Place, presented: &mut [Presentation]) {
     }
 }
 
-/// As ssh looks it up.
+/// The host as ssh looks it up.
 pub(super) fn host(place: &Place) -> Host {
     Host { name: place.name.clone(), port: Some(place.port()).filter(|port| *port != PORT) }
 }
 
-/// Names each machine for which the patterns do not hold: its certificate may be good, and ssh asks all the same.
+/// Names each machine for which the patterns do not match: its certificate may be good, but ssh asks all the same.
 pub(super) fn tell(output: Output, object: &VerifyObject) {
     for known in object.known().filter(|known| !known.matches) {
         let lines = known.lines.iter().map(|line| {

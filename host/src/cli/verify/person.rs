@@ -1,4 +1,5 @@
-//! Whether a person's login works with the certificate in the agent: by `ssh`, which is what the person will use.
+//! Whether a person can log in with the certificate in the agent. It uses `ssh`, because that is what the person will
+//! use.
 
 use super::{
     super::{
@@ -24,7 +25,7 @@ use warded_lib::{
     text::{neutral_lines, shell_word},
 };
 
-/// The words by which `ssh -v` says that a login worked (`ssh_userauth2` in sshconnect2.c).
+/// The words with which `ssh -v` reports a login (`ssh_userauth2` in sshconnect2.c).
 const AUTHENTICATED: &str = "Authenticated to ";
 
 #[derive(Serialize)]
@@ -43,8 +44,8 @@ struct HostObject {
     cause: Option<String>,
 }
 
-/// Tries to log in everywhere, with nothing but the certificate, trusting nothing but the CA, and that only for keys that
-/// this user's ssh does not take for revoked.
+/// Tries to log in everywhere with only the certificate, trusting only the CA, and the CA only for keys that this
+/// user's ssh does not consider revoked.
 pub(super) fn run(output: Output, user: &str, places: &[Place], roots: &[PublicKey]) -> Result<Exit> {
     let ssh = Ssh::find().ok_or_else(|| Error::failed("there is no ssh on this machine to log in with"))?;
     let scratch = Scratch::private()?;
@@ -56,7 +57,8 @@ pub(super) fn run(output: Output, user: &str, places: &[Place], roots: &[PublicK
         for root in roots {
             let bare = PublicKey::new(root.key_data().clone(), "").to_openssh();
             let bare = bare.map_err(|error| Error::failed("cannot write a key of the CA").cause(error))?;
-            // Which name ssh compares with the certificate is said by its configuration.
+            // ssh's configuration decides which name ssh compares with the certificate, so the pattern allows every
+            // name.
             known.extend_from_slice(["@cert-authority * ", &bare, "\n"].concat().as_bytes());
         }
         let known = scratch.write("known_hosts", &known, 0o600)?;
@@ -64,7 +66,8 @@ pub(super) fn run(output: Output, user: &str, places: &[Place], roots: &[PublicK
         let port = settings.first("port").and_then(|port| port.parse().ok()).unwrap_or(place.port());
         let options = [only(&certificate, &known, agent.socket()), way(&ssh, &settings)].concat();
         let options = options.into_iter().flat_map(|option| ["-o".to_owned(), option]);
-        // Nothing of the person's configuration may log in, or vouch for the host, in place of the certificate and the CA.
+        // Nothing else in the person's configuration may log in instead of the certificate, or vouch for the host
+        // instead of the CA.
         let program = with_variables(Program::new(&ssh.program)).args(["-F", "none", "-v", "-T", "-l", user, "-p"]);
         let program = program.arg(port.to_string()).args(options).args(["--", &place.name, "exit"]);
         let cause = cause(&program.run()?);
@@ -81,7 +84,7 @@ pub(super) fn run(output: Output, user: &str, places: &[Place], roots: &[PublicK
     Ok(if healthy { Exit::Done } else { Exit::Degraded })
 }
 
-/// Why nobody logged in by the certificate; none: somebody did.
+/// Why the certificate did not log in; `None` if it did.
 fn cause(ended: &exec::Output) -> Option<String> {
     if ended.stderr.lines().any(is_by_key) {
         return None;
@@ -95,14 +98,14 @@ fn cause(ended: &exec::Output) -> Option<String> {
     })
 }
 
-/// Whether `ssh -v` says in this line that a key opened the login (`ssh_userauth2` in sshconnect2.c; the second one before
-/// OpenSSH 8.7).
+/// Whether this line of `ssh -v` says that a key opened the login (`ssh_userauth2` in sshconnect2.c; the second form is
+/// from before OpenSSH 8.7).
 fn is_by_key(line: &str) -> bool {
     (line.starts_with(AUTHENTICATED) && line.trim_end().ends_with("using \"publickey\"."))
         || line.trim_end() == "debug1: Authentication succeeded (publickey)."
 }
 
-/// The one certificate, and the one word for the host.
+/// The options with which ssh uses only this certificate, and trusts only these known hosts.
 fn only(certificate: &Path, known: &Path, agent: &Path) -> Vec<String> {
     let agent = agent.display().to_string().replace('%', "%%");
     vec![
@@ -120,8 +123,8 @@ fn only(certificate: &Path, known: &Path, agent: &Path) -> Vec<String> {
     ]
 }
 
-/// What the person's configuration says of the way to the host, and of what ssh takes there: it can only keep a login
-/// from working.
+/// The options of the person's configuration about the route to the host and the accepted algorithms: these can only
+/// make a login fail.
 const WAY: [&str; 14] = [
     "hostkeyalias",
     "addressfamily",
@@ -150,7 +153,8 @@ fn way(ssh: &Ssh, settings: &Settings) -> Vec<String> {
     options
 }
 
-/// The command that ssh makes of a ProxyJump (`main` in ssh.c), with the person's configuration for the hosts on the way.
+/// The command that ssh makes from a ProxyJump (`main` in ssh.c), with the person's configuration for the hosts on the
+/// way.
 fn through(ssh: &Path, jump: &str) -> String {
     let (before, last) = jump.rsplit_once(',').map_or((None, jump), |(before, last)| (Some(before), last));
     let (user, place) = last.rsplit_once('@').map_or((None, last), |(user, place)| (Some(user), place));
@@ -164,7 +168,7 @@ fn through(ssh: &Path, jump: &str) -> String {
             command.push_str(&[" ", option, " ", &shell_word(value)].concat());
         }
     }
-    // A percent sign would be the beginning of a token.
+    // A percent sign would start a token.
     format!("{} -W '[%h]:%p' -- {}", command.replace('%', "%%"), shell_word(host).replace('%', "%%"))
 }
 
@@ -174,7 +178,7 @@ fn certificate_in(agent: &Agent, user: &str) -> Result<Certificate> {
     let is_good =
         |one: &Certificate| verify::problem(one, Kind::User, std::slice::from_ref(one.key()), ca::now()).is_none();
     let mut good: Vec<Certificate> = held.iter().filter_map(Identity::certificate).filter(is_good).collect();
-    // One that holds for that name goes first; a server may map others to it.
+    // A certificate with that name comes first; a server may map other names to it.
     good.sort_by_key(|one| !one.principals().iter().any(|name| name == user));
     good.into_iter().next().ok_or_else(|| {
         Error::failed(format!("the agent at {} has no certificate that holds", agent.socket().display()))
@@ -204,7 +208,7 @@ mod tests {
             ("Authenticated to web1 ([10.0.0.1]:22) using \"publickey\".", true),
             ("Authenticated to web1 (via proxy) using \"publickey\".\r", true),
             ("debug1: Authentication succeeded (publickey).", true),
-            // An account with an empty password, where sshd takes these.
+            // An account with an empty password, if sshd allows that.
             ("Authenticated to web1 ([10.0.0.1]:22) using \"none\".", false),
             ("debug1: Authentication succeeded (none).", false),
             ("Authenticated to web1 ([10.0.0.1]:22).", false),

@@ -1,4 +1,4 @@
-//! The findings of `verify`, as metrics.
+//! The results of `verify`, as metrics.
 
 use crate::cli::prometheus::Metrics;
 use warded_lib::{

@@ -1,4 +1,4 @@
-//! What `warded verify` says.
+//! The output of `warded verify`.
 
 use super::super::{
     output::{Output, Style},
@@ -18,7 +18,7 @@ use warded_lib::{
 #[derive(Serialize)]
 pub(super) struct VerifyObject {
     schema: &'static str,
-    /// Whether a strict client gets in everywhere, and for as long as is expected.
+    /// Whether a strict client gets in everywhere, and for as long as expected.
     pub(super) healthy: bool,
     seconds: f64,
     hosts: Vec<Host>,
@@ -29,11 +29,11 @@ struct Host {
     name: String,
     address: String,
     port: u16,
-    /// `ok`, `ends-soon`, `no-certificate`, `wrong`, `unknown`: of its keys the worst.
+    /// `ok`, `ends-soon`, `no-certificate`, `wrong`, `unknown`: the worst of its keys.
     state: &'static str,
     cause: Option<String>,
-    /// Whether a line of this CA in the files that the caller's ssh reads holds for the name; none: there is no such
-    /// line, or nobody looked.
+    /// Whether a line for this CA in the caller's ssh files matches the name; null if there is no such line, or nobody
+    /// looked.
     pattern_matches: Option<bool>,
     keys: Vec<Key>,
     #[serde(skip)]
@@ -53,7 +53,7 @@ struct Key {
     until: Option<String>,
 }
 
-/// From good to bad.
+/// Orders findings from good to bad.
 fn severity(finding: &Finding) -> u8 {
     match finding {
         Finding::Good => 0,
@@ -98,7 +98,7 @@ impl Host {
 }
 
 impl VerifyObject {
-    /// `known` is what the caller's ssh has of the CA for the first of them.
+    /// `known` is what the caller's ssh knows of the CA, for the first of the machines.
     pub(super) fn of(answers: &[(Place, Vec<Presentation>)], known: &[Option<KnownAuthority>], took: Duration) -> Self {
         let known = known.iter().map(Option::as_ref).chain(repeat(None));
         let hosts: Vec<Host> =
@@ -107,7 +107,7 @@ impl VerifyObject {
         Self { schema: "warded.verify/1", healthy, seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0, hosts }
     }
 
-    /// What the caller's ssh has of the CA, for each machine for which it has a line.
+    /// What the caller's ssh knows of the CA, for each machine for which it has a line.
     pub(super) fn known(&self) -> impl Iterator<Item = &KnownAuthority> {
         self.hosts.iter().filter_map(|host| host.known.as_ref())
     }
@@ -117,7 +117,7 @@ impl VerifyObject {
     }
 }
 
-/// Says it in words: of a list only what is not good, and the numbers.
+/// Prints the result in words: for a list, only what is not good, and the numbers.
 pub(super) fn show(output: Output, object: &VerifyObject, show_good: bool) -> Result<()> {
     for host in &object.hosts {
         let is_good = host.state == Finding::Good.code();

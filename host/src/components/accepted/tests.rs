@@ -42,7 +42,7 @@ fn what_belongs_to_a_policy_is_exchanged_and_removed() {
     assert!(before(&directory, &name).is_err());
     store(b"two");
     store(b"three");
-    // The last two stay, and what the first was granted.
+    // The last two versions stay, and the text that granted to the first.
     let mut left = of(&[b"two", b"three"]);
     left.insert(format!("mine-{}.grants", digits(&Digest::of(b"one"))));
     assert_eq!((names(), now()), (left, text(b"three")));
@@ -55,10 +55,10 @@ fn what_belongs_to_a_policy_is_exchanged_and_removed() {
     assert_eq!(now(), text(b"two"));
     roll_back();
     assert_eq!(now(), text(b"three"));
-    // A change of grants alone keeps the version before.
+    // A change of the grants alone keeps the version before.
     super::store(&directory, (&name, &narrowed), b"three", Some(&signed), &provenance).unwrap();
     assert_eq!(now(), narrowed);
-    // What was accepted before stays known, and so does what an administrator wrote into the policy file.
+    // Earlier accepted texts stay known, and so does what an administrator wrote into the policy file.
     let known = |text: &str| earlier(&file, &name).iter().any(|(of, _)| *of == Digest::of(text.as_bytes()));
     let by_hand = narrowed.replace("'Less'", "'Least'");
     fs::write(&file, &by_hand).unwrap();
@@ -69,7 +69,7 @@ fn what_belongs_to_a_policy_is_exchanged_and_removed() {
     for text in [&text(b"one"), &text(b"two"), &text(b"three"), &narrowed, &by_hand] {
         assert!(known(text), "{text}");
     }
-    // Another policy's, and what is no component.
+    // Files of another policy, and a file that is not a component.
     let others = ["mine-2.toml", "mine-2.wasm", "mine-0123456789abcdef-2.wasm", "mine.txt"];
     others.iter().for_each(|other| fs::write(directory.join(other), "x").unwrap());
     fs::write(directory.join("mine.wasm"), "x").unwrap();
@@ -92,7 +92,7 @@ fn of_several_versions_the_newest_is_the_one_before() {
         store(&directory, (&name, &text(component)), component, None, &provenance).unwrap();
     };
     let of_one = |ending| named(&directory.join("mine.toml"), &Digest::of(b"one"), ending);
-    // By their digests, the first one is the last.
+    // In the order of their digests, the first version comes last.
     assert!(digits(&Digest::of(b"one")) > digits(&Digest::of(b"two")));
     add(b"one", 1);
     let left = ["wasm", "origin"].map(|ending| (of_one(ending), fs::read(of_one(ending)).unwrap()));

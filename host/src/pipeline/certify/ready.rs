@@ -1,4 +1,4 @@
-//! Whether the CA can be asked, before a person is asked and before anything is used up.
+//! Checks whether the CA can be asked, before a person is asked and before anything is used up.
 
 use super::{
     super::{
@@ -14,10 +14,10 @@ use warded_lib::{
     error::{Error, Result},
 };
 
-/// Makes sure that the CA can be asked for what the work needs: finds the password, the key or the tokens, and asks
-/// a person where there is one. Nothing is used up. In a renewal, a key that was made anew needs none of these where
-/// another key can speak for it; and one that needs a password or a token, which is not here, is put off. Returns why,
-/// a sentence for each such key.
+/// Makes sure that the CA can be asked for what the work needs: finds the password, the key or the tokens, and asks a
+/// person if there is one. Nothing is used up. In a renewal, a key that was made anew needs none of these if another
+/// key can vouch for it. If it needs a password or a token that is not available, it is put off. Returns the reasons,
+/// one sentence for each such key.
 ///
 /// # Errors
 /// Something is missing, or the CA will not accept it.
@@ -55,7 +55,7 @@ fn look(context: &Context, work: &mut Work) -> Result<Vec<String>> {
         TokenRequests { requests: new.iter().map(|(_, request)| wanted(request)).collect(), own: Vec::new() }
     };
     let Err(error) = authority.ready(&needed.requests()) else { return Ok(Vec::new()) };
-    // Renewals need no password and no token: they go on.
+    // Renewals need no password and no token, so they continue.
     let goes_on = requests.len() > new.len() || work.renewal.as_ref().is_some_and(HostKeyRecords::has_any);
     if let CaError::Credential { .. } = &error
         && work.renewal.is_some()
@@ -75,12 +75,13 @@ fn look(context: &Context, work: &mut Work) -> Result<Vec<String>> {
 /// The requests that need tokens.
 struct TokenRequests<'a> {
     requests: Vec<IssueRequest>,
-    /// For keys that are certified on no other key's word, because they may have had a certificate before.
+    /// Requests for keys that no other key may vouch for, because they may have had a certificate before.
     own: Vec<(RequestId, &'a Request)>,
 }
 
 impl<'a> TokenRequests<'a> {
-    /// Of these requests one for the keys that get the same names, and each for a key that may have had a certificate.
+    /// Of these requests, one for each group of keys that get the same names, and one for each key that may have had a
+    /// certificate.
     fn by_word(new: &[(RequestId, &'a Request)], words: &[Voucher], certified: &CertifiedKeys) -> Self {
         let (own, others): (Vec<_>, Vec<_>) = new.iter().partition(|(_, request)| certified.had(&request.public));
         let mut requests: Vec<IssueRequest> = Vec::new();
@@ -99,24 +100,24 @@ impl<'a> TokenRequests<'a> {
         self.requests.iter().cloned().chain(own).collect()
     }
 
-    /// The failure, with the keys that take a token of their own.
+    /// The error, with the keys that need a token of their own.
     fn told(&self, error: CaError) -> Error {
         self.own.iter().fold(Error::from(error), |error, (_, Request { key, .. })| {
             error.seen(format!(
-                "{key} takes a token of its own: it had a certificate before, which the CA may have revoked"
+                "{key} needs a separate token: it had a certificate before, which the CA may have revoked"
             ))
         })
     }
 }
 
-/// What a person does about a key that needs a certificate for which nothing here may ask.
+/// What a person does about a key that needs a certificate for which this renewal cannot ask.
 fn needs(request: &Request, why: &str) -> String {
     let mut names = request.principals.iter().map(ToString::to_string);
     let first = names.next().unwrap_or_default();
     let others: String = names.map(|name| format!(" -n {name}")).collect();
     let names = if others.is_empty() { first } else { format!("{first} -n {first}{others}") };
     format!(
-        "{} needs a new certificate, and nothing here may ask for one: {why}. Make a token on the admin's machine \
+        "{} needs a new certificate, but this renewal cannot request one: {why}. Make a token on the admin's machine \
          (warded token {names} --host), and run here: warded renew --token-file FILE",
         request.key
     )

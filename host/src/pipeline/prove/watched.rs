@@ -1,4 +1,4 @@
-//! One sshd, watched by the guard: the one that a run is for, or one that reads the same files.
+//! One sshd that the guard watches: the one that a run is for, or another one that reads the same files.
 
 use super::{Forecast, Work};
 use ssh_key::PublicKey;
@@ -28,24 +28,24 @@ use warded_lib::{
 /// Every file as a run leaves it.
 type Outcome = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
-/// An sshd, and what has to be so after a run.
+/// An sshd, and what must hold for it after a run.
 #[derive(Debug)]
 pub struct WatchedSshd {
     pub(super) sshd: Sshd,
-    /// What listens in its place and is not known.
+    /// The unknown program that listens in its place, if any.
     pub(super) unknown: Option<UnknownListener>,
     role: Role,
-    /// What has to be so afterwards: as before, but for the keys that are replaced.
+    /// What must hold afterwards: the same as before, except for the keys that are replaced.
     pub(super) baseline: Baseline,
-    /// The fingerprints of the keys that are offered now; none without a listener, empty where it cannot be asked.
+    /// The fingerprints of the keys that it offers now; `None` without a listener, empty if it cannot be asked.
     offered: Option<Vec<String>>,
-    /// The candidate with stand-ins for the certificates, once it was checked.
+    /// The candidate with stand-ins for the certificates, once it has been checked.
     checked: OnceCell<Candidate>,
     /// When it was last known to have read what is on disk, as far as that is recorded.
     read_at: Option<SystemTime>,
-    /// The host keys that were there then.
+    /// The host keys that existed at that time.
     read_keys: Vec<PathBuf>,
-    /// The files of the configuration that was proved.
+    /// The digests of the files of the configuration that was proved.
     proved: Option<Digests>,
     /// The certificates that it was proved to serve.
     certificates: Vec<ssh_key::Certificate>,
@@ -56,7 +56,7 @@ pub struct WatchedSshd {
 pub(super) enum Role {
     /// The run is for it.
     Subject,
-    /// The run is for another one, and changes files that this one reads as well.
+    /// The run is for another sshd, and changes files that this one reads as well.
     Bystander,
 }
 
@@ -86,7 +86,7 @@ impl WatchedSshd {
         })
     }
 
-    /// With when it was last known to have read what is on disk, and the host keys that were there then.
+    /// Sets when it was last known to have read what is on disk, and the host keys that existed then.
     pub(super) fn read_at(self, read_at: Option<SystemTime>, read_keys: Vec<PathBuf>) -> Self {
         Self { read_at, read_keys, ..self }
     }
@@ -130,14 +130,14 @@ impl WatchedSshd {
     /// Proves the result by handshakes.
     pub(super) fn prove(&mut self, work: &Work, result: &Outcome, certificates: &[Certificate]) -> Result<Proof> {
         let mut candidate = self.candidate(work, result)?;
-        // Of a bystander not every certificate is proved.
+        // For a bystander, not every certificate is proved.
         if let Some(checked) = self.checked.take().filter(|_| self.is_subject()) {
             candidate = candidate.after(&checked);
         }
-        // The lines of the configuration come with the first certificates; later, certificates alone change.
+        // Lines of the configuration change together with the first certificates; later, only certificates change.
         let is_first = config_digest::difference(&self.baseline.files(), &candidate.files()).is_some();
         let candidate = candidate.with_second_opinion(is_first);
-        // What the CA returned has not been checked in its place yet.
+        // Only a stand-in has been checked so far, not what the CA returned.
         let (certificates, signers) = (self.served(&candidate, plain(certificates)?)?, signers(certificates));
         let baseline = &self.baseline;
         let proved = candidate
@@ -157,14 +157,14 @@ impl WatchedSshd {
         Ok(proof)
     }
 
-    /// Other programs on ports of its configuration: clients who connect there meet those, which are not asked.
+    /// Other programs on ports of its configuration: clients that connect there meet those, and Warded does not ask them.
     fn unasked_beside(&self) -> Result<Vec<String>> {
         let beside = self.sshd.unknown_beside(&self.baseline.view.effective)?;
         Ok(beside.iter().map(ToString::to_string).collect())
     }
 
     fn refuse_lost_pins(&self, work: &Work, candidate: &Candidate) -> Result<()> {
-        // An undo gives back what let clients in before, and a renewal what the operator accepted then.
+        // An undo restores what let clients in before, and a renewal repeats what the operator accepted earlier.
         let is_again = work.renewal.is_some() || matches!(work.may_change(), MayChange::Any);
         if is_again || work.terms.replace_host_keys { Ok(()) } else { candidate.keeps_pins(&self.baseline) }
     }
@@ -179,21 +179,21 @@ impl WatchedSshd {
         match config_digest::difference(proved, &config_digest::now(self.sshd.config.as_path())?) {
             None => Ok(()),
             Some(path) => Err(Error::refused(format!("{} was changed while this ran", path.display()))
-                .cause("sshd was not told to reload: it would read what was not proved")
-                .next("run this again when nothing else writes sshd's configuration: no person, and no appliance's program")),
+                .cause("sshd was not told to reload: it would read a configuration that was not proved")
+                .next("run this again when no person and no appliance's program is changing sshd's configuration")),
         }
     }
 
-    /// Asks sshd what it serves, once one of the reloads has reached it, or perhaps a program of the run.
+    /// Asks sshd what it serves, once a reload, or perhaps a program of the run, has reached it.
     pub(super) fn verify(&self, Work { reloads, steps, .. }: &Work) -> Result<LiveReport> {
         let may_reload = !reloads.is_empty() || !steps.is_empty();
-        // It goes on with the certificates that it has.
+        // A spared sshd keeps the certificates that it has.
         let certificates = if self.is_spared() { &[][..] } else { &self.certificates };
         let is_told = reloads.iter().any(|reload| self.is_told_by(reload));
         let verify = if may_reload { live::verify } else { live::verify_at_once };
         let reloaded = if self.baseline.unseen.is_some() && is_told { live::has_reloaded(&self.sshd) } else { Ok(()) };
         reloaded.and_then(|()| verify(&self.sshd, &self.baseline, certificates)).map_err(|error| {
-            // It may have read the half of an edit.
+            // sshd may have read a half-finished edit.
             let error = match self.is_as_proved() {
                 Ok(()) => error,
                 Err(edit) => error.cause(edit.message()),
@@ -202,7 +202,7 @@ impl WatchedSshd {
         })
     }
 
-    /// Whether the run is for it.
+    /// Whether the run is for this sshd.
     pub(super) fn is_subject(&self) -> bool {
         self.role == Role::Subject
     }
@@ -212,7 +212,7 @@ impl WatchedSshd {
         &self.sshd
     }
 
-    /// Whether a reload tells its listener.
+    /// Whether the reload reaches this sshd's listener.
     #[must_use]
     pub fn is_told_by(&self, Reload { name, service, .. }: &Reload) -> bool {
         self.sshd.listener.as_ref().filter(|_| !self.is_spared()).is_some_and(|listener| {
@@ -227,27 +227,27 @@ impl WatchedSshd {
         !self.is_spared() && (self.baseline.unseen.is_none() || is_told() && shows_reloads())
     }
 
-    /// Whether its reload is left out, because it offers keys that it would drop.
+    /// Whether its reload is left out, because it would stop offering a key.
     pub(super) fn is_spared(&self) -> bool {
         !self.baseline.former.is_empty()
     }
 
-    /// Whether a reload that must not tell its listener would.
+    /// Whether the reload would reach a listener that is spared.
     pub(super) fn is_spared_by(&self, reload: &Reload) -> bool {
         let is_told = |listener: &Listener| services::is_sshd(&reload.service, listener);
         self.is_spared() && self.sshd.listener.as_ref().is_some_and(is_told)
     }
 
-    /// Whether it goes on with certificates that it has read, because no reload of the work tells it.
+    /// Whether it keeps the certificates that it has read, because no reload of the work reaches it.
     pub(super) fn keeps_what_it_read(&self, work: &Work) -> bool {
         let is_told = work.reloads.iter().any(|reload| self.is_told_by(reload));
         self.sshd.listener.is_some() && !self.is_spared() && !is_told && keeps_certificates(&self.sshd)
     }
 
-    /// Nobody could tell afterwards whether an sshd that cannot be asked still offers its keys. Certificates alone go on,
-    /// in a renewal that nobody attends, too: the candidate was proved to serve them beside the keys on disk, and were
-    /// they left to end, every client that knows only the CA would be refused for certain. That holds only where sshd has
-    /// no other keys in memory than those on disk. In the middle of an upgrade the next run is soon enough.
+    /// Refuses changes to an sshd that cannot be asked: nobody could tell whether it still offers its keys. A change of
+    /// certificates alone is allowed, even in an unattended renewal: the candidate was proved to serve them, and if they
+    /// expired, clients that know only the CA would be refused. That holds only if sshd has no other keys in memory than
+    /// those on disk. In the middle of an upgrade of sshd, the next run is soon enough.
     fn refuse_unseen(&self, work: &Work, changed: Option<&Path>) -> Result<()> {
         let Some(unseen) = self.baseline.unseen.as_ref().filter(|_| !work.terms.not_seen_live) else { return Ok(()) };
         let is_upgraded = self.sshd.listener.as_ref().is_some_and(Listener::is_upgraded);
@@ -259,16 +259,16 @@ impl WatchedSshd {
         let mut refused = unseen.clone();
         if let Some(path) = since_read {
             refused = refused.seen(format!(
-                "{} has changed since sshd was last known to have read it, or is gone: sshd may offer a former key, which a \
-                 reload ends",
+                "{} has changed since sshd was last known to have read it, or is gone: sshd may offer a former key, \
+                 and would stop doing so after a reload",
                 neutral(&path.to_string_lossy())
             ));
         }
         Err(refused.next("to go on without it, until something changes again: --accept-risk=not-seen-live"))
     }
 
-    /// A file of which sshd may hold another version than the one on disk: since OpenSSH 9.8 it keeps what it read when it
-    /// started, and when a reload was last seen to work.
+    /// A file of which sshd may hold another version than the one on disk. Since OpenSSH 9.8 it keeps what it read at
+    /// its start, or at the last reload that was seen to work.
     fn changed_since_it_was_read(&self) -> Option<PathBuf> {
         let listener = self.sshd.listener.as_ref().filter(|_| keeps_certificates(&self.sshd))?;
         let read = self.read_at.into_iter().chain(started_at(listener.pid)).max().unwrap_or(UNIX_EPOCH);
@@ -276,8 +276,8 @@ impl WatchedSshd {
         gone.or_else(|| self.baseline.changed_since(read))
     }
 
-    /// A running sshd has to be told of its new configuration. It would go on with the old one, and read files
-    /// at each login that only the old one names: those are not held against anything any more.
+    /// Refuses a new configuration that the running sshd cannot be told to read. It would keep the old one, and at each
+    /// login read files that only the old one names, which the guard no longer checks.
     fn refuse_untold(&self, work: &Work, candidate: &Candidate) -> Result<()> {
         let files = candidate.files();
         let changed = config_digest::difference(&self.baseline.files(), &files).map(ToOwned::to_owned);
@@ -299,7 +299,7 @@ impl WatchedSshd {
             return Ok(());
         }
         Err(Error::refused(format!("{} would change, but the procedure does not reload sshd", path.display()))
-            .cause("what a running sshd has read, and what is on disk, would be two different configurations")
+            .cause("the running sshd would keep its configuration, which then differs from the one on disk")
             .next("the procedure has to reload sshd"))
     }
 
@@ -334,7 +334,7 @@ impl WatchedSshd {
         })
     }
 
-    /// The certificates that it has to serve.
+    /// The certificates that this sshd has to serve.
     fn served(
         &self,
         candidate: &Candidate,
@@ -346,12 +346,12 @@ impl WatchedSshd {
         }
     }
 
-    /// If the configuration was edited meanwhile, that edit may be the cause of the failure: it is reported instead.
+    /// If somebody edited the configuration meanwhile, that edit may be the cause, so it is reported instead.
     fn told(&self, error: Error) -> Error {
         self.named(self.baseline.still_holds(&self.sshd).err().unwrap_or(error))
     }
 
-    /// What is said of an sshd that the run is not for says which one it is.
+    /// Adds which sshd a message is about, if the run is not for that sshd.
     fn each_named(&self, texts: Vec<String>) -> Vec<String> {
         match self.role {
             Role::Subject => texts,
@@ -372,7 +372,7 @@ impl WatchedSshd {
     }
 }
 
-/// The refusal where an unknown listener may use this configuration, and can be neither reloaded nor asked.
+/// The refusal for an unknown listener that may use this configuration, and can be neither reloaded nor asked.
 fn untold(unknown: &UnknownListener, path: &Path) -> Error {
     Error::refused(format!("{} would change, and what listens is not known", path.display()))
         .cause(unknown)

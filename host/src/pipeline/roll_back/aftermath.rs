@@ -6,12 +6,12 @@ use warded_lib::{
     transaction::UntouchedFile,
 };
 
-/// What became of programs, services and sshd after the files were back.
+/// What became of programs, services and sshd once the files were back.
 #[derive(Debug, Default)]
 pub struct Aftermath {
-    /// How each program that may have run was rolled back, the last one first, or why it was not.
+    /// How each program that may have run was rolled back, or why it was not; the last one first.
     pub programs: Vec<(String, Result<StepRollback>)>,
-    /// Files that have other contents since a program was undone.
+    /// Files whose contents changed again when a program was undone.
     pub left_alone: Vec<UntouchedFile>,
     /// How each service was reloaded, or why it was not.
     pub reloads: Vec<(String, Result<ReloadResult>)>,
@@ -27,7 +27,7 @@ impl Aftermath {
         programs.or_else(|| self.reloads.iter().find_map(|(_, outcome)| outcome.as_ref().err())).or(self.fault.as_ref())
     }
 
-    /// Why a program was not rolled back, because somebody else changed what it is about, or nothing undoes it; or why a file
+    /// Why a program was not rolled back: somebody else changed what it is about, or nothing undoes it. Or why a file
     /// that such a program wrote is not as before.
     #[must_use]
     pub fn left(&self) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! Rolls back what programs of a run changed: in reverse, each by what its state query shows now.
+//! Rolls back what programs of a run changed, in reverse order, guided by what the state query of each shows now.
 
 use super::{Recovery, event};
 use crate::pipeline::settle;
@@ -10,7 +10,8 @@ use warded_lib::{
 };
 
 impl Recovery<'_> {
-    /// Rolls those back that may have run, the last one first; where one cannot be, those before it wait, too.
+    /// Rolls back the programs that may have run, the last one first. If one cannot be rolled back, those before it
+    /// wait, too.
     pub(super) fn roll_back_programs(
         &self,
         journal: &Journal,
@@ -21,7 +22,7 @@ impl Recovery<'_> {
         if done.steps.is_empty() {
             return ended;
         }
-        // One that outlived its run could still change what it is about.
+        // A program that outlived its run could still change the same state.
         self.runner.wait_for_left(begins);
         for step in done.steps.iter().rev().filter_map(|index| journal.steps.get(*index)) {
             let outcome = self.roll_back_program(&journal.run, step, begins);
@@ -34,7 +35,8 @@ impl Recovery<'_> {
         ended
     }
 
-    /// Not recording it is no reason to leave a change: a full disk may be why this happens.
+    /// If it cannot be recorded, the change is rolled back all the same: a full disk may be the reason for this
+    /// rollback.
     fn roll_back_program(&self, run: &RunIdentity, step: &Step, begins: &mut dyn FnMut()) -> Result<StepRollback> {
         let event = |kind| settle::of_program(event(run, kind), step);
         drop(self.log.append_synced(&event(Kind::Intent).detail("roll it back")));

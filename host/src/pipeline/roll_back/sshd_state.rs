@@ -1,5 +1,4 @@
-//! What sshd has read and what it offers, where a run is rolled back: what it may be told, and whether
-//! it is as before.
+//! What sshd has read and offers when a run is rolled back: whether it may be reloaded, and whether it is as before.
 
 use std::{
     thread,
@@ -27,7 +26,7 @@ pub(super) enum ReadState {
     Unknown,
 }
 
-/// Whether it has, whatever made it reload: the run, another process, or its own start.
+/// Whether sshd has read the files of a run, whatever made it do so: the run, another process, or its own start.
 pub(super) fn has_read(before: &SshdBefore, listener: Option<&Listener>, boot: Option<&str>) -> ReadState {
     let Some(listener) = listener else { return ReadState::No };
     match (before.boot.as_deref(), boot) {
@@ -42,11 +41,11 @@ pub(super) fn has_read(before: &SshdBefore, listener: Option<&Listener>, boot: O
     }
 }
 
-/// Refuses to reload sshd if another user edited its configuration during the run: they decide when it takes effect. It
-/// is reloaded all the same if it has read the run's files, or has stopped serving a key: its present configuration may
-/// shut everyone out, which a check without a login does not see.
+/// Refuses to reload sshd if somebody else edited its configuration during the run: they decide when their edit takes
+/// effect. sshd is reloaded all the same if it has read the run's files, or has stopped serving a key: its present
+/// configuration may lock everybody out, which a check without a login does not see.
 pub(super) fn may_reload(sshd: &Sshd, before: &SshdBefore, read: ReadState) -> Result<()> {
-    // A journal of an older version says nothing of them.
+    // A journal of an older version does not list these files.
     if read == ReadState::Yes || before.files.is_empty() {
         return Ok(());
     }
@@ -56,11 +55,12 @@ pub(super) fn may_reload(sshd: &Sshd, before: &SshdBefore, read: ReadState) -> R
         return Ok(());
     }
     Err(Error::refused(format!("sshd is not told to reload: {} was changed by somebody else", path.display()))
-        .cause("it would read an edit that may not be finished; what it offers is as before")
+        .cause("a reload would make sshd read an edit that may be unfinished; it still offers the same keys as before")
         .next("when that edit is finished, reload sshd"))
 }
 
-/// Every host key that was offered is offered, and every certificate that was served is served. Without a listener, as at boot, there is none to ask.
+/// Checks that sshd offers every host key and serves every certificate that it did before. Without a listener, as at
+/// boot, there is none to ask.
 pub(super) fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -72,8 +72,8 @@ pub(super) fn as_before(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
     }
 }
 
-/// sshd accepts its configuration, if somebody else changed that during the run. An sshd that listens goes on with what it
-/// has read, so nobody would notice until the next one does not start.
+/// Checks that sshd accepts its configuration, if somebody else changed that during the run. A listening sshd keeps
+/// what it has read, so nobody would notice until the next one does not start.
 pub(super) fn would_start(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
     let now = config_digest::now(before.config.as_path());
     if now.is_ok_and(|now| config_digest::difference(&before.files, &now).is_none()) {
@@ -84,7 +84,7 @@ pub(super) fn would_start(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
             return error;
         }
         Error::failed(format!(
-            "{}; somebody else changed it, and no sshd would start: correct it until `{} -t -f {}` is silent",
+            "{}; somebody else changed it, and sshd could not start with it: correct it until `{} -t -f {}` is silent",
             error.brief().replace('\n', "; "),
             sshd.binary.display(),
             sshd.config
@@ -96,7 +96,7 @@ pub(super) fn would_start(sshd: &Sshd, before: &SshdBefore) -> Result<()> {
 enum SshdState {
     AsBefore,
     Lost(Error),
-    /// The look did not come to its end: that says nothing of sshd.
+    /// The look could not be completed, which tells nothing about sshd.
     Unknown(Error),
 }
 
@@ -107,14 +107,14 @@ fn seen_now(sshd: &Sshd, before: &SshdBefore) -> SshdState {
         Ok(listener) => listener,
         Err(error) => return SshdState::Unknown(error),
     };
-    // What could not be asked before is not asked now.
+    // If sshd could not be asked before, it is not asked now.
     let served = if expected.is_empty() {
         Ok(now.listener.as_ref().map(|_| ListenerOffer::default()))
     } else {
         guard::served(&now)
     };
     match served {
-        // At the next boot there is no listener yet. In this one, sshd did not survive its reload.
+        // After a reboot there is no listener yet. In the same boot, sshd did not survive its reload.
         Ok(None) if sshd.listener.is_none() && before.boot != facts::boot() => SshdState::AsBefore,
         Ok(None) => {
             SshdState::Lost(Error::failed("sshd does not listen any more").next("start it: systemctl start ssh"))
@@ -175,12 +175,12 @@ mod tests {
             (own(1), own(1), [Some("a"), Some("a")], ReadState::No),
             (own(1), None, [Some("a"), Some("a")], ReadState::No),
             (None, None, [Some("a"), Some("a")], ReadState::No),
-            // Reloaded, started since, started with the machine.
+            // sshd was reloaded, was started since, or was started with the machine.
             (own(1), own(2), [Some("a"), Some("a")], ReadState::Yes),
             (None, own(1), [Some("a"), Some("a")], ReadState::Yes),
             (own(1), own(1), [Some("a"), Some("b")], ReadState::Yes),
             (own(1), None, [Some("a"), Some("b")], ReadState::No),
-            // Process 1 has the sockets, they are not ours to see, or a boot has no name.
+            // Process 1 has the sockets, the sockets are not visible to this user, or a boot has no ID.
             (inherited(), inherited(), [Some("a"), Some("a")], ReadState::Unknown),
             (Some(listener(None)), Some(listener(None)), [Some("a"), Some("a")], ReadState::Unknown),
             (own(1), own(1), [None, Some("a")], ReadState::Unknown),

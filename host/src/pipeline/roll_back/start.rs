@@ -1,4 +1,4 @@
-//! An sshd that did not outlive a run is started again.
+//! Starts an sshd again that did not survive a run.
 
 use super::{Aftermath, Recovery, event, sshd_state::as_before};
 use warded_lib::{
@@ -12,8 +12,8 @@ use warded_lib::{
 };
 
 impl Recovery<'_> {
-    /// Starts the unit whose sshd listened before the run, where none does now; and looks once more. At the next boot that
-    /// is systemd's business.
+    /// Starts the unit whose sshd listened before the run, if none listens now, and checks again. After a reboot,
+    /// systemd does this.
     pub(super) fn start_again(&self, run: &RunIdentity, before: &SshdBefore, sshd: &Sshd, aftermath: &mut Aftermath) {
         let Some(unit) = before.unit.as_deref().filter(|_| self.systemd && aftermath.fault.is_some()) else { return };
         let is_same_boot = before.boot.is_some() && before.boot == facts::boot();

@@ -1,5 +1,5 @@
-//! Which keys had a host certificate on this machine, by the path of their private key. A path with another key than the
-//! one that is there now says that the key was made anew.
+//! Which keys had a host certificate on this machine, by the path of their private key. If a path is recorded with
+//! another key than the one that is there now, the key was made anew.
 
 use serde::{Deserialize, Serialize};
 use ssh_key::PublicKey;
@@ -14,7 +14,7 @@ use warded_lib::{
 const SCHEMA: &str = "warded.certified-keys/1";
 const FILE: &str = "certified-keys.json";
 
-/// The record. Where it cannot be read, any key may have had a certificate, and nothing is written in its place.
+/// The record. If it cannot be read, any key may have had a certificate, and the file is not overwritten.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertifiedKeys {
@@ -33,7 +33,7 @@ impl Default for CertifiedKeys {
 }
 
 impl CertifiedKeys {
-    /// The record of this machine; an empty one where there is no file yet.
+    /// The record of this machine; empty if there is no file yet.
     #[must_use]
     pub fn load(state: &StateDir) -> Self {
         Self::read(state).unwrap_or_else(|fault| Self { fault: Some(fault), ..Self::default() })
@@ -53,7 +53,7 @@ impl CertifiedKeys {
         Ok(record)
     }
 
-    /// Why it cannot be read, or could not be written.
+    /// Why the record cannot be read, or could not be written.
     #[must_use]
     pub fn fault(&self) -> Option<&Error> {
         self.fault.as_ref()
@@ -65,7 +65,7 @@ impl CertifiedKeys {
         self.is_changed |= self.keys.entry(path.as_str().to_owned()).or_default().insert(digest);
     }
 
-    /// Writes the record, if it says something new and could be read.
+    /// Writes the record, if it has changed and could be read.
     pub fn save(&mut self, state: &StateDir) {
         if self.is_changed && self.fault.is_none() {
             let written = serde_json::to_vec_pretty(self)
@@ -76,13 +76,13 @@ impl CertifiedKeys {
         }
     }
 
-    /// Whether a key had a certificate, or may have had one, wherever it lay.
+    /// Whether a key had a certificate, or may have had one, under any path.
     #[must_use]
     pub fn had(&self, key: &PublicKey) -> bool {
         self.fault.is_some() || digest(key).is_none_or(|digest| self.keys.values().any(|keys| keys.contains(&digest)))
     }
 
-    /// Whether another key had one in that place.
+    /// Whether another key had a certificate under that path.
     #[must_use]
     pub fn another_had(&self, path: &AbsolutePath, key: &PublicKey) -> bool {
         let own = digest(key);
@@ -101,7 +101,7 @@ pub fn note<'a>(state: &StateDir, keys: impl IntoIterator<Item = (&'a AbsolutePa
     certified.fault.map_or(Ok(()), Err)
 }
 
-/// What follows where the record cannot be read or written, in a sentence.
+/// What follows if the record cannot be read or written, in a sentence.
 #[must_use]
 pub fn warning(fault: &Error) -> String {
     let notes = fault.notes().map(|(label, text)| match label {

@@ -1,4 +1,4 @@
-//! The changes of ssh's known_hosts files, for the guard of these.
+//! The changes of ssh's known_hosts files, for their guard.
 
 use super::{Source, Work};
 use warded_lib::{
@@ -9,8 +9,8 @@ use warded_lib::{
 };
 
 impl Work {
-    /// Whether anything of it has to do with sshd: all but changes of nothing else than ssh's known_hosts files.
-    /// Without changes it is sshd that is to read what is there.
+    /// Whether the work concerns sshd: it does unless it changes only ssh's known_hosts files. Work without any change
+    /// concerns sshd, too: then sshd is to read what is on disk.
     #[must_use]
     pub fn concerns_sshd(&self) -> bool {
         let known_hosts: Vec<bool> = match &self.source {

@@ -1,4 +1,4 @@
-//! When among the other changes of a run a file changes.
+//! In which order the files of a run change.
 
 use warded_lib::{
     change_set::{
@@ -10,8 +10,8 @@ use warded_lib::{
     transaction::Order,
 };
 
-/// What belongs to a key goes with it, and what a configuration may name before the configuration:
-/// where sshd cannot read a list of revoked keys, it refuses every key.
+/// A file that belongs to a key is written with the key, and a file that a configuration may name is written before the
+/// configuration: if sshd cannot read a list of revoked keys, it refuses every key.
 pub(super) fn order_of(file: &StagedChange, contents: &[u8], changes: &ChangeSet) -> Order {
     let key = file.path.as_str().strip_suffix(".pub");
     let is_made = |one: &StagedChange| key == Some(one.path.as_str()) && matches!(one.after, After::PrivateKey { .. });
@@ -26,7 +26,7 @@ pub(super) fn order_of(file: &StagedChange, contents: &[u8], changes: &ChangeSet
     }
 }
 
-/// What a configuration may name goes after the configuration.
+/// A file that a configuration may name is removed after the configuration has changed.
 pub(super) fn order_of_removal(file: &StagedChange, changes: &ChangeSet) -> Order {
     let holds =
         |one: &StagedChange, what: &dyn Fn(&[u8]) -> bool| one.before.as_ref().is_some_and(|old| what(&old.contents));
@@ -38,7 +38,7 @@ pub(super) fn order_of_removal(file: &StagedChange, changes: &ChangeSet) -> Orde
     if is_used || file.path.as_str().ends_with("-cert.pub") { Order::RemoveCertificate } else { Order::RemoveOther }
 }
 
-/// Whether another file of the run names this one: then it is there before, and goes after.
+/// Whether another file of the run names this one. Then this one is written before that file and removed after it.
 fn is_named(file: &StagedChange, by: &[u8]) -> bool {
     let path = file.path.as_str().as_bytes();
     by.windows(path.len()).any(|part| part == path)

@@ -1,4 +1,5 @@
-//! What follows the files, in the order in which the procedure asked for it; and what a program answered the procedure.
+//! The queue that follows the files, in the order in which the procedure asked for it; and the answers that programs
+//! gave the procedure.
 
 use super::{Source, Work};
 use warded_lib::{
@@ -38,7 +39,7 @@ impl Work {
     /// Asks every query again that the procedure asked. `begins` is called before each.
     ///
     /// # Errors
-    /// Refused: a query gives another answer now. Failed: it gives none.
+    /// Refused: a query now gives another answer. Failed: it gives none.
     pub fn ask_again(&self, runner: &dyn Runner, root: &Root, begins: &mut dyn FnMut()) -> Result<()> {
         let Source::Staged(changes) = &self.source else { return Ok(()) };
         for asked in changes.asked() {
@@ -46,7 +47,7 @@ impl Work {
             let query = &asked.query;
             if asked.again(runner, root)?.digest() != asked.shown.digest() {
                 return Err(Error::refused(format!("{} gives another answer than when this was planned", query.name))
-                    .cause("what it shows was changed after the plan was made")
+                    .cause("something changed what it reports after the plan was made")
                     .next("look at it, then run this again: it starts from what is there then"));
             }
         }

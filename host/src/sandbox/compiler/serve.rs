@@ -13,7 +13,7 @@ use warded_lib::{
 };
 use wasmtime::Engine;
 
-/// Its address space: beside that memory, the program and its libraries.
+/// The limit of its address space: the memory for compiling, plus the program and its libraries.
 const ADDRESS_BYTES: u64 = MEMORY_BYTES + (256 << 20);
 
 /// Reads a component from standard input, and writes its machine code to standard output.
@@ -26,7 +26,7 @@ pub fn serve() -> Result<()> {
     let mut component = Vec::new();
     io::stdin().lock().read_to_end(&mut component).map_err(|error| failed("cannot read the component", error))?;
     let mut config = warded_engine::config();
-    // With a target the code is for every processor of that kind, as that of the bundled components is.
+    // With a target, the code runs on every processor of that kind, as the code of the bundled components does.
     config
         .target(env!("WARDED_TARGET"))
         .map_err(|error| Error::failed("the compiler has no such target").cause(error))?;
@@ -45,7 +45,7 @@ pub fn serve() -> Result<()> {
         .map_err(|error| failed("cannot write its machine code", error))
 }
 
-/// A component on which the compiler itself fails is refused like one that it does not take.
+/// Turns a panic of the compiler into a refusal of the component.
 fn refuse_panic<T>(compile: impl FnOnce() -> Result<T>) -> Result<T> {
     panic::set_hook(Box::new(|_| {}));
     panic::catch_unwind(AssertUnwindSafe(compile)).unwrap_or_else(|payload| {
@@ -57,14 +57,14 @@ fn refuse_panic<T>(compile: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// Bounds this process; a tighter bound that it was started with stays.
+/// Sets the limits of this process. A tighter limit that it was started with stays.
 fn limit() -> io::Result<()> {
     let bounds = [
         (Resource::Data, MEMORY_BYTES),
         (Resource::As, ADDRESS_BYTES),
-        // Should the run that started it be killed, it still comes to an end.
+        // It must end even if the run that started it is killed.
         (Resource::Cpu, PROCESSOR_SECONDS),
-        // It writes to its pipe, and to no file.
+        // It writes only to its pipe, and to no file.
         (Resource::Fsize, 0),
     ];
     bounds.into_iter().try_for_each(|(resource, bound)| {

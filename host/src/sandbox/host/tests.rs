@@ -19,7 +19,7 @@ use warded_lib::{
     policy::{authorize::Circumstances, file::Procedure, pattern::Places},
 };
 
-/// A run that is under way, of a procedure that is granted this.
+/// A run in progress, of a procedure with these grants.
 fn state(scratch: &Path, grants: &str) -> State {
     let identity = Identity {
         run: None,
@@ -107,7 +107,7 @@ fn a_key_that_is_asked_for_twice_is_made_once() {
     assert_eq!(other.code, "algorithm");
 }
 
-/// Who may lay links below the wildcard of a key's grant does not choose where its certificate goes.
+/// Whoever can place links below the wildcard of a key's grant must not choose where the certificate goes.
 #[test]
 fn beside_a_key_below_a_wildcard_no_link_is_followed() {
     let scratch = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Others on the same machine, while a person signs in.
+//! Attacks by other users of the same machine while a person signs in.
 
 use super::Member;
 use crate::support::{
@@ -15,14 +15,14 @@ use std::{
     thread,
 };
 
-/// Nothing that lets somebody log in, or take part in a login, is where others can read it.
+/// No secret with which somebody could log in, or take part in a login, is where others can read it.
 #[test]
 fn no_secret_is_on_a_command_line_in_an_environment_or_on_a_screen() {
     let Some(member) = Member::new() else { return };
     let mut seen = String::new();
     let mut visits = Vec::new();
     let run = member.with_browser(&["root", "--verbose"], |member, address| {
-        // While the login waits.
+        // While the login waits for the browser.
         let entries = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         for pid in entries.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
             let read = |name: &str| {
@@ -44,7 +44,7 @@ fn no_secret_is_on_a_command_line_in_an_environment_or_on_a_screen() {
     let mut secrets = member.issuer.issued();
     secrets.extend([of("state"), of("nonce"), of("code_challenge")]);
     assert!(secrets.len() >= 6, "{secrets:?}");
-    // What the browser was started with, what was printed, and what lies in the home directory.
+    // The address with which the browser was started, the output, and the files of the home directory.
     seen.push_str(&fs::read_to_string(member.opened()).unwrap());
     seen.push_str(&[run.stdout.as_str(), &run.stderr, &visits.last().unwrap().url].concat());
     for directory in [".ssh", ".ssh/warded-login"] {
@@ -57,8 +57,8 @@ fn no_secret_is_on_a_command_line_in_an_environment_or_on_a_screen() {
     }
 }
 
-/// The same at every moment of a login: no program that it starts, and none that they start, gets a secret on its command
-/// line or in its environment.
+/// The same for a whole login: no program that it starts, directly or indirectly, gets a secret on its command line or
+/// in its environment.
 #[test]
 fn no_program_of_a_login_gets_a_secret() {
     if missing::program("strace", "strace") {
@@ -79,7 +79,7 @@ fn no_program_of_a_login_gets_a_secret() {
     let mut visits = Vec::new();
     member.browsing(command, |member, address| visits = browse(&member.network(), address)).ends(0);
     let trace = fs::read_to_string(&trace).unwrap();
-    // The login itself, `ssh -G` for its agent, and the browser; with their environments.
+    // The login itself, `ssh -G` to find its agent, and the browser, with their environments.
     let programs = trace.matches("execve(").count();
     assert!(programs >= 3 && trace.contains("/go/") && trace.contains("BROWSER="), "{trace}");
     let provider = &visits[1].url;
@@ -92,19 +92,20 @@ fn no_program_of_a_login_gets_a_secret() {
     }
 }
 
-/// A refresh token would let its holder sign in for months: it is not asked for even where the CA's provisioner would.
+/// Whoever has a refresh token can sign in for months. So the login does not ask for one, even if the CA's provisioner
+/// has that scope.
 #[test]
 fn no_refresh_token_is_asked_for() {
     let scopes = json!({ "scopes": ["openid", "email", "profile", "offline_access"] });
     let Some(member) = Member::with(&scopes) else { return };
     let (run, visits) = member.sign_in(&["root"]);
     run.ends(0);
-    // The provider of the tests refuses to be asked for it.
+    // The tests' provider answers a request for a refresh token with an error.
     let scope = value(&visits[1].url, "scope");
     assert!(scope.contains("profile") && scope.contains("email") && !scope.contains("offline"), "{scope}");
 }
 
-/// Another user guesses, floods, and injects an answer of their own; the person gets in as themselves.
+/// Another user guesses, floods the port, and injects an answer of their own. The person still gets in as themselves.
 #[test]
 fn others_on_the_machine_get_nothing_and_stop_nothing() {
     let Some(member) = Member::new() else { return };
@@ -120,7 +121,7 @@ fn others_on_the_machine_get_nothing_and_stop_nothing() {
             let got = browse(&network, &format!("{origin}{target}")).pop().unwrap();
             assert!(got.status >= 400 && got.url.starts_with(origin) && !got.url.contains('?'), "{target}: {got:?}");
         }
-        // A code that was used, from a login of the same person's before.
+        // The person's own browser signs in, while the other user's connections are open.
         let visits = browse(&network, address);
         let back = &visits[2].url;
         assert!(back.contains("code="), "{back}");
@@ -129,7 +130,8 @@ fn others_on_the_machine_get_nothing_and_stop_nothing() {
     assert_eq!(run.ends(0).object("warded.login/1")["principals"][0], "root");
 }
 
-/// Who opens the login's address first gets the person's `state`: the person sees it, and nothing is certified.
+/// Whoever opens the login's address first gets the person's `state`. The person sees that it happened, and nothing is
+/// certified.
 #[test]
 fn an_address_that_another_program_opened_first_is_told() {
     let Some(member) = Member::new() else { return };
@@ -139,15 +141,16 @@ fn an_address_that_another_program_opened_first_is_told() {
         assert_eq!(stolen.status, 303);
         let own = visit(&network, address);
         assert!(own.status == 410 && own.body.contains("another program did"), "{own:?}");
-        // As the page says: Ctrl-C.
+        // The person presses Ctrl-C, as the page says.
         let is_login = |pid: &String| {
-            // Its name first: to read the rest of another test's process can take as long as that is stopped.
+            // Reads the name first: reading the command line of another test's process can block as long as that
+            // process is stopped.
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             let line = || fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             name.trim() == "warded" && String::from_utf8_lossy(&line()).contains("login") && of_this_test(pid, member)
         };
         let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        // A child that has not become another program yet looks like the login, too.
+        // A child that has forked and not yet executed its program looks like the login, too.
         let logins: Vec<String> = all.filter(is_login).collect();
         assert!(!logins.is_empty());
         for pid in logins {
@@ -159,13 +162,13 @@ fn an_address_that_another_program_opened_first_is_told() {
     assert_eq!(member.person.asked(), 0);
 }
 
-/// Other tests run at the same time.
+/// Whether a process belongs to this test: other tests run at the same time.
 fn of_this_test(pid: &str, member: &Member) -> bool {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     String::from_utf8_lossy(&environment).contains(member.agent.socket.to_str().unwrap())
 }
 
-/// Where a page leads on.
+/// Where a page redirects to.
 fn led_to(network: &Network, address: &str) -> String {
     let visit = visit(network, address);
     visit.head.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap().to_owned()
@@ -176,8 +179,8 @@ fn value(address: &str, name: &str) -> String {
     parts.find_map(|part| part.strip_prefix(&format!("{name}="))).unwrap().to_owned()
 }
 
-/// Somebody who has seen the login's `state` gives the person a code of their own login: the person would get a
-/// certificate of that other one, without knowing it.
+/// Somebody who has seen the login's `state` gives the person a code from their own login. The person would get the
+/// other one's certificate without knowing it.
 #[test]
 fn a_code_of_another_login_is_of_no_use() {
     let Some(member) = Member::new() else { return };
@@ -185,7 +188,8 @@ fn a_code_of_another_login_is_of_no_use() {
         let run = member.with_browser(&["root"], |member, address| {
             let network = member.network();
             let provider = led_to(&network, address);
-            // A login of their own with the same client: with another verifier, or with this one's and another nonce.
+            // The other one's login uses the same client, either with another verifier, or with the same verifier and
+            // another nonce.
             let own = provider.replace(&value(&provider, name), &"a".repeat(43));
             assert_ne!(own, provider);
             let theirs = led_to(&network, &own);
@@ -198,7 +202,7 @@ fn a_code_of_another_login_is_of_no_use() {
     assert_eq!(member.person.asked(), 0);
 }
 
-/// Another user who wants to be where the browser comes back to.
+/// Another user tries to take the port to which the browser comes back.
 #[test]
 fn a_second_user_does_not_get_the_port() {
     let Some(member) = Member::with(&json!({ "listenAddress": ":10009" })) else { return };
@@ -216,8 +220,8 @@ fn a_second_user_does_not_get_the_port() {
     run.ends(0);
 }
 
-/// A page elsewhere that has the person's own browser bring an answer, with the right `state` even: as an image, a
-/// frame, a script's request. A form that a person would have to send has it not.
+/// A page elsewhere makes the person's own browser send an answer, even with the right `state`: as an image, in a
+/// frame, by a script. (A form, which the person would have to submit, would not have the `state`.)
 #[test]
 fn a_page_elsewhere_brings_no_answer() {
     if missing::program("chromium-headless-shell", "chromium-headless-shell") {
@@ -247,7 +251,7 @@ fn a_page_elsewhere_brings_no_answer() {
         let profile = format!("--user-data-dir={}", member.person.machine().path("profile").display());
         browser.args(["--no-sandbox", "--disable-gpu", &profile, "--dump-dom", &format!("http://127.0.0.1:{port}/")]);
         Run::of(&mut browser).ends(0).prints(&["seen"]);
-        // The person goes on in their own window.
+        // The person continues in their own window.
         assert!(browse(&network, &provider).last().unwrap().body.contains("You are logged in"));
     });
     run.ends(0);

@@ -20,7 +20,7 @@ use std::{
 };
 
 impl Member {
-    /// On a machine without a browser.
+    /// Runs the login on a machine without a browser.
     fn on_device(&self, more: &[&str]) -> Run {
         let mut command = self.command(more);
         for name in ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"] {
@@ -37,13 +37,13 @@ fn a_machine_without_a_browser_shows_a_code() {
     let run = member.on_device(&["root"]).ends(0).prints(&["root@lab.test has a certificate"]);
     run.says(&["/activate and enter the code WDJB-MJHT (within 2 min)", "/activate?user_code=WDJB-MJHT"]);
     member.person.ssh(member.socket(), &[]).ends(0).prints(&["in"]);
-    // `slow_down` adds five seconds for good.
+    // `slow_down` adds five seconds to all later intervals.
     let polls: Vec<_> = member.issuer.log().into_iter().filter(|(_, asked)| asked == "POST /token").collect();
     let gaps: Vec<i64> = polls.windows(2).map(|two| two[1].0.duration_since(two[0].0).as_secs()).collect();
     assert!(matches!(gaps.as_slice(), [first, second, third] if *first < 5 && *second >= 6 && *third >= 6), "{gaps:?}");
 }
 
-/// A connection that breaks makes the pause between two polls no shorter than the provider wants it.
+/// A connection that breaks does not shorten the interval that the provider has set.
 #[test]
 fn polls_stay_as_slow_as_the_provider_wants_them() {
     let Some(member) = Member::new() else { return };
@@ -52,7 +52,7 @@ fn polls_stay_as_slow_as_the_provider_wants_them() {
     let polls: Vec<_> = member.issuer.log().into_iter().filter(|(_, asked)| asked == "POST /token").collect();
     let gaps: Vec<i64> = polls.windows(2).map(|two| two[1].0.duration_since(two[0].0).as_secs()).collect();
     assert!(matches!(gaps.as_slice(), [_, _, third, fourth] if *third >= 11 && *fourth >= 11), "{gaps:?}");
-    // The session with the provider is in another device's browser.
+    // The session with the provider is in the browser of another device.
     let mut logout = member.person.command(member.socket(), &["logout"]);
     logout.env("BROWSER", member.person.machine().path("browser"));
     Run::of(&mut logout).ends(0).prints(&["On the device where you signed in", "/logout"]);
@@ -67,14 +67,14 @@ fn a_device_is_chosen_by_name_and_its_refusals_are_told() {
         "device_authorization_endpoint",
         "ssh -L",
     ]);
-    // The interval of two minutes between polls does not outlast the code, which ends after two seconds.
+    // The login ends when the code expires after two seconds, and does not wait for the interval of two minutes.
     member.issuer.has_devices(&[]);
     member.issuer.goes_wrong(ProviderFault::NeverOnDevice);
     let begun = Instant::now();
     let run = Run::of(&mut member.command(&["root", "--device"])).ends(1);
     run.says(&["the code was not used in time", "--device again"]);
     assert!(begun.elapsed() < Duration::from_secs(100), "{:?}", begun.elapsed());
-    // Nor is a provider that answers no poll a person who was late.
+    // If the provider does not answer a poll, the login does not say that the person was late.
     member.issuer.goes_wrong(ProviderFault::SilentAboutTokens);
     let run = Run::of(&mut member.command(&["root", "--device"])).ends(6).says(&["cannot be reached"]);
     assert!(!run.stderr.contains("in time"), "{}", run.stderr);
@@ -85,7 +85,7 @@ fn a_device_is_chosen_by_name_and_its_refusals_are_told() {
     assert!(!member.told().exists(), "a browser was opened");
 }
 
-/// A provider that knows the grant by itself, and a person with a browser on another device.
+/// A provider that supports the grant itself, and a person with a browser on another device.
 #[test]
 fn a_real_provider_lets_a_person_in_by_a_code() {
     if missing::root()

@@ -1,4 +1,4 @@
-//! Each thing that goes wrong has words of its own, and a next step; and nothing is left in the agent.
+//! Each fault has its own message and its own next step, and leaves nothing in the agent.
 
 use super::Member;
 use crate::support::issuer::{ProviderFault, browse, visit};
@@ -41,7 +41,7 @@ fn what_the_provider_does_wrong_is_told() {
         run.ends(code).says(says).says(&["next"]);
         assert!(visits.last().unwrap().body.contains(page), "{wrong:?}: {visits:?}");
     }
-    // Before any browser is opened.
+    // These faults are found before a browser is opened.
     for (wrong, code, says) in [
         (
             ProviderFault::OtherConfiguration,
@@ -84,19 +84,19 @@ fn claims_that_do_not_count_are_told() {
     ] {
         member.issuer.claims(&claims);
         let (run, _) = member.sign_in(&["root"]);
-        // Where the token itself counts, it is the CA that refuses.
+        // Warded refuses a token that is wrong in itself, with exit code 5. The CA refuses the others.
         run.ends(if says[0] == "is not used" { 5 } else { 1 }).says(&says);
     }
     assert!(member.person.listed(&member.agent.socket).is_empty());
 }
 
-/// A token from before the CA was last started is refused, and it does not say why: a fresh one is got at once.
+/// The CA refuses a token from before its last start, and does not say why. The login gets a fresh one at once.
 #[test]
 fn a_ca_that_was_restarted_meanwhile_gets_a_fresh_token() {
     let Some(mut member) = Member::new() else { return };
     let now = || jiff::Timestamp::now().as_second();
     member.issuer.claims(&json!({ "iat": now() - 30 }));
-    // The provider gives an old one again: it ends.
+    // The provider returns an old token again, so the login fails.
     let (run, _) = member.sign_in(&["root"]);
     run.ends(1).says(&[
         "It may have been restarted in the meantime: trying again",
@@ -125,7 +125,7 @@ fn a_port_that_is_taken_is_told_before_a_browser_is_opened() {
         ended
     };
     let run = run.ends(1).says(&["127.0.0.1:10008", "another program listens there", "ss -ltnp"]);
-    // What the provider does not have is not advised.
+    // The advice does not mention `--device`, which the provider does not support.
     assert!(!run.stderr.contains("--device") && !member.told().exists(), "{}", run.stderr);
     member.issuer.has_devices(&[]);
     let taken = member.network().on(|| std::net::TcpListener::bind("127.0.0.1:10008").unwrap());
@@ -133,7 +133,7 @@ fn a_port_that_is_taken_is_told_before_a_browser_is_opened() {
     drop(taken);
 }
 
-/// The provider shows the browser alone what is wrong. Whether it knows the client, its token endpoint tells.
+/// The provider shows the error only to the browser. Its token endpoint tells whether it knows the client.
 #[test]
 fn a_browser_that_does_not_come_back_is_explained() {
     let Some(member) = Member::with(&json!({ "listenAddress": ":10011" })) else { return };
@@ -155,13 +155,13 @@ fn a_browser_that_does_not_come_back_is_explained() {
     ]);
     member.issuer.goes_wrong(ProviderFault::UnknownClient);
     sign_in().ends(1).says(&["does not know the client step-cli", "token endpoint says so", "\"clientSecret\""]);
-    // Where it does not tell, nothing is said of it.
+    // If the token endpoint does not answer, the message says nothing about the client.
     member.issuer.goes_wrong(ProviderFault::SilentAboutTokens);
     let run = sign_in().ends(1).says(&["the browser did not come back", "107"]);
     assert!(!run.stderr.contains("knows the client") && !run.stderr.contains("does not know"), "{}", run.stderr);
 }
 
-/// An ID token that has expired is more often a clock that is wrong.
+/// If an ID token has expired, the usual cause is a wrong clock.
 #[test]
 fn an_expired_token_is_told_with_the_clocks() {
     let Some(member) = Member::new() else { return };

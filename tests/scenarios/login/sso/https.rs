@@ -1,4 +1,5 @@
-//! A provider with TLS: whom this machine trusts, and what is said of a certificate that does not count.
+//! A provider with TLS: which roots this machine trusts, and what Warded says about a certificate that it does not
+//! accept.
 
 use super::Member;
 use crate::support::{
@@ -20,10 +21,10 @@ fn a_provider_is_trusted_as_a_browser_on_this_machine_trusts_it() {
     let name = member.issuer.name();
     assert!(name.starts_with("https://"));
 
-    // This machine does not know the root.
+    // This machine does not know the root yet.
     let without = |says: &[&str]| Run::of(&mut member.command(&["root"])).ends(6).says(&[&name]).says(says);
     without(&["gives no usable answer", "was not issued by", "SSL_CERT_FILE"]);
-    // Now it does.
+    // Now it knows the root.
     let roots = member.person.machine().path("roots");
     fs::write(&roots, authority.root()).unwrap();
     let command = || {
@@ -39,12 +40,12 @@ fn a_provider_is_trusted_as_a_browser_on_this_machine_trusts_it() {
     assert!(visits[1].url.starts_with("https://") && visits.last().unwrap().body.contains("You are logged in"));
     member.person.ssh(member.socket(), &[]).ends(0).prints(&["in"]);
 
-    // Another root's, another name's, and one that has expired.
+    // A certificate of another root, one for another name, and an expired one.
     member.person.warded(member.socket(), &["logout"]).ends(0);
     for (leaf, says) in [
         (Authority::new("Other").leaf(&["127.0.0.1"], DAY), &["was not issued by", "SSL_CERT_FILE"][..]),
         (leaf("sso.test"), &["not for this name", "a name that the provider's certificate has"]),
-        (authority.expired(&["127.0.0.1"]), &["does not hold at this machine's time", "clock"]),
+        (authority.expired(&["127.0.0.1"]), &["is not valid at this machine's time", "clock"]),
     ] {
         member.issuer.shows(&leaf);
         Run::of(&mut command()).ends(6).says(says);

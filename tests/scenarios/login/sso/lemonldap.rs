@@ -1,4 +1,4 @@
-//! The whole way with the real LemonLDAP::NG and the real step-ca, set up as docs/LOGIN.md says.
+//! The whole login with the real LemonLDAP::NG and the real step-ca, set up as docs/LOGIN.md says.
 
 use super::super::Person;
 use crate::support::{
@@ -12,7 +12,7 @@ use crate::support::{
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-/// The provisioner that the guide has one put into ca.json, for this provider and a domain of its people.
+/// The provisioner that the guide puts into ca.json, for this provider and the domain of its people.
 pub(super) fn of_the_guide(provider: &str) -> Value {
     let guide = include_str!("../../../../docs/LOGIN.md");
     let block = guide.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
@@ -20,7 +20,7 @@ pub(super) fn of_the_guide(provider: &str) -> Value {
     serde_json::from_str(&block).unwrap()
 }
 
-/// The same for another client.
+/// The same provisioner for another client.
 pub(super) fn of_client(provider: &str, name: &str) -> Provisioner {
     let mut entry = of_the_guide(provider);
     if entry["name"] != name {
@@ -49,7 +49,7 @@ fn the_guides_set_up_lets_a_person_in() {
     let (Some(person), Some(provider)) = (person, provider) else { return };
     let agent = Agent::openssh(person.machine(), "agent");
     let (browser, seen) = (person.machine().path("browser"), person.machine().path("seen"));
-    // A person with this program instead of a browser.
+    // Makes this program the person's browser.
     let uses = |program: &str| {
         let (script, page) = (script(program), seen.display());
         let sign_in =
@@ -62,7 +62,7 @@ fn the_guides_set_up_lets_a_person_in() {
         let mut command = person.command(Some(&agent.socket), &[&["login", "dwho"][..], more].concat());
         Run::of(command.env("BROWSER", &browser))
     };
-    // The browser may still be at the last page when the program has ended.
+    // When the login has ended, the browser may still be loading the last page.
     let page = || {
         wait("the browser shows the last page", LONG, || seen.exists());
         let page = fs::read_to_string(&seen).unwrap();
@@ -75,10 +75,10 @@ fn the_guides_set_up_lets_a_person_in() {
     assert_eq!(run.code, Some(0), "{run:?}: {last_page}");
     run.prints(&["dwho@badwolf.org has a certificate", "\"dwho\", \"dwho@badwolf.org\""]);
     assert!(last_page.contains("You are logged in"), "{last_page}");
-    // The machine lets dwho be root.
+    // On this machine dwho may log in as root.
     person.ssh(Some(&agent.socket), &[]).ends(0).prints(&["in"]);
 
-    // A real browser, the portal's form filled in by the keyboard.
+    // A real browser; the program fills in the portal's form by the keyboard.
     uses("browser");
     let run = login(&["--provisioner", "sso", "--force"]);
     let last_page = page();
@@ -86,8 +86,8 @@ fn the_guides_set_up_lets_a_person_in() {
     assert!(last_page.contains("You are logged in"), "{last_page}");
     let history: Vec<&str> = last_page.lines().filter(|line| line.starts_with("history ")).collect();
     assert!(history.len() >= 2 && history.iter().all(|line| !line.contains("code=")), "{last_page}");
-    // Nor on the disk, in whatever the browser keeps of the pages that it saw. That the provider led it back with a code,
-    // which serves once and for this login alone, the provider lets it keep.
+    // Nor is the code in the files that the browser keeps of its pages. The provider allows the browser to keep the
+    // redirect with the code, which is valid only once and for this login.
     let searched = last_page.lines().find_map(|line| line.strip_prefix("searched ")).unwrap_or_default();
     assert!(searched.split_once(' ').is_some_and(|(_, seen)| seen != "0"), "{last_page}");
     let led_back = format!(" of {}/oauth2/authorize", provider.name());
@@ -99,14 +99,14 @@ fn the_guides_set_up_lets_a_person_in() {
     person.ssh(Some(&agent.socket), &[]).ends(0).prints(&["in"]);
     uses("sign-in");
 
-    // A relying party without the option that the guide asks for: the token lacks the address.
+    // A relying party without the option that the guide requires: the token lacks the e-mail address.
     let run = login(&["--provisioner", "bare", "--force"]);
     let last_page = page();
     assert_eq!(run.code, Some(1), "{run:?}: {last_page}");
     run.says(&["no claim \"email\"", "Force claims", "the client bare"]);
     assert!(last_page.contains("That did not work"), "{last_page}");
 
-    // A person who does not agree.
+    // A person who does not give consent.
     let run = login(&["--provisioner", "asking", "--force"]);
     let last_page = page();
     assert_eq!(run.code, Some(1), "{run:?}: {last_page}");

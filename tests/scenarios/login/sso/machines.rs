@@ -1,5 +1,5 @@
-//! A machine that is certified by the ID token of an admin of the single sign-on, which the admin's machine gets: the
-//! machine itself knows nothing of single sign-on.
+//! A machine that is certified by an admin's ID token from single sign-on. The admin's machine gets the token; the
+//! certified machine knows nothing about single sign-on.
 
 use super::Member;
 use crate::support::{Run, issuer::Visit, issuer::browse};
@@ -9,7 +9,7 @@ use std::{fs, process::Stdio};
 const NAME: &str = "web1.example.org";
 
 impl Member {
-    /// `warded token` for a machine, with a person who signs in.
+    /// Runs `warded token` for a machine, with a person who signs in.
     fn token(&self, more: &[&str]) -> (Run, Vec<Visit>) {
         let make = ["token", NAME, "--host", "--provisioner", "sso"];
         let mut command = self.person.command(None, &[&make[..], more].concat());
@@ -19,7 +19,7 @@ impl Member {
         (run, visits)
     }
 
-    /// Certifies this machine with a token on standard input.
+    /// Certifies this machine with a token from standard input.
     fn certifies(&self, token: &str, more: &[&str]) -> Run {
         let file = self.person.machine().path("token");
         fs::write(&file, token).unwrap();
@@ -41,7 +41,7 @@ fn an_admins_id_token_certifies_a_machine_once() {
     let token = run.stdout.trim();
     assert!(token.lines().count() == 1 && token.split('.').count() == 3 && !run.stderr.contains(token));
 
-    // One token is enough: the CA certifies the other keys on the word of the first.
+    // One token is enough: the first key's certificate is the CA's reason to certify the other keys.
     member.certifies(token, &[]).ends(0);
     for name in ["ecdsa", "ed25519"] {
         let certificate = member.person.machine().path(&format!("ssh/ssh_host_{name}_key-cert.pub"));
@@ -49,7 +49,7 @@ fn an_admins_id_token_certifies_a_machine_once() {
         assert!(shown.contains("host certificate") && shown.contains("                web1.example.org\n"), "{shown}");
     }
     assert_eq!(member.person.asked(), 1);
-    // Keys that had a certificate take a token each.
+    // Keys that had a certificate need a token each.
     member.certifies(&format!("{token}\n{token}"), &["--force"]).ends(1).says(&["A token serves once"]);
     member.person.machine().audit();
 
@@ -57,7 +57,7 @@ fn an_admins_id_token_certifies_a_machine_once() {
     assert_eq!(object["tokens"].as_array().unwrap().len(), 1);
 }
 
-/// Neither a token is made nor the CA asked for a person whom it would refuse.
+/// If the CA would refuse the person, no token is made, and the CA is not asked.
 #[test]
 fn whom_the_ca_would_refuse_is_told_beforehand() {
     let Some(member) = Member::with(&json!({ "admins": ["boss@lab.test", "wheel"] })) else { return };
@@ -83,7 +83,7 @@ fn whom_the_ca_would_refuse_is_told_beforehand() {
         member.certifies(&token, &[]).ends(2).says(&[says]);
     }
     assert_eq!(member.person.asked(), 0);
-    // An admin by a group, as the CA sees it, too.
+    // The CA also takes the person for an admin by this group.
     member.issuer.claims(&json!({ "groups": ["users", "wheel"] }));
     let token = member.token(&[]).0.ends(0).stdout;
     member.certifies(token.trim(), &[]).ends(0);

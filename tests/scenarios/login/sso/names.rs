@@ -1,4 +1,4 @@
-//! Tokens of many shapes, to the real CA: which names the certificate holds for, and what is said.
+//! Tokens of many shapes for the real CA: for which names the certificate is valid, and what Warded says.
 
 use super::Member;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn names_are_what_the_ca_makes_of_an_address_and_are_compared_by_letter() {
     }
 }
 
-/// The CA refuses a whole token for the type of one claim, and does not say so.
+/// If one claim has the wrong type, the CA refuses the whole token, and does not say why.
 #[test]
 fn claims_of_an_odd_type_are_told() {
     let Some(member) = Member::new() else { return };
@@ -82,7 +82,7 @@ fn a_certificate_that_names_nobody_is_thrown_away() {
     }
 }
 
-/// The CA lets its admins choose the names; from others it hears them, and gives their own.
+/// The CA lets its admins choose the names. It ignores the names that others ask for, and uses their own.
 #[test]
 fn another_persons_names_are_not_got_and_that_is_said() {
     let Some(member) = Member::with(&json!({ "admins": ["boss@lab.test"] })) else { return };
@@ -97,7 +97,7 @@ fn another_persons_names_are_not_got_and_that_is_said() {
     member.person.ssh(member.socket(), &[]).ends(0).prints(&["in"]);
 }
 
-/// What sshd will hold a person to is shown.
+/// Warded shows the restrictions that sshd will apply.
 #[test]
 fn critical_options_are_shown() {
     let template = r#"{"type": "{{ .Type }}", "keyId": "{{ .KeyID }}", "principals": ["root"],

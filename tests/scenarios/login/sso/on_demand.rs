@@ -1,5 +1,5 @@
-//! `warded login --on-demand`, which real `ssh` runs before it connects: how often somebody is logged in, and how long
-//! anything waits for it.
+//! `warded login --on-demand`, which a real `ssh` runs before it connects: how often it logs the person in, and how
+//! long `ssh` waits for it.
 
 use super::Member;
 use crate::support::{
@@ -16,12 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A browser whose person signs in at once.
+/// A browser whose user signs in at once.
 const BROWSER: &str = "#!/usr/bin/python3\nimport sys, urllib.request\nurllib.request.urlopen(sys.argv[1]).read()\n";
 const NAME: &str = "web1.lab.test";
 
 impl Member {
-    /// With the line in ssh_config, the machine by a name of the domain, and that browser.
+    /// A member with the line in ssh_config, the machine under a name of the domain, and that browser.
     pub(super) fn on_demand() -> Option<Self> {
         let member = Self::new()?;
         let machine = member.person.machine();
@@ -46,7 +46,7 @@ impl Member {
         self.person.machine().path("browser")
     }
 
-    /// A program in the environment in which `warded` is run by hand.
+    /// A program in the environment in which a person runs `warded`.
     pub(super) fn program(&self, name: &str, arguments: &[&str]) -> Command {
         let own = self.command(&[]);
         let mut command = self.person.machine().command(name);
@@ -97,18 +97,18 @@ fn every_program_over_ssh_logs_in_once() {
             assert_eq!(member.person.asked(), asked + 1, "{words:?}, the {times}. time");
         }
     }
-    // What is only looked at logs in, too, and nothing of it is in what is printed.
+    // `ssh -G` connects to nothing, but also logs in. Nothing of the login is in its output.
     let asked = member.logged_out();
     let run = Run::of(&mut member.program("ssh", &["-G", NAME])).ends(0);
     assert!(run.stdout.lines().all(|line| line.contains(' ')) && run.stdout.contains("port 2222"), "{}", run.stdout);
     assert_eq!(member.person.asked(), asked + 1);
-    // A host of another domain.
+    // A host of another domain needs no login.
     let asked = member.logged_out();
     Run::of(&mut member.program("ssh", &["-G", "web1.other.test"])).ends(0);
     assert_eq!(member.person.asked(), asked);
 }
 
-/// ssh_config(5): `Match final` has `ssh` read everything twice.
+/// With `Match final`, `ssh` reads its configuration twice: ssh_config(5).
 #[test]
 fn a_configuration_that_is_read_twice_logs_in_once() {
     let Some(member) = Member::on_demand() else { return };
@@ -119,8 +119,8 @@ fn a_configuration_that_is_read_twice_logs_in_once() {
     assert_eq!(member.person.asked(), 1);
 }
 
-/// A login asks `ssh -G` which agent it is to use, of the host that is named, and else of a name that is none: where the
-/// line is for these, `ssh` would run a login again, and that one `ssh`.
+/// A login asks `ssh -G` for its agent, with the given host or else with an invalid name. If the line matches those
+/// names, this `ssh` would run another login, which would run `ssh` again.
 #[test]
 fn a_login_that_runs_ssh_runs_no_login() {
     let Some(member) = Member::on_demand() else { return };
@@ -134,7 +134,7 @@ fn a_login_that_runs_ssh_runs_no_login() {
     }
 }
 
-/// Whatever name the certificate was asked for, and where no agent took its key, it is a login.
+/// A certificate counts as a login whatever name it was asked for, even if no agent took its key.
 #[test]
 fn a_login_by_another_name_is_one() {
     let Some(member) = Member::on_demand() else { return };
@@ -145,7 +145,7 @@ fn a_login_by_another_name_is_one() {
     assert!(!member.person.home(".ssh/warded-root-cert.pub").exists());
     look();
     assert_eq!(member.person.asked(), 1, "the local user is root, the certificate jane's");
-    // In the agent it is gone: somebody is asked again.
+    // Removed from the agent, the login is gone: the person has to sign in again.
     member.person.program("ssh-add", member.socket(), &["-q", "-D"]).ends(0);
     look();
     assert_eq!(member.person.asked(), 2);
@@ -162,7 +162,8 @@ fn a_login_by_another_name_is_one() {
     assert_eq!(member.person.asked(), asked + 1, "the key is in a file");
 }
 
-/// A person who does not sign in: it is told why, within the time, and who waits meanwhile goes on, too.
+/// If the person does not sign in, the login says why within the time limit, and every `ssh` that waited for it
+/// continues.
 #[test]
 fn a_browser_that_nobody_uses_holds_ssh_up_for_a_minute_at_most() {
     let Some(member) = Member::on_demand() else { return };
@@ -204,7 +205,7 @@ fn of_fifty_at_once_one_logs_in_and_a_login_that_is_there_costs_nothing() {
     assert_eq!((member.person.asked(), member.issuer.log().len()), (1, provider));
 }
 
-/// Nobody to ask, a login that fails, a CA that hangs, a program that is gone: `ssh` goes on.
+/// Nobody to ask, a login that fails, a CA that hangs, or a missing program: `ssh` continues in each case.
 #[test]
 fn ssh_goes_on_whatever_happens() {
     let Some(mut member) = Member::on_demand() else { return };
@@ -216,14 +217,14 @@ fn ssh_goes_on_whatever_happens() {
     assert_eq!(run.stderr.matches("warded").count(), 2, "one line, which names the command: {}", run.stderr);
     assert!(run.stderr.contains("nobody to ask here") && member.person.asked() == 0, "{}", run.stderr);
 
-    // It fails, and nobody is asked again within a minute.
+    // The login fails, and is not tried again within a minute.
     member.issuer.claims(&json!({ "email": null }));
     let run = Run::of(&mut member.program("ssh", &[NAME, "echo in"])).ends(255).says(&["no claim \"email\""]);
     assert_eq!(run.stdout, "");
     let again = Run::of(&mut member.command(&["--on-demand"])).ends(0);
     assert_eq!((again.stdout.as_str(), again.stderr.as_str(), member.person.asked()), ("", "", 1));
 
-    // A CA that accepts connections and says nothing.
+    // A CA that accepts connections and does not answer.
     let port: u16 = member.person.ca.url().rsplit(':').next().unwrap().parse().unwrap();
     member.person.ca.stop();
     drop(fs::remove_dir_all(member.person.home(".ssh/warded-login")));
@@ -234,7 +235,7 @@ fn ssh_goes_on_whatever_happens() {
     drop(silent);
     member.person.ca.serve();
 
-    // The program is gone; by the certificate of before, `ssh` still gets in.
+    // The program is missing. `ssh` still gets in by the earlier certificate.
     member.issuer.claims(&json!({ "email": "root@lab.test" }));
     fs::remove_dir_all(member.person.home(".ssh/warded-login")).unwrap();
     Run::of(&mut member.program("ssh", &[NAME, "echo in"])).ends(0);
@@ -246,7 +247,7 @@ fn ssh_goes_on_whatever_happens() {
 fn the_line_is_for_a_domain_and_quotes_what_is_odd() {
     let Some(member) = Member::new() else { return };
     let line = |patterns: &[&str]| member.person.warded(None, &[&["ssh-config"][..], patterns].concat());
-    line(&[]).ends(2).says(&["it is not known for which hosts the line is", "ssh-config '*.example.org'"]);
+    line(&[]).ends(2).says(&["it is not known which hosts the line is for", "ssh-config '*.example.org'"]);
     for patterns in [&["*"][..], &["*.*"], &["a b"], &["a\"b"]] {
         line(patterns).ends(2);
     }
@@ -263,7 +264,7 @@ fn the_line_is_for_a_domain_and_quotes_what_is_odd() {
     let mut command = member.program(odd.to_str().unwrap(), &["ssh-config", "*.lab.test"]);
     let printed = Run::of(&mut command).ends(0).stdout;
     assert!(printed.contains("100%% mine/warded' login --on-demand\""), "{printed}");
-    // `ssh` runs it.
+    // `ssh` can run the printed line.
     member.person.write(".ssh/config", &printed);
     let mut ssh = member.program("ssh", &["-G", "x.lab.test"]);
     Run::of(ssh.env_remove("BROWSER").env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY"))

@@ -1,4 +1,4 @@
-//! The pages that a browser ends on, each in a real one (tests/peers/page).
+//! The pages on which a browser ends, each in a real one (tests/peers/page).
 
 use crate::support::{Machine, missing};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fn each_page_is_for_everybody() {
         return;
     }
     let machine = Machine::stopped();
-    // To be looked at.
+    // Screenshots for a person to look at.
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(screenshots).unwrap();
     for page in Page::ALL {
@@ -32,7 +32,7 @@ fn each_page_is_for_everybody() {
             assert_eq!(found[what], json!([]), "{name}: {what}");
         }
         assert_eq!(found["scripts"], 0, "{name}");
-        // There is nothing to press or to open: a keyboard has nothing to reach.
+        // The page has nothing to press or open, so there is nothing for a keyboard to reach.
         assert_eq!(found["opened"], json!([]), "{name}");
         for role in ["RootWebArea", "heading"] {
             assert_eq!(found["named"][role], 1, "{name}: {role}");

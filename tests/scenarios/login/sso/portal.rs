@@ -1,5 +1,5 @@
-//! The real LemonLDAP::NG, and what it says to a client that is not as it should be, to codes of others, and at a logout; and
-//! the commands of the guide that set it up.
+//! The real LemonLDAP::NG: what it says to a wrongly configured client, to other clients' codes, and at a logout; and
+//! the guide's commands that set it up.
 
 use super::{
     super::Person,
@@ -25,7 +25,7 @@ use std::{
 };
 
 const GUIDE: &str = include_str!("../../../../docs/GUIDE.md");
-/// Where the browser comes back to.
+/// The address to which the browser comes back.
 const BACK: &str = "http://127.0.0.1:10000";
 
 /// A person with an account at the provider, and the CA with a provisioner for each of these clients.
@@ -74,7 +74,8 @@ impl Customer {
         command
     }
 
-    /// `warded login` with this provisioner; `goes` gets the address at the provider that the browser is led to.
+    /// Runs `warded login` with this provisioner. `goes` gets the provider's address to which the browser is
+    /// redirected.
     fn login(&self, provisioner: &str, goes: impl FnOnce(&str)) -> Run {
         drop(fs::remove_file(self.told()));
         let mut command = self.command(&["login", "dwho", "--force", "--provisioner", provisioner]);
@@ -88,13 +89,13 @@ impl Customer {
         Run::ended(login)
     }
 
-    /// What a person gets to see who signs in there.
+    /// The page that a person sees after signing in at this address.
     fn signs_in(&self, address: &str, more: &[(&str, &str)]) -> String {
         let mut command = self.person.machine().network().command(script("sign-in"));
         Run::of(command.args(["dwho", "dwho", address]).envs(more.iter().copied())).ends(0).stdout
     }
 
-    /// Where a person who signs in there is led back to. Nobody goes there.
+    /// The address to which the provider redirects after the sign-in. The browser does not follow it.
     fn led_back(&self, address: &str) -> String {
         let said = self.signs_in(address, &[("STAY", BACK)]);
         said.lines().find_map(|line| line.strip_prefix("stayed ")).unwrap_or_else(|| panic!("{said}")).to_owned()
@@ -123,12 +124,12 @@ fn a_code_serves_once_and_its_own_client_alone() {
     run.ends(0).prints(&["dwho@badwolf.org has a certificate"]);
     let asked = customer.person.asked();
 
-    // The code of before, in an answer that is otherwise this login's.
+    // The code of the earlier login, in an answer that otherwise belongs to this login.
     let run = customer.login("sso", |provider| {
         customer.comes_back(&format!("{BACK}/?code={used}&state={}", value(provider, "state")));
     });
     run.ends(1).says(&["the sign-in was refused by", "invalid_grant", "begin again"]);
-    // One that another client was given, for this login's verifier and nonce.
+    // A code that another client got, for this login's verifier and nonce.
     let run = customer.login("sso", |provider| {
         let other = provider.replace("client_id=step-cli", "client_id=bare");
         assert_ne!(other, provider);
@@ -138,7 +139,7 @@ fn a_code_serves_once_and_its_own_client_alone() {
     assert_eq!(customer.person.asked(), asked, "the CA was asked with neither");
 }
 
-/// Each ends in a page of the provider's with a number, which the person reads; the terminal knows what it is.
+/// Each fault ends in a page of the provider with a number, which the person reads. The terminal says what it means.
 #[test]
 fn what_the_provider_shows_the_browser_alone_is_told() {
     let Some(customer) = Customer::of(&["unregistered", "ruled", "elsewhere"]) else { return };
@@ -159,7 +160,7 @@ fn what_the_provider_shows_the_browser_alone_is_told() {
     }
 }
 
-/// `logout` opens the provider's page; a person agrees there, and the session is over.
+/// `logout` opens the provider's page, where the person confirms, and the session ends.
 #[test]
 fn a_logout_ends_the_session_with_the_provider() {
     let Some(customer) = Customer::of(&["sso"]) else { return };
@@ -180,7 +181,7 @@ fn a_logout_ends_the_session_with_the_provider() {
     assert!(!has_session(), "{}", fs::read_to_string(&page).unwrap());
 }
 
-/// Section 7b, each command: at the provider, at the CA, and at the person's machine.
+/// Every command of section 7b: at the provider, at the CA, and on the person's machine.
 #[test]
 fn every_command_of_the_guides_single_sign_on_does_what_it_says() {
     if missing::root() || missing::program("jq", "jq") || missing::program("python3", "python3") {
@@ -210,7 +211,7 @@ fn every_command_of_the_guides_single_sign_on_does_what_it_says() {
     fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
     let mut ran = 0;
     for command in at("laptop") {
-        // The demonstration's person is called dwho.
+        // LemonLDAP's demonstration user is called dwho.
         let run = if let Some(words) = command.strip_prefix("warded ") {
             let words = words.replace("ann", "dwho");
             let mut command = person.command(Some(&agent.socket), &words.split(' ').collect::<Vec<_>>());

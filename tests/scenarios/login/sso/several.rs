@@ -1,4 +1,4 @@
-//! Two CAs with single sign-on, and `ssh` that logs in with the one whose host it connects to.
+//! Two CAs with single sign-on: `ssh` logs in with the CA of the host to which it connects.
 
 use super::Member;
 use crate::support::{
@@ -36,7 +36,7 @@ fn on_demand_each_ca_is_for_its_own_hosts_and_waits_for_no_other() {
     }
     assert_eq!((member.person.asked(), asked(&work)), (1, 1), "both are there");
 
-    // What failed with one is no reason to rest with the other.
+    // A failed login with one CA does not delay a login with the other.
     member.person.warded(member.socket(), &["logout"]).ends(0);
     member.issuer.claims(&json!({ "email": null }));
     look(&member, "web1.lab.test").says(&["no claim \"email\""]);
@@ -46,7 +46,7 @@ fn on_demand_each_ca_is_for_its_own_hosts_and_waits_for_no_other() {
     look(&member, "web1.work.test");
     assert_eq!(asked(&work), 2);
 
-    // A CA that accepts connections and says nothing holds up no login with the other.
+    // A CA that accepts connections and does not answer does not delay a login with the other.
     member.person.warded(member.socket(), &["logout"]).ends(0);
     let port: u16 = work.url().rsplit(':').next().unwrap().parse().unwrap();
     work.stop();

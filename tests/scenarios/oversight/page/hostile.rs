@@ -23,20 +23,20 @@ use warded_lib::{
     text::neutral,
 };
 
-/// What is in each of the texts.
+/// A mark that each of the texts contains.
 const MARK: &str = "onerror=console.log(1)";
-/// What ends each element that the page has texts in, and begins others.
+/// Ends each element in which the page has texts, and begins others.
 const MARKUP: &str = "x\"'><img src=/x onerror=console.log(1)><script>console.log(2)</script></code></style></title>&lt;b&gt;--><svg onload=console.log(3)>";
-/// What reorders text, and what ends a line.
+/// A character that reorders text, and two that end a line.
 const HIDDEN: &str = "\u{202e}\n\u{2028}";
-/// The longest name of a machine.
+/// The longest name that a machine can have.
 const LONGEST_NAME: usize = 64;
 
-/// Those that the log does not write by itself.
+/// The kinds of records that the log does not write by itself.
 const KINDS: [Kind; 8] =
     [Kind::Started, Kind::Asked, Kind::Denied, Kind::Done, Kind::Failed, Kind::Intent, Kind::Result, Kind::Ended];
 
-/// Grants whose values are texts, and what these begin with.
+/// Grants whose values are texts, and the beginnings of these values.
 const GRANTS: [(&str, &str); 6] = [
     ("facts", ""),
     ("files.read", "/srv/read/"),
@@ -45,12 +45,12 @@ const GRANTS: [(&str, &str); 6] = [
     ("certificates", "/srv/certificates/"),
     ("sshd.keywords", ""),
 ];
-/// A wildcard, and a name for it in the component's data.
+/// A wildcard, and a matching name in the component's data.
 const WILDCARD: [&str; 2] =
     [r#"y"><img src=x onerror=console.log(1)>*_key"#, r#"y"><img src=x onerror=console.log(1)>the_key"#];
 
-/// The texts of the report that others choose, and those that are Warded's own, numbers in words, or names of a few letters.
-/// A new one has to be put on one of these lists.
+/// Two lists: the texts of the report that others choose; and those that are Warded's own, numbers in words, or names
+/// of a few letters. A new text has to be added to one of them.
 const THEIRS: [&str; 7] = [
     ".findings[].what",
     ".origin",
@@ -87,7 +87,7 @@ fn marked(what: &str) -> String {
     format!("{what} {MARKUP}{HIDDEN}")
 }
 
-/// The page of a policy whose name and directory, request, calls, errors and records all have markup in them.
+/// The page of a policy with markup in its name, directory, request, calls, errors and records.
 #[test]
 fn markup_of_others_is_text() {
     if has_no_browser() || missing::root() {
@@ -116,7 +116,7 @@ fn markup_of_others_is_text() {
     assert_eq!(unknown, [""; 0], "texts of the report of which it is not known who chooses them");
     let denied = texts[".procedures[].denied{}"].len();
     assert!(denied > 8, "{denied} functions were denied");
-    // The name of the machine stands only on the page.
+    // Only the page has the name of the machine.
     page.shows(&host_name());
     for kind in KINDS.into_iter().filter(|kind| *kind != Kind::Asked) {
         for what in ["procedure", "capability", "need", "grant", "detail"] {
@@ -145,7 +145,7 @@ fn the_name_of_a_file_is_text() {
     assert_eq!(page.found["title"], json!(format!("Audit of {}", neutral(file))));
 }
 
-/// Each function of the host is called with markup, and denied.
+/// Calls each function of the host with markup, which is denied.
 fn called(machine: &Machine, policies: &Path) {
     let functions: Vec<Callable> = calls::all().into_iter().filter(Callable::is_freestanding).collect();
     for function in functions.iter().filter(|function| function.interface != "log") {
@@ -157,7 +157,7 @@ fn called(machine: &Machine, policies: &Path) {
     }
 }
 
-/// A procedure says something, and ends with an error of its own.
+/// A procedure that prints a text, and ends with an error of its own.
 fn fails(machine: &Machine, policies: &Path) {
     let mut script = Script::new("/");
     let [info, code, message, next] = ["info", "code", "message", "next"].map(marked);
@@ -169,11 +169,11 @@ fn fails(machine: &Machine, policies: &Path) {
 fn runs(machine: &Machine, policies: &Path) {
     let run =
         Run::of(machine.warded_command(["apply", "go", "--policy", "case", "--yes"]).env("WARDED_POLICIES", policies));
-    // What is no path is an error that a guest may pass over.
+    // A guest may ignore the error for an invalid path.
     assert!(matches!(run.code, Some(0 | 1 | 5)), "{run:?}");
 }
 
-/// A policy with markup wherever a policy file may have a text, and the lines of its grants.
+/// Writes a policy with markup wherever a policy file may have a free text. Returns the lines of its grants.
 fn granted(policies: &Path) -> Vec<String> {
     let line = |(key, before): &(&str, &str)| format!("{key} = [{}]", toml::Value::String(format!("{before}{MARKUP}")));
     let is_policy = |head: &str, line: &str| {
@@ -181,7 +181,7 @@ fn granted(policies: &Path) -> Vec<String> {
     };
     let head = "name = \"case\"";
     assert!(is_policy(head, ""));
-    // Names are refused, and what hides a part of itself.
+    // Names with markup are refused.
     let quoted = toml::Value::String(MARKUP.to_owned());
     assert!(!is_policy(&format!("name = {quoted}"), ""));
     assert!(!is_policy(&format!("{head}\n[procedure.{quoted}]\nsummary = \"s\""), ""));
@@ -203,7 +203,7 @@ fn granted(policies: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Records of every kind with markup in each of their texts, and calls by every grant.
+/// Writes records of every kind with markup in each of their texts, and a call for each grant.
 fn recorded(machine: &Machine, lines: &[String]) {
     let log = Log::open(&machine.path("state/audit")).unwrap();
     for kind in KINDS {
@@ -232,7 +232,7 @@ fn host_name() -> String {
     MARKUP.chars().take(LONGEST_NAME).collect()
 }
 
-/// The report, made on a machine whose name is markup.
+/// Makes the report on a machine whose name is markup.
 fn audited(machine: &Machine, policies: &Path) -> (Value, PathBuf) {
     let html = machine.path("audit.html");
     let mut command = Command::new("unshare");
@@ -249,7 +249,7 @@ fn audited(machine: &Machine, policies: &Path) -> (Value, PathBuf) {
     (run.object("warded.audit/1"), html)
 }
 
-/// The texts of an object, by where they stand. What is chosen by a guest is a name in some of its tables.
+/// Collects the texts of an object by their place. In some tables the keys are texts that a guest chooses.
 fn collect(value: &Value, at: String, found: &mut BTreeMap<String, Vec<String>>) {
     match value {
         Value::String(text) => found.entry(at).or_default().push(text.clone()),

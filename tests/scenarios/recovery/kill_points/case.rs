@@ -1,4 +1,4 @@
-//! One run, killed at one point, and what is left of it.
+//! One run that is killed at one point, and the judgement of what it left.
 
 use super::{
     point::{Point, TracedPoint},
@@ -8,43 +8,43 @@ use super::{
 };
 use warded_lib::digest::Digest;
 
-/// A run may go another way than when it was traced: so often is it tried to meet the call that is meant.
-/// Where only namesakes were met, one of them counts; what was never met is a failure.
+/// A run may take another course than the traced one, so the test makes this many attempts to kill it at the intended
+/// call. If only calls of the same name were met, one of them counts. If none was met, the case has failed.
 const TRIES: usize = 12;
 
-/// How it was left in the end.
+/// The state that the run left in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndState {
     Old,
     New,
 }
 
-/// What became of it.
+/// The result of one kill.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) left: EndState,
     /// Whether the watchdog alone rolled it back.
     pub(super) by_watchdog: bool,
-    /// Whether it was killed at the very call.
+    /// Whether the run was killed at exactly the intended call.
     pub(super) met: KillPrecision,
 }
 
-/// How well a kill met the call that is meant. What has a file's name that is known is that very call.
-/// What is counted by its name alone may come more often or less often before, because threads share
-/// the work: so it is told by where it stands.
+/// How precisely a kill met the intended call. A call with a known file name is identified by it. Other calls are
+/// counted by their name alone. How many of these come first may differ from run to run, because threads share the
+/// work, so their position relative to a marker decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KillPrecision {
-    /// The same call; or as many of its name came after the same marker.
+    /// The same call, or one with the same number of calls of its name since the same marker.
     Itself,
-    /// One of its name, after the same marker.
+    /// A call of the same name after the same marker.
     Namesake,
 }
 
-/// Kills it there, and its watchdog if that is to be dead; then recovers, and judges.
+/// Kills the work before this call, and kills its watchdog unless `alive`. Then it recovers, and judges the result.
 pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome, String> {
     let seen = &bench.points[at];
     let guarded = bench.points[..=at].iter().any(|earlier| earlier.tells);
-    // A run whose watchdog is dead leaves nothing to it: so this one is killed when the run has been.
+    // A run whose watchdog is dead does not leave a change to it. So in this case the watchdog is killed after the run.
     let outlives = before(bench, seen).iter().any(|earlier| earlier.awaits);
     let mut last = String::new();
     let mut namesake = None;
@@ -56,7 +56,7 @@ pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome,
         }
         let met = met(bench, seen, &run);
         let as_meant = met.filter(|_| alive || outlives || !guarded || run.watchdog_was_killed);
-        // Killed elsewhere, it has to be old or new all the same.
+        // Even a run that was killed at another call must leave the old or the new state.
         let waits = alive && is_left_to_watchdog(bench, seen, &run);
         let (left, by_watchdog) = judge(bench, waits, as_meant.is_some() && alive && guarded)?;
         match as_meant.map(|met| Outcome { left, by_watchdog, met }) {
@@ -72,7 +72,7 @@ pub(super) fn kill(bench: &Bench<'_>, at: usize, alive: bool) -> Result<Outcome,
     namesake.ok_or_else(|| format!("it was not killed there: {last}"))
 }
 
-/// For strace: by the file, where it has a name that is known.
+/// Options for strace, which match the call by its file, if that has a known name.
 fn options(point: &Point, number: usize) -> String {
     let Point { call, path, nth } = point;
     if point.has_path() {
@@ -83,28 +83,28 @@ fn options(point: &Point, number: usize) -> String {
     }
 }
 
-/// What tells where a run is: these happen once for a file, in one order.
+/// Calls that show how far a run has got: each of them happens once for a file, always in the same order.
 const MARKERS: [&str; 3] = ["fsync", "rename", "renameat2"];
 
 fn is_marker(seen: &TracedPoint) -> bool {
     seen.counts && seen.point.has_path() && MARKERS.contains(&seen.point.call.as_str())
 }
 
-/// Where a call of this name stands that comes after these: after which marker, and how many of its name
-/// come in between.
+/// The position of the next call of this name after these calls: the last marker, and how many calls of the name follow
+/// it.
 fn place<'a>(calls: &'a [TracedPoint], name: &str) -> (Option<&'a Point>, usize) {
     let from = calls.iter().rposition(is_marker).map_or(0, |at| at + 1);
     let marker = from.checked_sub(1).map(|at| &calls[at].point);
     (marker, calls[from..].iter().filter(|seen| seen.point.call == name).count())
 }
 
-/// What comes before a call in the reference.
+/// The calls before this one in the reference trace.
 fn before<'a>(bench: &'a Bench<'_>, seen: &TracedPoint) -> &'a [TracedPoint] {
     let is_meant = |known: &TracedPoint| known.point.call == seen.point.call && known.number == seen.number;
     &bench.reference[..bench.reference.iter().position(is_meant).unwrap()]
 }
 
-/// Whether a run was killed where it was meant to be.
+/// How precisely a run was killed where it should be; none, if it was not.
 fn met(bench: &Bench<'_>, seen: &TracedPoint, run: &TraceResult) -> Option<KillPrecision> {
     let (last, ended) = run.seen.split_last().filter(|_| run.was_killed)?;
     if seen.point.has_path() {
@@ -116,38 +116,38 @@ fn met(bench: &Bench<'_>, seen: &TracedPoint, run: &TraceResult) -> Option<KillP
     is_namesake.then_some(if counted == count { KillPrecision::Itself } else { KillPrecision::Namesake })
 }
 
-/// Where the call has to be looked for after a run that did not meet it: behind the same marker as in the
-/// reference, as many of its name later.
+/// After a run that missed the call, returns the number to try next: the one at the same position relative to the
+/// marker as in the reference.
 fn closer(bench: &Bench<'_>, seen: &TracedPoint, run: &TraceResult, number: usize) -> usize {
     let call = &seen.point.call;
     let (marker, count) = place(before(bench, seen), call);
     let behind = |marker: &Point| run.seen.iter().position(|one| one.point == *marker).map(|at| at + 1);
-    // It did not come as far as that.
+    // The run did not get as far as the marker.
     let Some(from) = marker.map_or(Some(0), behind) else { return number + 1 };
     let of_name: Vec<usize> =
         run.seen[from..].iter().filter(|one| one.point.call == *call).map(|one| one.number).collect();
     match of_name.get(count) {
         Some(found) if *found != number => *found,
-        // Killed behind that marker, but too early.
+        // It was killed after that marker, but too early.
         None if met(bench, seen, run) == Some(KillPrecision::Namesake) => number + count + 1 - of_name.len(),
         _ => number.saturating_sub(1).max(1),
     }
 }
 
-/// Whether the watchdog of a run that has ended waits for a confirmation: nobody else sees to it.
+/// Whether the run has ended and its watchdog waits for a confirmation: then only the watchdog can roll it back.
 fn is_left_to_watchdog(bench: &Bench<'_>, seen: &TracedPoint, run: &TraceResult) -> bool {
     let told = |calls: &[TracedPoint]| calls.iter().any(|seen| seen.awaits);
     match bench.work {
         Work::Confirm => true,
         Work::Await if !run.was_killed => run.code == Some(0),
-        // Of a call with a file's name, nothing else was traced.
+        // If the call is matched by its file, the trace has no other calls, so the reference decides.
         Work::Await if seen.point.has_path() => told(before(bench, seen)),
         Work::Await => run.seen.split_last().is_some_and(|(_, ended)| told(ended)),
         _ => false,
     }
 }
 
-/// How it is left, and whether the watchdog alone rolled it back.
+/// Returns the state that is left, and whether the watchdog alone rolled the run back.
 fn judge(bench: &Bench<'_>, waits: bool, by_watchdog_alone: bool) -> Result<(EndState, bool), String> {
     let Bench { machine, work, old, .. } = bench;
     if waits {
@@ -158,7 +158,7 @@ fn judge(bench: &Bench<'_>, waits: bool, by_watchdog_alone: bool) -> Result<(End
         }
     }
     wait("the watchdog ends", LONG, || watchdogs(machine).is_empty());
-    // Nobody has recovered anything yet.
+    // Before anybody has recovered anything.
     everybody_gets_in(bench, "before recovery", *work == Work::Renew)?;
     let of_watchdog = state(machine) == "rolled-back";
     if by_watchdog_alone && !matches!(state(machine).as_str(), "rolled-back" | "kept") {
@@ -181,8 +181,8 @@ fn judge(bench: &Bench<'_>, waits: bool, by_watchdog_alone: bool) -> Result<(End
     Ok((left, by_watchdog_alone && of_watchdog && left == EndState::Old))
 }
 
-/// A change that waits for its confirmation, with its watchdog: it is in place, nobody rolls it back, and
-/// once it is confirmed it stays.
+/// Checks a change that waits for its confirmation, with its watchdog: it is in place, nobody rolls it back, and it
+/// stays once it is confirmed.
 fn judge_waiting(bench: &Bench<'_>) -> Result<(), String> {
     let machine = bench.machine;
     everybody_gets_in(bench, "while it waits", true)?;
@@ -190,7 +190,7 @@ fn judge_waiting(bench: &Bench<'_>) -> Result<(), String> {
     if recovered["unconfirmed"] != work::newest_run(machine) || has_runs(&recovered) {
         return Err(format!("it waits, and was not left alone: {recovered}"));
     }
-    // The old files lie beside the new ones, and the machine is enrolled only if it stays.
+    // The old files still lie beside the new ones, and the machine is enrolled only if the change is kept.
     let mut now = files(machine);
     now.retain(|path, _| !path.to_str().unwrap().contains(".warded-"));
     let mut new = bench.new.clone();
@@ -214,7 +214,7 @@ fn judge_waiting(bench: &Bench<'_>) -> Result<(), String> {
     everybody_gets_in(bench, "after it was confirmed", true)
 }
 
-/// `warded recover`, which has to find nothing amiss.
+/// Runs `warded recover`, which must not report a fault.
 fn recovers(machine: &Machine) -> Result<Value, String> {
     let recovered = machine.warded(["recover", "--json"]);
     if recovered.code != Some(0) {
@@ -223,19 +223,19 @@ fn recovers(machine: &Machine) -> Result<Value, String> {
     Ok(recovered.object("warded.recover/1"))
 }
 
-/// Whether it rolled something back.
+/// Whether it rolled back any run.
 fn has_runs(recovered: &Value) -> bool {
     !recovered["runs"].as_array().unwrap().is_empty()
 }
 
-/// The audit log can be verified.
+/// Checks that the audit log can be verified.
 fn is_sound(machine: &Machine) -> Result<(), String> {
     let verified = machine.warded(["audit", "verify"]);
     if verified.code == Some(0) { Ok(()) } else { Err(format!("the audit log: {verified:?}")) }
 }
 
-/// sshd starts anew, and whoever got in before the run gets in; those who know only the CA, too, if
-/// they did.
+/// Checks that sshd starts anew, and that whoever got in before the run still does. With `strangers`, clients that know
+/// only the CA must get in, too.
 fn everybody_gets_in(bench: &Bench<'_>, when: &str, strangers: bool) -> Result<(), String> {
     let machine = bench.machine;
     machine.another_sshd_starts();
@@ -253,7 +253,7 @@ fn everybody_gets_in(bench: &Bench<'_>, when: &str, strangers: bool) -> Result<(
     Ok(())
 }
 
-/// A login. An sshd that has just been told to reload does not listen for a moment.
+/// Tries to log in. An sshd that has just been told to reload does not listen for a moment.
 fn tries(machine: &Machine, knows: &ClientKnowledge) -> Run {
     let end = Instant::now() + LONG;
     loop {
@@ -265,7 +265,7 @@ fn tries(machine: &Machine, knows: &ClientKnowledge) -> Run {
     }
 }
 
-/// Every file is as it is to be, and holds what this run's journal says.
+/// Whether every file is as it should be, and has the contents that this run's journal states.
 fn is_new(machine: &Machine, now: &Files, new: &Files) -> bool {
     let journal = journal(machine).expect("a run without a journal changed something");
     let as_in_journal = journal["entries"].as_array().unwrap().iter().all(|entry| {
@@ -279,7 +279,7 @@ fn is_new(machine: &Machine, now: &Files, new: &Files) -> bool {
     as_in_journal && without_what_is_made_anew(now) == without_what_is_made_anew(new)
 }
 
-/// Certificates and the time of an enrolment are others every time.
+/// Removes the certificates and the time of the enrolment, which differ each time.
 fn without_what_is_made_anew(files: &Files) -> Files {
     let mut files = files.clone();
     for (path, file) in &mut files {

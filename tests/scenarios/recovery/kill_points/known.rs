@@ -1,9 +1,8 @@
-//! No call that changes something is left out of [`point::CALLS`].
+//! [`point::CALLS`] omits no call that changes something.
 
 use super::*;
 
-/// What a run does beside these: it looks, waits, keeps house in its own memory, locks, asks sshd,
-/// and tells the system log.
+/// Other calls that a run makes: it looks, waits, manages its own memory, locks, asks sshd, and tells the system log.
 const HARMLESS: &str = "accept accept4 access arch_prctl bind brk clock_nanosleep close connect execve exit_group faccessat2 \
     fcntl fgetxattr flistxattr flock fstat fstatfs futex getcwd getdents64 geteuid getpeername getpid \
     getppid getrandom getsockname getsockopt gettid ioctl listen lseek madvise memfd_create mmap \
@@ -12,7 +11,7 @@ const HARMLESS: &str = "accept accept4 access arch_prctl bind brk clock_nanoslee
     sched_yield sendto set_robust_list set_tid_address setsid setsockopt sigaltstack socket statx \
     sysinfo umask uname wait4 waitid";
 
-/// Those of them that are harmless without these words only.
+/// Calls that are harmless only without these words in their arguments.
 const UNLESS: [(&str, &[&str]); 4] = [
     ("open", &["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"]),
     ("mmap", &["PROT_WRITE, MAP_SHARED"]),
@@ -40,7 +39,7 @@ fn whatever_a_run_does_is_known() {
 }
 
 fn is_known(line: &str) -> bool {
-    // How a signal or the end came.
+    // A line about a signal or an exit.
     let Some((name, rest)) = line.split_once('(').filter(|_| !line.starts_with(['+', '-'])) else { return true };
     let mut harmful = UNLESS.iter().filter(|(of, _)| *of == name).flat_map(|(_, words)| *words);
     point::CALLS.split(',').chain(HARMLESS.split_whitespace()).any(|known| known == name)

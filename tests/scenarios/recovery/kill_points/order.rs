@@ -1,20 +1,20 @@
-//! What a crash of the whole machine can lose: only what was not synced. So the order of writes,
-//! syncs and exchanges is held against what the journal promises.
+//! A crash of the whole machine can lose only what was not synced. So the order of writes, syncs and exchanges is
+//! compared with what the journal promises.
 
 use super::{point::TracedPoint, *};
 
-/// A step of a run that matters here.
+/// The steps of a run that matter here.
 #[derive(Debug, PartialEq, Eq)]
 enum Step<'a> {
-    /// A file's contents or metadata change.
+    /// The contents or metadata of a file change.
     Written(&'a str),
-    /// They are on disk, or a directory's names are.
+    /// A file is synced, or the names in a directory are.
     Synced(&'a str),
-    /// A name of Warded's own changes to this one.
+    /// One of Warded's own files gets this name.
     Own(&'a str),
-    /// A live file changes: the name that is moved.
+    /// A live file changes; this is the path that is renamed.
     Live(&'a str),
-    /// sshd is told.
+    /// sshd is told to reload.
     Told,
     /// The journal says that the run has ended.
     Final,
@@ -37,12 +37,12 @@ fn step(seen: &TracedPoint) -> Option<Step<'_>> {
     })
 }
 
-/// What is removed only when nothing is rolled back from it any more.
+/// Files that may be removed only when nothing can be rolled back from them any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RetainedFile {
-    /// Beside a live file: the old one after an exchange, or what was taken out.
+    /// Beside a live file: the old one after an exchange, or one that was taken out.
     Temporary,
-    /// Those of the old and the new files, in the run's directory.
+    /// The copies of the old and the new files in the run's directory.
     Copy,
 }
 
@@ -57,13 +57,13 @@ impl Step<'_> {
     }
 }
 
-/// Whether it names a certificate, as it is or on its way.
+/// Whether the path is a certificate's, in its place or under a temporary name.
 fn is_certificate(path: &str) -> bool {
     path.contains("-cert.pub")
 }
 
-/// The steps of which the order is told, a letter each: a certificate or another live file changes (`c`, `o`),
-/// sshd is told for the first time (`|`), the run is final (`.`), a temporary file or the copies go (`t`, `k`).
+/// The order of the steps as letters: a certificate or another live file changes (`c`, `o`), sshd is told for the first
+/// time (`|`), the run is final (`.`), a temporary file or the copies are removed (`t`, `k`).
 fn shape(steps: &[Step<'_>]) -> String {
     let told = steps.iter().position(|step| *step == Step::Told);
     let letter = |(at, step): (usize, &Step<'_>)| match step {
@@ -76,9 +76,9 @@ fn shape(steps: &[Step<'_>]) -> String {
     steps.iter().enumerate().filter_map(letter).collect()
 }
 
-/// What each work does, as [`shape`] tells it. Certificates are put in place before the file that names
-/// them; they go after it, when sshd has been told so, and before the run is final. What it could be rolled back
-/// from goes last; of a run that is kept the copies stay, for an undo.
+/// The expected [`shape`] of each work. Certificates are put in place before the file that names them. They are removed
+/// after that file, when sshd has been told, and before the run is final. What the run could be rolled back from is
+/// removed last. If a run is kept, its copies stay for an undo.
 const SHAPES: [(Work, &str); 9] = [
     (Work::Certify, "ccco|.t"),
     (Work::Renew, "ccc|.ttt"),
@@ -104,8 +104,8 @@ fn nothing_is_exchanged_before_all_is_on_disk_and_certificates_outlive_what_name
         assert_eq!(run.code, Some(work.exit()), "{run:?}");
         let steps: Vec<Step<'_>> = run.seen.iter().filter(|seen| seen.counts).filter_map(step).collect();
         let found = shape(&steps);
-        // A copy of a machine may have other inodes: the old file in its temporary place is not taken for it
-        // there, and is written anew.
+        // Files of a copied machine may have other inodes. Then the roll back does not recognize the old file under its
+        // temporary name, and writes it anew.
         let found = found.strip_prefix('t').filter(|_| work.is_second()).unwrap_or(&found);
         assert_eq!(found, expected, "{work:?}: {steps:?}");
         if let Some(live) = steps.iter().position(|step| matches!(step, Step::Live(_))) {
@@ -119,14 +119,14 @@ fn nothing_is_exchanged_before_all_is_on_disk_and_certificates_outlive_what_name
     }
 }
 
-/// Every file that was written has been synced since, and every directory in which a name changed.
+/// Checks that every file that was written has been synced since, and so has every directory in which a name changed.
 fn all_is_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
     let run = machine.path("state/runs");
     let mut journal = 0;
     for (at, step) in steps.iter().enumerate() {
         let rest = &steps[at..];
         match step {
-            // Neither the log's last records nor what a CA gave before are what a run is rolled back from.
+            // A roll back needs neither the last records of the log nor the certificates that a CA issued earlier.
             Step::Written(path) if !path.contains("/audit/") && !path.contains("/issued/") => {
                 assert!(rest.contains(&Step::Synced(path)), "{path} is not on disk: {steps:?}");
             }
@@ -145,20 +145,20 @@ fn all_is_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
         }
     }
     if work.is_second() {
-        // As rolling back; what goes in place was there before it.
+        // Only the state "rolling back"; the files that go into place were there before.
         assert_eq!(journal, 1, "{work:?}: {steps:?}");
         return;
     }
-    // The journal itself, that it is prepared, and that changes begin.
+    // The journal itself, the state "prepared", and the state "committing".
     assert_eq!(journal, 3, "{work:?}: {steps:?}");
-    // The names of new files are there on disk with the exchanges.
+    // The names of new files are synced later, together with the exchanges.
     let is_new = |step: &Step<'_>| matches!(step, Step::Synced(path) if path.contains(".warded-"));
     assert!(steps.iter().any(is_new), "no new file was synced: {steps:?}");
 }
 
-/// The directory of live files is synced between certificates and what names them, before sshd is told, and
-/// before the run is final: what it has taken out does not come back then. (Where that last sync fails, a roll
-/// back goes on: nobody names the file any more.)
+/// Checks that the directory of live files is synced between the certificates and the file that names them, before sshd
+/// is told, and before the run is final: what it took out must not come back then. (If that last sync fails, a roll
+/// back continues: nothing names the file any more.)
 fn exchanges_are_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
     let directory = machine.path("ssh");
     let mut last = None;
@@ -180,8 +180,8 @@ fn exchanges_are_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
     }
 }
 
-/// That the run has ended is on disk before anything goes that it could be rolled back from; and a private key
-/// that has gone does not come back with a power cut.
+/// Checks that the end of the run is on disk before anything is removed from which it could be rolled back, and that a
+/// removed private key cannot come back after a power cut.
 fn the_end_is_on_disk(machine: &Machine, work: Work, steps: &[Step<'_>]) {
     let Some(end) = steps.iter().position(|step| *step == Step::Final) else { return };
     let runs = machine.path("state/runs/");

@@ -1,52 +1,52 @@
-//! Where a run can be killed: its system calls, found in a trace of it. Which one is meant does
-//! not depend on time: it is the n-th of its name that touches a certain file, and strace(1) counts
-//! only those. Calls without a file, or with one whose name is made up anew each time, are counted
-//! by name alone; for these the trace of the killed run tells whether it was the right one.
+//! The points at which a run can be killed: its system calls, found in a trace. A point does not depend on time: it is
+//! the n-th call of its name that touches a certain file, and strace(1) counts only those. Calls without a file, or
+//! with a random file name, are counted by name alone. For these the trace of the killed run shows whether it was the
+//! right one.
 
 use super::*;
 use crate::support::trace::{arguments, descriptor};
 use std::collections::BTreeSet;
 
-/// What writes, syncs, exchanges, removes or starts something, or makes that durable.
+/// The calls that write, sync, exchange, remove or start something, or make that durable.
 pub(in crate::scenarios) const CALLS: &str = "openat,write,fsync,fdatasync,symlink,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,\
     mkdirat,fchmod,chmod,fchown,chown,fchmodat,fchownat,fsetxattr,fremovexattr,ftruncate,kill,clone,clone3,vfork";
 
-/// A process id in a path, as the shell that becomes the traced program writes its own.
+/// Stands for the process id in a path: the shell that becomes the traced program writes its own.
 const PID: &str = "$$";
 
-/// Where a call has no file.
+/// The path of a call without a file.
 const NONE: &str = "-";
 
 /// A system call of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::scenarios) struct Point {
     pub(in crate::scenarios) call: String,
-    /// The file, or what stands for it where it has none.
+    /// The file, or what stands for it if there is none.
     pub(in crate::scenarios) path: String,
-    /// Which one of that name on that file.
+    /// The number of this call among those of its name on its file.
     pub(in crate::scenarios) nth: usize,
 }
 
-/// One, and where it stood in a trace.
+/// A call and its position in a trace.
 #[derive(Clone, Debug)]
 pub(in crate::scenarios) struct TracedPoint {
     pub(in crate::scenarios) point: Point,
-    /// Which one of its name.
+    /// The number of this call among those of its name.
     pub(in crate::scenarios) number: usize,
-    /// Whether it changes something that is neither a probe's nor a copy for one.
+    /// Whether it changes something that belongs neither to a probe nor to a copy for one.
     pub(in crate::scenarios) counts: bool,
-    /// Whether the run says by it that a stage begins: then its watchdog is there.
+    /// Whether the run announces a stage to its watchdog by it, which then must exist.
     pub(in crate::scenarios) tells: bool,
-    /// Whether it leaves the rest to its watchdog by it, which waits for a confirmation from then on.
+    /// Whether the run hands over to its watchdog by it, which waits for a confirmation from then on.
     pub(in crate::scenarios) awaits: bool,
-    /// The file with its directory.
+    /// The full path of the file.
     pub(in crate::scenarios) whole: String,
-    /// What a file is renamed to.
+    /// The new name, if the call renames a file.
     pub(in crate::scenarios) to: Option<String>,
 }
 
 impl Point {
-    /// Whether strace can be told which file is meant.
+    /// Whether strace can match the call by its file.
     pub(in crate::scenarios) fn has_path(&self) -> bool {
         self.path != NONE && !self.path.contains('*')
     }
@@ -58,7 +58,8 @@ impl std::fmt::Display for Point {
     }
 }
 
-/// The calls in a trace (with `-y`), in order. `is_own`: whether a file is the machine's; others are a probe's.
+/// The calls in a trace (with `-y`), in order. `is_own` tells whether a file belongs to the machine; others belong to a
+/// probe.
 pub(in crate::scenarios) fn read(trace: &str, is_own: impl Fn(&str) -> bool) -> Vec<TracedPoint> {
     let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
     let mut touched: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -68,7 +69,7 @@ pub(in crate::scenarios) fn read(trace: &str, is_own: impl Fn(&str) -> bool) -> 
         let words = arguments(rest);
         let number = by_name.entry(name.to_owned()).or_default();
         *number += 1;
-        // Of rename(2), strace looks at what is renamed only.
+        // For rename(2), strace matches only the old path.
         let looked_at = if name == "rename" { 1 } else { words.len() };
         let files: BTreeSet<String> = words.iter().take(looked_at).filter_map(|word| file(word)).collect();
         for path in &files {
@@ -81,7 +82,7 @@ pub(in crate::scenarios) fn read(trace: &str, is_own: impl Fn(&str) -> bool) -> 
         };
         let is_thread = name.starts_with("clone") && rest.contains("CLONE_THREAD");
         let makes = name != "openat" || rest.contains("O_CREAT");
-        // A name alone is one in the directory that the first argument is.
+        // A relative name is one in the directory of the first argument.
         let base = words.first().map_or("", |word| descriptor(word));
         let whole = match &path {
             Some(path) if !path.starts_with('/') => format!("{base}/{path}"),
@@ -89,7 +90,7 @@ pub(in crate::scenarios) fn read(trace: &str, is_own: impl Fn(&str) -> bool) -> 
         };
         let is_own = path.is_none() || is_own(&whole);
         let says = |line: &str| name == "write" && rest.contains(&format!("\"{line}\\n\""));
-        // What is printed is nobody's state.
+        // Output to the terminal changes no state.
         let is_output = name == "write" && (rest.starts_with("1<") || rest.starts_with("2<"));
         let point = Point { call: name.to_owned(), path: path.unwrap_or_else(|| NONE.to_owned()), nth };
         let counts = makes && is_own && !is_thread && !is_output;
@@ -112,14 +113,14 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The file that an argument names, or that is open there.
+/// The file that an argument names, or to which its descriptor refers.
 fn file(word: &str) -> Option<String> {
     let literal = word.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let found = literal.unwrap_or_else(|| descriptor(word));
     (!found.is_empty()).then(|| without_chance(found))
 }
 
-/// The argument that tells most about a call.
+/// The argument that identifies a call best.
 fn meant(name: &str, words: &[String]) -> Option<String> {
     let at = |index: usize| words.get(index).and_then(|word| file(word));
     let path = match name {
@@ -130,7 +131,7 @@ fn meant(name: &str, words: &[String]) -> Option<String> {
     path.filter(|path| !path.starts_with("pipe:") && !path.starts_with("socket:"))
 }
 
-/// A path without what is another one in each run: process ids, and what tempfile makes up.
+/// A path without the parts that differ in each run: process ids, and random names from tempfile.
 fn without_chance(path: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     for part in path.split('/') {

@@ -1,4 +1,4 @@
-//! Warded under strace(1), which may kill it.
+//! Runs Warded under strace(1), which can kill it at a call.
 
 use super::{point::TracedPoint, *};
 use std::{
@@ -12,15 +12,15 @@ pub(super) struct TraceResult {
     pub(super) code: Option<i32>,
     pub(super) said: String,
     pub(super) was_killed: bool,
-    /// Whether there was a watchdog that had begun its work, and it was killed.
+    /// Whether a watchdog had begun its work, and was killed.
     pub(super) watchdog_was_killed: bool,
-    /// The calls that were traced; the last one is the one that it was killed before.
+    /// The traced calls. If the run was killed, the last one is the call before which that happened.
     pub(super) seen: Vec<TracedPoint>,
     pub(super) trace: String,
 }
 
-/// Runs it, with these options for strace: words of sh(1), in which `$$` is the run's process id. With
-/// `alive`, the watchdog that it starts or finds lives.
+/// Runs the work under strace with these options: words of sh(1), in which `$$` is the run's process id. With `alive`,
+/// the watchdog that it starts or finds stays alive.
 pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> TraceResult {
     if alive && work.finds_watchdog() {
         work::watch_beside(machine);
@@ -28,7 +28,7 @@ pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> 
     let (file, input) = (machine.path("trace"), machine.path("input"));
     fs::write(&input, work.input()).unwrap();
     let mut command = machine.command("sh");
-    // As a grandchild: then the traced program has the number of the shell.
+    // With `-D` strace runs as a grandchild, so that the traced program keeps the shell's process id.
     let script = format!(
         "exec strace -D -y -s 64 -e signal=none -o {} {options} {} \"$@\" <{}",
         file.display(),
@@ -37,7 +37,7 @@ pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> 
     );
     command.args(["-c", &script, "sh"]).args(work.arguments(machine));
     machine.environment(&mut command).stdout(Stdio::null());
-    // One of an earlier run has such a line, too.
+    // The last line of an earlier trace would be taken for the end of this one.
     fs::write(&file, "").unwrap();
     let over = AtomicBool::new(false);
     let (run, watchdog_was_killed) = thread::scope(|scope| {
@@ -48,8 +48,8 @@ pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> 
     });
     let mut trace = String::new();
     let was_killed = run.code.is_none();
-    // The tracer, which is nobody's child, has a last line to write: the exit, or the call that never
-    // was. Where another thread was in a call at that moment, it need not come.
+    // The tracer is not a child of this process, and still has its last line to write: the exit, or the call that was
+    // not made. If another thread was in a call at that moment, that line may be missing.
     let ends: &[&str] = if was_killed { &["= ?", "+++", "???("] } else { &["+++"] };
     let patience = Instant::now() + Duration::from_secs(5);
     while !ends.iter().any(|end| trace.trim_end().ends_with(end)) && Instant::now() < patience {
@@ -67,12 +67,12 @@ pub(super) fn run(machine: &Machine, work: Work, options: &str, alive: bool) -> 
     }
 }
 
-/// Kills the watchdog of the run that is on its way, as soon as it is at work: then it has a second
-/// thread. Whether there was one.
+/// Kills the watchdog of the current run as soon as it is at work, which is when it has a second thread. Returns
+/// whether there was one.
 fn kill_watchdog(machine: &Machine, over: &AtomicBool) -> bool {
     let threads = |pid: &i32| fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     loop {
-        // Looked at first: one that was there before the run was over is found after it, too.
+        // Read this before the list of processes: a watchdog that still exists after the run is then found in the list.
         let is_over = over.load(Ordering::Relaxed);
         if let Some(pid) = watchdogs(machine).into_iter().find(|pid| threads(pid) > 1) {
             send(pid, Signal::KILL);

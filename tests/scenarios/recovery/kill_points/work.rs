@@ -1,32 +1,32 @@
-//! What is killed: each command that changes something, and each way of rolling a change back.
+//! The works that are killed: each command that changes something, and each way to roll a change back.
 
 use super::{point::TracedPoint, *};
 use crate::support::attributes::{FileAttributes, adorn, wholes};
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
-/// All files of a machine that count, with all that belongs to them.
+/// All files of a machine that count, with their contents and attributes.
 pub(super) type Files = BTreeMap<PathBuf, FileAttributes>;
 
-/// What a run says to its watchdog that leaves the rest to it.
+/// The message by which a run hands over to its watchdog.
 const AWAIT: &str = "await\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     /// New certificates, and a block in the main file.
     Certify,
-    /// Certificates in the place of others.
+    /// New certificates replace others.
     Renew,
-    /// Certificates go, the main file is as before.
+    /// Certificates are removed, and the main file is restored.
     Undo,
-    /// A change that sshd would not start with in the end: the run itself rolls it back.
+    /// A change with which sshd would not start in the end: the run itself rolls it back.
     RollBack,
-    /// A change that was made and not kept, because run and watchdog are dead.
+    /// The recovery of a change that was made and not kept, since run and watchdog are dead.
     Recover,
-    /// The watchdog of such a run, which finds itself alone and rolls it back.
+    /// The watchdog of such a run, which finds that the run is dead, and rolls it back.
     Watchdog,
-    /// The confirmation of a change that waits for it; its watchdog may be dead.
+    /// The confirmation of a change that waits for it. The watchdog of that change may be dead.
     Confirm,
-    /// A change that waits to be confirmed in the end, and is left to its watchdog.
+    /// A run that ends with a change that waits to be confirmed, and hands over to its watchdog.
     Await,
     /// The watchdog of a change that nobody has confirmed in time, which rolls it back.
     Expire,
@@ -45,7 +45,7 @@ impl Work {
         Self::Expire,
     ];
 
-    /// Those that `WARDED_TEST_WORKS` names, each with its place among all; without it, all.
+    /// The works that `WARDED_TEST_WORKS` names, each with its index among all; without the variable, all.
     pub(super) fn asked() -> Vec<(usize, Self)> {
         let mut all: Vec<(usize, Self)> = Self::ALL.into_iter().enumerate().collect();
         if let Ok(names) = std::env::var("WARDED_TEST_WORKS") {
@@ -79,12 +79,12 @@ impl Work {
         words
     }
 
-    /// What it reads: the watchdog of a change that waits has been told so.
+    /// Its standard input: the watchdog of a waiting change gets the message that hands over to it.
     pub(super) fn input(self) -> &'static str {
         if self == Self::Expire { AWAIT } else { "" }
     }
 
-    /// How it ends if nobody kills it.
+    /// Its exit code if nobody kills it.
     pub(super) fn exit(self) -> i32 {
         if self == Self::RollBack { 1 } else { 0 }
     }
@@ -94,7 +94,7 @@ impl Work {
         matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::RollBack | Self::Await) || self.finds_watchdog()
     }
 
-    /// Whether that was there before it.
+    /// Whether that watchdog existed before the work began.
     pub(super) fn finds_watchdog(self) -> bool {
         self == Self::Confirm
     }
@@ -104,12 +104,12 @@ impl Work {
         matches!(self, Self::Recover | Self::Watchdog | Self::Confirm | Self::Expire)
     }
 
-    /// Whether the change can be there in the end.
+    /// Whether it may leave the new state.
     pub(super) fn can_be_new(self) -> bool {
         matches!(self, Self::Certify | Self::Renew | Self::Undo | Self::Confirm | Self::Await)
     }
 
-    /// Whether clients that know only the CA get in, before it or after.
+    /// Whether clients that know only the CA get in, given the state that is left.
     pub(super) fn is_certified(self, left: EndState) -> bool {
         match self {
             Self::Renew => true,
@@ -119,29 +119,29 @@ impl Work {
     }
 }
 
-/// A machine on which one of them is about to run, again and again.
+/// A machine that is brought to the state before one work again and again.
 #[derive(Debug)]
 pub(super) struct Bench<'a> {
     pub(super) machine: &'a Machine,
     pub(super) work: Work,
-    /// As it has to be if nothing happened.
+    /// The state before the work.
     pub(super) old: Files,
-    /// As the work leaves it; certificates are others every time.
+    /// The state after the work, without the certificates, which differ each time.
     pub(super) new: Files,
-    /// Where it can be killed.
+    /// The calls at which the work can be killed.
     pub(super) points: Vec<TracedPoint>,
-    /// How many calls one trace had and the other had not.
+    /// How many calls only one of the two traces had.
     pub(super) left_out: usize,
-    /// The calls of one trace, from the start.
+    /// The calls of one complete trace.
     pub(super) reference: Vec<TracedPoint>,
 }
 
-/// What says that a machine is enrolled.
+/// The file that records the enrolment.
 pub(super) fn enrolment(machine: &Machine) -> PathBuf {
     machine.path("state/enrolment.json")
 }
 
-/// Everything that is compared.
+/// All files that are compared.
 pub(super) fn files(machine: &Machine) -> Files {
     let mut found = wholes(&machine.path("ssh"));
     let enrolment = enrolment(machine);
@@ -151,7 +151,7 @@ pub(super) fn files(machine: &Machine) -> Files {
     found
 }
 
-/// Makes a machine ready: sshd's files have owners, modes and labels that new files would not have.
+/// Prepares a machine: sshd's files get owners, modes and labels that new files would not have.
 pub(super) fn prepare(machine: &Machine) {
     adorn(&machine.config(), 0o640, 7);
     let refuses = machine.path("refuses");
@@ -163,14 +163,14 @@ pub(super) fn prepare(machine: &Machine) {
     );
     fs::write(&refuses, text).unwrap();
     fs::set_permissions(&refuses, fs::Permissions::from_mode(0o755)).unwrap();
-    // The first run of a machine makes directories that later ones find.
+    // The first run on a machine makes directories that later runs find.
     machine.certify();
     machine.warded(["undo", "--yes"]).ends(0);
     keep(machine, "clean");
 }
 
 impl<'a> Bench<'a> {
-    /// Brings a machine that is as [`prepare`] left it to where the work begins, and traces that.
+    /// Brings a machine from the state that [`prepare`] left to where the work begins, and traces the work.
     pub(super) fn set_up(machine: &'a Machine, work: Work) -> Self {
         let clean = files(machine);
         match work {
@@ -228,7 +228,7 @@ impl<'a> Bench<'a> {
         bench
     }
 
-    /// Rolls everything back, so that the next one starts from the same.
+    /// Restores the state before the work.
     pub(super) fn restore(&self) {
         end_watchdogs(self.machine);
         let now = files(self.machine);
@@ -240,7 +240,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Leaves the machine as [`prepare`] did.
+    /// Restores the state that [`prepare`] left.
     pub(super) fn tear_down(self) {
         put_back(self.machine, "clean", &["state", "ssh"]);
         self.reload();
@@ -256,19 +256,19 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Ends whoever watches, and waits until that has happened.
+/// Kills all watchdogs, and waits until they are gone.
 pub(super) fn end_watchdogs(machine: &Machine) {
     watchdogs(machine).into_iter().for_each(|pid| send(pid, Signal::KILL));
     wait("no watchdog is there", LONG, || watchdogs(machine).is_empty());
 }
 
-/// Starts a watchdog like the one that a change which waits was left to, and waits until it watches.
+/// Starts a watchdog like the one of a waiting change, and waits until it watches.
 pub(super) fn watch_beside(machine: &Machine) {
     let (input, output) = (machine.path("await"), machine.path("watches"));
     fs::write(&input, AWAIT).unwrap();
     fs::write(&output, "").unwrap();
     let mut shell = machine.command("sh");
-    // Nobody's child, as it is when its run has ended.
+    // In the background, so that it is orphaned, as it is when its run has ended.
     let script = format!("\"$@\" <{} >{} 2>/dev/null &", input.display(), output.display());
     shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_warded"), "--state"]).arg(machine.path("state"));
     shell.arg("watchdog").arg(newest_run(machine).to_string());
@@ -276,7 +276,7 @@ pub(super) fn watch_beside(machine: &Machine) {
     wait("it watches", LONG, || fs::read(&output).unwrap() == b"ready\n");
 }
 
-/// Lets the time be over in which the newest run could be confirmed, for whoever reads its journal.
+/// Moves the end of the time for a confirmation into the past, in the newest run's journal.
 fn expire(machine: &Machine) {
     let run = machine.path(&format!("state/runs/{}", newest_run(machine)));
     let file = run.join("journal.json");
@@ -292,7 +292,7 @@ pub(super) fn newest_run(machine: &Machine) -> u64 {
     runs.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).max().unwrap_or(0)
 }
 
-/// Whether a call is about the newest run's directory: what comes before is the plan's.
+/// Whether a call concerns the newest run's directory. The calls before that belong to the plan.
 fn is_of_run(seen: &TracedPoint, machine: &Machine) -> bool {
     let runs = machine.path("state/runs/");
     seen.point.path.strip_prefix(runs.to_str().unwrap()).is_some_and(|rest| rest.contains('/'))

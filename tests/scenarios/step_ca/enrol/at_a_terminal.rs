@@ -1,14 +1,14 @@
-//! `warded enrol` at a terminal, and a user who reads everything meanwhile.
+//! `warded enrol` at a terminal, while another user reads everything that they can.
 
 use super::*;
 
-/// Ctrl-C and `kill` at the question leave the terminal as it was.
+/// Ctrl-C and `kill` during the hidden input leave the terminal as it was.
 #[test]
 fn a_terminal_shows_again_what_is_typed_after_the_question() {
     let Some(site) = Site::new(Machine::stopped(), &Setup::default()) else { return };
     let machine = &site.member.machine;
     let enrol = machine_line(&site.member, "enrol");
-    // The shell goes on; what it prints then says whether the terminal echoes.
+    // The shell continues, and prints whether the terminal echoes.
     let after =
         "trap : INT; RUN; echo \"ended with $?\"; stty -a | grep -q -w -e '-echo' && echo silent || echo echoes";
     let mut terminal = Terminal::run(machine, 400, &after.replace("RUN", &enrol), |_| ());
@@ -22,7 +22,7 @@ fn a_terminal_shows_again_what_is_typed_after_the_question() {
     Run::of(machine.command("kill").arg("-TERM").arg(fs::read_to_string(pid).unwrap().trim())).ends(0);
     let (_, seen) = terminal.ends();
     assert!(seen.contains("ended with 143") && seen.contains("\nechoes"), "{seen}");
-    // After the question they do what they always do.
+    // At the later question Ctrl-C has its usual effect.
     let mut terminal = Terminal::run(machine, 400, &after.replace("RUN", &enrol), |_| ());
     terminal.until("it is not shown): ").types(&site.invites(&[]));
     terminal.until("[y/N] ").types("\x03");
@@ -30,8 +30,9 @@ fn a_terminal_shows_again_what_is_typed_after_the_question() {
     assert!(seen.contains("ended with 130") && !site.member.config().exists(), "{seen}");
 }
 
-/// A user who reads all that he can, as often as he can, and once more after there is a file `over`; what he reads is what he
-/// prints. `$2` is the machine's own directory. Of the directories that all tests share he reads what is new.
+/// Another user reads all that they can, again and again, and a last time after a file `over` exists. The script prints
+/// everything that it reads. `$2` is the machine's own directory. In directories that all tests share, it reads only
+/// new files.
 const SPY: &str = "touch \"$1/spying\"
     until [ -n \"$last\" ]; do
         [ ! -e \"$1/over\" ] || last=1
@@ -40,7 +41,7 @@ const SPY: &str = "touch \"$1/spying\"
         find /tmp /var/tmp -xdev -newer \"$1/spying\" -type f -readable -size -64k -exec cat {} + 2>/dev/null
     done";
 
-/// At a terminal, too: it is not shown there.
+/// The code does not appear on the terminal either.
 #[test]
 fn another_user_who_reads_everything_finds_no_token() {
     let Some(site) = Site::new(Machine::stopped(), &Setup::default()) else { return };
@@ -50,7 +51,7 @@ fn another_user_who_reads_everything_finds_no_token() {
     for open in [directory.as_path(), &machine.path("ssh")] {
         fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    // The CA is another machine, whose log has the tokens that it was given.
+    // The CA stands for another machine; its log contains the tokens that it was given.
     fs::set_permissions(site.ca.path(""), fs::Permissions::from_mode(0o700)).unwrap();
     let theirs = machine.path("theirs");
     fs::create_dir(&theirs).unwrap();
@@ -66,7 +67,7 @@ fn another_user_who_reads_everything_finds_no_token() {
     });
     let (spying, tick) = (theirs.join("spying"), machine.path("tick"));
     wait("he reads", LONG, || spying.exists());
-    // He finds what is newer than his mark. The times of files go on in steps.
+    // The script finds files that are newer than its mark. File times advance in steps.
     let marked = fs::metadata(spying).unwrap().modified().unwrap();
     wait("a file is newer", LONG, || {
         fs::write(&tick, "").unwrap();
@@ -85,7 +86,7 @@ fn another_user_who_reads_everything_finds_no_token() {
         .collect();
 
     let mut terminal = Terminal::run(machine, 400, &machine_line(&site.member, "enrol"), |_| ());
-    // In two lines: the first is not the whole.
+    // Pasted as two lines: the first is not the whole code.
     terminal.until("it is not shown): ").types(&format!("{}\n", &code[..400]));
     terminal.until("Paste the rest").types(&code[400..]);
     terminal.until("[y/N] ").types("y\n");
@@ -107,7 +108,7 @@ fn another_user_who_reads_everything_finds_no_token() {
     assert!(has("enrol"), "he does not see what there is");
     baits.iter().for_each(|(_, bait)| assert!(has(bait), "he does not find {bait}"));
     let signature = code.trim().rsplit('.').next().unwrap();
-    // Its beginning is that of every token of this provisioner, also of other tests'.
+    // All tokens of this provisioner, including other tests', have the same beginning.
     let whole = code.trim();
     for secret in [signature, &whole[whole.len() - 160..whole.len() - 80]] {
         assert!(!has(secret), "{secret} was read");

@@ -1,4 +1,4 @@
-//! The commands of the first day one by one, with their questions.
+//! The commands of the first day, one by one, with their questions.
 
 use super::{super::enrol::Site, here, neutral, screen};
 use crate::support::{
@@ -9,7 +9,7 @@ use crate::support::{
 };
 use std::{fmt::Write as _, fs};
 
-/// A line that asks: the answers are typed once the words before them are seen.
+/// A line that asks questions: each answer is typed once the words before it are seen.
 fn asked(member: &Member, ca: &StepCa, columns: u16, line: &str, answers: &[(&str, &str)]) -> String {
     let mut terminal = Terminal::run(&member.machine, columns, &here(member, line), |_| ());
     for (words, answer) in answers {
@@ -18,7 +18,7 @@ fn asked(member: &Member, ca: &StepCa, columns: u16, line: &str, answers: &[(&st
     neutral(&terminal.ends().1, member, ca)
 }
 
-/// From a CA that nobody trusts yet to the first renewal, with the questions.
+/// From an untrusted CA to the first renewal, with the questions.
 #[test]
 #[expect(clippy::too_many_lines, reason = "the screens, as they are")]
 fn of_the_commands_of_the_first_day() {

@@ -1,4 +1,4 @@
-//! Against stand-ins that sign, or do something else.
+//! Tests with stand-in agents that sign correctly, or misbehave.
 
 use super::*;
 use std::{
@@ -11,7 +11,7 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
-/// What a key makes of a message, where its agent answers with this.
+/// The result of signing a message when the agent answers with `answer`.
 fn signed(key: &PublicKey, answer: impl FnOnce(&[u8]) -> Vec<u8> + Send + 'static) -> Result<Vec<u8>, KeyError> {
     let scratch = tempfile::tempdir().unwrap();
     let socket = scratch.path().join("agent");
@@ -57,7 +57,7 @@ fn a_signature_has_the_form_of_a_web_signature_or_is_none() {
         };
         assert_eq!(signature.len(), length, "{kind:?}");
         let other = signed(&public, by(b"header.other", kind)).unwrap_err().to_string();
-        assert!(other.contains("gave a signature that is not this key's"), "{kind:?}: {other}");
+        assert!(other.contains("gave a signature that was not made with this key"), "{kind:?}: {other}");
     }
 }
 
@@ -66,10 +66,10 @@ fn an_agent_that_does_not_sign_is_told() {
     let key = handshake::test_key(KeyKind::Ed25519).public_key().clone();
     for (answer, expected) in [
         (vec![5], "does not sign with this key"),
-        (vec![6], "gave the answer 6"),
+        (vec![6], "gave an unexpected answer (message type 6)"),
         (vec![], "damaged"),
         ([&[SIGNATURE][..], &[0, 0, 0, 9]].concat(), "damaged"),
-        ([&[SIGNATURE][..], &string(b"")].concat(), "not this key's"),
+        ([&[SIGNATURE][..], &string(b"")].concat(), "not made with this key"),
     ] {
         let said = signed(&key, move |_| answer).unwrap_err().to_string();
         assert!(said.contains(expected), "{expected}: {said}");

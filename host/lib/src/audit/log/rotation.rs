@@ -1,5 +1,6 @@
-//! A file that has become large is closed, and the log goes on in a new one. Both ends name each other, and the chain goes
-//! through both; so no more than before can be taken away unseen.
+//! Closes a file that has become large, and continues the log in a new one. The last record of the old file and the
+//! first of the new one name each other's file, and the chain runs through both. So records can no more be removed
+//! unnoticed than from a single file.
 
 use super::{
     super::{
@@ -17,12 +18,12 @@ use rustix::{
 };
 use std::{io, path::Path};
 
-/// A file that is so long is closed.
+/// A file that has reached this length is closed.
 pub(super) const LIMIT: u64 = 8 * 1024 * 1024;
 
 impl Appender {
-    /// The end of a file that has room for another record. Wherever this is interrupted, the next append goes on from
-    /// there: a file that ends with `rotated` is closed, and an empty one continues the closed one.
+    /// The end of a file that has room for another record. If the rotation is interrupted, wherever that is, the next
+    /// append finishes it: a file that ends with `rotated` gets closed, and an empty file continues the closed one.
     pub(super) fn room(&mut self, directory: &Path) -> io::Result<Tail> {
         let tail = self.tail(directory)?;
         if tail.length < self.limit || !self.may_be_renamed() {
@@ -37,35 +38,37 @@ impl Appender {
         }
         self.seal(directory)?;
         if close(&directory.join(LOG), &directory.join(files::closed_name(number))).is_err() {
-            // A longer file is no reason to record nothing. Another process tries it again.
+            // An oversized file is no reason to lose records. Another process will try again to close it.
             self.limit = u64::MAX;
             return self.tail(directory);
         }
-        // Before a new file takes the name: the closed one must not lose its own.
+        // Before a new file takes the name, so that a power cut cannot lose the closed file's new name.
         durable::sync_directory(directory)?;
         self.lock(directory)?;
         self.tail(directory)
     }
 
-    /// A file that an administrator has made append-only keeps its name, and grows.
+    /// Whether the file may be renamed. One that an administrator has made append-only or immutable keeps its name, and
+    /// grows.
     fn may_be_renamed(&self) -> bool {
         let found = statx(&self.file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS);
         let keeps = StatxAttributes::APPEND | StatxAttributes::IMMUTABLE;
-        // Where the kernel is too old to say so, the renaming shows it.
+        // If the kernel is too old to report the attributes, the attempt to rename the file shows it.
         found.map_or(true, |found| !found.stx_attributes.intersects(keeps))
     }
 }
 
-/// Gives a file the name of a closed one, which no other file has: not even one that was put there a moment ago.
+/// Renames the file to the name of a closed one, but never replaces an existing file, not even one that was created
+/// just now.
 fn close(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot say so.
+        // The file system does not support RENAME_NOREPLACE.
         Err(Errno::INVAL | Errno::NOSYS) if !to.try_exists()? => std::fs::rename(from, to),
         other => Ok(other?),
     }
 }
 
-/// The first record of a new file.
+/// The first record of a new file, which names the file before.
 pub(super) fn continued(number: u64, end: Head) -> Event {
     let Head { count, hash } = end;
     let closed = files::closed_name(number);

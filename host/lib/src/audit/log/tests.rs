@@ -4,13 +4,13 @@ use super::{
 };
 use std::process::Command;
 
-/// A directory as the log wants it; `tempdir` alone leaves it to the umask.
+/// A directory with the permissions that the log requires; `tempdir` alone depends on the umask.
 pub(in crate::audit) fn private() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
 }
 
-/// Set for the process that `processes_share_one_chain` starts.
+/// Set in the environment of the processes that `processes_share_one_chain` starts.
 const CHILD: &str = "WARDED_TEST_AUDIT_CHILD";
 
 fn event(run: u64) -> Event {
@@ -52,7 +52,7 @@ fn what_is_appended_reads_back() {
     }
 }
 
-/// What stands after the last seal is told as such, and the next seal says what it covers.
+/// `verify` reports how many records follow the last seal, and the next seal says how many it covers.
 #[test]
 fn a_seal_says_how_many_records_it_covers() {
     let scratch = private();
@@ -66,7 +66,7 @@ fn a_seal_says_how_many_records_it_covers() {
     log.append_synced(&event(4)).unwrap();
     assert_eq!(verify(scratch.path()), Ok(VerifiedLog { records: 5, unsealed: 0, from: 1 }));
     drop(log);
-    // Another process's, too.
+    // Also records that another process appended.
     let log = Log::open(scratch.path()).unwrap();
     log.append(&event(5)).unwrap();
     let verified = verify(scratch.path()).unwrap();
@@ -175,14 +175,14 @@ fn a_cut_log_stays_marked_when_the_head_moves_on() {
         (0..9).for_each(|run| log.append_synced(&event(run)).unwrap());
         let broken = verify(scratch.path()).unwrap_err();
         assert_eq!(broken.record, 2, "{broken}");
-        assert!(broken.what.contains("gone"), "{broken}");
+        assert!(broken.what.contains("removed"), "{broken}");
     }
 }
 
-/// What is done to a log.
+/// A change to the text of a log.
 type Alteration = fn(&str) -> String;
 
-/// No crash alters what was known to be on disk, however it was altered: what is wrong stays where it was.
+/// No crash alters what was known to be on disk. Whatever was altered, `verify` keeps reporting the same record.
 #[test]
 fn an_altered_end_is_no_crash() {
     let cases: [(Alteration, u64); 6] = [
@@ -190,7 +190,7 @@ fn an_altered_end_is_no_crash() {
         (|text| text[..text.len() - 40].to_owned(), 6),
         (|text| format!("{}garbage\n", &text[..text.len() - 40]), 6),
         (|text| format!("{}\n", text.lines().take(3).collect::<Vec<_>>().join("\n")), 4),
-        // As good as the others, but not the one that was written.
+        // As well-formed as the others, but not the record that was written.
         (|text| forged(text, 5), 6),
         (|text| forged(text, 5) + "half a rec", 6),
     ];
@@ -211,7 +211,7 @@ fn an_altered_end_is_no_crash() {
     }
 }
 
-/// The log up to this record, and another one after it; longer than any of those there were.
+/// The log up to this record, and a forged record after it that is longer than any of the genuine ones.
 fn forged(text: &str, kept: usize) -> String {
     let lines: Vec<&str> = text.lines().take(kept).collect();
     let head = chain::link(lines[kept - 1].as_bytes()).unwrap().head;
@@ -226,20 +226,20 @@ fn a_log_that_was_removed_or_replaced_while_open_is_noticed() {
     log.append_synced(&event(1)).unwrap();
     std::fs::rename(scratch.path().join(LOG), scratch.path().join("old")).unwrap();
     log.append_synced(&event(2)).unwrap();
-    assert!(verify(scratch.path()).unwrap_err().what.contains("gone"));
+    assert!(verify(scratch.path()).unwrap_err().what.contains("removed"));
 }
 
-/// The head on disk knows nothing of records that are not sealed yet; who wrote them does.
+/// The head on disk does not cover records that are not sealed yet; but the process that wrote them remembers.
 #[test]
 fn unsealed_records_that_are_cut_or_replaced_are_noticed() {
     use std::os::unix::fs::PermissionsExt as _;
     let cases: [(Alteration, u64); 6] = [
-        // As the head on disk knows the log: two records of five.
+        // Cut back to what the head on disk covers: two records of five.
         (|text| first_lines(text, 2), 3),
         (|text| first_lines(text, 4), 5),
         (|text| text[..text.len() - 40].to_owned(), 5),
         (|text| forged(text, 4), 5),
-        // More of them than there were.
+        // More records than there were.
         (|text| forged(&forged(&forged(&forged(text, 2), 3), 4), 5), 5),
         (|text| forged(text, 2), 4),
     ];
@@ -271,7 +271,7 @@ fn first_lines(text: &str, count: usize) -> String {
     text.lines().take(count).map(|line| format!("{line}\n")).collect()
 }
 
-/// A process that may open no more files must not accuse the log of what is its own trouble.
+/// A process that cannot open any more files must not blame the log for that.
 #[test]
 fn a_head_that_cannot_be_read_now_is_not_held_against_the_log() {
     let scratch = private();
@@ -288,7 +288,7 @@ fn a_head_that_cannot_be_read_now_is_not_held_against_the_log() {
     assert_eq!(records(scratch.path()), 2);
 }
 
-/// Whoever holds it may have been stopped; what is rolled back meanwhile waits for nobody.
+/// The process that holds the lock may have been stopped; a rollback must not wait for it forever.
 #[test]
 fn a_log_that_somebody_holds_is_waited_for_and_not_for_ever() {
     let scratch = private();

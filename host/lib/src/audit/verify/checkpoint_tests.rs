@@ -6,7 +6,7 @@ use super::{
 };
 use std::{fs, path::Path};
 
-/// Goes on from the last checkpoint, and makes one after each verification.
+/// Continues from the last checkpoint, and writes one after each verification.
 fn verify_on(directory: &Path) -> Result<VerifiedLog, ChainBreak> {
     Check { patience: PATIENCE, from_beginning: false, step: 1 }.run(directory).unwrap()
 }
@@ -15,7 +15,7 @@ fn from_the_beginning(directory: &Path) -> Result<VerifiedLog, ChainBreak> {
     Check { patience: PATIENCE, from_beginning: true, step: 1 }.run(directory).unwrap()
 }
 
-/// A log of several files with 40 sealed records and a checkpoint, then six records more.
+/// A log of several files with 40 sealed records and a checkpoint, followed by six more records.
 fn checked() -> tempfile::TempDir {
     let scratch = private();
     let log = Log::open(scratch.path()).unwrap().rotating_at(4096);
@@ -31,7 +31,7 @@ fn records(directory: &Path) -> u64 {
     verify(directory).unwrap().unwrap().records
 }
 
-/// What a record says becomes something else.
+/// Changes the contents of a record.
 fn alter(directory: &Path, number: u64) {
     let names = files::closed(directory).unwrap().into_iter().map(files::closed_name).chain([LOG.to_owned()]);
     for path in names.map(|name| directory.join(name)) {
@@ -58,7 +58,7 @@ fn a_verification_goes_on_from_the_last_one() {
     assert_eq!(from_the_beginning(scratch.path()), Ok(VerifiedLog { from: 1, ..verified }));
     assert_eq!(verify_on(scratch.path()).unwrap().from, verified.records + 1, "nothing was added");
 
-    // Where the file with the checkpoint is closed meanwhile, too.
+    // Also if the file with the checkpoint is closed in the meantime.
     let log = Log::open(scratch.path()).unwrap().rotating_at(4096);
     (0..40).for_each(|_| log.append(&Event::new(3, Kind::Asked).need("/etc/motd")).unwrap());
     assert_eq!(verify_on(scratch.path()).unwrap().from, verified.records + 1);
@@ -66,7 +66,7 @@ fn a_verification_goes_on_from_the_last_one() {
     assert!(unsealed > 0 && Checkpoint::read(scratch.path()).unwrap().n == records(scratch.path()) - unsealed);
 }
 
-/// A small log is checked as a whole each time.
+/// A short log is always verified as a whole.
 #[test]
 fn a_checkpoint_is_made_where_it_saves_time() {
     let scratch = private();
@@ -86,18 +86,18 @@ fn what_was_changed_is_found_from_the_beginning_or_behind_the_checkpoint() {
         alter(scratch.path(), number);
         assert_eq!(from_the_beginning(scratch.path()).unwrap_err().record, number);
         match verify_on(scratch.path()) {
-            // What is before it was checked then.
+            // The earlier verification checked the records before the checkpoint.
             Ok(verified) => assert!(number < at && verified.from == at + 1, "{number}"),
             Err(broken) => assert_eq!((broken.record, number >= at), (number, true), "{broken}"),
         }
     }
 }
 
-/// Who writes log and head anew, or cuts them back together, has to know of the checkpoint, too.
+/// Someone who rewrites log and head, or cuts both back, would have to rewrite the checkpoint, too.
 #[test]
 fn a_checkpoint_knows_another_log() {
     let head = |directory: &Path| fs::read(directory.join(HEAD)).unwrap();
-    for (count, what) in [(60, "is another one than the last verification saw"), (3, "the last verification saw")] {
+    for (count, what) in [(60, "is not the one that the last verification saw"), (3, "the last verification saw")] {
         let (scratch, other) = (checked(), private());
         let log = Log::open(other.path()).unwrap().rotating_at(4096);
         (0..count).for_each(|_| log.append(&Event::new(9, Kind::Asked).need("/etc/shadow")).unwrap());

@@ -52,7 +52,7 @@ impl Scratch {
 fn lines() -> Vec<(&'static [u8], u64)> {
     let lines: Vec<&[u8]> = WHOLE.0.split_inclusive(|byte| *byte == b'\n').collect();
     assert_eq!(lines.len(), 7);
-    // The unfinished bytes count to the record that accounts for them.
+    // The unfinished bytes belong to the record that accounts for them.
     lines.into_iter().zip([1, 2, 3, 4, 4, 5, 6]).collect()
 }
 
@@ -128,8 +128,7 @@ fn any_cut_is_named() {
     }
 }
 
-/// Whoever appends holds the log while a line is half written, and while the head is not that of the
-/// log's end yet.
+/// A process that appends keeps the log locked while a line is half written, and until the head covers it.
 #[test]
 fn a_log_is_checked_between_two_appends() {
     let scratch = Scratch::new();
@@ -156,7 +155,7 @@ fn a_log_that_somebody_holds_is_not_waited_for_without_end() {
     let check = Check { patience: Duration::from_millis(50), from_beginning: false, step: STEP };
     let error = check.run(&scratch.path).unwrap_err();
     assert!(error.message().ends_with("was not checked: it is in use"), "{error}");
-    // Others who only look are in nobody's way.
+    // A shared lock, which other readers hold, does not keep `verify` out.
     flock(&held, FlockOperation::LockShared).unwrap();
     assert_eq!(verify(&scratch.path), Ok(VerifiedLog { records: 6, unsealed: 0, from: 1 }));
 }
@@ -182,11 +181,12 @@ fn a_log_needs_its_head() {
 
 #[test]
 fn what_cannot_be_opened_is_not_taken_for_none() {
-    for (file, record, what) in [(LOG, 1, "cannot be read: "), (HEAD, 0, "is the head, which cannot be read: ")] {
+    for (file, record, what) in [(LOG, 1, "cannot be read: "), (HEAD, 0, "cannot be read: ")] {
         let directory = private();
         std::os::unix::fs::symlink(file, directory.path().join(file)).unwrap();
         let broken = verify(directory.path()).unwrap_err();
         assert!(broken.record == record && broken.what.starts_with(what), "{file}: {broken}");
+        assert_eq!(broken.to_string().starts_with("its head cannot be read: "), file == HEAD, "{broken}");
         assert_eq!(read(directory.path()).is_err(), file == LOG, "{file}");
     }
 }
@@ -200,7 +200,7 @@ fn a_forged_log_does_not_fit_the_head() {
     assert_eq!(broken.record, 6, "{broken}");
 }
 
-/// Each record's own hash is right, and the head is that of the last one: only `previous` gives it away.
+/// Each record's own hash is right, and the head matches the last one: only `previous` shows the break.
 #[test]
 fn a_record_that_does_not_follow_is_named() {
     let event = Event::new(1, Kind::Done);
@@ -241,7 +241,7 @@ fn reading_goes_on_behind_a_damaged_line() {
     assert_eq!(all[4].as_ref().unwrap().event.kind, Kind::Recovered);
 }
 
-/// Someone else can write a line whose own hash is right.
+/// Another program can write a line whose own hash is right.
 #[test]
 fn a_text_that_is_read_is_harmless_whoever_wrote_it() {
     let (line, _) = chain::line(Head::empty(), &Event::new(1, Kind::Asked).need("NEED"), Account::default()).unwrap();
@@ -255,7 +255,7 @@ fn a_text_that_is_read_is_harmless_whoever_wrote_it() {
 }
 
 proptest! {
-    /// Whatever lines are written, in whatever order: a log that verifies is the one that was sealed.
+    /// Whatever lines are written, and in whatever order: only the log that was sealed verifies.
     #[test]
     fn only_the_log_itself_verifies(order in proptest::collection::vec(0_usize..7, 0..9)) {
         let log: Vec<u8> = order.iter().flat_map(|at| lines()[*at].0.to_vec()).collect();

@@ -1,12 +1,12 @@
-//! Where the certificate of a host key lies.
+//! The path of a host key's certificate.
 
 use super::parse;
 use crate::machine::bounded;
 use ssh_key::PublicKey;
 use std::path::Path;
 
-/// The file with the certificate of a host key: the one that sshd's configuration names for that key, else
-/// `KEY-cert.pub` beside it. `named`: what sshd says of `HostCertificate`.
+/// The file with the certificate of a host key: the file that sshd's configuration names for that key, or else
+/// `KEY-cert.pub` beside the key. `named`: sshd's values of `HostCertificate`.
 #[must_use]
 pub fn whereabouts(named: &[String], key_path: &str, key: Option<&PublicKey>) -> String {
     let beside = format!("{key_path}-cert.pub");

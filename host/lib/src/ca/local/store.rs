@@ -17,10 +17,10 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Far above any private key's size.
+/// Far larger than any private key.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// Makes both key pairs; the directory appears whole or not at all.
+/// Creates both key pairs. The directory appears complete or not at all.
 pub(super) fn create(directory: &Path) -> Result<()> {
     let (host, host_public) = key_pair(Kind::Host)?;
     let (user, user_public) = key_pair(Kind::User)?;
@@ -33,7 +33,7 @@ pub(super) fn create(directory: &Path) -> Result<()> {
     durable::new_directory(directory, &files).map_err(|error| {
         let taken = [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists, io::ErrorKind::NotADirectory];
         if taken.contains(&error.kind()) {
-            Error::refused(format!("there is something at {} already", directory.display()))
+            Error::refused(format!("{} exists already", directory.display()))
                 .cause("a CA's keys are never overwritten: every certificate they signed would stop working")
                 .next("use the CA that is there, or name another directory for a new one")
         } else {
@@ -42,7 +42,7 @@ pub(super) fn create(directory: &Path) -> Result<()> {
     })
 }
 
-/// Refuses a directory in which others could put another key.
+/// Refuses a directory in which other users could replace the keys.
 pub(super) fn check_directory(directory: &Path) -> Result<()> {
     let metadata = std::fs::metadata(directory).map_err(|error| missing(directory, &error))?;
     if !metadata.is_dir() {
@@ -51,7 +51,7 @@ pub(super) fn check_directory(directory: &Path) -> Result<()> {
     check(directory, "0700", &metadata, 0o077)
 }
 
-/// Reads one of the private keys.
+/// Reads one of the two private keys.
 pub(super) fn load(directory: &Path, kind: Kind) -> Result<PrivateKey> {
     let path = directory.join(format!("{kind}_ca"));
     let unusable = |cause: &str, next: &str| {
@@ -59,12 +59,13 @@ pub(super) fn load(directory: &Path, kind: Kind) -> Result<PrivateKey> {
     };
     let text = read(&path)?;
     let key = PrivateKey::from_openssh(text.as_bytes())
-        .map_err(|error| unusable(&error.to_string(), "put the file back from a copy"))?;
+        .map_err(|error| unusable(&error.to_string(), "restore the file from a backup"))?;
     if key.is_encrypted() {
         return Err(unusable("it has a passphrase", "remove it from a copy with: ssh-keygen -p -N '' -f COPY"));
     }
     let algorithm = key.algorithm();
-    // ssh-key 0.6 makes no RSA signatures (it rebuilds the key with p for q), and a token's key is not here.
+    // ssh-key 0.6 makes wrong RSA signatures (it rebuilds the key with p for q), and the private half of a FIDO key is
+    // in its token.
     if !matches!(algorithm, Algorithm::Ed25519 | Algorithm::Ecdsa { .. }) {
         let cause = format!("this CA does not sign with {algorithm} keys");
         return Err(unusable(&cause, "make a new CA with Ed25519 keys"));
@@ -73,11 +74,11 @@ pub(super) fn load(directory: &Path, kind: Kind) -> Result<PrivateKey> {
     Ok(key)
 }
 
-/// The public half beside a private key, which administrators hand out, is that key's.
+/// Checks that the public key file, which administrators distribute, matches the private key.
 fn check_public(path: &Path, key: &PrivateKey) -> Result<()> {
     let public = path.with_extension("pub");
     let text = match std::fs::read_to_string(&public) {
-        // No public file means that no wrong key was distributed.
+        // Without a public key file, no wrong key can have been distributed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         read => read.map_err(|error| missing(&public, &error))?,
     };
@@ -101,7 +102,7 @@ fn key_pair(kind: Kind) -> Result<(Zeroizing<String>, String)> {
     Ok((key.to_openssh(LineEnding::LF).map_err(failed)?, format!("{public}\n")))
 }
 
-/// The contents of a file that only its owner can read, and no link.
+/// The contents of a file that only its owner can read, and that is not a link.
 #[expect(clippy::disallowed_methods, reason = "opened for reading, and without following a link")]
 fn read(path: &Path) -> Result<Zeroizing<String>> {
     use rustix::fs::{Mode, OFlags};
@@ -113,7 +114,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>> {
         return Err(Error::refused(format!("{} is not a file", path.display())));
     }
     check(path, "0600", &metadata, 0o077)?;
-    // With room for all of it, so that growing leaves no copies of the key behind.
+    // Allocated at full size: growing would leave copies of the key in freed memory.
     let mut text =
         Zeroizing::new(String::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1));
     file.take(MAX_FILE).read_to_string(&mut text).map_err(|error| missing(path, &error))?;

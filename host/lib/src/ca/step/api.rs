@@ -1,4 +1,4 @@
-//! step-ca's API: what is asked, what comes back. No judgement here.
+//! step-ca's API: the requests and the answers. Causes of failures are diagnosed elsewhere.
 //!
 //! Source: step-ca 0.30 (`api/api.go`, `api/ssh.go`), and a running server.
 
@@ -14,39 +14,39 @@ use ssh_key::{Algorithm, PublicKey};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// Servers cut longer pages silently.
+/// Servers silently limit pages to this size.
 const PAGE: usize = 100;
-/// So many provisioners nobody has: a server that goes on for ever is stopped here.
+/// More pages than any CA has: stops at a server that never ends its list.
 const MAX_PAGES: usize = 10;
-/// For all pages together.
+/// The time limit for all pages together.
 const ALL_PAGES: Duration = Duration::from_secs(12);
-/// More than a token with a chain of certificates has.
+/// More than a token with a chain of certificates needs.
 const MAX_REQUEST: usize = 128 * 1024;
-/// The longest text of a server's that is shown.
+/// The longest text from a server that is shown.
 const MAX_TEXT: usize = 400;
 
-/// Why there is no answer to a question.
+/// Why a question has no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// No whole answer came.
+    /// No complete answer came.
     #[error("{0}")]
     Problem(#[from] Problem),
-    /// The server said no.
+    /// The server refused.
     #[error("HTTP {status}: {text}")]
     Status {
         status: u16,
-        /// What it says, neutralised.
+        /// The server's text, neutralised.
         text: String,
-        /// When it wants to be asked again.
+        /// How long the server asks clients to wait.
         retry_after: Option<Duration>,
     },
-    /// The answer is not what a step-ca answers.
+    /// The answer is not one that a step-ca gives.
     #[error("its answer to {question} is not what a step-ca answers: {why}")]
     NotStepCa { question: String, why: String },
 }
 
 impl Failure {
-    /// Whether the server answered, and will not answer otherwise soon: something is hidden, or is not there.
+    /// Whether the server answered and will not soon answer otherwise: the resource is hidden, or does not exist.
     #[must_use]
     pub fn is_answer(&self) -> bool {
         match self {
@@ -56,14 +56,14 @@ impl Failure {
         }
     }
 
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if the server refused.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         if let Self::Status { status, .. } = self { Some(*status) } else { None }
     }
 }
 
-/// What an SSH certificate is asked for with. The names of the fields are the server's.
+/// A request for an SSH certificate. The names of the fields are the server's.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignRequest<'a> {
@@ -77,7 +77,7 @@ pub struct SignRequest<'a> {
 }
 
 impl<'a> SignRequest<'a> {
-    /// A request; what it asks for has to be what the token says.
+    /// Creates a request. It has to match the token's claims.
     ///
     /// # Errors
     /// The key cannot be encoded.
@@ -92,7 +92,7 @@ impl<'a> SignRequest<'a> {
     }
 }
 
-/// How step-ca calls a kind.
+/// step-ca's name for a kind.
 #[must_use]
 pub fn kind_name(kind: Kind) -> &'static str {
     match kind {
@@ -117,9 +117,9 @@ pub struct RevokeRequest<'a> {
     pub ott: &'a str,
     /// RFC 5280, 5.3.1: 0 unspecified, 1 key compromise, 4 superseded, 5 cessation of operation …
     pub reason_code: u8,
-    /// For the CA's log.
+    /// A text for the CA's log.
     pub reason: &'a str,
-    /// The CA refuses anything but true: it will not renew the certificate; nobody else hears of it.
+    /// The CA accepts only `true`, which means that it will not renew the certificate; nobody else is informed.
     pub passive: bool,
 }
 
@@ -176,17 +176,17 @@ struct Refusal {
     message: String,
 }
 
-/// The CA's SSH keys. The first of a kind is the one that signs now.
+/// The CA's SSH keys. The first of each kind signs at present.
 #[derive(Clone, Debug)]
 pub struct SshRoots {
-    /// Those that sign host certificates.
+    /// The keys that sign host certificates.
     pub host: Vec<PublicKey>,
-    /// Those that sign user certificates.
+    /// The keys that sign user certificates.
     pub user: Vec<PublicKey>,
 }
 
 impl SshRoots {
-    /// Those of a kind.
+    /// The keys of a kind.
     #[must_use]
     pub fn of(&self, kind: Kind) -> &[PublicKey] {
         match kind {
@@ -196,10 +196,10 @@ impl SshRoots {
     }
 }
 
-/// The root certificate with a fingerprint, in PEM. Whoever asks holds the bytes against it.
+/// The root certificate with this fingerprint, in PEM. The caller has to check the fingerprint of the bytes.
 ///
 /// # Errors
-/// There was no such answer.
+/// There is no such answer.
 pub fn root(http: &Http, fingerprint: &Fingerprint) -> Result<String, Failure> {
     Ok(get::<Root>(http, &format!("/root/{fingerprint}"))?.ca)
 }
@@ -207,7 +207,7 @@ pub fn root(http: &Http, fingerprint: &Fingerprint) -> Result<String, Failure> {
 /// The root certificates that the CA lists, in PEM.
 ///
 /// # Errors
-/// There was no such answer.
+/// There is no such answer.
 pub fn roots(http: &Http) -> Result<Vec<String>, Failure> {
     Ok(get::<RootsReply>(http, "/roots")?.crts)
 }
@@ -215,7 +215,7 @@ pub fn roots(http: &Http) -> Result<Vec<String>, Failure> {
 /// `ok`, if the CA is well.
 ///
 /// # Errors
-/// There was no such answer.
+/// There is no such answer.
 pub fn health(http: &Http) -> Result<String, Failure> {
     Ok(neutral(&get::<Status>(http, "/health")?.status))
 }
@@ -223,7 +223,7 @@ pub fn health(http: &Http) -> Result<String, Failure> {
 /// The CA's version.
 ///
 /// # Errors
-/// There was no such answer.
+/// There is no such answer.
 pub fn version(http: &Http) -> Result<String, Failure> {
     Ok(neutral(&get::<Version>(http, "/version")?.version))
 }
@@ -231,7 +231,7 @@ pub fn version(http: &Http) -> Result<String, Failure> {
 /// All provisioners, in the order of the CA's configuration.
 ///
 /// # Errors
-/// There was no such answer.
+/// There is no such answer.
 pub fn provisioners(http: &Http) -> Result<Vec<Provisioner>, Failure> {
     let mut found = Vec::new();
     let mut cursor = String::new();
@@ -251,15 +251,15 @@ pub fn provisioners(http: &Http) -> Result<Vec<Provisioner>, Failure> {
     Err(Failure::NotStepCa { question: "/provisioners".to_owned(), why: "its list does not end".to_owned() })
 }
 
-/// A provisioner's private key as the CA keeps it, encrypted with its password: a compact JWE.
+/// A provisioner's private key as stored by the CA, encrypted with its password: a compact JWE.
 ///
 /// # Errors
-/// There was no such answer.
+/// There is no such answer.
 pub fn encrypted_key(http: &Http, kid: &str) -> Result<String, Failure> {
     Ok(get::<EncryptedKey>(http, &format!("/provisioners/{}/encrypted-key", path_segment(kid)))?.key)
 }
 
-/// A part of a path. A blank is not `+` there, as it is in a query.
+/// Encodes a path segment, in which a blank is `%20`, and not `+` as in a query.
 fn path_segment(text: &str) -> String {
     let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
     encoded.replace('+', "%20")
@@ -268,7 +268,7 @@ fn path_segment(text: &str) -> String {
 /// The CA's SSH keys, of both kinds.
 ///
 /// # Errors
-/// There was no such answer; 404 means that this CA does not do SSH.
+/// There is no such answer; 404 means that this CA does not issue SSH certificates.
 pub fn ssh_roots(http: &Http) -> Result<SshRoots, Failure> {
     const PATH: &str = "/ssh/roots";
     let keys: Keys = get(http, PATH)?;
@@ -278,7 +278,7 @@ pub fn ssh_roots(http: &Http) -> Result<SshRoots, Failure> {
             .map(|key| {
                 let bytes = STANDARD.decode(key).map_err(|_| wrong("a key is not base64".to_owned()))?;
                 match PublicKey::from_bytes(&bytes) {
-                    // Of an unknown type: its name may be anything, a line of a file included.
+                    // An unknown type's name may contain anything, even a line for a file.
                     Ok(key) if matches!(key.algorithm(), Algorithm::Other(_)) => {
                         Err(wrong("a key is of an unknown type".to_owned()))
                     }
@@ -293,23 +293,23 @@ pub fn ssh_roots(http: &Http) -> Result<SshRoots, Failure> {
 /// A new certificate, in its wire form.
 ///
 /// # Errors
-/// The CA does not answer, or says no.
+/// The CA does not answer, or refuses.
 pub fn sign(http: &Http, request: &SignRequest<'_>) -> Result<Vec<u8>, Failure> {
     certificate(http, "/ssh/sign", request)
 }
 
-/// A successor with the same key, for a token that this key signed.
+/// A successor with the same key; that key signed the token.
 ///
 /// # Errors
-/// As [`sign`].
+/// As for [`sign`].
 pub fn renew(http: &Http, token: &str) -> Result<Vec<u8>, Failure> {
     certificate(http, "/ssh/renew", &RenewRequest { ott: token, public_key: None })
 }
 
-/// A successor with another key, for a token that the old key signed.
+/// A successor with another key; the old key signed the token.
 ///
 /// # Errors
-/// As [`sign`].
+/// As for [`sign`].
 pub fn rekey(http: &Http, token: &str, key: &PublicKey) -> Result<Vec<u8>, Failure> {
     let key = key
         .to_bytes()
@@ -317,7 +317,7 @@ pub fn rekey(http: &Http, token: &str, key: &PublicKey) -> Result<Vec<u8>, Failu
     certificate(http, "/ssh/rekey", &RenewRequest { ott: token, public_key: Some(STANDARD.encode(key)) })
 }
 
-/// Whether the CA has certified a machine by that name before, whatever became of the certificate.
+/// Whether the CA has ever certified a machine with this name, even if that certificate is no longer valid.
 ///
 /// # Errors
 /// The server does not say.
@@ -335,10 +335,10 @@ pub fn check_host(http: &Http, name: &str) -> Result<bool, Failure> {
     Ok(found.exists)
 }
 
-/// Makes the CA refuse to renew a certificate. Neither sshd nor any client hears of it.
+/// Makes the CA refuse to renew a certificate. Neither sshd nor any client is informed.
 ///
 /// # Errors
-/// As [`sign`].
+/// As for [`sign`].
 pub fn revoke(http: &Http, request: &RevokeRequest<'_>) -> Result<(), Failure> {
     let answer: Status = post(http, "/ssh/revoke", request)?;
     if answer.status == "ok" {
@@ -360,20 +360,20 @@ fn get<T: DeserializeOwned>(http: &Http, path: &str) -> Result<T, Failure> {
 }
 
 fn post<T: DeserializeOwned>(http: &Http, path: &str, request: &impl Serialize) -> Result<T, Failure> {
-    // Large enough for any request: growing would leave copies of the token behind.
+    // Allocated for the largest request: growing would leave copies of the token in freed memory.
     let mut json = Zeroizing::new(Vec::with_capacity(MAX_REQUEST));
     serde_json::to_writer(&mut *json, request).map_err(|error| Problem::Local(error.to_string()))?;
     understand(path, &http.post(path, json)?)
 }
 
-/// Reads and signatures come with 200 or 201, everything else is a no; and a no need not be JSON.
+/// Success is 200 or 201, every other status is a refusal. The body of a refusal need not be JSON.
 fn understand<T: DeserializeOwned>(question: &str, answer: &Answer) -> Result<T, Failure> {
     if matches!(answer.status, 200 | 201) {
         let wrong = |why: String| Failure::NotStepCa { question: question.to_owned(), why };
         return match serde_json::from_slice(&answer.body) {
-            // serde would take a list for an object without names.
+            // serde would accept a list in place of an object.
             _ if !answer.body.trim_ascii_start().starts_with(b"{") => Err(wrong("it is no JSON object".to_owned())),
-            // serde quotes what it met.
+            // The error of serde quotes the server's text.
             Err(error) if error.is_data() => Err(wrong(neutral(&error.to_string()).chars().take(MAX_TEXT).collect())),
             Err(_) => Err(wrong("it is no JSON, or cut off".to_owned())),
             Ok(read) => Ok(read),

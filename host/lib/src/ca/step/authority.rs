@@ -1,4 +1,4 @@
-//! Asking a step-ca for certificates.
+//! Requests certificates from a step-ca.
 
 use super::{
     Credential, StepAuthority, api,
@@ -19,7 +19,7 @@ use crate::{
 use ssh_key::PublicKey;
 
 impl StepAuthority {
-    /// A token that the host's own key signs.
+    /// A token signed with the host's own key.
     pub(super) fn sshpop(
         &self,
         name: &str,
@@ -33,7 +33,7 @@ impl StepAuthority {
             .map_err(|error| credential::unusable(format!("the host key cannot sign: {error}"), key.next()))
     }
 
-    /// Asks for a certificate until there is one, or there is no use in asking.
+    /// Requests a certificate, and repeats that until it succeeds or repeating is pointless.
     fn ask(
         &self,
         doing: Task<'_>,
@@ -62,7 +62,7 @@ impl StepAuthority {
         Ok(certificate)
     }
 
-    /// What a successor of `current` has to be.
+    /// The request that a successor of `current` has to satisfy.
     fn successor(&self, current: &Certificate, key: PublicKey) -> Result<IssueRequest, CaError> {
         let anew = "ask for a new certificate instead of a renewal: warded apply certify-host --force";
         let refused = |cause: String| CaError::Refused { ca: self.describe(), cause, next: anew.to_owned() };
@@ -70,7 +70,7 @@ impl StepAuthority {
             return Err(refused("user certificates are not renewed".to_owned()));
         }
         if current.valid_before() == u64::MAX {
-            // step-ca 0.30 panics on it, and closes the connection.
+            // step-ca 0.30 panics on such a certificate, and closes the connection.
             return Err(refused(format!("the present certificate cannot be renewed: {}", CertificateFault::NoEnd)));
         }
         if now() < current.valid_after() {
@@ -86,7 +86,7 @@ impl StepAuthority {
         Ok(IssueRequest { kind: Kind::Host, key, principals, key_id: current.key_id().to_owned() })
     }
 
-    /// Whether what it is asked with is one-time tokens.
+    /// Whether the credential consists of one-time tokens.
     fn has_tokens(&self) -> bool {
         match self.credential.get() {
             Some(opened) => matches!(opened, Credential::Tokens(_)),

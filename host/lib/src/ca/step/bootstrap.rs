@@ -1,4 +1,4 @@
-//! Trust in a CA: its root certificate, by fingerprint.
+//! Establishes trust in a CA: fetches its root certificate by fingerprint.
 
 use super::{
     Fingerprint, Settings, api,
@@ -17,30 +17,31 @@ use std::time::Duration;
 /// Why a root was not fetched.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The server did not give it.
+    /// The server did not return a root.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// It gave something else.
+    /// The server returned another certificate.
     #[error("it returned a certificate with the fingerprint {0}")]
     Other(Fingerprint),
-    /// It gave something else than a root.
+    /// The server returned something that is not a certificate.
     #[error("it returned {0}")]
     Unreadable(String),
-    /// It gave the right one, which does not hold now.
+    /// The server returned the right root, but it is not valid now.
     #[error("its root certificate {subject} {fault}{clock}")]
     OutOfTime {
         subject: String,
-        /// When it held, or will hold.
+        /// When it was, or will be, valid.
         fault: String,
-        /// How far this machine's clock and the CA's are apart, where that is more than a minute.
+        /// The difference between this machine's clock and the CA's, if it is more than a minute.
         clock: String,
     },
 }
 
-/// Fetches a root by its fingerprint. Nothing is trusted yet, so the bytes that come are held against all of it.
+/// Fetches a root by its fingerprint. Nothing is trusted yet, so the received bytes are checked against the whole
+/// fingerprint.
 ///
 /// # Errors
-/// There is no such root at that address, or it has expired.
+/// There is no such root at that address, or it is not valid now.
 pub fn fetch(url: &CaUrl, fingerprint: &Fingerprint, proxy: Option<&str>) -> Result<X509, FetchError> {
     let http = Http::new(url, Trust::Anybody, proxy).map_err(Failure::from)?;
     let roots = X509::parse_all(api::root(&http, fingerprint)?.as_bytes()).map_err(FetchError::Unreadable)?;
@@ -57,22 +58,22 @@ pub fn fetch(url: &CaUrl, fingerprint: &Fingerprint, proxy: Option<&str>) -> Res
     Ok(root)
 }
 
-/// The roots that a server says it has. Nothing of it is verified: it may be shown as what that server says, and never
-/// be trusted.
+/// The fingerprints of the roots that a server lists. They are not verified: they may be shown as what that server
+/// says, but must never be trusted.
 ///
 /// # Errors
-/// The server does not say.
+/// The server does not list its roots.
 pub fn unverified_roots(url: &CaUrl, proxy: Option<&str>) -> Result<Vec<Fingerprint>, Failure> {
     let http = Http::new(url, Trust::Anybody, proxy)?;
     let roots = api::roots(&http)?;
     Ok(roots.iter().filter_map(|root| X509::parse(root.as_bytes()).ok()).map(|root| root.fingerprint()).collect())
 }
 
-/// The pinned root, in DER: the one of the file with the configured fingerprint. `step ca roots` writes several into
-/// one while a root is replaced.
+/// The pinned root, in DER: the one in the file that has the configured fingerprint. `step ca roots` writes several
+/// into one file while a root is being replaced.
 ///
 /// # Errors
-/// It is not there.
+/// There is no such root.
 pub(super) fn pinned(settings: &Settings) -> Result<Vec<u8>, CaError> {
     let file = settings.root.as_path();
     let unusable = |cause: String| CaError::Unusable {

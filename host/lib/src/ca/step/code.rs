@@ -1,55 +1,56 @@
-//! The code of an invitation: one-time tokens in a form that survives a mail, a terminal and a person. It says how long
-//! it is, so that a part of it is known as a part; and it has a checksum, so that what the CA refuses is no typing mistake.
+//! The code of an invitation: one-time tokens in a form that survives a mail, a terminal and a person. The code
+//! contains its length, so that a truncated code is recognised. It also contains a checksum, so that a refusal by the
+//! CA cannot be due to a typing error.
 //!
-//! `warded1:LENGTH:TOKENS:CHECKSUM`: the length of all of it in characters; the tokens with `~` between them; the first
-//! eight hexadecimal digits of the SHA-256 of what stands before the last colon.
+//! `warded1:LENGTH:TOKENS:CHECKSUM`: LENGTH counts all characters of the code; TOKENS are separated by `~`; CHECKSUM is
+//! the first eight hexadecimal digits of the SHA-256 of everything before the last colon.
 
 use super::{fingerprint::Fingerprint, token::Token};
 use zeroize::Zeroizing;
 
 const PREFIX: &str = "warded1:";
 const CHECKSUM: usize = 8;
-/// What a terminal hands over of one line (`N_TTY_BUF_SIZE`, without the end of the line).
+/// The longest line that a terminal delivers (`N_TTY_BUF_SIZE`, without the newline).
 const TERMINAL_LINE: usize = 4095;
-/// Far more than any code has.
+/// Far longer than any code.
 const MAX: usize = 64 * 1024;
 
 /// The contents of an invitation.
 #[derive(Debug)]
 pub struct Code {
-    /// The tokens: one, or one for each host key.
+    /// One token for all host keys, or one for each.
     pub tokens: Vec<Token>,
 }
 
-/// Why a text is no code.
+/// Why a text is not a code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodeError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("there is no code")]
     Empty,
-    /// It begins otherwise.
+    /// The text has another beginning.
     #[error(
         "it does not begin with \"{PREFIX}\", as the codes of `warded invite` do: its beginning is missing, or it is something else"
     )]
     OtherBeginning,
-    /// It ends too early.
+    /// The text ends too early.
     #[error("it is cut off: {found} of its {whole} characters are there{}", terminal(*found))]
     CutOff {
-        /// So many characters are there.
+        /// The number of characters in the text.
         found: usize,
-        /// So many it has.
+        /// The length of the complete code.
         whole: usize,
     },
-    /// It goes on after its end.
-    #[error("it has {found} characters, and says that it has {whole}: something else was copied with it")]
+    /// The text continues after the code's end.
+    #[error("it has {found} characters instead of {whole}: other text was copied with it")]
     TooLong {
-        /// So many characters are there.
+        /// The number of characters in the text.
         found: usize,
-        /// So many it has.
+        /// The length of the complete code.
         whole: usize,
     },
-    /// The checksum is another.
-    #[error("a character of it was changed on the way: its checksum is wrong")]
+    /// The checksum does not match.
+    #[error("its checksum is wrong: a character was changed in copying")]
     Changed,
 }
 
@@ -57,15 +58,15 @@ fn terminal(found: usize) -> String {
     if found < TERMINAL_LINE {
         return String::new();
     }
-    format!("; a terminal hands over at most {TERMINAL_LINE} characters of a line")
+    format!("; a terminal passes on at most {TERMINAL_LINE} characters per line")
 }
 
 impl Code {
-    /// The code as it is handed over.
+    /// The code as text, to hand over.
     #[must_use]
     pub fn text(&self) -> Zeroizing<String> {
         let tokens: usize = self.tokens.iter().map(|token| token.as_str().len() + 1).sum();
-        // The length has as many digits as itself says: one more at the border of a power of ten.
+        // LENGTH includes its own digits, so one more digit may be needed at a power of ten.
         let around = PREFIX.len() + tokens + 1 + CHECKSUM;
         let mut length = around;
         while around + length.to_string().len() != length {
@@ -84,10 +85,10 @@ impl Code {
         text
     }
 
-    /// Reads a code. Blanks, line ends and what is not seen do not matter.
+    /// Parses a code. Blanks, newlines and control characters are ignored.
     ///
     /// # Errors
-    /// Why it is no code.
+    /// The text is not a code; says why.
     pub fn parse(text: &str) -> Result<Self, CodeError> {
         let text = bare(text);
         let whole = length(&text)?;
@@ -106,7 +107,7 @@ impl Code {
         Ok(Self { tokens: tokens.split('~').map(Token::given).collect() })
     }
 
-    /// How many characters of a code are still to come, where the text is the beginning of one.
+    /// How many characters are missing, if the text is the beginning of a code.
     #[must_use]
     pub fn missing(text: &str) -> Option<usize> {
         match Self::parse(text) {
@@ -119,7 +120,7 @@ impl Code {
     }
 }
 
-/// The length that a code says it has.
+/// The length that is written in a code.
 fn length(text: &str) -> Result<usize, CodeError> {
     if text.is_empty() {
         return Err(CodeError::Empty);
@@ -129,7 +130,7 @@ fn length(text: &str) -> Result<usize, CodeError> {
     digits.parse().ok().filter(|length| *length <= MAX).ok_or(CodeError::OtherBeginning)
 }
 
-/// The text without what mails, terminals and editors put into it.
+/// The text without the characters that mails, terminals and editors insert.
 fn bare(text: &str) -> Zeroizing<String> {
     let mut bare = Zeroizing::new(String::with_capacity(text.len()));
     bare.extend(text.chars().filter(|letter| !letter.is_whitespace() && !letter.is_control() && *letter != '\u{feff}'));
@@ -186,7 +187,7 @@ mod tests {
             let part = &text[..end];
             let expected = match end {
                 0 => CodeError::Empty,
-                // Its length does not stand there yet.
+                // The LENGTH field is not complete yet.
                 1..=10 => CodeError::OtherBeginning,
                 found => CodeError::CutOff { found, whole },
             };
@@ -207,7 +208,7 @@ mod tests {
     fn a_terminals_longest_line_is_named() {
         let text = code(&["x".repeat(5000).as_str()]).text();
         let said = |found: usize| tokens(&text[..found]).unwrap_err().to_string();
-        assert!(said(4095).contains("4095 of its 5022 characters are there; a terminal hands over"), "{}", said(4095));
+        assert!(said(4095).contains("4095 of its 5022 characters are there; a terminal passes on"), "{}", said(4095));
         assert!(!said(4094).contains("terminal"));
     }
 }

@@ -1,5 +1,5 @@
-//! Who this machine is to the CA when it asks for something new: a provisioner's password or key, one-time
-//! tokens, or an X.509 certificate. Opened when it is needed; guests never see any of it.
+//! The credential for new certificates: a provisioner's password or key, one-time tokens, or an X.509 certificate. It
+//! is opened when it is first needed; guests never see any of it.
 
 mod source;
 
@@ -25,12 +25,12 @@ use std::{cell::RefCell, collections::VecDeque, path::Path};
 /// An opened credential.
 #[derive(Debug)]
 pub enum Credential {
-    /// Tokens that were made elsewhere; each serves once.
+    /// Tokens that were made elsewhere; each can be used once.
     Tokens(RefCell<VecDeque<Token>>),
-    /// A provisioner's key.
+    /// A provisioner's private key.
     Key {
         key: SigningKey,
-        /// Its ID.
+        /// The key's ID.
         kid: String,
         /// The provisioner's name.
         provisioner: String,
@@ -38,32 +38,32 @@ pub enum Credential {
     /// An X.509 certificate.
     X5c {
         key: SigningKey,
-        /// It, and those above it, in DER.
+        /// The certificate and its intermediates, in DER.
         chain: Vec<Vec<u8>>,
         /// The provisioner's name.
         provisioner: String,
     },
 }
 
-/// Why a credential cannot be used, and what would help.
+/// The error that a credential cannot be used: `cause` says why, `next` what would help.
 pub(super) fn unusable(cause: impl Into<String>, next: impl Into<String>) -> CaError {
     CaError::Credential { cause: cause.into(), next: next.into() }
 }
 
-/// Fetches a CA's provisioners, from which one is chosen.
+/// Access to the CA's provisioners, from which one is chosen.
 pub struct Provisioners<'a> {
-    /// The CA's list; asked for only where it is needed.
+    /// The CA's list; fetched only if it is needed.
     pub list: &'a dyn Fn() -> Result<&'a [Provisioner], CaError>,
-    /// The same; none where the CA answers and does not show it.
+    /// The same list; `None` if the CA answers but does not show it.
     pub shown: &'a dyn Fn() -> Result<Option<&'a [Provisioner]>, CaError>,
-    /// The key of one of them as the CA keeps it; none where it does not.
+    /// The private key of one of them as stored by the CA, encrypted; `None` if the CA does not store it.
     pub encrypted_key: &'a dyn Fn(&str) -> Result<Option<String>, CaError>,
     pub ca: String,
 }
 
 impl Credential {
-    /// Opens what the operator named: a flag goes before the configuration, and that before the environment, a
-    /// systemd credential and a question at the terminal.
+    /// Opens the credential that the operator named. A flag takes precedence over the configuration, and the
+    /// configuration over the environment, a systemd credential and a question at the terminal.
     ///
     /// # Errors
     /// There is no credential, it cannot be read, or it does not fit the CA.
@@ -119,7 +119,7 @@ impl Credential {
         }
     }
 
-    /// The provisioner's key as the CA keeps it; before a person is asked for a password.
+    /// The provisioner's encrypted key from the CA; fetched before a person is asked for the password.
     fn encrypted(provisioner: &Provisioner, provisioners: &Provisioners<'_>) -> Result<String, CaError> {
         if let Some(encrypted) = provisioner.encrypted_key() {
             return Ok(encrypted.to_owned());
@@ -134,14 +134,14 @@ impl Credential {
 
     fn unlock(provisioner: &Provisioner, encrypted: &str, password: &[u8]) -> Result<Self, CaError> {
         let failed = |why: &dyn std::fmt::Display, next: &str| {
-            unusable(format!("the provisioner {provisioner} is not unlocked: {why}"), next)
+            unusable(format!("cannot unlock the key of the provisioner {provisioner}: {why}"), next)
         };
         let json = jwe::decrypt(encrypted, password).map_err(|error| match &error {
             jwe::JweError::Password => match source::oddity(password) {
                 Some(oddity) => {
-                    failed(&format!("{error}: {oddity}"), "write the password in UTF-8, and nothing before it")
+                    failed(&format!("{error}: {oddity}"), "write the password in UTF-8, with nothing around it")
                 }
-                None => failed(&error, "give the right one"),
+                None => failed(&error, "give the right password"),
             },
             jwe::JweError::Unsupported(_) => failed(
                 &error,
@@ -167,13 +167,13 @@ impl Credential {
         Ok(Self::Key { key, kid, provisioner: chosen.name().to_owned() })
     }
 
-    /// Whether another token can be had after one was refused.
+    /// Whether this credential can provide another token if one is refused.
     #[must_use]
     pub fn can_repeat(&self) -> bool {
         matches!(self, Self::Key { .. } | Self::X5c { .. })
     }
 
-    /// The provisioner's name, where it is known.
+    /// The provisioner's name, if it is known.
     #[must_use]
     pub fn provisioner(&self) -> Option<&str> {
         match self {
@@ -182,7 +182,7 @@ impl Credential {
         }
     }
 
-    /// A token for one request. `claims` names no provisioner yet.
+    /// A token for one request. Replaces the provisioner in `claims`.
     ///
     /// # Errors
     /// No token is left, or a new one cannot be signed.
@@ -203,10 +203,10 @@ impl Credential {
         }
     }
 
-    /// Whether it can be used `times` times.
+    /// Checks that the credential can be used `times` times.
     ///
     /// # Errors
-    /// There are fewer tokens.
+    /// There are fewer tokens than that.
     pub fn suffices_for(&self, times: usize) -> Result<(), CaError> {
         let Self::Tokens(tokens) = self else { return Ok(()) };
         let tokens = tokens.borrow();
@@ -222,10 +222,10 @@ impl Credential {
     }
 }
 
-/// The commands that make tokens for so many host keys of the machine with these names.
+/// The commands that make tokens for `keys` host keys of the machine with these names.
 fn more_tokens(names: &[String], keys: usize) -> String {
     let is_plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_".contains(&byte));
-    // What a token says is nothing to be typed into a shell, unless it is a name.
+    // The names come from a token: only plain names may appear in a command that a person copies into a shell.
     let names = if names.iter().all(is_plain) { names } else { &[] };
     let name = names.first().map_or("NAME", String::as_str);
     let with = |names: &[String]| names.iter().map(|name| format!(" -n {name}")).collect::<String>();
@@ -237,11 +237,11 @@ fn more_tokens(names: &[String], keys: usize) -> String {
     )
 }
 
-/// The provisioner to ask.
+/// The provisioner to use.
 enum ProvisionerChoice<'a> {
-    /// One of the CA's list.
+    /// A provisioner in the CA's list.
     Listed(&'a Provisioner),
-    /// The one that the operator named, where the CA does not show its list.
+    /// The provisioner that the operator named, if the CA does not show its list.
     Named(String),
 }
 
@@ -281,7 +281,7 @@ fn listed<'a>(
     named: Option<&str>,
 ) -> Result<&'a Provisioner, CaError> {
     if (provisioners.shown)()?.is_none() {
-        // Why it is not shown.
+        // Fails with the reason why the CA does not show it.
         (provisioners.list)().map_err(|error| match error {
             CaError::Refused { ca, cause, .. } | CaError::Unreachable { ca, cause, .. } => CaError::Refused {
                 ca,
@@ -300,11 +300,11 @@ fn listed<'a>(
     choose((provisioners.list)()?, purpose, named).map_err(|why| not_chosen(&provisioners.ca, &why, purpose))
 }
 
-/// Why no provisioner could be chosen, and what to do.
+/// The error that no provisioner could be chosen, with what to do.
 pub(super) fn not_chosen(ca: &str, why: &ChoiceError, purpose: Purpose) -> CaError {
     let (cause, next) = (why.cause(purpose), remedy(why, purpose));
     match why {
-        // The CA would give a certificate: whoever asks has to say by which.
+        // The CA would issue a certificate: the operator only has to say through which provisioner.
         ChoiceError::Several(_) => CaError::Credential { cause: format!("{ca}: {cause}"), next },
         ChoiceError::Unknown(..) | ChoiceError::Unfit(..) | ChoiceError::None(_) => {
             CaError::Refused { ca: ca.to_owned(), cause, next }
@@ -312,7 +312,7 @@ pub(super) fn not_chosen(ca: &str, why: &ChoiceError, purpose: Purpose) -> CaErr
     }
 }
 
-/// What to do where no provisioner could be chosen.
+/// What to do if no provisioner could be chosen.
 pub(super) fn remedy(why: &ChoiceError, purpose: Purpose) -> String {
     let renewal = matches!(purpose, Purpose::Renew | Purpose::RenewExpired | Purpose::Rekey);
     let claims = if purpose == Purpose::RenewExpired { r#", "allowRenewalAfterExpiry": true"# } else { "" };
@@ -335,7 +335,7 @@ pub(super) fn remedy(why: &ChoiceError, purpose: Purpose) -> String {
     }
 }
 
-/// The key in a file: JSON, JSON that is encrypted with a password, or PEM.
+/// The key in a file: JSON, JSON encrypted with a password, or PEM.
 fn key_of_file(
     file: &Path,
     contents: &[u8],

@@ -1,5 +1,5 @@
-//! Why a CA said no. step-ca answers everything that is wrong with a token with one and the same sentence and
-//! keeps the reason in its own log, so the reason is worked out here, from what both sides can see.
+//! Finds out why a CA refused. step-ca gives the same answer for everything that can be wrong with a token, and writes
+//! the reason only to its own log. So the reason is derived here from what both sides can see.
 
 pub(super) mod refusal;
 
@@ -22,60 +22,60 @@ use crate::{
 };
 use std::time::Duration;
 
-/// More names of a server are not shown.
+/// At most this many names of a server are shown.
 const MOST_NAMES: usize = 20;
-/// step-ca allows for a minute.
+/// step-ca tolerates a difference of one minute.
 const CLOCK: i64 = 60_000;
 
-/// How SSH is switched on.
+/// How to enable SSH on the CA.
 pub const ENABLE_SSH: &str = "on the CA: `step ca init --ssh` for a new one; else put \"ssh\": {\"hostKey\": …, \
                               \"userKey\": …} into ca.json, and the claim \"enableSSHCA\": true to its provisioners";
 
 /// The task that failed.
 #[derive(Clone, Copy, Debug)]
 pub enum Task<'a> {
-    /// The CA's SSH keys, which it shows without a login.
+    /// Reading the CA's SSH keys, which needs no login.
     ReadingSshKeys,
-    /// Something else that it shows without a login.
+    /// Reading something else that needs no login.
     Reading(&'a str),
-    /// A new certificate.
+    /// Requesting a new certificate.
     Issuing {
-        /// What was asked for.
+        /// The request.
         request: &'a IssueRequest,
         credential: &'a Credential,
     },
     Renewing {
-        /// Of this one.
+        /// The certificate to be renewed.
         current: &'a Certificate,
-        /// With another key.
+        /// Whether the successor is for another key.
         rekey: bool,
-        /// The provisioner that was asked.
+        /// The provisioner that was used.
         provisioner: &'a str,
     },
-    /// A certificate for a person who comes with a single sign-on.
+    /// Requesting a certificate for a person who uses single sign-on.
     SigningIn { token: &'a IdToken, sign_in: &'a SignIn },
-    /// A revocation.
+    /// Revoking a certificate.
     Revoking,
 }
 
-/// The evidence from which a diagnosis finds the cause.
+/// The facts from which a diagnosis finds the cause.
 pub struct Evidence<'a> {
     pub ca: String,
-    /// How it is configured here.
+    /// The settings for the CA on this machine.
     pub settings: &'a Settings,
     pub http: &'a Http,
-    /// The CA's provisioners, if they can be had.
+    /// The CA's provisioners, if they are available.
     pub provisioners: &'a dyn Fn() -> Option<&'a [Provisioner]>,
-    /// The CA's SSH keys, if they can be had.
+    /// The CA's SSH keys, if they are available.
     pub roots: &'a dyn Fn() -> Option<&'a SshRoots>,
 }
 
-/// A cause, and what to do about it.
+/// A cause, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub cause: String,
     pub next: String,
-    /// Whether the cause was found; else asking once more may help.
+    /// Whether the cause is certain; if not, repeating the request may help.
     pub certain: bool,
 }
 
@@ -89,7 +89,7 @@ impl Finding {
     }
 }
 
-/// The failure with its cause.
+/// Converts a failure to an error that includes its cause.
 #[must_use]
 pub fn of(failure: &Failure, doing: Task<'_>, known: &Evidence<'_>) -> CaError {
     let ca = known.ca.clone();
@@ -117,7 +117,7 @@ pub fn of(failure: &Failure, doing: Task<'_>, known: &Evidence<'_>) -> CaError {
     }
 }
 
-/// Whether the cause is known for sure, so that asking again is of no use.
+/// Whether the cause is certain, so that repeating the request is pointless.
 #[must_use]
 pub fn is_certain(failure: &Failure, doing: Task<'_>, known: &Evidence<'_>) -> bool {
     match failure {
@@ -126,7 +126,8 @@ pub fn is_certain(failure: &Failure, doing: Task<'_>, known: &Evidence<'_>) -> b
     }
 }
 
-/// Whether this machine's clock is too far from the CA's; `ahead`: milliseconds that the CA's is ahead.
+/// An error if this machine's clock differs too much from the CA's. `ahead`: by how many milliseconds the CA's is
+/// ahead.
 #[must_use]
 pub fn clock(ca: &str, ahead: Option<i64>) -> Option<CaError> {
     let ahead = ahead.filter(|ahead| ahead.abs() > CLOCK)?;
@@ -141,11 +142,10 @@ fn off(ahead: i64) -> String {
     format!("this machine's clock is {far} {direction} the CA's")
 }
 
-/// Refuses a token that the CA would refuse, before it is used up. `names`: those that the CA goes by, where they are
-/// known.
+/// Rejects a token that the CA would refuse, before it is used up. `names`: the CA's own names, if they are known.
 ///
 /// # Errors
-/// It will not get what is asked for.
+/// The token will not get the requested certificate.
 pub fn token(
     token: &Token,
     request: &IssueRequest,
@@ -164,13 +164,14 @@ pub fn token(
 }
 
 fn busy(status: u16, text: &str, retry_after: Option<Duration>) -> String {
-    let asks = retry_after.map(|time| format!("; it asks to be left alone for {}", distance(time))).unwrap_or_default();
+    let asks = retry_after.map(|time| format!("; it asks clients to wait {}", distance(time))).unwrap_or_default();
     let says = if text.is_empty() { String::new() } else { format!(": {text}") };
     format!("it answered with HTTP {status}{says}{asks}")
 }
 
-/// Which certificate of a chain (the server's own first) does not hold: by the CA's clock, and else because this
-/// machine's is wrong. `ahead`: milliseconds that the CA's clock is ahead, where it says what time it has.
+/// Explains a chain (the server's own certificate first) that is not valid now. Names the certificate that is not valid
+/// by the CA's clock; if there is none, this machine's clock is wrong. `ahead`: by how many milliseconds the CA's clock
+/// is ahead, if the CA says what time it has.
 fn out_of_time(chain: &[X509], ahead: Option<i64>, now: u64, problem: &Problem) -> (String, String) {
     let off_by = ahead.filter(|ahead| ahead.abs() > CLOCK);
     let time = now.saturating_add_signed(ahead.unwrap_or_default() / 1000);
@@ -185,7 +186,7 @@ fn out_of_time(chain: &[X509], ahead: Option<i64>, now: u64, problem: &Problem) 
                 None => " by this machine's clock; the CA does not say what time it has",
             };
             let next = if at == 0 {
-                "restart the CA: it makes itself a new one; where a proxy shows it, renew it there"
+                "restart the CA, which then makes a new one; if a proxy presents this certificate, renew it there"
             } else {
                 "on the CA, make a new intermediate certificate, and restart it"
             };
@@ -194,15 +195,15 @@ fn out_of_time(chain: &[X509], ahead: Option<i64>, now: u64, problem: &Problem) 
     }
 }
 
-/// Some names of a server, for a message.
+/// The first names of a server, for a message.
 pub(super) fn name_some(names: &[String]) -> String {
     let shown: Vec<&str> = names.iter().take(MOST_NAMES).map(String::as_str).collect();
     let more = names.len().saturating_sub(shown.len());
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
 
-/// What the connection failed at. Where that was the server's certificate, the server is asked once more without
-/// looking at it: what it says then is only used for the message.
+/// Explains why the connection failed. If the server's certificate was the problem, connects once more without
+/// verifying it; the result is only used for the message.
 fn of_connection(problem: &Problem, known: &Evidence<'_>) -> (String, String) {
     let unverified = || {
         let http = Http::new(&known.settings.url, Trust::Anybody, known.settings.proxy.as_deref()).ok()?;
@@ -223,8 +224,8 @@ fn of_connection(problem: &Problem, known: &Evidence<'_>) -> (String, String) {
         }
         Problem::OtherRoot => (
             format!("{problem} ({})", known.settings.fingerprint.short()),
-            "if the CA has a new root, get its fingerprint from whoever runs it, and \
-             `warded bootstrap --ca-url … --fingerprint … --force`; otherwise somebody else answers there"
+            "if the CA has a new root, ask the CA's operator for its fingerprint, and run `warded bootstrap --ca-url … \
+             --fingerprint … --force`; otherwise another server answers at this address"
                 .to_owned(),
         ),
         Problem::NoConnection(_) => {
@@ -235,8 +236,8 @@ fn of_connection(problem: &Problem, known: &Evidence<'_>) -> (String, String) {
         }
         Problem::Unsupported(_) => (
             problem.to_string(),
-            "let the CA's root and intermediate have RSA, Ed25519, or ECDSA keys on P-256, P-384 or P-521, and SHA-256 \
-             or better"
+            "use RSA, Ed25519 or ECDSA keys (P-256, P-384, P-521) and SHA-256 or better for the CA's root and \
+             intermediate"
                 .to_owned(),
         ),
         Problem::Invalid(_) => (problem.to_string(), "look at the certificates that the CA shows".to_owned()),
@@ -268,7 +269,7 @@ mod tests {
         }
     }
 
-    /// The CA's clock says whether a certificate has expired, or this machine's clock is wrong.
+    /// The CA's clock decides whether a certificate has expired, or this machine's clock is wrong.
     #[test]
     fn what_does_not_hold_is_the_certificate_or_the_clock() {
         let now = 1_700_000_000;
@@ -291,13 +292,13 @@ mod tests {
                 "intermediate",
             ),
             (vec![over("Leaf"), good("Middle")], Some(100), "its TLS certificate CN=Leaf expired on", "restart the CA"),
-            // By the CA's own clock it holds.
+            // The certificate is valid by the CA's own clock.
             (vec![good("Leaf"), over("Middle")], Some(-600_000), "10 min ahead of the CA's", "timedatectl"),
-            // Both are wrong: a right clock here would not help.
+            // Certificate and clock are both wrong: setting the clock here would not help.
             (vec![over("Leaf")], Some(3_600_000), "expired on", "restart"),
             (vec![shown("Leaf", now + 50_000, now + 90_000)], Some(60_000_000), "16 h behind the CA's", "timedatectl"),
             (vec![over("Leaf")], None, "by this machine's clock; the CA does not say", "restart"),
-            (vec![], Some(0), "does not hold at this machine's time", "compare"),
+            (vec![], Some(0), "is not valid at this machine's time", "compare"),
         ] {
             let (said, then) = out_of_time(&chain, ahead, now, &Problem::OtherTime);
             assert!(said.contains(cause) && then.contains(next), "{cause}: {said}; {then}");

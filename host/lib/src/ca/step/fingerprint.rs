@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr};
 
-/// By it a person, or a token, says which root is meant.
+/// Identifies a root certificate, in what a person types and in a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
@@ -14,7 +14,7 @@ impl Fingerprint {
         Self(Sha256::digest(der).into())
     }
 
-    /// Its beginning and its end, for messages.
+    /// The first and last bytes, for messages.
     #[must_use]
     pub fn short(&self) -> String {
         let [first, second, .., last_but_one, last] = self.0;
@@ -34,7 +34,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Hexadecimal; case, blanks, `:` and `-` do not matter, nor does a prefix `SHA256:`.
+/// Parses hexadecimal digits. Case, blanks, `:`, `-` and a prefix `SHA256:` do not matter.
 impl FromStr for Fingerprint {
     type Err = String;
 

@@ -1,5 +1,5 @@
-//! A token that was made elsewhere: what it says is read before it is used, for it can be used only once, and
-//! the CA does not say what it disliked. Its signature is the CA's business.
+//! Checks a token that was made elsewhere before it is used: it can be used only once, and the CA does not say why it
+//! refuses one. The signature is left to the CA.
 
 use super::{fingerprint::Fingerprint, token::Token, url::CaUrl};
 use crate::{
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::net::IpAddr;
 use url::Url;
 
-/// step-ca allows for clocks that differ by a minute.
+/// step-ca tolerates clocks that differ by a minute.
 const LEEWAY: u64 = 60;
 
 /// The claims of a token.
@@ -58,10 +58,10 @@ struct Ssh {
 }
 
 impl TokenClaims {
-    /// Reads a token's claims.
+    /// Parses a token's claims.
     ///
     /// # Errors
-    /// It is no token.
+    /// The text is not a token.
     pub fn read(token: &Token) -> Result<Self, String> {
         let mut parts = token.as_str().split('.');
         let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
@@ -72,37 +72,37 @@ impl TokenClaims {
         serde_json::from_slice(&body).map_err(|_| "this is not a token: its claims are not JSON".to_owned())
     }
 
-    /// The CA that it is for, and its root: enough to begin with.
+    /// The token's CA and the fingerprint of its root: enough to establish trust in the CA.
     #[must_use]
     pub fn bootstrap(&self) -> Option<(CaUrl, Fingerprint)> {
         let url = self.audiences().into_iter().find_map(|audience| audience.parse().ok())?;
         Some((url, self.sha.as_deref()?.parse().ok()?))
     }
 
-    /// The names that it certifies, neutralised.
+    /// The names for which the token gets a certificate, neutralised.
     #[must_use]
     pub fn principals(&self) -> Vec<String> {
         let named = self.step.as_ref().and_then(|step| step.ssh.as_ref()).map(|ssh| &ssh.principals);
-        // A token that names nobody is for its subject.
+        // Without names, the token is for its subject.
         let named = named.filter(|named| !named.is_empty());
         named.map_or_else(|| vec![neutral(&self.sub)], |named| named.iter().map(|name| neutral(name)).collect())
     }
 
-    /// How long ago it expired; none: it can still be used.
+    /// How long ago the token expired; `None`: it is still valid.
     #[must_use]
     pub fn expired(&self, now: u64) -> Option<String> {
         let exp = self.exp.filter(|exp| exp.saturating_add(LEEWAY) < now)?;
         Some(minutes(now - exp))
     }
 
-    /// The provisioner that it names, neutralised.
+    /// The provisioner that the token names, neutralised.
     #[must_use]
     pub fn provisioner(&self) -> String {
         neutral(&self.iss)
     }
 
-    /// What keeps it from getting a certificate as asked for; none if nothing that can be seen does.
-    /// `names`: those that the CA goes by, where they are known.
+    /// Why the token will not get the requested certificate; `None` if no reason can be seen. `names`: the CA's own
+    /// names, if they are known.
     #[must_use]
     pub fn problem(
         &self,
@@ -138,20 +138,20 @@ impl TokenClaims {
                 "this token is for the CA {hosts}, and this CA is called {names} (the names have to be equal)"
             ));
         }
-        // A single sign-on's token says nothing of certificates.
+        // An ID token of single sign-on contains no claims about certificates.
         let Some(ssh) = self.step.as_ref().and_then(|step| step.ssh.as_ref()) else {
             return Some("this token is not for an SSH certificate: `step ca token` needs --ssh --host".to_owned());
         };
         let wanted = super::api::kind_name(request.kind);
-        // What the token leaves open is a user certificate (`jwk.go`, AuthorizeSSHSign).
+        // Without a type, the token is for a user certificate (`jwk.go`, AuthorizeSSHSign).
         let says = if ssh.cert_type.is_empty() { "user" } else { &ssh.cert_type };
         if says != wanted {
             return Some(format!("this token is for a {} certificate", neutral(says)));
         }
-        // And where it names nobody, it names its subject.
+        // Without names, it is for its subject.
         let subject = std::slice::from_ref(&self.sub);
         let principals = if ssh.principals.is_empty() { subject } else { ssh.principals.as_slice() };
-        // The CA does not look at upper and lower case, and then certifies the token's names as they stand there.
+        // The CA ignores case when it compares names, but then certifies them in the token's spelling.
         let missing = request.principals.iter().find(|name| !principals.iter().any(|held| held == name.as_str()));
         if let Some(missing) = missing {
             return Some(format!("this token is for {}; {missing} is needed", neutral(&text::list(principals))));
@@ -169,7 +169,7 @@ impl TokenClaims {
     }
 }
 
-/// step-ca compares names letter by letter, and addresses in one form.
+/// step-ca compares names letter by letter, and addresses by value.
 fn is_same_host(name: &str, host: &str) -> bool {
     let address = |text: &str| text.parse::<IpAddr>();
     name == host || matches!((address(name), address(host)), (Ok(one), Ok(other)) if one == other)
@@ -241,7 +241,7 @@ mod tests {
                 _ => panic!("{claims} at {now}: {problem:?}, expected {expected:?}"),
             }
         }
-        // Letters count, and what the CA goes by may be long, or not known at all.
+        // Case matters, and the CA's names may be many, or unknown.
         let many: Vec<String> = (0..40).map(|number| format!("n{number}.lab.test")).collect();
         let of = |host: &str| {
             TokenClaims::read(&token(&with("aud", json!(format!("https://{host}/1.0/ssh/sign"))))).unwrap()

@@ -1,7 +1,6 @@
-//! The one file that speaks HTTP: with a CA, (`web`) with the single sign-on that the CA names, and (`transfer`) with a
-//! registry of policies. Everything is bounded:
-//! the time to connect, the time of a whole exchange, the size of an answer. No redirects, and no proxy unless the
-//! operator names one.
+//! The only module that speaks HTTP: with a CA, with the provider of single sign-on that the CA names (`web`), and with
+//! a registry of policies (`transfer`). Everything is limited: the time to connect, the time of a whole exchange, the
+//! size of an answer. Redirects are not followed, and a proxy is only used if the operator names one.
 #![expect(clippy::disallowed_methods, reason = "the CA client")]
 
 mod names;
@@ -34,31 +33,31 @@ use tokio::runtime::{Builder, Runtime};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-/// Until a connection stands.
+/// The time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an open connection is used again.
+/// How long an idle connection is reused.
 const IDLE: Duration = Duration::from_secs(5);
-/// Between two pieces of an answer.
+/// The longest pause between two pieces of an answer.
 pub const SILENCE: Duration = Duration::from_secs(5);
-/// A whole exchange. Below the limit of a guest's host call (30 s), with room for a second try.
+/// The time limit for an exchange: below the limit of a guest's host call (30 s), with room for a second try.
 const EXCHANGE: Duration = Duration::from_secs(12);
-/// The largest answer: a list of provisioners with long names has some 100 KiB.
+/// The largest accepted answer: a list of provisioners with long names has some 100 KiB.
 const MAX_BODY: usize = 2 * 1024 * 1024;
 const AGENT: &str = concat!("warded/", env!("CARGO_PKG_VERSION"));
 
-/// Whom a connection trusts.
+/// Which servers a connection trusts.
 #[derive(Clone, Copy, Debug)]
 pub enum Trust<'a> {
-    /// A server with a chain to this root certificate (DER), for the host's name, now.
+    /// A server with a chain to this root certificate (DER), valid now and for the host's name.
     Root(&'a [u8]),
-    /// A server with a chain to one of these root certificates (DER).
+    /// The same with several root certificates (DER).
     Roots(&'a [Vec<u8>]),
-    /// Anybody. For the first fetch of the root, whose bytes are then held against the fingerprint,
-    /// and to find out why the other failed.
+    /// Any server. For the first fetch of the root, whose fingerprint is then checked, and for finding out why a
+    /// verified connection failed.
     Anybody,
 }
 
-/// A request to a server that is no CA.
+/// A request to a server other than the CA.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `GET`, `PUT` …
@@ -68,25 +67,25 @@ pub struct Request {
     pub body: Bytes,
 }
 
-/// An answer, whatever it says.
+/// An answer, with any status.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub body: Zeroizing<Vec<u8>>,
-    /// When the server wants to be asked again.
+    /// How long the server asks clients to wait.
     pub retry_after: Option<Duration>,
 }
 
-/// A connection to one CA. Kept open between exchanges.
+/// A connection to one CA, kept open between exchanges.
 pub struct Http {
-    /// None only while it is dropped.
+    /// `None` only while this is dropped.
     runtime: Option<Runtime>,
     client: Client,
     base: CaUrl,
-    /// How far the CA's clock was ahead of ours when it last answered, in milliseconds.
+    /// By how many milliseconds the CA's clock was ahead of this machine's at its last answer.
     ahead: Cell<Option<i64>>,
     exchanges: Cell<u32>,
-    /// When the CA wants to be asked again, as its last answer says.
+    /// How long the CA asked clients to wait, in its last answer.
     retry_after: Cell<Option<Duration>>,
     shown: tls::ServerChain,
 }
@@ -95,7 +94,7 @@ impl Http {
     /// A client for one CA. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the root or the proxy cannot be used.
+    /// The root or the proxy cannot be used.
     pub fn new(base: &CaUrl, trust: Trust<'_>, proxy: Option<&str>) -> Result<Self, Problem> {
         let shown = tls::ServerChain::default();
         let (runtime, client) = client(tls::configuration(trust, &shown)?, true, proxy)?;
@@ -108,39 +107,39 @@ impl Http {
         &self.base
     }
 
-    /// How far the CA's clock is ahead of this machine's, in milliseconds (the header `Date`, which has whole
-    /// seconds); none before the first answer.
+    /// By how many milliseconds the CA's clock is ahead of this machine's (from the header `Date`, which has whole
+    /// seconds); `None` before the first answer.
     #[must_use]
     pub fn ahead(&self) -> Option<i64> {
         self.ahead.get()
     }
 
-    /// How many exchanges there were.
+    /// The number of exchanges so far.
     #[must_use]
     pub fn exchanges(&self) -> u32 {
         self.exchanges.get()
     }
 
-    /// When the CA wants to be asked again, as its last answer says.
+    /// How long the CA asked clients to wait, in its last answer.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after.get()
     }
 
-    /// The certificates that the server showed last, its own first; none where one of them cannot be read.
+    /// The certificates that the server presented last, its own first; empty if one of them cannot be parsed.
     #[must_use]
     pub fn chain(&self) -> Vec<X509> {
         self.shown.chain().iter().map(|der| X509::of_der(der)).collect::<Result<_, _>>().unwrap_or_default()
     }
 
-    /// The names in the certificate that the server showed last.
+    /// The names in the certificate that the server presented last.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.chain().into_iter().next().map(|leaf| leaf.names).unwrap_or_default()
     }
 
-    /// The names that the CA goes by ("dnsNames" of its ca.json): those of the TLS certificate that step-ca makes for
-    /// itself. None where the server showed another one, of a proxy say: its names need not be the CA's.
+    /// The CA's own names ("dnsNames" of its ca.json), from the TLS certificate that step-ca issues to itself. `None`
+    /// if the server presented another certificate, such as a proxy's, whose names need not be the CA's.
     #[must_use]
     pub fn names_of_step_ca(&self) -> Option<Vec<String>> {
         let leaf = self.chain().into_iter().next()?;
@@ -148,18 +147,18 @@ impl Http {
         (leaf.subject == "CN=Step Online CA").then_some(leaf.names)
     }
 
-    /// Reads something. `path` begins with a slash.
+    /// Sends a GET request. `path` begins with a slash.
     ///
     /// # Errors
-    /// There was no whole answer.
+    /// There is no complete answer.
     pub fn get(&self, path: &str) -> Result<Answer, Problem> {
         self.exchange(Method::GET, path, None)
     }
 
-    /// Sends JSON. It may have been carried out even if no answer comes.
+    /// Posts JSON. The CA may have carried out the request even if no answer comes.
     ///
     /// # Errors
-    /// There was no whole answer.
+    /// There is no complete answer.
     pub fn post(&self, path: &str, json: Zeroizing<Vec<u8>>) -> Result<Answer, Problem> {
         self.exchange(Method::POST, path, Some(json))
     }
@@ -168,7 +167,7 @@ impl Http {
         self.exchanges.set(self.exchanges.get().saturating_add(1));
         let mut request = self.client.request(method, self.base.at(path)).header(ACCEPT, "application/json");
         if let Some(json) = json {
-            // Wiped when the last reference to it goes.
+            // Wiped when the last reference is dropped.
             let body = Bytes::from_owner(json);
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
         }
@@ -187,18 +186,18 @@ impl Http {
         })
     }
 
-    /// Remembers the server's clock.
+    /// Remembers the difference between the clocks.
     fn note(&self, response: &Response, begun: Timestamp) {
         if let Some(theirs) = header_of(response, DATE.as_str()).and_then(|text| rfc2822::parse(text).ok()) {
             let ended = Timestamp::now().as_millisecond();
             let ours = begun.as_millisecond().midpoint(ended);
-            // A header of whole seconds is half a second late on the average.
+            // The header is truncated to whole seconds, so on average half a second is missing.
             self.ahead.set(Some(theirs.timestamp().as_millisecond() + 500 - ours));
         }
     }
 }
 
-/// A client with these bounds, and the runtime that it needs.
+/// A client with the limits above, and the runtime that it needs.
 fn client(tls: ClientConfig, https_only: bool, proxy: Option<&str>) -> Result<(Runtime, Client), Problem> {
     let local = |error: String| Problem::Local(error);
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| local(error.to_string()))?;
@@ -206,19 +205,20 @@ fn client(tls: ClientConfig, https_only: bool, proxy: Option<&str>) -> Result<(R
         .tls_backend_preconfigured(tls)
         .https_only(https_only)
         .redirect(redirect::Policy::none())
-        // A request that was sent may have been carried out: whether to repeat it is decided above.
+        // The server may have carried out a request that was sent: the callers decide whether to repeat it.
         .retry(retry::never())
         .referer(false)
         .no_proxy()
         .user_agent(AGENT)
         .dns_resolver(names::Names)
         .connect_timeout(CONNECT)
-        // step-ca closes a connection that is idle for 15 s, and this process does not look at the socket meanwhile.
+        // step-ca closes a connection that is idle for 15 s, and this process does not notice that in the meantime.
         .pool_idle_timeout(IDLE)
         .read_timeout(SILENCE)
         .timeout(EXCHANGE);
     if let Some(proxy) = proxy {
-        // It may have a password in it, and be cut in the wrong place if it is not a URL: not even a part is shown.
+        // The setting may contain a password. Not even a part is shown, since an invalid URL might be split in the
+        // wrong place.
         let unusable =
             |_| local("the setting `proxy` of [step-ca] is not a URL such as http://proxy.lan:3128".to_owned());
         builder = builder.proxy(Proxy::all(proxy).map_err(unusable)?);
@@ -228,7 +228,7 @@ fn client(tls: ClientConfig, https_only: bool, proxy: Option<&str>) -> Result<(R
 }
 
 impl Drop for Http {
-    /// A name that is still being looked up is not waited for.
+    /// Does not wait for a name lookup that is still running.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -242,7 +242,7 @@ impl std::fmt::Debug for Http {
     }
 }
 
-/// The body of an answer, of at most `limit` bytes. It may have a token in it, so that it is wiped after use.
+/// The body of an answer, of at most `limit` bytes. It is wiped after use, since it may contain a token.
 async fn body(mut response: Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut body = Zeroizing::new(Vec::new());
     while let Some(piece) = response.chunk().await.map_err(|error| Problem::of(&error))? {
@@ -254,7 +254,7 @@ async fn body(mut response: Response, limit: usize) -> Result<Zeroizing<Vec<u8>>
     Ok(body)
 }
 
-/// Whether what is sent there can be read by the server alone.
+/// Whether only the server can read what is sent there: by TLS, or on this machine.
 #[must_use]
 pub fn is_safe(url: &Url) -> bool {
     let is_here = match url.host() {
@@ -269,7 +269,7 @@ fn header_of<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 
-/// Seconds, or a date (RFC 9110, 10.2.3).
+/// Parses seconds, or a date (RFC 9110, 10.2.3).
 fn retry_after(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));

@@ -1,5 +1,5 @@
-//! The ID token of a single sign-on, as a CA reads it: who the person is. Its signature is the CA's business, and, where
-//! Warded asked for it, the business of `sso`.
+//! Interprets an ID token as a CA does, to learn who the person is. The signature is left to the CA and, if Warded
+//! requested the token, to `sso`.
 
 use super::{diagnosis::Finding, provisioner::Oidc, token::Token};
 use crate::moment::distance;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::time::Duration;
 
-/// step-ca allows for clocks that differ by a minute.
+/// step-ca tolerates clocks that differ by a minute.
 const LEEWAY: u64 = 60;
 
-/// An ID token. The CA gives one certificate for it, to any client that shows it.
+/// An ID token. The CA issues one certificate for it, to any client that presents it.
 #[derive(Debug)]
 pub struct IdToken {
     token: Token,
@@ -43,7 +43,7 @@ struct Claims {
     rest: serde_json::Map<String, Value>,
 }
 
-/// Several texts, or one.
+/// Deserializes a list of strings, or a single one.
 fn listed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Array(values) => values.into_iter().filter_map(text).collect(),
@@ -57,10 +57,10 @@ fn text(value: Value) -> Option<String> {
 }
 
 impl IdToken {
-    /// Reads what a provider gave.
+    /// Parses an ID token from a provider.
     ///
     /// # Errors
-    /// It is no ID token.
+    /// The text is not an ID token.
     pub fn read(text: &str) -> Result<Self, String> {
         let token = Token::given(text);
         let mut parts = token.as_str().split('.');
@@ -69,30 +69,30 @@ impl IdToken {
         };
         let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| "its claims are not base64url".to_owned())?;
         let claims: Claims =
-            serde_json::from_slice(&body).map_err(|_| "its claims are not as they should be".to_owned())?;
+            serde_json::from_slice(&body).map_err(|_| "its claims do not have the expected form".to_owned())?;
         if claims.rest.contains_key("step") || claims.iss.is_empty() {
             return Err(
-                "it is not of a single sign-on: its issuer is missing, or it is a one-time token of the CA's, \
-                        which --token-file takes"
+                "it does not come from a single sign-on: its issuer is missing, or it is a one-time token of the CA \
+                 (use --token-file for that)"
                     .to_owned(),
             );
         }
         Ok(Self { token, claims })
     }
 
-    /// What is sent to the CA.
+    /// The token to send to the CA.
     #[must_use]
     pub fn token(&self) -> &Token {
         &self.token
     }
 
-    /// The e-mail address: the CA makes the principals from it.
+    /// The e-mail address, from which the CA makes the principals.
     #[must_use]
     pub fn email(&self) -> Option<&str> {
         self.claims.email.as_ref()?.as_str().filter(|email| !email.is_empty())
     }
 
-    /// Whether the provider says that it does not know the address to be the person's; that it says nothing is usual.
+    /// Whether the provider says that the address is not verified; many providers say nothing about it.
     #[must_use]
     pub fn is_unverified(&self) -> bool {
         match &self.claims.email_verified {
@@ -102,7 +102,8 @@ impl IdToken {
         }
     }
 
-    /// Whether it is meant for other clients, too, and not made for this one.
+    /// Whether another client requested the token: `azp` names another one or, without `azp`, the audience contains
+    /// others.
     #[must_use]
     pub fn is_of_another_client(&self, client: &str) -> bool {
         let Claims { aud, azp, .. } = &self.claims;
@@ -110,31 +111,32 @@ impl IdToken {
         azp.as_deref().map_or(is_for_others, |azp| azp != client)
     }
 
-    /// Whether a server elsewhere made it, as its issuer says: a CA's own tokens name a provisioner there.
+    /// Whether the issuer is a URL, so that a provider made the token: in a CA's own tokens the issuer is a
+    /// provisioner.
     #[must_use]
     pub fn is_of_provider(&self) -> bool {
         self.claims.iss.starts_with("https://") || self.claims.iss.starts_with("http://")
     }
 
-    /// The clients that it is for, neutralised.
+    /// The clients in the token's audience, neutralised.
     #[must_use]
     pub fn clients(&self) -> String {
         neutral(&self.claims.aud.join(", "))
     }
 
-    /// Whether it is for this client.
+    /// Whether this client is in the token's audience.
     #[must_use]
     pub fn is_for(&self, client: &str) -> bool {
         self.claims.aud.iter().any(|audience| audience == client)
     }
 
-    /// How many seconds it can still be used at `now`, by the CA's clock.
+    /// For how many more seconds the token is valid. `now`: by the CA's clock.
     #[must_use]
     pub fn left(&self, now: u64) -> Option<u64> {
         Some(seconds(self.claims.exp?).saturating_sub(now))
     }
 
-    /// Why the CA gives this person no certificate for a machine, and what to do; none where it does.
+    /// Why the CA does not certify machines for this person, with what to do; `None` if it does.
     #[must_use]
     pub fn no_admin(&self, oidc: &Oidc, provisioner: &str) -> Option<(String, String)> {
         if self.is_admins(oidc) {
@@ -143,7 +145,7 @@ impl IdToken {
         let who = self.email().map_or_else(|| "this person".to_owned(), neutral);
         Some((
             format!(
-                "{who} is no admin of the CA's provisioner {provisioner}, and the CA certifies machines for these alone"
+                "{who} is no admin of the CA's provisioner {provisioner}, and the CA certifies machines only for admins"
             ),
             format!(
                 "on the CA, put the address, or a group of the ID token, into \"admins\" of the provisioner {provisioner} in \
@@ -152,7 +154,7 @@ impl IdToken {
         ))
     }
 
-    /// Whether the CA lets this person ask for any certificate (`oidc.go`, IsAdmin, IsAdminGroup).
+    /// Whether the CA lets this person request any certificate (`oidc.go`, IsAdmin, IsAdminGroup).
     fn is_admins(&self, oidc: &Oidc) -> bool {
         let groups = match &self.claims.groups {
             Some(Value::Array(groups)) => groups.as_slice(),
@@ -162,7 +164,7 @@ impl IdToken {
             || groups.iter().filter_map(Value::as_str).any(|group| oidc.admins.iter().any(|admin| admin == group))
     }
 
-    /// step-ca ignores upper and lower case in the domain alone (`oidc.go`, sanitizeEmail).
+    /// step-ca ignores case only in the domain (`oidc.go`, sanitizeEmail).
     fn has_admins_email(&self, oidc: &Oidc) -> bool {
         let compared = |email: &str| match email.rsplit_once('@') {
             Some((local, domain)) => format!("{local}@{}", domain.to_lowercase()),
@@ -171,7 +173,7 @@ impl IdToken {
         self.email().is_some_and(|email| oidc.admins.iter().any(|admin| compared(admin) == compared(email)))
     }
 
-    /// What has no e-mail address in it, and where the provider puts one.
+    /// The cause and the advice for an ID token without an e-mail address.
     #[must_use]
     pub fn without_email(&self, oidc: &Oidc) -> (String, String) {
         let others: Vec<String> = ["preferred_username", "upn", "name", "sub"]
@@ -189,7 +191,7 @@ impl IdToken {
         )
     }
 
-    /// What the CA will dislike, or did; none where nothing that can be seen is wrong. `now`: by the CA's clock.
+    /// Why the CA will refuse the token, or has refused it; `None` if no reason can be seen. `now`: by the CA's clock.
     #[must_use]
     pub fn problem(&self, oidc: &Oidc, provisioner: &str, now: u64) -> Option<Finding> {
         let on_ca = |what: &str| {
@@ -211,11 +213,12 @@ impl IdToken {
         }
         if let Some(ahead) = [nbf, iat].into_iter().flatten().find_map(|time| future(*time, now)) {
             return Some(Finding::certain(
-                format!("the ID token holds only in {ahead}: the provider's clock is ahead of the CA's"),
+                format!("the ID token becomes valid only in {ahead}: the provider's clock is ahead of the CA's"),
                 "set the provider's clock, or the CA's if that is the wrong one",
             ));
         }
-        // step-ca reads these two by their types, and no token without them (`oidc.go`, openIDPayload).
+        // step-ca expects these two claims to have certain types, and rejects a token in which they do not (`oidc.go`,
+        // openIDPayload).
         let odd = match (groups, email_verified) {
             (Some(Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Object(_)), _) => {
                 Some(("groups", "a list"))
@@ -271,7 +274,7 @@ impl IdToken {
     }
 }
 
-/// How a provider is had to put a claim into its ID tokens.
+/// How to make a provider include a claim in its ID tokens.
 fn give_claim(oidc: &Oidc, claim: &str, exported: &str) -> String {
     let scopes = if oidc.scopes.is_empty() || oidc.scopes.iter().any(|scope| scope == claim) || claim == "groups" {
         String::new()

@@ -1,5 +1,5 @@
-//! What will keep this machine from renewing with a step-ca, seen before it does. Nothing is changed and no
-//! certificate is asked for.
+//! Finds in advance what will keep this machine from renewing with a step-ca. Changes nothing, and requests no
+//! certificate.
 
 use super::{
     CaUrl, Fingerprint, StepAuthority, api,
@@ -10,7 +10,7 @@ use crate::ca::{CaError, Kind, now};
 use crate::{moment::distance, text::neutral};
 use std::time::Duration;
 
-/// So long before its end a certificate of the CA's is reported.
+/// How long before its end a certificate of the CA is reported.
 const NEAR: u64 = 30 * 24 * 3600;
 
 /// A certificate that TLS with the CA depends on.
@@ -18,36 +18,36 @@ const NEAR: u64 = 30 * 24 * 3600;
 pub enum Part {
     /// The pinned root.
     Root,
-    /// One between the root and the server's own.
+    /// A certificate between the root and the server's own.
     Intermediate,
 }
 
-/// Something that keeps this machine from renewing, or will.
+/// Something that keeps this machine from renewing, or will do so.
 #[derive(Clone, Debug)]
 pub enum Concern {
     /// A certificate that TLS with the CA depends on has expired, or will within 30 days.
     Ending {
         part: Part,
-        /// Its whole subject, neutralised.
+        /// The certificate's whole subject, neutralised.
         subject: String,
-        /// The last second in which it holds, since 1970.
+        /// The last second of its validity, since 1970.
         until: u64,
     },
-    /// The CA lists a root that this machine does not trust: its root may be about to be replaced.
+    /// The CA lists a root that this machine does not trust: perhaps the CA's root is about to be replaced.
     OtherRoot {
-        /// Its whole subject, neutralised.
+        /// The root's whole subject, neutralised.
         subject: String,
         fingerprint: Fingerprint,
     },
     /// The CA has no key that signs host certificates.
     NoHostKey,
-    /// No provisioner renews.
+    /// None of the CA's provisioners can renew.
     NoRenewal(ChoiceError),
-    /// The configured provisioner does not renew any more; another one does.
+    /// The configured provisioner can no longer renew, but another one can.
     RenamedProvisioner {
-        /// The configured one, neutralised.
+        /// The name of the configured one, neutralised.
         configured: String,
-        /// The one that renews, neutralised.
+        /// The name of the other one, neutralised.
         instead: String,
     },
     /// The CA does not show its provisioners, and none is configured.
@@ -55,7 +55,7 @@ pub enum Concern {
 }
 
 impl StepAuthority {
-    /// What keeps this machine from renewing, or will. Where the list is empty, nothing was found.
+    /// Everything that keeps this machine from renewing, or will do so.
     ///
     /// # Errors
     /// The CA does not answer, or its TLS certificate is not accepted.
@@ -74,7 +74,7 @@ impl StepAuthority {
         Ok(concerns)
     }
 
-    /// The pinned root and the intermediates that the CA showed last.
+    /// The pinned root, and the intermediates that the CA presented last.
     #[must_use]
     pub fn chain(&self) -> Vec<(Part, X509)> {
         let root = X509::of_der(self.root()).ok();
@@ -82,7 +82,7 @@ impl StepAuthority {
         root.map(|root| (Part::Root, root)).into_iter().chain(shown.map(|one| (Part::Intermediate, one))).collect()
     }
 
-    /// The roots that the CA lists besides the pinned one; none where it lists no roots.
+    /// The roots that the CA lists besides the pinned one; empty if the CA does not list its roots.
     #[must_use]
     pub fn other_roots(&self) -> Vec<X509> {
         let listed = api::roots(self.http()).unwrap_or_default();
@@ -115,7 +115,7 @@ impl StepAuthority {
 }
 
 impl Concern {
-    /// What was found, in a sentence.
+    /// The observation, in a sentence.
     #[must_use]
     pub fn seen(&self) -> String {
         self.seen_at(now())
@@ -125,8 +125,8 @@ impl Concern {
         match self {
             Self::Ending { part, subject, until } => {
                 let (part, then) = match part {
-                    Part::Root => ("root", "programs that look at its time do not trust the CA then"),
-                    Part::Intermediate => ("intermediate", "nothing is renewed then"),
+                    Part::Root => ("root", "programs that check its dates will then not trust the CA"),
+                    Part::Intermediate => ("intermediate", "nothing can be renewed after that"),
                 };
                 let far = distance(Duration::from_secs(until.abs_diff(now)));
                 let when = day(*until);
@@ -142,8 +142,8 @@ impl Concern {
             Self::NoHostKey => "the CA has no key that signs host certificates".to_owned(),
             Self::NoRenewal(why) => format!("the CA does not renew: {}", why.cause(Purpose::Renew)),
             Self::RenamedProvisioner { configured, instead } => format!(
-                "the CA has no provisioner {configured:?} any more, which the configuration names for renewals; \
-                 {instead:?} renews"
+                "the configuration names the provisioner {configured:?} for renewals, which the CA no longer has; \
+                 {instead:?} can renew"
             ),
             Self::HiddenProvisioners(error) => {
                 format!("the CA does not show its provisioners, and the configuration names none for renewals: {error}")
@@ -168,12 +168,12 @@ impl Concern {
             ),
             Self::NoHostKey => super::diagnosis::ENABLE_SSH.to_owned(),
             Self::NoRenewal(why) => super::credential::remedy(why, Purpose::Renew),
-            Self::RenamedProvisioner { .. } => "warded bootstrap writes the new name".to_owned(),
+            Self::RenamedProvisioner { .. } => "run warded bootstrap again: it writes the new name".to_owned(),
             Self::HiddenProvisioners(_) => NAME_RENEWER.to_owned(),
         }
     }
 
-    /// Whether renewals fail now already.
+    /// Whether renewals fail already.
     #[must_use]
     pub fn stops_renewals(&self) -> bool {
         match self {
@@ -184,7 +184,7 @@ impl Concern {
     }
 }
 
-/// What to do where the list of provisioners cannot be had.
+/// What to do if the list of provisioners is not available.
 pub(super) const NAME_RENEWER: &str =
     "name the SSHPOP provisioner in the configuration: renewal-provisioner = \"NAME\" in [step-ca]";
 

@@ -1,4 +1,4 @@
-//! A provisioner's key as the CA keeps it: encrypted with a password (RFC 7516, RFC 7518 4.8: PBES2).
+//! Decrypts a provisioner's key, which the CA stores encrypted with a password (RFC 7516, RFC 7518 4.8: PBES2).
 
 mod contents;
 
@@ -10,8 +10,8 @@ use serde::Deserialize;
 use sha2::{Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
-/// step-ca writes 600,000, and wrote 100,000 before 2023. A server could name any number: this bounds the time to
-/// some seconds.
+/// step-ca writes 600,000, and wrote 100,000 before 2023. A server could name any number; this limits the time to some
+/// seconds.
 const MOST_ROUNDS: u32 = 10_000_000;
 const FEWEST_ROUNDS: u32 = 1_000;
 
@@ -21,13 +21,13 @@ pub(super) enum JweError {
     /// It is not a JWE.
     #[error("the encrypted key is damaged: {0}")]
     Damaged(&'static str),
-    /// It is encrypted in another way.
+    /// It is encrypted with an algorithm that is not supported.
     #[error("the encrypted key uses {0}, which Warded does not support")]
     Unsupported(String),
-    /// The count would keep this machine busy, or gives the password away.
+    /// The count would keep this machine busy, or is so low that it would help to guess the password.
     #[error("the encrypted key wants {0} rounds of PBKDF2; between {FEWEST_ROUNDS} and {MOST_ROUNDS} are accepted")]
     Rounds(u64),
-    /// It does not open.
+    /// The password does not unwrap the key.
     #[error("the password is wrong")]
     Password,
 }
@@ -46,7 +46,7 @@ struct Header {
     crit: Option<serde_json::Value>,
 }
 
-/// The flattened JSON form (RFC 7516, 7.2.2), which `step crypto jwk create` writes.
+/// The flattened JSON form (RFC 7516, 7.2.2), as written by `step crypto jwk create`.
 #[derive(Deserialize)]
 struct Flattened {
     protected: String,
@@ -56,7 +56,7 @@ struct Flattened {
     tag: String,
 }
 
-/// The compact form of what stands in JSON; none where it is something else.
+/// The compact form of a JWE in JSON; `None` if the JSON is something else.
 pub(super) fn compact_of(json: &str) -> Option<String> {
     let Flattened { protected, encrypted_key, iv, ciphertext, tag } = serde_json::from_str(json).ok()?;
     Some([protected, encrypted_key, iv, ciphertext, tag].join("."))
@@ -65,7 +65,7 @@ pub(super) fn compact_of(json: &str) -> Option<String> {
 /// Decrypts a compact JWE.
 ///
 /// # Errors
-/// The password is wrong, or it is encrypted in a way that is not supported.
+/// The password is wrong, or the algorithm is not supported.
 pub(super) fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, JweError> {
     let mut parts = compact.trim().split('.');
     let mut part = || parts.next().ok_or(JweError::Damaged("it has fewer than five parts"));
@@ -87,7 +87,7 @@ pub(super) fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8
     encryption.open(&cek, EncryptedContents { header: protected.as_bytes(), iv: &iv, ciphertext, tag: &tag })
 }
 
-/// How the key of the contents is wrapped with a password (RFC 7518, 4.8).
+/// The algorithm that wraps the content encryption key with a password (RFC 7518, 4.8).
 #[derive(Clone, Copy, Debug)]
 enum Wrapping {
     Sha256Aes128,
@@ -106,7 +106,7 @@ impl Wrapping {
     }
 }
 
-/// The key of the contents, unwrapped (RFC 3394). That fails where the password is wrong.
+/// Unwraps the content encryption key (RFC 3394). That fails if the password is wrong.
 fn content_key(header: &Header, wrapped: &[u8], password: &[u8]) -> Result<Zeroizing<Vec<u8>>, JweError> {
     let wrapping = Wrapping::named(&header.alg)?;
     let rounds = u32::try_from(header.p2c)
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce, aead::AeadInPlace as _};
 
-    /// Made as RFC 7517, C, has it, with each algorithm that wraps a key.
+    /// Encrypts as in RFC 7517, C, with each of the algorithms for wrapping.
     fn encrypt(alg: &str, rounds: u32, password: &[u8]) -> String {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let header = format!(r#"{{"alg":"{alg}","enc":"A256GCM","p2c":{rounds},"p2s":"{}"}}"#, encode(b"saltsalt"));
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(compact_of("{\"kty\":\"EC\"}"), None);
     }
 
-    /// Counts that a server could keep a client busy with, or learn the password from.
+    /// Counts with which a server could keep a client busy, or find out the password.
     #[test]
     fn the_count_is_bounded() {
         for rounds in [0, 999, 10_000_001, 1_u64 << 31, u64::MAX] {
@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    /// What is not supported is named, and is not called damaged, whatever lengths its parts have.
+    /// The error names an unsupported algorithm, and does not call the key damaged, whatever lengths its parts have.
     #[test]
     fn other_algorithms_are_named() {
         for (header, name) in [

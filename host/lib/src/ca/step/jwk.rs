@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Only what signing takes. Wiped when dropped.
+/// Only the fields that signing needs. Wiped when dropped.
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Jwk {
     kty: String,
@@ -33,18 +33,18 @@ struct Jwk {
 
 #[derive(Debug)]
 pub(super) struct ProvisionerKey {
-    /// What signs.
+    /// The private key.
     pub(super) key: SigningKey,
-    /// Its ID, where it has one.
+    /// The key's ID, if it has one.
     pub(super) kid: Option<String>,
 }
 
-/// Reads a private key in JSON.
+/// Parses a private key in JSON.
 ///
 /// # Errors
-/// It is none, or of a type that nobody signs tokens with.
+/// It is not a private key, or its type is not used for signing tokens.
 pub(super) fn parse(json: &[u8]) -> Result<ProvisionerKey, KeyError> {
-    // serde's own text could quote the key.
+    // The error of serde is dropped, since it could quote the key.
     let jwk: Jwk = serde_json::from_slice(json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json))
         .map_err(|_| wrong("it is not a JSON Web Key"))?;
     if jwk.d.is_empty() {
@@ -84,7 +84,7 @@ fn wrong(why: &str) -> KeyError {
 mod tests {
     use super::*;
 
-    /// RFC 7515, A.3.1; RFC 8037, A.1.
+    /// The keys of RFC 7515, A.3.1, and RFC 8037, A.1.
     const EC: &str = r#"{"kty":"EC","crv":"P-256","kid":"one","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
         "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
     const OKP: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!((ec.kid.as_deref(), ec.key.jws_algorithm()), (Some("one"), "ES256"));
         let okp = parse(OKP.as_bytes()).unwrap();
         assert_eq!((okp.kid, okp.key.jws_algorithm()), (None, "EdDSA"));
-        // RFC 8037, A.4.
+        // The signature in RFC 8037, A.4.
         let signed = okp.key.sign(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc").unwrap();
         assert_eq!(
             URL_SAFE_NO_PAD.encode(signed),

@@ -1,4 +1,4 @@
-//! The provisioners of a CA, and which of them serves for what.
+//! The provisioners of a CA, and which of them is suitable for what.
 
 mod oidc;
 
@@ -8,7 +8,7 @@ use crate::{ca::Kind, text::neutral};
 use serde::Deserialize;
 use std::fmt;
 
-/// One of the CA's ways of giving out certificates.
+/// A provisioner: one of the CA's ways of issuing certificates.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provisioner {
@@ -25,12 +25,12 @@ pub struct Provisioner {
     key: Option<PublicJwk>,
     #[serde(default)]
     encrypted_key: Option<String>,
-    /// What only its type has.
+    /// Fields that only some types have.
     #[serde(flatten)]
     rest: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Only what the provisioner overrides: what it leaves to the CA's own settings nobody outside can see.
+/// Contains only what the provisioner overrides: the CA does not publish its own defaults.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Claims {
@@ -46,26 +46,26 @@ struct PublicJwk {
     kid: String,
 }
 
-/// The types that matter here.
+/// The types of provisioners that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// A key pair whose private half a password, or a file, unlocks.
+    /// A key pair whose private half is in a file, or is unlocked with a password.
     Jwk,
     /// An X.509 certificate that the machine has already.
     X5c,
-    /// A single sign-on.
+    /// Single sign-on.
     Oidc,
-    /// A service account of Kubernetes.
+    /// A Kubernetes service account.
     K8sSa,
-    /// A machine's place in a cloud or a network: AWS, GCP, Azure, Nebula.
+    /// A machine's identity in a cloud or a network: AWS, GCP, Azure, Nebula.
     Instance,
-    /// The host's own key and certificate: renewals.
+    /// The host's own key and certificate, for renewals.
     SshPop,
-    /// Anything else.
+    /// Any other type.
     Other,
 }
 
-/// What a provisioner is wanted for.
+/// The purpose for which a provisioner is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// New certificates, with a password or a key.
@@ -74,7 +74,7 @@ pub enum Purpose {
     IssueWithX5c,
     /// User certificates, with a single sign-on.
     SignIn,
-    /// Successors of certificates that hold.
+    /// Successors of certificates that are still valid.
     Renew,
     /// Successors of certificates that have expired.
     RenewExpired,
@@ -95,7 +95,7 @@ impl Purpose {
     fn what(self) -> &'static str {
         match self {
             Self::IssueWithKey => "issue SSH certificates to those who know its password",
-            Self::IssueWithX5c => "issue SSH certificates to who has an X.509 certificate",
+            Self::IssueWithX5c => "issue SSH certificates to holders of an X.509 certificate",
             Self::SignIn => "log people in with a single sign-on",
             Self::Renew => "renew host certificates",
             Self::RenewExpired => "renew expired host certificates",
@@ -104,18 +104,18 @@ impl Purpose {
     }
 }
 
-/// Why a provisioner does not serve.
+/// Why a provisioner is not suitable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnfitReason {
     /// It is of another type.
     Type,
-    /// It could not be initialised, with the CA's reason.
+    /// The CA could not initialise it; with the CA's reason.
     Uninitialised(String),
     /// Its claims switch SSH off.
     NoSsh,
     /// Its claims switch renewals off.
     NoRenewal,
-    /// Its claims do not allow the renewal of what has expired.
+    /// Its claims do not allow renewing expired certificates.
     NotAfterExpiry,
 }
 
@@ -144,19 +144,19 @@ impl Provisioner {
         }
     }
 
-    /// The ID of its key.
+    /// The ID of its key, if it has one.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.key.as_ref().map(|key| key.kid.as_str()).filter(|kid| !kid.is_empty())
     }
 
-    /// Its encrypted private key, if the list has it.
+    /// Its encrypted private key, if the list contains it.
     #[must_use]
     pub fn encrypted_key(&self) -> Option<&str> {
         self.encrypted_key.as_deref().filter(|key| !key.is_empty())
     }
 
-    /// Whether it is usable, as far as the CA shows; its state in words.
+    /// Its state in words, if the CA reports that it is not usable.
     #[must_use]
     pub fn state(&self) -> Option<String> {
         let state = self.state.as_deref().filter(|state| !state.is_empty())?;
@@ -164,7 +164,7 @@ impl Provisioner {
         Some(neutral(&reason.map_or_else(|| state.to_owned(), |reason| format!("{state}: {reason}"))))
     }
 
-    /// What keeps it from serving a purpose, as far as the CA shows; none if nothing does.
+    /// Why it is not suitable for a purpose, as far as the CA shows; `None` if it is suitable.
     #[must_use]
     pub fn unfit(&self, purpose: Purpose) -> Option<UnfitReason> {
         if let Some(state) = self.state() {
@@ -193,13 +193,13 @@ impl Provisioner {
         }
     }
 
-    /// Its name and its type.
+    /// Its name and its type, for messages.
     #[must_use]
     pub fn label(&self) -> Label {
         Label { name: neutral(&self.name), kind: self.type_name() }
     }
 
-    /// Whether it certifies keys of a kind, as far as its type and its claims tell.
+    /// Whether it certifies keys of a kind, as far as its type and its claims show.
     #[must_use]
     pub fn certifies(&self, kind: Kind) -> bool {
         if self.claims.unwrap_or_default().enable_ssh_ca == Some(false) {
@@ -207,12 +207,12 @@ impl Provisioner {
         }
         match (self.of_type(), kind) {
             (Type::Jwk | Type::X5c | Type::K8sSa, _) | (Type::Oidc, Kind::User) | (Type::Instance, Kind::Host) => true,
-            // Administrators of a single sign-on may ask for any certificate: that is not what it is for.
+            // Admins of a single sign-on may request any certificate, but that is not its purpose.
             (Type::Oidc, Kind::Host) | (Type::Instance, Kind::User) | (Type::SshPop | Type::Other, _) => false,
         }
     }
 
-    /// What it can be used for in SSH, in words, with a CA that has keys for these kinds.
+    /// Its use for SSH, in words. `signed`: the kinds for which the CA has keys.
     #[must_use]
     pub fn usable_for(&self, signed: &[Kind]) -> &'static str {
         let claims = self.claims.unwrap_or_default();
@@ -252,7 +252,7 @@ impl fmt::Display for UnfitReason {
     }
 }
 
-/// A provisioner in a message.
+/// A provisioner's name and type, in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// Its name, neutralised.
@@ -267,7 +267,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// Their names and types.
+/// The labels of several provisioners.
 pub(super) fn list(labels: &[Label]) -> String {
     labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -275,21 +275,21 @@ pub(super) fn list(labels: &[Label]) -> String {
 /// Why no provisioner was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChoiceError {
-    /// There is none of that name; these would serve.
+    /// There is no provisioner with that name; with the suitable ones.
     Unknown(String, Vec<Label>),
-    /// The named one does not serve.
+    /// The named one is not suitable.
     Unfit(Label, UnfitReason),
-    /// None of the right type serves; those of the right type, with the reason.
+    /// None of the right type is suitable; with the reason for each.
     None(Vec<(Label, UnfitReason)>),
-    /// More than one would serve.
+    /// More than one is suitable.
     Several(Vec<Label>),
 }
 
-/// Chooses: the named one, or the only one that serves. Of several that renew the first is as good as any, for
-/// all of them go by the CA's own SSH keys.
+/// Chooses the named provisioner, or the only suitable one. Of several that renew, the first one is chosen: they are
+/// equivalent, since all of them rely on the CA's own SSH keys.
 ///
 /// # Errors
-/// None can be chosen; with the candidates.
+/// No provisioner can be chosen; with the candidates.
 pub fn choose<'a>(
     provisioners: &'a [Provisioner],
     purpose: Purpose,

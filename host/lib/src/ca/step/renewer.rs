@@ -1,5 +1,5 @@
-//! The SSHPOP provisioner that renews. All of them go by the CA's own SSH keys, so one is as good as another: the one
-//! in the configuration spares a request, and where it is gone another one serves.
+//! Finds the SSHPOP provisioner that renews. All of them rely on the CA's own SSH keys, so they are equivalent. The
+//! configured one saves a request for the list; if it no longer exists, another one is used.
 
 use super::{
     StepAuthority, credential,
@@ -8,16 +8,16 @@ use super::{
 };
 use crate::ca::{CaError, CertificateAuthority as _};
 
-/// Why there is no provisioner that renews.
+/// Why no provisioner can renew.
 pub(super) enum RenewerError {
-    /// The CA's list has none.
+    /// None in the CA's list can renew.
     NotChosen(ChoiceError),
-    /// The list cannot be had, and none is configured.
+    /// The list is not available, and none is configured.
     Hidden(CaError),
 }
 
 impl StepAuthority {
-    /// The provisioner that serves for a purpose; `shown`: the CA's list, where it can be had.
+    /// The provisioner that is suitable for the purpose. `shown`: the CA's list, if it is available.
     pub(super) fn renewer<'a>(
         &'a self,
         purpose: Purpose,
@@ -36,8 +36,8 @@ impl StepAuthority {
         }
     }
 
-    /// Does something with the provisioner that renews. The configured one is tried without a look at the CA's list;
-    /// where the CA refuses, and its list has another one instead, with that.
+    /// Calls `attempt` with the provisioner that renews: first with the configured one, without fetching the CA's list.
+    /// If the CA refuses, and its list has another one instead, calls `attempt` with that.
     pub(super) fn by_renewer<T>(
         &self,
         purpose: Purpose,

@@ -1,5 +1,5 @@
-//! Asking again: a few times, a little later each time, and never all machines at once. Runs that are repeated by a
-//! timer come back by themselves, so this is only for hiccups.
+//! Repeats requests: a few times, with growing pauses, and never on all machines at once. This only helps against short
+//! disturbances, since a timer repeats whole runs.
 
 use super::{api::Failure, http::Problem};
 use ssh_key::rand_core::{OsRng, RngCore as _};
@@ -8,17 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// All tries of one question together. A guest's host call ends after 30 s.
+/// The time limit for all tries of one request. A guest's host call ends after 30 s.
 const TOGETHER: Duration = Duration::from_secs(15);
 const MOST: u32 = 3;
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(4);
-/// step-ca refuses tokens that were made before it started, by whole seconds.
+/// step-ca refuses tokens that were made before it started, and compares whole seconds.
 const RESTART: Duration = Duration::from_millis(1100);
 
-/// How long to wait before the next try; none: there is no further one. `tries`: how many there were, in `elapsed`.
-/// `asked`: what the CA asks for. `random` is any number, each equally likely: full jitter, that is any time between
-/// nothing and a bound that doubles.
+/// How long to wait before the next try; `None`: no further try. `tries`: the number of tries so far, in the time
+/// `elapsed`. `asked`: the wait that the CA demands. `random` is uniformly distributed: the wait has full jitter, that
+/// is, it is anything between zero and a bound that doubles.
 #[must_use]
 pub fn pause(tries: u32, elapsed: Duration, asked: Option<Duration>, random: u32) -> Option<Duration> {
     let bound = FIRST.saturating_mul(1 << tries.min(8)).min(LONGEST);
@@ -31,7 +31,7 @@ fn is_in_time(elapsed: Duration, pause: Duration) -> bool {
     elapsed.saturating_add(pause) <= TOGETHER
 }
 
-/// How often a question was asked.
+/// The tries of one request so far.
 pub(super) struct Retries {
     begun: Instant,
     tries: u32,
@@ -40,12 +40,12 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// `once`: nothing is asked again for want of an answer.
+    /// `once`: a request is not repeated if no answer comes.
     pub(super) fn new(once: bool) -> Self {
         Self { begun: Instant::now(), tries: 0, refused: false, once }
     }
 
-    /// Whether to ask a question again that changes nothing; waits before it says yes.
+    /// Whether to repeat a request that changes nothing; waits before it returns true.
     pub(super) fn of_a_question(&mut self, failure: &Failure) -> bool {
         match failure {
             Failure::Problem(Problem::NoConnection(_) | Problem::Broken(_)) => self.later(None),
@@ -54,11 +54,11 @@ impl Retries {
         }
     }
 
-    /// Whether to ask for a certificate again, with a fresh token. The first request may have been carried out: a
-    /// certificate that nobody received does no harm. `certain`: whether it is known why the CA said no.
+    /// Whether to repeat a request for a certificate, with a fresh token. The first one may have been carried out, but
+    /// a certificate that nobody received does no harm. `certain`: whether the cause of the refusal is known.
     pub(super) fn of_a_token(&mut self, failure: &Failure, certain: impl FnOnce() -> bool) -> bool {
         match failure {
-            // The CA may have been restarted just now: tokens that are older than its start are refused.
+            // The CA may have just been restarted: it refuses tokens that are older than its start.
             Failure::Status { status: 401, .. } if !self.refused && !certain() => {
                 self.refused = true;
                 self.wait(RESTART)

@@ -1,4 +1,4 @@
-//! What the operator says about a step-ca: where it is, and who this machine is to it.
+//! The operator's settings for a step-ca: its address, and how this machine identifies itself to it.
 
 use super::{fingerprint::Fingerprint, url::CaUrl};
 use crate::machine::path::AbsolutePath;
@@ -10,38 +10,38 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// Where it is.
+    /// The CA's address.
     #[serde(deserialize_with = "parsed")]
     pub url: CaUrl,
-    /// The fingerprint of its root.
+    /// The fingerprint of the CA's root.
     #[serde(deserialize_with = "parsed")]
     pub fingerprint: Fingerprint,
-    /// Its root certificate, in PEM.
+    /// The file of the root certificate, in PEM.
     pub root: AbsolutePath,
-    /// The provisioner to ask for new certificates.
+    /// The provisioner for new certificates.
     #[serde(default)]
     pub provisioner: Option<String>,
-    /// The SSHPOP provisioner to ask for renewals; without it the CA's list is asked for first.
+    /// The SSHPOP provisioner for renewals; without it, the CA's list has to be fetched first.
     #[serde(default)]
     pub renewal_provisioner: Option<String>,
     #[serde(default)]
     pub provisioner_password_file: Option<AbsolutePath>,
-    /// The file of the provisioner's private key: a JWK, encrypted or not, or PEM.
+    /// The file with the provisioner's private key: a JWK, encrypted or not, or PEM.
     #[serde(default)]
     pub provisioner_key_file: Option<AbsolutePath>,
-    /// The X.509 certificate of this machine, with its chain, in PEM.
+    /// The file with this machine's X.509 certificate and its chain, in PEM.
     #[serde(default)]
     pub x5c_certificate: Option<AbsolutePath>,
-    /// Its private key, in PEM.
+    /// The file with its private key, in PEM.
     #[serde(default)]
     pub x5c_key: Option<AbsolutePath>,
-    /// A proxy to ask through, as `http://HOST:PORT`; the environment's are not used.
+    /// The proxy for connections to the CA, as `http://HOST:PORT`; proxies in the environment are ignored.
     #[serde(default)]
     pub proxy: Option<String>,
 }
 
 impl Settings {
-    /// A CA with nothing but an address and a root.
+    /// Settings with only an address and a root.
     #[must_use]
     pub fn new(url: CaUrl, fingerprint: Fingerprint, root: AbsolutePath) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Settings {
         }
     }
 
-    /// The files that it names: no procedure may touch them.
+    /// The files that the settings name: no procedure may touch them.
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
         [
             Some(&self.root),
@@ -84,10 +84,11 @@ where
 /// Asks the person at the terminal for the password of a provisioner.
 pub type AskPassword = fn(provisioner: &str) -> std::io::Result<Zeroizing<String>>;
 
-/// Who this machine, or this person, is to the CA for one command. Goes before what is configured.
+/// How this machine, or this person, identifies itself to the CA for one command. Takes precedence over the
+/// configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Identification {
-    /// The CA's provisioner, where several would do.
+    /// The provisioner to use, if several are suitable.
     pub provisioner: Option<String>,
     pub provisioner_password_file: Option<PathBuf>,
     /// File of the provisioner's private key (JWK or PEM), instead of a password.
@@ -98,7 +99,7 @@ pub struct Identification {
     pub x5c_cert: Option<PathBuf>,
     /// The private key of that certificate (PEM).
     pub x5c_key: Option<PathBuf>,
-    /// How to ask a person; none where there is no terminal.
+    /// How to ask a person; `None` if there is no terminal.
     pub ask_password: Option<AskPassword>,
 }
 

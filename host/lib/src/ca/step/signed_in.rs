@@ -1,4 +1,4 @@
-//! A certificate for a person who comes with the ID token of a single sign-on. The CA chooses the principals.
+//! Requests a certificate for a person with an ID token of single sign-on. The CA chooses the principals.
 
 use super::{
     CaError, Certificate, StepAuthority,
@@ -20,11 +20,11 @@ pub struct SignIn {
     pub oidc: Oidc,
 }
 
-/// Why there is no certificate, and whether another ID token may get one.
+/// Why there is no certificate, and whether another ID token might get one.
 #[derive(Debug)]
 pub struct SignInError {
     pub error: CaError,
-    /// The CA refused the token, and nothing is seen that is wrong with it: it may have been restarted since.
+    /// The CA refused the token, and no reason can be seen: the CA may have been restarted since the token was made.
     pub is_unexplained: bool,
 }
 
@@ -35,11 +35,11 @@ impl From<CaError> for SignInError {
 }
 
 impl StepAuthority {
-    /// The single sign-on to use: the named provisioner's, or that of the only one that has one; none where another
-    /// credential is given, the named provisioner has none, or no provisioner has.
+    /// The single sign-on to use: that of the named provisioner, or of the only provisioner that has one. `None` if
+    /// another credential is given, if the named provisioner has none, or if no provisioner has one.
     ///
     /// # Errors
-    /// Several would do, or the one that would cannot be used.
+    /// Several are suitable, or the suitable one cannot be used.
     pub fn sign_in(&self) -> Result<Option<SignIn>, CaError> {
         if credential::is_given(&self.settings, &self.identification) {
             return Ok(None);
@@ -61,20 +61,20 @@ impl StepAuthority {
         Ok(oidc.map(|oidc| SignIn { provisioner: chosen.to_string(), oidc }))
     }
 
-    /// The same where a provisioner is named, and no other way.
+    /// As [`StepAuthority::sign_in`], but `None` unless a provisioner is named.
     ///
     /// # Errors
-    /// As [`StepAuthority::sign_in`].
+    /// As for [`StepAuthority::sign_in`].
     pub fn named_sign_in(&self) -> Result<Option<SignIn>, CaError> {
         let is_named = self.identification.provisioner.is_some() || self.settings.provisioner.is_some();
         if is_named { self.sign_in() } else { Ok(None) }
     }
 
-    /// Refuses a token that the CA would refuse, before it is used up: a one-time token of the
-    /// CA's, or, for a machine, the ID token of an admin of the single sign-on.
+    /// Rejects a token that the CA would refuse, before it is used up. The token is a one-time token of the CA or, for
+    /// a machine, the ID token of a single sign-on's admin.
     ///
     /// # Errors
-    /// It will not get what is asked for.
+    /// The token will not get the requested certificate.
     pub(super) fn check_token(&self, token: &Token, request: &IssueRequest) -> Result<(), CaError> {
         let identity =
             IdToken::read(token.as_str()).ok().filter(|read| request.kind == Kind::Host && read.is_of_provider());
@@ -103,17 +103,18 @@ impl StepAuthority {
         identity.no_admin(&oidc, &provisioner).map_or(Ok(()), |(cause, next)| Err(credential::unusable(cause, next)))
     }
 
-    /// How many seconds an ID token can still be used, by the CA's clock.
+    /// For how many more seconds an ID token is valid, by the CA's clock.
     #[must_use]
     pub fn left(&self, token: &IdToken) -> Option<u64> {
         token.left(self.ca_time())
     }
 
-    /// A certificate for the person of this token. The principals in `request` are only for those whom the CA lets
-    /// choose: which ones the certificate has is to be looked at.
+    /// Requests a certificate for the person in this token. `request.principals` only matter if the CA lets this person
+    /// choose: the caller has to look at those in the certificate.
     ///
     /// # Errors
-    /// The CA refuses, or what it gives cannot be used: a certificate without principals is no error of the CA's.
+    /// The CA refuses, or its certificate cannot be used. A certificate without principals is reported as caused by the
+    /// ID token.
     pub fn issue_signed_in(
         &self,
         request: &IssueRequest,
@@ -150,10 +151,10 @@ impl StepAuthority {
         SignInError { error: self.diagnosed(failure, doing), is_unexplained }
     }
 
-    /// A connection to the servers of the single sign-on.
+    /// A client for the servers of the single sign-on.
     ///
     /// # Errors
-    /// It cannot be made here.
+    /// The client cannot be created.
     #[cfg(feature = "sso")]
     pub fn web(&self) -> Result<super::http::Web, CaError> {
         super::http::Web::new(self.root(), self.settings.proxy.as_deref()).map_err(|problem| CaError::Unusable {

@@ -1,4 +1,5 @@
-//! The set-up that the `step` program left (`$STEPPATH`, else `~/.step`), contexts included: read as it is.
+//! Reads the configuration of the `step` program (`$STEPPATH`, or else `~/.step`), including contexts. Changes nothing
+//! there.
 //!
 //! Source: smallstep/cli-utils `step/config.go`, `step/context.go`.
 
@@ -15,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// `config/defaults.json`: each key is the default of the flag of that name, and there may be any.
+/// `config/defaults.json`: each key is the default for the flag of that name; unknown keys are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct Defaults {
@@ -36,20 +37,20 @@ struct Context {
     profile: String,
 }
 
-/// Where `step` keeps its files for this user.
+/// The directory of `step` for this user.
 #[must_use]
 pub fn directory() -> Option<PathBuf> {
     let named = env::var_os("STEPPATH").map(PathBuf::from);
-    // A service of the system's has no HOME.
+    // A system service has no HOME.
     let home = env::var_os("HOME").or_else(|| rustix::process::geteuid().is_root().then(|| "/root".into()));
     let home = || home.map(|home| PathBuf::from(home).join(".step"));
     named.or_else(home).filter(|path| path.is_absolute())
 }
 
-/// What `step` knows of its CA; none where it knows none.
+/// The CA that `step` is configured for; `None` if there is none.
 ///
 /// # Errors
-/// There is something, and it cannot be read, or others can write it.
+/// There is a configuration, but it cannot be read, or other users can write it.
 pub fn read(directory: &Path) -> Result<Option<Settings>> {
     let (authority, profile) = match json::<Current>(&directory.join("current-context.json"))? {
         None => (directory.to_owned(), directory.to_owned()),
@@ -60,7 +61,7 @@ pub fn read(directory: &Path) -> Result<Option<Settings>> {
                     .cause(format!("its current context {:?} is not in contexts.json", neutral(&name)))
                     .next("step context select NAME, or warded bootstrap --ca-url … --fingerprint …"));
             };
-            // A name, not a way out of the directory.
+            // Only a plain name, which cannot lead out of the directory.
             let one = |name: &str| Path::new(name).components().count() == 1 && !matches!(name, "." | "..");
             if !one(&context.authority) || !one(&context.profile) {
                 return Err(Error::usage(format!("cannot use the set-up of step in {}", directory.display()))

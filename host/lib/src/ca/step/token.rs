@@ -1,5 +1,6 @@
-//! One-time tokens: made with a provisioner's key, an X.509 key, or the host's own key (SSHPOP). Compact JSON
-//! Web Signatures (RFC 7515) with the claims that step-ca wants (`authority/provisioner/{jwk,x5c,sshpop}.go`).
+//! Makes one-time tokens, signed with a provisioner's key, an X.509 key, or the host's own key (SSHPOP). They are
+//! compact JSON Web Signatures (RFC 7515) with the claims that step-ca requires
+//! (`authority/provisioner/{jwk,x5c,sshpop}.go`).
 
 use super::{api::kind_name, fingerprint::Fingerprint, url::CaUrl};
 use crate::{
@@ -14,21 +15,21 @@ use serde::Serialize;
 use ssh_key::rand_core::{OsRng, RngCore as _};
 use zeroize::Zeroizing;
 
-/// How long a token of ours can be used, unless said otherwise: as those of `step`.
+/// The default validity of a token in seconds, as with `step`.
 pub const LIFE: u64 = 300;
 
 /// A token. Wiped when dropped; never shown.
 pub struct Token(Zeroizing<String>);
 
 impl Token {
-    /// One that was made elsewhere.
+    /// A token that was made elsewhere.
     #[must_use]
     pub fn given(text: &str) -> Self {
-        // A file may begin with a byte order mark.
+        // The file that it comes from may begin with a byte order mark.
         Self(Zeroizing::new(text.trim_start_matches('\u{feff}').trim().to_owned()))
     }
 
-    /// What is sent.
+    /// The text to send.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -41,21 +42,21 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// How a token proves that it may ask.
+/// How a token proves the right to request.
 #[derive(Debug)]
 pub enum Proof<'a> {
-    /// The provisioner's own key, with its ID.
+    /// With the provisioner's own key, which has an ID.
     Jwk {
-        /// The ID, by which the CA finds the provisioner.
+        /// The ID by which the CA finds the provisioner.
         kid: &'a str,
     },
-    /// A chain of X.509 certificates in DER, the one of the key first.
+    /// With an X.509 key: its chain of certificates in DER, the key's own first.
     X5c { chain: &'a [Vec<u8>] },
-    /// The host certificate of the key.
+    /// With a host key: its host certificate.
     SshPop { certificate: &'a Certificate },
 }
 
-/// What a token is for.
+/// The operation that a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// A new certificate.
@@ -78,7 +79,7 @@ impl Use {
     }
 }
 
-/// What certificate a token is for.
+/// The certificate that a token is for.
 #[derive(Clone, Copy, Debug)]
 pub struct CertificateSpec<'a> {
     /// Host or user.
@@ -93,22 +94,22 @@ impl<'a> From<&'a IssueRequest> for CertificateSpec<'a> {
     }
 }
 
-/// Everything that a token says, but who says it.
+/// The claims of a token, apart from the proof.
 #[derive(Clone, Copy, Debug)]
 pub struct Claims<'a> {
     pub ca: &'a CaUrl,
     pub root: &'a Fingerprint,
     /// The name of the provisioner.
     pub provisioner: &'a str,
-    /// What it is for.
+    /// The operation that the token is for.
     pub purpose: Use,
-    /// The key ID, or the serial number.
+    /// The key ID, or a certificate's serial number.
     pub subject: &'a str,
-    /// What certificate it is for; none for what copies another.
+    /// The requested certificate; `None` for operations on an existing one.
     pub wanted: Option<CertificateSpec<'a>>,
-    /// Seconds since 1970.
+    /// The present time, in seconds since 1970.
     pub now: u64,
-    /// For how many seconds.
+    /// The validity in seconds.
     pub life: u64,
 }
 
@@ -152,12 +153,12 @@ struct Ssh<'a> {
     principals: Vec<&'a str>,
 }
 
-/// Makes a token: each can be used once.
+/// Makes a token, which can be used once.
 ///
 /// # Errors
-/// It cannot be signed.
+/// The key cannot sign.
 pub fn make(key: &dyn Sign, proof: &Proof<'_>, claims: &Claims<'_>) -> Result<Token, KeyError> {
-    // What is not the provisioner's own signature names the provisioner in the audience.
+    // If the provisioner's own key does not sign, the audience has to name the provisioner.
     let (audience, header) = match proof {
         Proof::Jwk { kid } => (String::new(), Header { kid: Some(kid), ..header(key) }),
         Proof::X5c { chain } => {
@@ -165,7 +166,7 @@ pub fn make(key: &dyn Sign, proof: &Proof<'_>, claims: &Claims<'_>) -> Result<To
             (fragment("x5c", claims.provisioner), Header { x5c: Some(chain), ..header(key) })
         }
         Proof::SshPop { certificate } => {
-            // Standard base64 with its padding: the server refuses the other.
+            // Standard base64 with padding: the server rejects base64url.
             let certificate = STANDARD.encode(certificate.bytes());
             (fragment("sshpop", claims.provisioner), Header { sshpop: Some(certificate), ..header(key) })
         }
@@ -197,8 +198,8 @@ pub fn make(key: &dyn Sign, proof: &Proof<'_>, claims: &Claims<'_>) -> Result<To
     Ok(Token(Zeroizing::new(format!("{signed}.{signature}"))))
 }
 
-/// The fragment of an audience as Go writes it (`net/url`, `shouldEscape` for fragments): step-ca compares the texts of
-/// URLs, so an escape too many counts as another provisioner, as one too few does.
+/// The fragment of an audience, escaped as in Go (`net/url`, `shouldEscape` for fragments). step-ca compares URLs as
+/// text, so one escape too many or too few would name another provisioner.
 fn fragment(kind: &str, provisioner: &str) -> String {
     use std::fmt::Write as _;
     let mut out = format!("#{kind}/");
@@ -217,7 +218,7 @@ fn header(key: &dyn Sign) -> Header<'static> {
     Header { alg: key.jws_algorithm(), typ: "JWT", kid: None, x5c: None, sshpop: None }
 }
 
-/// 256 random bits in hexadecimal: the CA remembers it, and takes it once.
+/// 256 random bits in hexadecimal. The CA remembers this ID, and accepts it once.
 fn identifier() -> String {
     use std::fmt::Write as _;
     let mut bytes = [0; 32];
@@ -234,7 +235,7 @@ mod tests {
     use super::*;
     use crate::machine::keys::signing::SigningKey;
 
-    /// What `url.URL{Fragment: "sshpop/" + name}.String()` gives in Go.
+    /// The results of `url.URL{Fragment: "sshpop/" + name}.String()` in Go.
     #[test]
     fn a_provisioners_name_is_escaped_as_the_ca_does() {
         for (name, expected) in [

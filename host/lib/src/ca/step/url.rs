@@ -1,10 +1,10 @@
-//! The address of a CA. Only scheme, host and port count, as for `step`: a path is dropped.
+//! The address of a CA. As with `step`, only scheme, host and port matter: a path is dropped.
 
 use std::{fmt, str::FromStr};
 use url::{Host, Url};
 
-/// `https://HOST[:PORT]`. The host keeps the letters that it was written with: step-ca compares the audience of a token
-/// letter by letter with its "dnsNames".
+/// `https://HOST[:PORT]`. The host keeps its original spelling: step-ca compares a token's audience letter by letter
+/// with its "dnsNames".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaUrl {
     url: Url,
@@ -12,19 +12,19 @@ pub struct CaUrl {
 }
 
 impl CaUrl {
-    /// An address at the CA; `path` begins with a slash.
+    /// A URL at the CA; `path` begins with a slash.
     #[must_use]
     pub fn at(&self, path: &str) -> String {
         format!("{self}{path}")
     }
 
-    /// The host as a TLS certificate names it: a name, or an address without brackets.
+    /// The host as in a TLS certificate: a name, or an address without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The same address with the host written as one of these names is, if one of them is the same but for capitals.
+    /// The same address with the host in the spelling of `names`, if one of them differs from it only in case.
     #[must_use]
     pub fn spelled_as(&self, names: &[String]) -> Self {
         let bare = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
@@ -32,7 +32,7 @@ impl CaUrl {
         Self { url: self.url.clone(), host: same.unwrap_or(&self.host).clone() }
     }
 
-    /// The address in small letters: two spellings of one address are equal.
+    /// The address in lower case, so that two spellings of an address are equal.
     #[must_use]
     pub fn canonical(&self) -> &str {
         self.url.as_str().trim_end_matches('/')

@@ -1,4 +1,4 @@
-//! X.509 certificates as a person reads about them: roots, intermediates, and what a server shows.
+//! X.509 certificates, parsed to be shown to a person: roots, intermediates, and what a server presents.
 
 use super::Fingerprint;
 use crate::text::neutral;
@@ -13,31 +13,31 @@ use x509_cert::{
     name::Name,
 };
 
-/// A certificate, and what it says.
+/// A certificate with its parsed fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct X509 {
     pub der: Vec<u8>,
-    /// PEM, as it is kept in a file.
+    /// The certificate in PEM, as it is stored in a file.
     pub pem: String,
-    /// The whole name of its subject, neutralised.
+    /// The whole name of the subject, neutralised.
     pub subject: String,
-    /// Its key, in words.
+    /// The type of its key, in words.
     pub key: &'static str,
-    /// The second from which on it holds, since 1970.
+    /// The first second of its validity, since 1970.
     pub from: u64,
-    /// The last second in which it holds.
+    /// The last second of its validity, since 1970.
     pub until: u64,
     /// DNS names and addresses, neutralised.
     pub names: Vec<String>,
 }
 
 impl X509 {
-    /// Reads every certificate of a file, in PEM (whatever stands between them) or one in DER.
+    /// Parses every certificate in a file: in PEM, with any text between them, or a single one in DER.
     ///
     /// # Errors
-    /// There is no certificate, or one of them is damaged.
+    /// There is no certificate, or one is damaged.
     pub fn parse_all(bytes: &[u8]) -> Result<Vec<Self>, String> {
-        // A byte order mark would hide the first of them.
+        // A byte order mark would hide the first certificate.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if !bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
             return Ok(vec![Self::of_der(bytes)?]);
@@ -48,18 +48,18 @@ impl X509 {
         if found.is_empty() { Err("there is no X.509 certificate in it".to_owned()) } else { Ok(found) }
     }
 
-    /// Reads the first certificate of a file.
+    /// Parses the first certificate in a file.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no certificate.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         Self::parse_all(bytes)?.into_iter().next().ok_or_else(|| "there is no X.509 certificate in it".to_owned())
     }
 
-    /// Reads a certificate in DER.
+    /// Parses a certificate in DER.
     ///
     /// # Errors
-    /// It is none.
+    /// The bytes are not a certificate.
     pub fn of_der(der: &[u8]) -> Result<Self, String> {
         let certificate = Certificate::from_der(der).map_err(|error| format!("not an X.509 certificate: {error}"))?;
         let body = &certificate.tbs_certificate;
@@ -69,7 +69,7 @@ impl X509 {
             Ok(None) | Err(_) => Vec::new(),
         };
         Ok(Self {
-            // The fingerprint is that of these very bytes: encoded anew they might be others.
+            // The fingerprint is that of these exact bytes: another encoding could have another one.
             der: der.to_vec(),
             pem,
             subject: neutral(&whole(&body.subject)),
@@ -85,7 +85,7 @@ impl X509 {
         Fingerprint::of(&self.der)
     }
 
-    /// What keeps it from holding at that second since 1970; none if nothing does.
+    /// Why it is not valid at that second since 1970; `None` if it is.
     #[must_use]
     pub fn out_of_time(&self, now: u64) -> Option<String> {
         if now > self.until {
@@ -101,7 +101,7 @@ const BEGIN: &[u8] = b"-----BEGIN";
 #[must_use]
 pub fn day(seconds: u64) -> String {
     let timestamp = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    // RFC 5280, 4.1.2.5: the last second of the year 9999 stands for no end.
+    // RFC 5280, 4.1.2.5: the last second of the year 9999 means no end.
     timestamp.map_or_else(|| "9999-12-31".to_owned(), |timestamp| timestamp.strftime("%F").to_string())
 }
 
@@ -111,7 +111,7 @@ fn whole(name: &Name) -> String {
     parts.map(part).collect::<Vec<_>>().join(",")
 }
 
-/// One part of a name. Its own form has backslashes (RFC 4514), which hide what it says.
+/// One part of a name. The library's text contains backslashes (RFC 4514), which make it hard to read.
 fn part(part: &AttributeTypeAndValue) -> String {
     let escaped = part.to_string();
     let (kind, value) = escaped.split_once('=').unwrap_or(("", &escaped));
@@ -123,7 +123,7 @@ fn part(part: &AttributeTypeAndValue) -> String {
             continue;
         }
         match characters.next() {
-            // A control character, as two digits.
+            // A control character, as two hexadecimal digits.
             Some(digit) if digit.is_ascii_hexdigit() => drop(write!(plain, "\\{digit}")),
             Some(other) => plain.push(other),
             None => {}

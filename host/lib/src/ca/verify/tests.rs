@@ -5,7 +5,7 @@ use crate::{
     machine::keys::testing::{TYPES, Workshop},
 };
 
-/// Signer, key, options of `ssh-keygen`, and what must be found wrong.
+/// Signing key, certified key, options of `ssh-keygen`, and the fault that has to be found.
 type Case<'a> = (&'a str, &'a str, &'a [&'a str], &'a dyn Fn(&CertificateFault) -> bool);
 
 fn request(key: &PublicKey, principals: &[&str]) -> IssueRequest {
@@ -86,7 +86,7 @@ fn a_sha_1_signature_is_refused_by_name() {
     let host = ["-h", "-n", "web1", "-V", "-1m:+1d"];
     let good = workshop.certify("ca", "key", &host);
     assert_eq!(check(&good, &request(&key, &["web1"]), std::slice::from_ref(&root), now()), Ok(()));
-    // By hand too, because newer versions of ssh-keygen may not make one any more.
+    // Also made by hand, because newer versions of ssh-keygen may refuse to make one.
     let renamed = renamed_signature(&good, "ssh-rsa");
     let real = workshop.certify("ca", "key", &[&host[..], &["-t", "ssh-rsa"]].concat());
     for certificate in [renamed, real] {
@@ -96,12 +96,12 @@ fn a_sha_1_signature_is_refused_by_name() {
     }
 }
 
-/// What the signature is over.
+/// The bytes that the signature covers.
 fn signed(certificate: &Certificate) -> &[u8] {
     &certificate.bytes()[..certificate.bytes().len() - certificate.signature().len() - 4]
 }
 
-/// The same certificate, its signature under another algorithm's name.
+/// The same certificate with another algorithm's name in its signature.
 fn renamed_signature(certificate: &Certificate, algorithm: &str) -> Certificate {
     use ssh_encoding::{Decode as _, Encode as _};
     let mut data = certificate.signature();

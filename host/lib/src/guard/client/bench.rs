@@ -1,7 +1,7 @@
-//! An sshd that serves one connection after the other, each in a process of its own (`sshd -i`): no port that
-//! another user could reach, and no listener. The connection is TCP on an address of this machine, because sshd
-//! looks the name of any other peer up; where tcp wrappers or a packet filter let none of those through, it is a pair
-//! of Unix sockets, which neither asks about.
+//! An sshd that serves one connection after the other, each in a process of its own (`sshd -i`): it has no listener,
+//! and no port that another user could reach. The connection is TCP on an address of this machine, because sshd looks
+//! up the name of any other peer. Where tcp wrappers or a packet filter let no such connection through, it is a pair
+//! of Unix sockets, which neither of them checks.
 #![expect(clippy::disallowed_methods, reason = "makes a connection of this process with a program of its own")]
 
 use crate::{
@@ -30,23 +30,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Bench {
     program: Program,
     words: Vec<String>,
-    /// The addresses that a connection can have at both ends; after them, it has none.
+    /// The addresses that a connection can have at both ends. When all of them fail, a connection has no address.
     addresses: Vec<IpAddr>,
-    /// The one that was answered last, by its index.
+    /// The index of the address on which sshd answered last.
     address: AtomicUsize,
 }
 
 #[derive(Debug)]
 pub struct Connection {
-    /// The session, up to the server's lists.
+    /// The session, after reading the server's lists.
     pub session: Session<Box<dyn Stream>>,
     /// The sshd.
     pub service: Service,
 }
 
 impl Bench {
-    /// For a command line of sshd's. Where sshd does not answer the first of `addresses` (tcp wrappers), the
-    /// others are tried.
+    /// A bench for a command line of sshd's. If sshd does not answer on the first of `addresses` (tcp wrappers), it
+    /// tries the others.
     #[must_use]
     pub fn new(words: Vec<String>, addresses: Vec<IpAddr>) -> Self {
         let (binary, arguments) = words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
@@ -60,10 +60,10 @@ impl Bench {
         &self.words
     }
 
-    /// Opens a session with an sshd of its own. The second value is what sshd said, where that fails.
+    /// Opens a session with an sshd process of its own. If that fails, the inner error also has what sshd printed.
     ///
     /// # Errors
-    /// When sshd cannot be started.
+    /// sshd cannot be started.
     pub fn open(&self) -> Result<Result<Connection, (Fault, String)>> {
         let known = self.address.load(Ordering::Relaxed);
         let mut failed = Err((Fault::Timeout, String::new()));
@@ -73,7 +73,7 @@ impl Bench {
                     self.address.store(index, Ordering::Relaxed);
                     return Ok(Ok(connection));
                 }
-                // The first fault is the one to tell of.
+                // The first fault is the one to report.
                 Err(fault) if index == known => failed = Err(fault),
                 Err(_) => {}
             }
@@ -111,7 +111,7 @@ fn pair(address: IpAddr) -> io::Result<(TcpStream, TcpStream)> {
     let ours = TcpStream::connect_timeout(&listener.local_addr()?, PATIENCE)?;
     ours.set_nodelay(true)?;
     loop {
-        // Another process of this machine can connect, too, while the listener is there.
+        // While the listener exists, another process of this machine can connect, too.
         let (theirs, peer): (TcpStream, SocketAddr) = listener.accept()?;
         if peer == ours.local_addr()? {
             return Ok((ours, theirs));
@@ -119,8 +119,8 @@ fn pair(address: IpAddr) -> io::Result<(TcpStream, TcpStream)> {
     }
 }
 
-/// The addresses at both ends of a connection with a bench: those of the listener after the usual one, where tcp
-/// wrappers let nobody else in.
+/// The addresses for both ends of a connection with a bench: the usual one, then the listener's, for the case that
+/// tcp wrappers let nobody else in.
 pub(in crate::guard) fn addresses(sshd: &Sshd) -> Vec<IpAddr> {
     let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
     let sockets = sshd.listener.iter().filter_map(|listener| listener.sockets.as_ref()).flatten();
@@ -130,7 +130,7 @@ pub(in crate::guard) fn addresses(sshd: &Sshd) -> Vec<IpAddr> {
     addresses
 }
 
-/// What has a bench take a throw-away key for that of each user, and run no program to look for one.
+/// The options that make a bench accept a throw-away key for each user, and run no program to look for keys.
 pub(in crate::guard) fn login_options(authorized: &Path) -> Vec<String> {
     vec![
         format!("AuthorizedKeysFile={}", authorized.display()),
@@ -140,9 +140,9 @@ pub(in crate::guard) fn login_options(authorized: &Path) -> Vec<String> {
     ]
 }
 
-/// An sshd that serves one connection. What stands first on its command line wins over everything later, so ours
-/// does. It asks no resolver for the name of its peer, which is this machine: `AllowUsers` and `DenyUsers` see the address
-/// alone, both of the sshd as it is and of the one as it would be.
+/// The command line of an sshd that serves one connection. What stands first on it wins over everything later, so our
+/// options come first. sshd asks no resolver for the name of its peer, which is this machine: `AllowUsers` and
+/// `DenyUsers` see only the address, both with the present sshd and with the candidate.
 pub(in crate::guard) fn command(sshd: &Sshd, config: &Path, options: &[String]) -> Vec<String> {
     let mut words: Vec<String> = vec![sshd.binary.display().to_string(), "-i".into(), "-e".into(), "-f".into()];
     words.extend([config.display().to_string(), "-o".into(), "UseDNS=no".into()]);

@@ -1,7 +1,7 @@
-//! The host keys of a candidate, proved by one sshd that serves one connection: a user with a throw-away key logs
-//! in, and each further host key is proved by a key exchange in the same session. Options that only decide about
-//! logins let that user in; where the configuration does not let anybody in all the same, each host key is
-//! proved by a connection of its own, without a login.
+//! Proves the host keys of a candidate with one sshd that serves one connection: a user with a throw-away key logs
+//! in, and each further host key is proved by a key exchange in the same session. Options that only concern logins
+//! let that user in. If the configuration still lets nobody in, each host key is proved by a connection of its own,
+//! without a login.
 
 use super::{
     Client, Question,
@@ -19,7 +19,7 @@ use std::{
     thread,
 };
 
-/// As many at once where each host key needs a connection.
+/// At most this many connections at once, where each host key needs one of its own.
 const AT_ONCE: usize = 3;
 
 /// The user and the key of a login that ends the proof.
@@ -81,7 +81,7 @@ pub fn ask(
     };
     thread::scope(|scope| {
         for _ in 1..AT_ONCE.min(open.len()) {
-            // Where there can be no more threads, those that there are do the work.
+            // If no more threads can be started, the existing ones do the work.
             if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                 break;
             }
@@ -96,7 +96,7 @@ pub fn ask(
     Ok((answers.into_iter().flatten().collect(), way))
 }
 
-/// Asks as many of the questions as one session answers, the first before the login.
+/// Asks as many of the questions as one session can answer, the first one before the login.
 fn in_session(
     bench: &Bench,
     guest: Guest<'_>,
@@ -123,7 +123,7 @@ fn in_session(
     Ok(())
 }
 
-/// Asks by a connection of its own; once more if nothing was learnt, which only a very busy machine brings about.
+/// Asks in a connection of its own; once more if nothing was learnt, which happens only on a very busy machine.
 fn alone(bench: &Bench, client: &Client, user: &str, question: &Question<'_>) -> Result<Transcript> {
     let mut last = Transcript::default();
     for _ in 0..2 {

@@ -1,5 +1,5 @@
-//! The known_hosts file of a probe: what one kind of client knows, and nothing else; and the names
-//! of the host key algorithms.
+//! The known_hosts file of a probe, which holds what one kind of client knows and nothing else; and the names of the
+//! host key algorithms.
 
 use crate::{
     error::{Error, Result},
@@ -20,7 +20,7 @@ pub enum ClientKnowledge<'a> {
 }
 
 impl ClientKnowledge<'_> {
-    /// Writes it as a known_hosts file for any name; `number` names the file.
+    /// Writes this knowledge as a known_hosts file for any name; `number` goes into the file's name.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -39,7 +39,7 @@ impl ClientKnowledge<'_> {
     }
 }
 
-/// A public key in one line, without its comment: that is free text.
+/// A public key in one line, without its comment, which is free text.
 ///
 /// # Errors
 /// When the key cannot be encoded.
@@ -48,11 +48,11 @@ pub fn line_of(key: &KeyData) -> Result<String> {
     PublicKey::new(key.clone(), "").to_openssh().map(|line| line.trim_end().to_owned()).map_err(wrong)
 }
 
-/// The key types whose host keys are looked at, in OpenSSH's own names.
+/// The types of host keys that the guard asks for, in OpenSSH's own names.
 pub const TYPES: [&str; 5] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 
-/// The key type of an algorithm that a server offers, and whether it is a certificate's.
+/// The key type of an algorithm that a server offers, and whether the algorithm is for certificates.
 #[must_use]
 pub fn type_of(algorithm: &str) -> Option<(&'static str, bool)> {
     let (plain, certificate) = match algorithm.strip_suffix("-cert-v01@openssh.com") {

@@ -1,5 +1,5 @@
-//! From which address a listener is asked, and how often: sshd since 9.8 counts what each address does
-//! (`PerSourcePenalties`), and closes connections when too many of them have not logged in (`MaxStartups`).
+//! From which address to ask a listener, and how often. Since 9.8, sshd counts what each address does
+//! (`PerSourcePenalties`), and it closes connections when too many of them have not logged in (`MaxStartups`).
 
 use crate::machine::sshd::Effective;
 use ssh_key::rand_core::{OsRng, RngCore};
@@ -14,22 +14,22 @@ use std::{
 
 /// The most connections at once.
 const AT_ONCE: usize = 3;
-/// How a configuration that says nothing of penalties is taken: the default since 9.8.
+/// The penalties assumed for a configuration that does not mention them: the default since 9.8.
 const DEFAULT: Penalties = Penalties { noauth: Duration::from_secs(1), min: Duration::from_secs(15) };
 
-/// What sshd does to an address from which connections come that try no login.
+/// How sshd penalises an address whose connections try no login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Penalties {
-    /// What each of them costs.
+    /// The penalty for each such connection.
     noauth: Duration,
-    /// From which sum on the address is refused.
+    /// The sum of penalties from which on sshd refuses the address.
     min: Duration,
 }
 
-/// The longest that is waited before one connection.
+/// The longest wait before one connection.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// When this process asked from addresses that it cannot choose.
+/// When this process asked from addresses that it did not choose.
 static RECENT: Mutex<VecDeque<Instant>> = Mutex::new(VecDeque::new());
 
 /// How fast connections may follow each other, so that a listener does not punish their address.
@@ -38,7 +38,7 @@ pub struct Pace {
     penalties: Option<Penalties>,
 }
 
-/// How many connections at once a listener with this configuration bears beside those of strangers.
+/// How many connections at once a listener with this configuration tolerates, besides those of strangers.
 #[must_use]
 pub fn at_once(effective: Option<&Effective>) -> usize {
     let value = effective.and_then(|effective| effective.values("maxstartups").first());
@@ -47,7 +47,7 @@ pub fn at_once(effective: Option<&Effective>) -> usize {
 }
 
 impl Pace {
-    /// As a configuration says. `counts`: whether this sshd counts what an address does.
+    /// The pace for a configuration. `counts`: whether this sshd counts what an address does.
     #[must_use]
     pub fn of(effective: Option<&Effective>, counts: bool) -> Self {
         let value = effective.and_then(|effective| effective.values("persourcepenalties").first());
@@ -55,17 +55,17 @@ impl Pace {
         Self { penalties: penalties.flatten() }
     }
 
-    /// Waits until one more connection from the same address as the last ones costs nothing: whether that was
+    /// Waits until one more connection from the same address as the last ones costs nothing. Returns whether that was
     /// soon enough.
     #[must_use]
     pub fn wait(&self) -> bool {
         let Some(Penalties { noauth, min }) = self.penalties.filter(|one| !one.noauth.is_zero()) else { return true };
-        // Below the sum at which sshd refuses, with room for a stranger behind the same address.
+        // Stays below the sum at which sshd refuses, with room for a stranger behind the same address.
         let burst = usize::try_from(min.as_secs() / noauth.as_secs().max(1)).unwrap_or(usize::MAX) * 2 / 3;
         let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
         while recent.len() >= burst.max(1) {
             let Some(oldest) = recent.front() else { break };
-            // sshd's clock has whole seconds.
+            // sshd's clock counts whole seconds.
             let over = noauth.max(min) + Duration::from_secs(1);
             let pause = over.saturating_sub(oldest.elapsed());
             if pause > LONGEST {
@@ -79,7 +79,7 @@ impl Pace {
     }
 }
 
-/// `crash:90 authfail:5 noauth:1 … min:15`, as `sshd -T` prints it; none for `no`.
+/// Parses `crash:90 authfail:5 noauth:1 … min:15`, as `sshd -T` prints it; none for `no`.
 fn penalties(text: &str) -> Option<Penalties> {
     let of = |name: &str| {
         let mut words = text.split_whitespace().filter_map(|word| word.split_once(':'));
@@ -92,7 +92,7 @@ fn penalties(text: &str) -> Option<Penalties> {
     Some(Penalties { noauth: of("noauth").unwrap_or(DEFAULT.noauth), min: of("min").unwrap_or(DEFAULT.min) })
 }
 
-/// The addresses at which a listening socket is reached from the machine itself: one, but for a link-local address that
+/// The addresses at which this machine itself reaches a listening socket: one, except for a link-local address that
 /// several interfaces have.
 #[must_use]
 pub fn reachable(socket: SocketAddr) -> Vec<SocketAddr> {
@@ -109,8 +109,8 @@ pub fn reachable(socket: SocketAddr) -> Vec<SocketAddr> {
     vec![SocketAddr::new(address, socket.port())]
 }
 
-/// The numbers of the interfaces that have an address, by the text of `/proc/net/if_inet6`: without one of them a
-/// link-local address cannot be connected to.
+/// The numbers of the interfaces that have an address, from the text of `/proc/net/if_inet6`: connecting to a
+/// link-local address needs one of them.
 fn zones(text: &str, address: Ipv6Addr) -> Vec<u32> {
     let zone = |line: &str| {
         let mut fields = line.split_whitespace();
@@ -121,8 +121,8 @@ fn zones(text: &str, address: Ipv6Addr) -> Vec<u32> {
     text.lines().filter_map(zone).collect()
 }
 
-/// A loopback address to come from, which nobody has used: the machine reaches each of its own IPv4 addresses
-/// from there. None for IPv6, which has one loopback address only.
+/// A loopback source address that nobody has used: from there the machine reaches each of its own IPv4 addresses.
+/// None for IPv6, which has only one loopback address.
 #[must_use]
 pub fn fresh_source(target: SocketAddr) -> Option<IpAddr> {
     let [a, b, c, _] = OsRng.next_u32().to_be_bytes();

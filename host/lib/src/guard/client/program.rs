@@ -11,10 +11,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// The cheapest key exchange first, the rest of the client's list after it: what is proved here is
-/// not the secrecy of the exchange, and the post-quantum one costs several times as much.
+/// The cheapest key exchange first, then the rest of the client's list: the proof needs no secrecy, and the
+/// post-quantum exchange costs several times as much.
 const FAST: &str = "KexAlgorithms=^curve25519-sha256";
-/// `^` before a list is known since this version.
+/// The first version that knows `^` before a list.
 const FAST_SINCE: (u32, u32) = (8, 1);
 
 /// The `ssh` program.
@@ -27,7 +27,7 @@ pub struct Program {
     files: AtomicUsize,
 }
 
-/// How the server is reached.
+/// How to reach the server.
 #[derive(Clone, Debug)]
 pub enum Route {
     /// A command that is an sshd on its standard input and output.
@@ -45,7 +45,7 @@ pub struct Attempt<'a> {
     pub algorithms: String,
     /// The name under which it looks the server up: a principal.
     pub name: &'a str,
-    /// The user that is named to the server: one who exists. No login is tried.
+    /// The user named to the server, who has to exist. No login is tried.
     pub user: &'a str,
 }
 
@@ -57,7 +57,7 @@ impl Program {
     pub fn find() -> Result<Self> {
         let path = exec::find("ssh").ok_or_else(|| {
             Error::failed("cannot prove that nobody is locked out")
-                .cause("this sshd can be asked by the `ssh` client alone, and there is none on this machine")
+                .cause("this sshd can be tested only with the `ssh` client, which this machine does not have")
                 .next("install it (Debian, Alpine: openssh-client; Fedora, RHEL: openssh-clients) and try again")
         })?;
         let output = exec::Program::new(&path).arg("-V").run()?;
@@ -68,7 +68,7 @@ impl Program {
     /// Makes one exchange.
     ///
     /// # Errors
-    /// When the client cannot be run at all: how the exchange ends is in the transcript.
+    /// The client cannot be run at all. How an exchange ends is in the transcript.
     pub fn exchange(&self, route: &Route, attempt: &Attempt<'_>) -> Result<Transcript> {
         let known = attempt.knows.write(&self.scratch, self.files.fetch_add(1, Ordering::Relaxed))?;
         let known = format!("UserKnownHostsFile={}", known.display());
@@ -104,7 +104,7 @@ impl Program {
     }
 }
 
-/// Nothing of the user's own set-up may take part, nothing may ask, nothing may be written.
+/// The user's own setup must not take part, and ssh must not ask or write anything.
 const OPTIONS: [&str; 15] = [
     "BatchMode=yes",
     "StrictHostKeyChecking=yes",

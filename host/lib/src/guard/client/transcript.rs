@@ -1,5 +1,5 @@
-//! One exchange as a client sees it; and what `ssh -vv` prints about one, as such values. Its words are OpenSSH's (kex.c,
-//! sshconnect.c, sshconnect2.c; the same from 7.4 to 10.6 where they are used here).
+//! One exchange as a client sees it, and a parser for what `ssh -vv` prints about one. The messages are OpenSSH's
+//! (kex.c, sshconnect.c, sshconnect2.c; those used here are the same from 7.4 to 10.6).
 
 use crate::text;
 
@@ -28,7 +28,7 @@ pub enum End {
     HostKeyRefused,
     /// The server has no host key of the types asked for.
     NotOffered,
-    /// It never came so far: refused, closed, timed out. Nothing is known.
+    /// The exchange did not get that far: refused, closed, timed out. Nothing is known.
     #[default]
     Incomplete,
 }
@@ -46,7 +46,7 @@ pub struct Transcript {
     pub certificate: Option<PresentedCertificate>,
     /// Whether the client accepted the certificate, rather than a plain key.
     pub by_certificate: bool,
-    /// What was said otherwise, by either side.
+    /// Anything else that either side said.
     pub words: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ impl Transcript {
         let (mut accepted, mut logging_in, mut peer) = (false, false, false);
         let mut logged_in = false;
         for line in stderr.lines().map(str::trim_end) {
-            // From here on a server can make the client print lines of its own (a banner).
+            // From here on, a server can make the client print lines of the server's choice (a banner).
             logging_in |= accepted && line == "debug1: SSH2_MSG_SERVICE_ACCEPT received";
             if logging_in {
                 logged_in |=
@@ -80,7 +80,7 @@ impl Transcript {
                 accepted = true;
                 seen.by_certificate = line.ends_with(" host certificate.");
             } else if line == "Host key verification failed." || line.starts_with("Couldn't drop certificate: ") {
-                // The latter where the client was told to take certificates only (OpenSSH ≥ 10).
+                // The latter where the client accepts only certificates (OpenSSH ≥ 10).
                 seen.end = End::HostKeyRefused;
             } else if let Some((_, list)) = line.split_once("no matching host key type found. Their offer: ") {
                 seen.offer = list.split(',').map(|name| name.trim().to_owned()).collect();
@@ -122,8 +122,8 @@ impl Transcript {
     }
 }
 
-/// `ssh-ed25519-cert-v01@openssh.com SHA256:…, serial 7 ID "x" CA ssh-ed25519 SHA256:… valid …`.
-/// The key ID is the CA's free text, so what stands after it is looked for from the end.
+/// Parses `ssh-ed25519-cert-v01@openssh.com SHA256:…, serial 7 ID "x" CA ssh-ed25519 SHA256:… valid …`. The key ID is
+/// free text from the CA, so what follows it is searched for from the end.
 fn certificate(rest: &str) -> Option<PresentedCertificate> {
     let (key, rest) = rest.split_once(", serial ")?;
     let (algorithm, key) = key.split_once(' ')?;

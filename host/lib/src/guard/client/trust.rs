@@ -1,4 +1,4 @@
-//! Whether a client takes what a server proved, as OpenSSH's client decides it (sshconnect.c).
+//! Whether a client accepts what a server proved, by the rules of OpenSSH's client (sshconnect.c).
 
 use super::{
     Question,
@@ -19,7 +19,7 @@ pub(in crate::guard) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
-/// What a client sees, and whether it goes on, at a time in seconds since 1970.
+/// What a client sees, and whether it continues, at a time in seconds since 1970.
 pub(super) fn judge(proved: &HostKey, offer: Vec<String>, question: &Question<'_>, now: u64) -> Transcript {
     let mut seen = Transcript { end: End::HostKeyRefused, offer, ..Transcript::default() };
     if proved.certificate().is_none() {
@@ -51,7 +51,7 @@ pub(super) fn judge(proved: &HostKey, offer: Vec<String>, question: &Question<'_
     seen
 }
 
-/// Why a client would not take a certificate; without words where it knows no authority.
+/// Why a client would not accept a certificate; an empty list where the client knows no CA.
 fn refusal(certificate: &Certificate, key: &PublicKey, question: &Question<'_>, now: u64) -> Option<Vec<String>> {
     let ClientKnowledge::Authorities(authorities) = question.knows else { return Some(Vec::new()) };
     if !authorities.iter().any(|known| known.key_data() == certificate.signer().key_data()) {

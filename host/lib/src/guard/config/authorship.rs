@@ -1,5 +1,5 @@
-//! Which lines of sshd's configuration are Warded's: those that the records of its runs say it wrote. What else
-//! stands in a file of Warded's name, or between its marks, is not.
+//! Which lines of sshd's configuration are Warded's: those that its runs wrote, according to their records. Any other
+//! line is not, even in a file of Warded's name or between its marks.
 
 use crate::digest::Digest;
 use sshd_config::{
@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The texts of Warded's.
+/// The texts that Warded wrote, by file.
 #[derive(Clone, Debug, Default)]
 pub struct Authorship(BTreeMap<PathBuf, Texts>);
 
@@ -25,10 +25,10 @@ struct Texts {
 }
 
 impl Authorship {
-    /// From the files that earlier runs wrote, the oldest first: each path without links, and the contents before and
-    /// after. A text is Warded's where there was none before, or one of Warded's: a run keeps the lines that it finds.
-    /// A block is Warded's only where every line outside it stays: else a run could draw the marks around a line that
-    /// was there.
+    /// Collects the texts from the files that earlier runs wrote, the oldest first: each path without links, with the
+    /// contents before and after. A text is Warded's if there was none before, or if the one before was Warded's: a
+    /// run keeps the lines that it finds. A block is Warded's only if every line outside it stays: otherwise a run
+    /// could draw the marks around a line that was already there.
     #[must_use]
     pub fn of(written: impl IntoIterator<Item = (PathBuf, [Option<Vec<u8>>; 2])>) -> Self {
         let mut authorship = Self::default();
@@ -52,7 +52,7 @@ impl Authorship {
         authorship
     }
 
-    /// The numbers, from 1, of a file's lines that are Warded's.
+    /// The numbers, from 1, of the lines of a file that are Warded's.
     #[must_use]
     pub fn lines(&self, path: &Path, contents: &[u8]) -> BTreeSet<usize> {
         let Some(texts) = self.0.get(path) else { return BTreeSet::new() };
@@ -75,12 +75,12 @@ impl Authorship {
     }
 }
 
-/// Whether two texts differ in their blocks alone; false where the marks of one are no pair.
+/// Whether two texts differ only in their blocks; false where the marks of one of them do not pair up.
 fn has_same_lines_outside(before: &[u8], after: &[u8]) -> bool {
     matches!((block::outside(before), block::outside(after)), (Ok(before), Ok(after)) if before == after)
 }
 
-/// The numbers, from 1, of a text's lines that stand in a marked block.
+/// The numbers, from 1, of the lines of a text that are in a marked block.
 #[must_use]
 pub(super) fn marked(contents: &[u8]) -> BTreeSet<usize> {
     blocks_of(contents).into_iter().flat_map(|block| block.lines).collect()
@@ -92,7 +92,7 @@ struct Block {
     lines: Range<usize>,
 }
 
-/// The marked blocks in a file; none also where the marks are no pairs.
+/// The marked blocks in a file; none where its marks do not pair up.
 fn blocks_of(contents: &[u8]) -> Vec<Block> {
     let block = |(marks, bytes): (Marks, Range<usize>)| {
         let text = contents.get(bytes.clone())?;

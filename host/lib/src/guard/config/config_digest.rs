@@ -1,5 +1,5 @@
-//! Whether sshd's configuration is still the one that was looked at: a reload switches on whatever
-//! is there by then, whichever program wrote it.
+//! Whether sshd's configuration is still the one that the run read: a reload puts into effect whatever is there by
+//! then, whichever program wrote it.
 
 use crate::{
     digest::Digest,
@@ -37,7 +37,7 @@ pub fn contents(config: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     Ok(tree.files.into_iter().map(|file| (file.path, file.contents)).collect())
 }
 
-/// The first file that is not the same in both, or only in one.
+/// The first file that differs between the two, or that only one of them has.
 #[must_use]
 pub fn difference<'a>(one: &'a Digests, other: &'a Digests) -> Option<&'a Path> {
     one.keys().chain(other.keys()).find(|path| one.get(*path) != other.get(*path)).map(PathBuf::as_path)

@@ -1,5 +1,5 @@
-//! The files that a configuration names and that sshd reads without a word when they are wrong:
-//! certificates, CA keys, revoked keys. `sshd -t` has exit status 0 for every fault found here.
+//! The files that a configuration names and about which sshd does not complain when they are wrong: certificates, CA
+//! keys, revoked keys. `sshd -t` has exit status 0 for every fault found here.
 
 use super::krl;
 use crate::{
@@ -34,7 +34,7 @@ pub fn problems(effective: &Effective, overlay: Overlay<'_>, host_keys: &[Public
     found
 }
 
-/// Those of the problems that are nothing but the age of a host certificate.
+/// Those of the problems that are only the age of a host certificate.
 #[must_use]
 pub fn expired(effective: &Effective, overlay: Overlay<'_>, host_keys: &[PublicKey], now: u64) -> Vec<String> {
     let problem = |path: &String| {
@@ -66,10 +66,10 @@ fn host_certificate(contents: &std::io::Result<Vec<u8>>, host_keys: &[PublicKey]
     check_certificate(&certificate, host_keys, now)
 }
 
-/// The certificate as [`check_certificate`] takes it. ssh-key has no certificates with a SHA-1 signature, and none
-/// without an end.
+/// The certificate in the form that [`check_certificate`] takes. ssh-key supports neither certificates with a SHA-1
+/// signature nor certificates without an end.
 pub(in crate::guard) fn checkable(certificate: &ca::Certificate) -> Result<Certificate, String> {
-    // Refused by clients since OpenSSH 8.2.
+    // Clients refuse these since OpenSSH 8.2.
     if matches!(certificate.signature_algorithm(), "ssh-rsa" | "ssh-dss") {
         return Err("is signed with a disallowed algorithm (SHA-1): the CA should sign with rsa-sha2-512".to_owned());
     }
@@ -109,17 +109,16 @@ pub(in crate::guard) fn check_certificate(
         .map_err(|_| "does not verify: its signature is not its CA's, or the file is damaged".to_owned())
 }
 
-/// A point in time, for a message: not how long ago, which would make the same problem another one
-/// a minute later.
+/// A point in time, for a message. A relative time would make the same problem look like another one a minute later.
 fn date(seconds: u64) -> String {
     let timestamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     timestamp.map_or_else(|| seconds.to_string(), |timestamp| timestamp.strftime("%F %H:%M UTC").to_string())
 }
 
-/// One line that does not parse, and sshd takes none of the keys.
+/// If one line does not parse, sshd accepts none of the keys.
 fn authorities(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
     for (index, line) in read(contents)?.lines().enumerate() {
-        // sshd takes a tab, and several blanks, for one.
+        // sshd treats a tab, or several blanks, as one blank.
         let line = line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
         if !line.is_empty() && !line.starts_with('#') && PublicKey::from_openssh(&line).is_err() {
             return Err(format!("has no key in line {}: sshd would then accept no user certificate", index + 1));
@@ -128,7 +127,7 @@ fn authorities(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
     Ok(())
 }
 
-/// A file that cannot be read refuses every public key login, plain keys too. An empty one is fine.
+/// If sshd cannot read the file, it refuses every public key login, plain keys included. An empty file is fine.
 fn revoked(contents: &std::io::Result<Vec<u8>>) -> Result<(), String> {
     let lock_out = "sshd would then refuse every public key";
     let bytes = contents.as_ref().map_err(|error| format!("cannot be read ({error}): {lock_out}"))?;
@@ -186,10 +185,10 @@ mod tests {
         assert_eq!(made.problem(&good, NOW), "");
         assert!(made.problem(&good, NOW + 7200).starts_with("expired at 2027-01-15 09:00 UTC"));
         assert!(made.problem(&good, NOW - 61).starts_with("is not valid before 2027-01-15 07:59 UTC"));
-        // The first second counts, and the one after the last does not.
+        // The first second counts, the one after the last does not.
         assert_eq!((made.problem(&good, NOW - 60), made.problem(&good, NOW + 3599)), (String::new(), String::new()));
         assert!(made.problem(&good, NOW + 3600).starts_with("expired at 2027-01-15 09:00 UTC"));
-        // Of an sshd whose host keys are not known, nothing is said about them.
+        // If sshd's host keys are not known, the check says nothing about them.
         assert_eq!(host_certificate(&Ok(good.clone()), &[], NOW), Ok(()));
         assert!(KeyFiles::new().problem(&good, NOW).contains("none of sshd's host keys"));
         let user = made.certificate(CertType::User, None);

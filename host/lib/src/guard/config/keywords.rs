@@ -1,4 +1,4 @@
-//! Which of sshd's keywords may change, and which do in what `sshd -T` makes of a configuration.
+//! Which of sshd's keywords may change, and which ones do change in the output of `sshd -T`.
 
 use crate::{
     machine::sshd::{Effective, effective::canonical},
@@ -10,7 +10,7 @@ use crate::{
 pub enum MayChange<'a> {
     /// These, by the policy.
     Only(&'a [String]),
-    /// Any, `Match` too: an operator's undo brings back what was there.
+    /// Any, even `Match`: an operator's undo brings back what was there.
     Any,
 }
 
@@ -35,25 +35,26 @@ impl MayChange<'_> {
     }
 }
 
-/// Keywords that decide where sshd listens, which `sshd -T` prints as `listenaddress`. No bundled policy grants one; for
-/// an operator's own, the plan says where sshd would listen.
+/// Keywords that decide where sshd listens; `sshd -T` prints the result as `listenaddress`. No bundled policy grants
+/// one. For an operator's own policy, the plan says where sshd would listen.
 pub const LISTENING: [&str; 2] = ["port", "addressfamily"];
 
-/// Whether a keyword decides where sshd listens, and it would go on listening wherever it does: that shuts nobody out.
+/// Whether a keyword decides where sshd listens, and sshd would keep listening wherever it does now: such a change
+/// shuts nobody out.
 #[must_use]
 pub fn only_opens(keyword: &str, before: &Effective, after: &Effective) -> bool {
     LISTENING.contains(&keyword) && before.addresses().all(|one| after.addresses().any(|other| other == one))
 }
 
-/// The keywords that differ between two effective configurations without a grant, in words.
+/// The keywords that differ between two effective configurations without being granted, in words.
 #[must_use]
 pub fn effects(before: &Effective, after: &Effective, granted: MayChange<'_>) -> Vec<String> {
     let shown = |values: &[String]| match values {
         [] => "nothing".to_owned(),
         values => text::neutral(&values.join(", ")),
     };
-    // Host keys that come to be where there was none are files, not configuration: a line that names
-    // one is seen among the lines.
+    // Host keys that appear where there were none are new files, not a change of the configuration: a line that names
+    // one shows up among the lines.
     let first_keys = |keyword: &str, values: &[String]| keyword == "hostkey" && values.is_empty();
     let moves = |keyword: &str| keyword == "listenaddress" && LISTENING.iter().any(|one| granted.has(one));
     let is_effect =
@@ -103,7 +104,7 @@ mod tests {
         assert_eq!(only(&[], before, &changed), ["hostcertificate: nothing → /a", "usepam: yes → no"]);
         assert_eq!(only(&[], &changed, before), ["hostcertificate: /a → nothing", "usepam: no → yes"]);
         assert_eq!(effects(&Effective::parse(before), &Effective::parse(&changed), MayChange::Any), kept);
-        // The first host keys are files that came to be; one more is a line that names it.
+        // The first host keys are new files; one more comes from a line that names it.
         assert_eq!(only(&[], before, &first_key), kept);
         assert_eq!(only(&[], &first_key, &another_key).len(), 1);
         assert_eq!(only(&[], &first_key, before).len(), 1);

@@ -1,13 +1,13 @@
-//! Key revocation lists, as sshd loads them: what it would not load is an error here, because sshd
-//! then refuses every public key, and `sshd -t` says nothing. The crate `sshd-config` reads the
-//! list, and this module the CAs' keys in it.
+//! Key revocation lists, as sshd loads them. A list that sshd would not load is an error here, because sshd then
+//! refuses every public key, and `sshd -t` does not report it. The crate `sshd-config` reads the list; this module
+//! checks the CAs' keys in it.
 
 use ssh_key::public::{EcdsaPublicKey, KeyData};
 use sshd_config::krl::{Krl, LONGEST_NUMBER};
 
 pub use sshd_config::krl::is_list;
 
-/// As sshkey.h: no RSA modulus is shorter, in bits.
+/// The shortest RSA modulus, in bits (sshkey.h).
 const SHORTEST_MODULUS: usize = 1024;
 
 /// The kinds of keys that a revocation list revokes.
@@ -26,12 +26,12 @@ pub enum RevocationScope {
 pub fn read(list: &[u8]) -> Result<RevocationScope, String> {
     let list = Krl::parse(list).map_err(|fault| fault.to_string())?;
     if !list.authorities().all(is_key) {
-        return Err("is damaged: a CA's key in it is none that sshd can read".to_owned());
+        return Err("is damaged: sshd cannot read a CA key in it".to_owned());
     }
     Ok(if list.revokes_keys() { RevocationScope::Keys } else { RevocationScope::Certificates })
 }
 
-/// Whether sshd can read a public key: as its bytes, not as a certificate.
+/// Whether sshd can read these bytes as a public key that is not a certificate.
 fn is_key(bytes: &[u8]) -> bool {
     let Ok(key) = ssh_key::PublicKey::from_bytes(bytes) else { return false };
     match key.key_data() {
@@ -47,12 +47,12 @@ fn is_key(bytes: &[u8]) -> bool {
             let bits = (length(&key.n) * 8).saturating_sub(usize::try_from(zeros).unwrap_or(0));
             bits >= SHORTEST_MODULUS && length(&key.n) <= LONGEST_NUMBER && length(&key.e) <= LONGEST_NUMBER
         }
-        // DSA is gone from newer releases; others no sshd knows.
+        // Newer releases have no DSA; no sshd knows the others.
         KeyData::Dsa(_) | KeyData::Other(_) | _ => false,
     }
 }
 
-/// Whether it is on its curve, and both coordinates are long enough for sshd.
+/// Whether the point is on its curve, and both coordinates are long enough for sshd.
 fn is_point(key: &EcdsaPublicKey) -> bool {
     let bytes = key.as_sec1_bytes();
     let on_curve = match key {

@@ -1,7 +1,6 @@
-//! Lists of revoked keys that a run brings in. sshd refuses every public key where it cannot read the
-//! list, and any key that the list names: so a procedure may only take certificates away, by their
-//! serial numbers, never a plain key. The proof, which logs in with a key of its own, would
-//! not notice.
+//! Lists of revoked keys that a run installs. sshd refuses every public key if it cannot read the list, and any key
+//! that the list names. So a procedure may revoke only certificates, by their serial numbers, never a plain key. The
+//! proof would not notice that, since it logs in with a key of its own.
 
 use super::{
     keywords::MayChange,
@@ -13,8 +12,8 @@ use crate::{
 };
 use std::path::Path;
 
-/// Refuses staged lists that sshd would not load, or that revoke anything else than certificates. `named` is
-/// what `RevokedKeys` lines say, for whomever. An undo may bring back whatever was there.
+/// Refuses staged lists that sshd would not load, or that revoke anything but certificates. `named` are the values of
+/// the `RevokedKeys` lines, for any connections. An undo may bring back any list.
 ///
 /// # Errors
 /// Refused: the first such list.
@@ -35,7 +34,7 @@ pub fn refuse_lists(staged: &StagedFiles, named: &[String], granted: MayChange<'
             Ok(RevocationScope::Certificates) => None,
         };
         if let Some(wrong) = wrong {
-            return Err(Error::refused(format!("the list of revoked keys {} is not put in place", path.display()))
+            return Err(Error::refused(format!("the list of revoked keys {} is not installed", path.display()))
                 .cause(format!("it {wrong}: it could lock out a user who needs no certificate today")));
         }
     }
@@ -68,7 +67,7 @@ mod tests {
         };
         let only = MayChange::Only(&[]);
         assert_eq!(refused("/list", Some(&serials), only), None);
-        // A file that no line names may hold what it likes, unless it is a list all the same.
+        // A file that no line names may hold anything, but if it holds a revocation list, the list is checked.
         for (path, contents, why) in [
             ("/list", keys.as_slice(), Some("revokes plain keys")),
             ("/list", &prints, Some("revokes plain keys")),

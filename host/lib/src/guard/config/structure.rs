@@ -1,6 +1,6 @@
-//! A change of the configuration, compared line by line in the order in which sshd reads it. Every line that is
-//! not ours keeps its order and the conditions under which it holds, and ours hold for everybody; then nothing
-//! that is not granted changes for any connection, and no connection has to be asked about.
+//! Compares a change of the configuration line by line, in the order in which sshd reads it. Every line that is not
+//! ours keeps its place in the order and the conditions under which it holds, and our lines hold for everybody. Then
+//! nothing that is not granted changes for any connection, and there is no need to ask about single connections.
 
 use super::{
     authorship::{self, Authorship},
@@ -29,41 +29,41 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a change may add to the configuration, in bytes. sshd 10.0 serves nobody where all of it together is
-/// larger than 256 KiB, and `sshd -t` does not say so.
+/// What a change may add to the configuration, in bytes. sshd 10.0 serves nobody if the whole configuration is larger
+/// than 256 KiB, and `sshd -t` does not say so.
 const ROOM: usize = 16 * 1024;
-/// Keywords that are never granted: what stands below a `Match` would hold for others than before, and an
-/// `Include` brings in lines that nobody reviewed. A `Match all` may open the last block ([`OwnEnd`]).
+/// Keywords that are never granted: after a `Match`, the lines below it would hold for others than before, and an
+/// `Include` brings in lines that nobody reviewed. Only a `Match all` may open the last block ([`OwnEnd`]).
 const NEVER: [&str; 2] = ["match", "include"];
 const REMOVES: &str = "removes";
-/// What an operator does about a line that a procedure may not write.
-pub const ASK: &str = "make that change yourself where you want it; what a procedure may change, its policy's author grants \
-                       (sshd.keywords)";
+/// What an operator can do about a line that a procedure may not write.
+pub const ASK: &str = "make that change yourself if you want it; the policy's author decides what a procedure may \
+                       change (sshd.keywords)";
 
-/// The lines that come or go.
+/// The lines that would be added or removed.
 #[derive(Debug, Default)]
 pub struct Difference {
     /// Their keywords, in lower case.
     pub keywords: BTreeSet<String>,
-    /// What is wrong with the first that may not come or go.
+    /// What is wrong with the first line that may not be added or removed.
     wrong: Option<LineRefusal>,
 }
 
-/// Why a line may not come or go: its place, and the rest of a sentence.
+/// Why a line may not be added or removed: its place, and the rest of a sentence.
 #[derive(Debug)]
 enum LineRefusal {
     NotGranted {
         what: String,
         next: &'static str,
     },
-    /// It goes, and is not Warded's.
+    /// The line would be removed, and it is not Warded's.
     Foreign(String),
 }
 
-/// Compares two configurations line by line. Without an `authorship`, it is not asked whose the lines are that go.
+/// Compares two configurations line by line. Without an `authorship`, it does not matter who wrote the removed lines.
 ///
 /// # Errors
-/// Refused: sshd would not read one of them to its end.
+/// Refused: sshd would not read one of the configurations to its end.
 pub fn difference(
     before: &Tree,
     after: &Tree,
@@ -77,13 +77,13 @@ pub fn difference(
         file.is_none_or(|file| !authorship.lines(&real, &file.contents).contains(&line.number))
     };
     let (old, new) = (before.lines()?, after.lines()?);
-    // By their bytes: releases before 8.7 split a line into other arguments than later ones.
+    // Compares the bytes: releases before 8.7 split a line into other arguments than later ones.
     let (old_words, new_words) = (words(&old), words(&new));
     let (old_end, new_end) = (OwnEnd::of(before, &old), OwnEnd::of(after, &new));
     let mut difference = Difference::default();
     let changes = diff::changes(&old_words, &new_words);
-    // sshd reads the lines behind a `Match all` once more for each connection, where they win over global ones before them.
-    // So it comes and goes only with lines that are Warded's.
+    // For each connection, sshd reads the lines behind a `Match all` again, and they win over global ones before
+    // them. So a `Match all` may come or go only if all lines behind it are Warded's.
     let kept: Vec<_> = diff::kept(&changes, old.len()).filter_map(|(was, is)| old.get(was).zip(new.get(is))).collect();
     let old_mixed = kept.iter().any(|(was, _)| old_end.has(was) && is_foreign(was));
     let new_mixed = kept.iter().any(|(was, is)| new_end.has(is) && is_foreign(was));
@@ -108,11 +108,11 @@ pub fn difference(
     Ok(difference)
 }
 
-/// The lines in Warded's blocks that end the main file. A `Match all` among them puts those after it out of every
-/// block, and nothing that is not Warded's follows: an appliance writes `Match` blocks of its own before our lines.
+/// The lines of Warded's blocks at the end of the main file. A `Match all` among them takes those after it out of
+/// every block, and only Warded's lines follow: an appliance writes its own `Match` blocks before our lines.
 struct OwnEnd<'a> {
     main: &'a Path,
-    /// The number of the first of them; none: another line is the last.
+    /// The number of the first of them; none: the last line is not one of them.
     first: Option<usize>,
 }
 
@@ -129,7 +129,7 @@ impl<'a> OwnEnd<'a> {
     }
 }
 
-/// What is wrong with a line that comes or goes.
+/// What is wrong with adding or removing this line.
 fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>) -> Option<LineRefusal> {
     let keyword = line.directive.keyword.as_str();
     let what = described(line, verb);
@@ -167,31 +167,33 @@ fn described(line: &Line<'_>, verb: &str) -> String {
 
 impl Difference {
     /// # Errors
-    /// Refused: a line comes or goes that is not granted, or does not hold for everybody; or one goes that is not
-    /// Warded's.
+    /// Refused: a line is added or removed that is not granted or does not hold for everybody; or one is removed that
+    /// is not Warded's.
     pub fn refuse(&self, granted: MayChange<'_>) -> Result<()> {
         let refused = match &self.wrong {
             None => return Ok(()),
-            Some(LineRefusal::NotGranted { what, next }) => Error::refused(what.clone()).cause(granted.described()).next(*next),
+            Some(LineRefusal::NotGranted { what, next }) => {
+                Error::refused(what.clone()).cause(granted.described()).next(*next)
+            }
             Some(LineRefusal::Foreign(what)) => Error::refused(format!("{what}, which Warded did not write"))
-                .cause("the file, or Warded's block in it, is not as a run left it: a procedure removes only its own lines")
+                .cause("the file, or Warded's block in it, was changed since: a procedure removes only its own lines")
                 .next("move that line to another file of sshd's configuration, or take it out; then run this again"),
         };
         Err(refused)
     }
 }
 
-/// The staged files that are part of a configuration among `files`.
+/// The staged files that are part of a configuration with these `files`.
 pub fn parts<'a, 'b>(staged: &'a StagedFiles, files: impl IntoIterator<Item = &'b ConfigFile>) -> BTreeSet<&'a Path> {
     let overlay = Overlay(staged);
     files.into_iter().filter_map(|file| overlay.staged(&file.path).map(|(key, _)| key)).collect()
 }
 
-/// Checks that the staged `parts` of a configuration are texts that sshd reads as they are read here, and not too
+/// Checks that the staged `parts` of a configuration are texts that sshd reads as Warded does, and that are not too
 /// long.
 ///
 /// # Errors
-/// Refused: one is not.
+/// Refused: one of them is not.
 pub fn refuse_bytes(staged: &StagedFiles, parts: &BTreeSet<&Path>, granted: MayChange<'_>) -> Result<()> {
     let MayChange::Only(_) = granted else { return Ok(()) };
     let mut added = 0;
@@ -208,17 +210,17 @@ pub fn refuse_bytes(staged: &StagedFiles, parts: &BTreeSet<&Path>, granted: MayC
     }
     if added > ROOM {
         return Err(Error::refused(format!("sshd's configuration would grow by {added} bytes"))
-            .cause(format!("a procedure may add {ROOM} bytes; some releases of sshd serve nobody with a long one"))
+            .cause(format!("a procedure may add {ROOM} bytes; some releases of sshd serve nobody if it is long"))
             .next("this is a fault of the policy: tell its author"));
     }
     Ok(())
 }
 
-/// Checks that no staged part of a configuration is read under two names: by a hard link, or a mount of it or of its
-/// directory, where it may be still to be made.
+/// Checks that sshd reads no staged part of a configuration under a second name: by a hard link, or by a mount of the
+/// file (which may not exist yet) or of its directory.
 ///
 /// # Errors
-/// Refused: one is.
+/// Refused: it does.
 pub fn refuse_second_names(parts: &BTreeSet<&Path>, tree: &Tree) -> Result<()> {
     let directory = |path: &Path| path.parent().and_then(identity);
     let real = |path: &Path| Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?));
@@ -242,16 +244,16 @@ pub fn refuse_second_names(parts: &BTreeSet<&Path>, tree: &Tree) -> Result<()> {
             "both names lead to one file, by a hard link or a mount: only one of them would be exchanged"
         };
         let message = format!("{} is read a second time, as {}", path.display(), other.display());
-        return Err(Error::refused(message).cause(cause).next("make it one name"));
+        return Err(Error::refused(message).cause(cause).next("let sshd read it under one name only"));
     }
     Ok(())
 }
 
 /// Checks that only root and the user who runs this can change the files that an `Include` names, and their
-/// directories: else lines could come and go between a look and the next.
+/// directories: otherwise lines could come and go between two looks.
 ///
 /// # Errors
-/// Refused: another user can.
+/// Refused: another user can change them.
 pub fn refuse_foreign_files(root: &Root, staged: &StagedFiles, tree: &Tree) -> Result<()> {
     let overlay = Overlay(staged);
     for file in tree.files.iter().skip(1).filter(|file| overlay.staged(&file.path).is_none()) {
@@ -275,24 +277,24 @@ fn is_masked(root: &Root, file: &ConfigFile) -> bool {
     place.is_some_and(|place| place.resolved() == Path::new("/dev/null"))
 }
 
-/// Which lines sshd says that it reads.
+/// Which lines sshd reports to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatchBlocks {
-    /// Those outside every block.
+    /// Those outside of every block.
     Shut,
-    /// All, of a copy in which each `Match` is `Match all`.
+    /// All lines, from a copy in which each `Match` is `Match all`.
     Open,
 }
 
-/// Compares what sshd says that it reads with what is read here: else nothing could be said of its lines.
+/// Compares what sshd reports to read with what Warded reads: if they differ, Warded cannot judge the lines.
 ///
 /// # Errors
-/// Refused: both differ; with the first place.
+/// Refused: they differ; with the first difference.
 pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: MatchBlocks) -> Result<()> {
     let refused = |what: String| {
-        Error::refused("sshd reads its configuration otherwise than Warded does")
+        Error::refused("sshd reads its configuration differently from Warded")
             .cause(what)
-            .next("write that place in a plainer way, and run this again")
+            .next("write that part in a simpler way, and run this again")
     };
     if let Some(file) = tree.files.iter().find(|file| depends_on_process(&file.path))
         && std::env::current_dir().map_or(true, |own| own != Path::new(sshd::DIRECTORY))
@@ -304,7 +306,7 @@ pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: MatchBlocks)
         )));
     }
     let ours: BTreeSet<&Path> = tree.files.iter().map(|file| file.path.as_path()).collect();
-    // sshd opens a directory whose name a pattern matches, and finds no line in it.
+    // sshd opens even a directory whose name matches a pattern, and finds no line in it.
     let theirs: BTreeSet<&Path> = reading.files.iter().map(PathBuf::as_path).filter(|path| !path.is_dir()).collect();
     if let Some(path) = theirs.difference(&ours).next() {
         return Err(refused(format!("sshd reads {}, which no Include seems to name", path.display())));
@@ -314,7 +316,7 @@ pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: MatchBlocks)
     }
     let lines = tree.lines()?;
     let mut settings = reading.settings.iter().peekable();
-    // Whether the blocks hold that ask for nothing but sshd's version: for every connection, or for none.
+    // Whether the blocks that depend only on sshd's version hold: they do for every connection, or for none.
     let mut by_version: BTreeMap<&[String], bool> = BTreeMap::new();
     for line in lines.iter().filter(|line| !NEVER.contains(&line.directive.keyword.as_str())) {
         let is_it = |setting: &ReadLine| {
@@ -331,7 +333,7 @@ pub fn refuse_misread(tree: &Tree, reading: &ConfigReading, blocks: MatchBlocks)
             Some(setting) if is_it(setting) => {}
             Some(setting) => return Err(refused(misread(setting))),
             None => {
-                return Err(refused(format!("{} line {}: sshd passes it over", line.file.display(), line.number)));
+                return Err(refused(format!("{} line {}: sshd ignores it", line.file.display(), line.number)));
             }
         }
     }
@@ -346,11 +348,11 @@ fn depends_on_process(path: &Path) -> bool {
 
 fn misread(setting: &ReadLine) -> String {
     let place = format!("{} line {}", setting.file.display(), setting.line);
-    format!("{place}: sshd takes it for `{}`", neutral(&setting.keyword))
+    format!("{place}: sshd reads it as `{}`", neutral(&setting.keyword))
 }
 
-/// Whether a condition asks for nothing but sshd's version (`Match Version`, since OpenSSH 10): it holds for all
-/// connections or for none, and only sshd says which.
+/// Whether a condition depends only on sshd's version (`Match Version`, since OpenSSH 10): it holds for all
+/// connections or for none, and only sshd knows which.
 fn asks_for_version(condition: &str) -> bool {
     let Some(Directive { arguments, .. }) = Directive::parse(condition.as_bytes()) else { return false };
     let mut words = arguments.iter().map(|argument| argument.text.to_ascii_lowercase());

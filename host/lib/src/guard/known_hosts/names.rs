@@ -1,4 +1,4 @@
-//! For which names a CA's lines hold, in the files that ssh reads.
+//! The names for which a CA's lines hold, in the files that ssh reads.
 
 use super::{
     Change, host, looked_up,
@@ -21,7 +21,7 @@ use std::{net::IpAddr, path::PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityLine {
     pub file: PathBuf,
-    /// Its number in there, from 1 on.
+    /// Its number in the file, from 1.
     pub number: usize,
     /// Its list of patterns.
     pub patterns: String,
@@ -30,16 +30,16 @@ pub struct AuthorityLine {
 /// The lines of ssh's files for one CA and one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownAuthority {
-    /// The name by which ssh looks the host up.
+    /// The name under which ssh looks the host up.
     pub name: String,
-    /// All lines of that CA, for whatever names.
+    /// All lines of that CA, whatever names they cover.
     pub lines: Vec<AuthorityLine>,
-    /// Whether one of them holds for the name.
+    /// Whether one of them covers the name.
     pub matches: bool,
 }
 
 impl KnownAuthority {
-    /// Looks into the files that the ssh of this user reads for a host; none: there is no ssh.
+    /// Searches the files that the ssh of this user reads for a host. None: there is no ssh.
     ///
     /// # Errors
     /// ssh refuses its configuration.
@@ -50,7 +50,7 @@ impl KnownAuthority {
         let name = looked_up(host, &settings);
         let mut found = Vec::new();
         for file in FILES.iter().flat_map(|keyword| settings.values(keyword)).map(PathBuf::from) {
-            // What this user cannot read, ssh does not read either.
+            // ssh cannot read either what this user cannot read.
             let Ok(contents) = Overlay(&StagedFiles::new()).read(&file) else { continue };
             for (index, line) in lines(&contents).enumerate() {
                 let entry = Entry::parse(line).filter(|entry| entry.marker == Marker::Authority);
@@ -70,7 +70,7 @@ impl KnownAuthority {
 }
 
 impl Change {
-    /// By what ssh trusts the CA of the lines that would come, besides these lines.
+    /// What else makes ssh trust the CA of the lines that would be added.
     pub(super) fn others(&self, settings: &Settings) -> Vec<String> {
         let new: Vec<_> = self.coming().collect();
         let mut others = Vec::new();
@@ -78,7 +78,7 @@ impl Change {
             let contents = if file == self.path {
                 self.after.clone()
             } else {
-                // What this user cannot read, ssh does not read either.
+                // ssh cannot read either what this user cannot read.
                 Overlay(&StagedFiles::new()).read(&file).unwrap_or_default()
             };
             for (index, line) in lines(&contents).enumerate() {
@@ -98,7 +98,7 @@ impl Change {
         others
     }
 
-    /// The refusal where ssh looks a name up as another one that the patterns do not hold for.
+    /// The refusal where ssh looks a name up under another name, which the patterns do not cover.
     pub(super) fn looked_up_otherwise(&self, name: &str, looked_up: &str) -> Error {
         let error = self.refused(format!("ssh does not look {name} up by that name, but as {looked_up}"));
         let error = if host(name).is_ok_and(|host| host.name.parse::<IpAddr>().is_ok()) {

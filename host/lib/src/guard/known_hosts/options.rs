@@ -1,4 +1,4 @@
-//! The options with which the real `ssh` is run for the proof, so that it trusts whom it will trust without them.
+//! The options with which the proof runs the real `ssh`, so that it trusts exactly whom it trusts without them.
 
 use super::{
     Change, NewLine, host,
@@ -14,31 +14,31 @@ use crate::{
 };
 use std::path::{Path, PathBuf};
 
-/// What decides whom ssh trusts, besides the files. `Match host` compares the address that ssh connects to, which is
-/// another one in the proof.
+/// The keywords besides files that decide whom ssh trusts. They may differ in the proof, because `Match host`
+/// compares the address to which ssh connects.
 const DECIDING: [&str; 4] = ["hostkeyalgorithms", "casignaturealgorithms", "revokedhostkeys", "requiredrsasize"];
 /// The keywords that name files with lines.
 pub(super) const FILES: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
 /// The keyword that names a program which prints lines.
 pub(super) const COMMAND: &str = "knownhostscommand";
 
-/// The CA that stands in for ours, as one of the new lines has it.
+/// The CA that stands in for ours in one of the new lines.
 #[derive(Clone, Copy)]
 pub(super) struct StandIn<'a> {
     pub(super) new: &'a NewLine<'a>,
     /// Its public key, type and Base64.
     pub(super) key: &'a str,
-    /// The file with the new line, for it.
+    /// The file in which the new line has that key.
     pub(super) file: &'a Path,
     pub(super) scratch: &'a Scratch,
-    /// A word for what it is tried with, for the names of copies.
+    /// A word for what is tried, which goes into the names of copies.
     pub(super) tried: &'static str,
 }
 
 impl Change {
-    /// The files that ssh reads, with another one in this one's place; and what else decides for this name, where
-    /// the server's address would change it. What revokes the CA's key in another file, or by what a program prints,
-    /// revokes the stand-in's.
+    /// The files that ssh reads, with the stand-in's file in place of this one, and those other deciding options that
+    /// the test server's address would change. What revokes the CA's key, be it another file or the output of a
+    /// program, is made to revoke the stand-in's key.
     pub(super) fn options(
         &self,
         ssh: &Ssh,

@@ -1,5 +1,6 @@
-//! What revokes the CA's own key: `RevokedHostKeys` of ssh's configuration, lines of other files, and what a
-//! `KnownHostsCommand` prints. The CA that stands in for it in the proof has another key, which takes its place there.
+//! What revokes the CA's own key: `RevokedHostKeys` in ssh's configuration, lines of other files, and the output of a
+//! `KnownHostsCommand`. The CA that stands in for it in the proof has another key, which takes the CA key's place
+//! there.
 
 use super::{
     Change, NewLine, keygen, looked_up,
@@ -19,8 +20,8 @@ use crate::{
 use sshd_config::known_hosts::{Entry, Marker, lines, matches};
 use std::path::{Path, PathBuf};
 
-/// Has a program print its lines with the stand-in's key where they revoke the CA's. ssh ends where the program fails. No
-/// other program is needed: ssh may run this without a search path.
+/// Runs a program and prints its lines, with the stand-in's key in those that revoke the CA's. ssh gives up if the
+/// program fails. The script needs no other program: ssh may run it without a search path.
 const WRAP: &str = r#"out=$("$@") || exit $?
 printf '%s\n' "$out" | while read -r marker hosts type key rest; do
     if [ "$marker $type $key" = "@revoked TYPE BLOB" ]; then
@@ -34,11 +35,11 @@ done
 /// Another file that ssh reads.
 pub(super) enum RevokedKeysFile {
     AsItIs,
-    /// It revokes the CA's key; this copy of it revokes the stand-in's.
+    /// The file revokes the CA's key; this copy of it revokes the stand-in's.
     Copied(PathBuf),
 }
 
-/// Another file for the stand-in. What this user cannot read, ssh does not read either.
+/// Another file, as the stand-in needs it. ssh cannot read either what this user cannot read.
 pub(super) fn stands_in(path: &str, stand_in: StandIn<'_>, name: &str) -> Result<RevokedKeysFile> {
     let Ok(contents) = Overlay(&StagedFiles::new()).read(Path::new(path)) else { return Ok(RevokedKeysFile::AsItIs) };
     if !lines(&contents).any(|line| revokes(line, stand_in.new).is_some()) {
@@ -52,12 +53,12 @@ pub(super) fn stands_in(path: &str, stand_in: StandIn<'_>, name: &str) -> Result
     stand_in.scratch.write(name, &copy, 0o600).map(RevokedKeysFile::Copied)
 }
 
-/// A line, where it revokes the CA's key.
+/// Parses a line, if it revokes the CA's key.
 fn revokes<'a>(line: &'a [u8], new: &NewLine<'_>) -> Option<Entry<'a>> {
     Entry::parse(line).filter(|entry| entry.marker == Marker::Revoked && entry.key() == new.entry.key())
 }
 
-/// The command, with its arguments as they are, for the stand-in. ssh runs it without a shell.
+/// The command with its arguments unchanged, wrapped for the stand-in. ssh runs it without a shell.
 pub(super) fn wrapped(command: &str, stand_in: StandIn<'_>) -> Result<String> {
     let (key_type, blob) = stand_in.new.entry.key();
     let [key_type, blob] = [key_type, blob].map(|word| String::from_utf8_lossy(word).into_owned());
@@ -67,12 +68,12 @@ pub(super) fn wrapped(command: &str, stand_in: StandIn<'_>) -> Result<String> {
         script.as_bytes(),
         0o600,
     )?;
-    // A percent sign would be the beginning of a token.
+    // ssh would take a percent sign for the beginning of a token.
     Ok(format!("/bin/sh \"{}\" {command}", file.display().to_string().replace('%', "%%")))
 }
 
-/// Why the ssh of this user refuses a host, however good its certificate is: the files that it reads revoke the host's own
-/// key, or the CA's. None: nothing there does, or there is no ssh.
+/// Why the ssh of this user refuses a host, however good its certificate is: the files that ssh reads revoke the
+/// host's own key, or the CA's. None: nothing there does, or there is no ssh.
 ///
 /// # Errors
 /// ssh refuses its configuration, or a program cannot be run.
@@ -96,7 +97,7 @@ pub fn revocation(certificate: &Certificate, host: &Host) -> Result<Option<Strin
     // ssh tries again without the port.
     let bare = name.strip_prefix('[').and_then(|rest| rest.split_once("]:")).map(|(bare, _)| bare);
     for known in FILES.iter().flat_map(|keyword| settings.values(keyword)) {
-        // What this user cannot read, ssh does not read either.
+        // ssh cannot read either what this user cannot read.
         let Ok(contents) = Overlay(&StagedFiles::new()).read(Path::new(&known)) else { continue };
         for (key, whose) in [(&own, "this host's own key"), (&authority, "the CA's key")] {
             let is_it = |line: &[u8]| {
@@ -107,7 +108,7 @@ pub fn revocation(certificate: &Certificate, host: &Host) -> Result<Option<Strin
             if numbers.is_empty() {
                 continue;
             }
-            // It knows hashed names, too.
+            // `ssh-keygen` also finds hashed names.
             for name in std::iter::once(name.as_str()).chain(bare) {
                 let asked = keygen(&["-F".as_ref(), name.as_ref(), "-f".as_ref(), known.as_ref()])?;
                 if let Some(number) =
@@ -143,12 +144,12 @@ pub fn revoking_lines(host: &Host) -> Result<Vec<u8>> {
     Ok(found)
 }
 
-/// Whether a line of `ssh-keygen -F` is about this line of the file, which revokes a key.
+/// Whether this output line of `ssh-keygen -F` says that the numbered line of the file revokes a key.
 fn says(line: &str, number: usize) -> bool {
     line.starts_with("# Host ") && line.ends_with(&format!(" found: line {number} REVOKED"))
 }
 
-/// Whether a list of `RevokedHostKeys` has one of these keys, or what is in `file`, a certificate or a key; none: the list
+/// Whether a list for `RevokedHostKeys` has one of these keys, or the key or certificate in `file`. None: the list
 /// cannot be read.
 fn is_in_list(list: &str, keys: &[&[u8]], file: &Path) -> Result<Option<bool>> {
     let Ok(contents) = Overlay(&StagedFiles::new()).read(Path::new(list)) else { return Ok(None) };
@@ -164,7 +165,7 @@ fn is_in_list(list: &str, keys: &[&[u8]], file: &Path) -> Result<Option<bool>> {
 }
 
 impl Change {
-    /// Refuses a line for a key that ssh takes for revoked.
+    /// Refuses a line whose key ssh considers revoked.
     pub(super) fn refuse_revoked(
         &self,
         new: &NewLine<'_>,
@@ -177,7 +178,7 @@ impl Change {
         for (index, list) in settings.values("revokedhostkeys").iter().enumerate() {
             let own = format!("authority-{}-{index}.pub", new.number);
             let file = scratch.write(&own, &[&key, b"\n".as_slice()].concat(), 0o600)?;
-            // One that ssh cannot read makes it refuse every host: the proof shows that.
+            // If ssh cannot read the list, it refuses every host: the proof shows that.
             if is_in_list(list, &[&key], &file)? == Some(true) {
                 return Err(self
                     .refused(format!("ssh refuses every host of this CA for {name}"))
@@ -191,7 +192,7 @@ impl Change {
         Ok(())
     }
 
-    /// Why ssh refused the stand-in, where that is known: what revokes the CA's key for this name.
+    /// Why ssh refused the stand-in, if that is known: what revokes the CA's key for this name.
     pub(super) fn revoked_by(&self, new: &NewLine<'_>, name: &str, settings: &Settings) -> Option<String> {
         let files = FILES.iter().flat_map(|keyword| settings.values(keyword));
         let line = files.filter(|file| Path::new(file) != self.path).find_map(|file| {

@@ -1,4 +1,4 @@
-//! A server within this process, whose host key a throw-away CA has certified, and the real `ssh` as its client.
+//! A server within this process, with a host key certified by a throw-away CA, and the real `ssh` as its client.
 #![expect(clippy::disallowed_methods, reason = "listens on a port of its own for one client, on this machine alone")]
 
 use crate::{
@@ -21,32 +21,32 @@ use std::{
 
 /// How long one connection may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How long the server is waited for once ssh has ended.
+/// How long to wait for the server once ssh has ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(5);
 
-/// ssh's verdict on the server. Another program may have connected before it, so what the server saw counts only with
-/// what ssh says itself.
+/// ssh's verdict on the server. Another program may have connected before ssh, so what the server saw counts only
+/// together with what ssh printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SshVerdict {
-    /// It took the certificate, and came as far as the login.
+    /// ssh accepted the certificate and went on to the login.
     Trusted,
-    /// It asked for no algorithm of certificates, and refused the plain host key.
+    /// ssh asked for no certificate algorithm, and refused the plain host key.
     NoAlgorithm,
-    /// It refused the host key.
+    /// ssh refused the host key.
     Refused,
-    /// Neither is known: its exchange with the server did not come to its end.
+    /// Unknown: ssh's exchange with the server did not complete.
     Unclear,
 }
 
-/// How ssh's exchange ended, as ssh says (`sshconnect.c`, `sshconnect2.c`, `kex.c`; the same words from 7.4 to 10.6).
+/// How ssh's exchange ended, by its messages (`sshconnect.c`, `sshconnect2.c`, `kex.c`; the same from 7.4 to 10.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The server let nobody in, to whom ssh came with its host key accepted.
+    /// ssh accepted the host key and tried to log in; the server lets nobody in.
     Login,
     /// ssh refused the host key.
     HostKey,
-    /// There was no algorithm that both know.
+    /// The two sides had no algorithm in common.
     Algorithm,
     Other,
 }
@@ -74,11 +74,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// With a CA whose key is of the type of another CA's.
+    /// Makes a CA whose key is of the same type as another CA's.
     pub(super) fn new(like: &Algorithm) -> Result<Self> {
         let wrong = |error: ssh_key::Error| Error::failed("cannot make a throw-away key").cause(error);
         let authority = ThrowAway::like(like)?;
-        // A hardened client may take one of these alone.
+        // A hardened client may accept only one of these.
         let kinds = [Algorithm::Ed25519, Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }];
         let keys = kinds.into_iter().map(|kind| PrivateKey::random(&mut OsRng, kind)).collect::<Result<_, _>>();
         Ok(Self { line: line_of(authority.public().key_data())?, keys: keys.map_err(wrong)?, authority })
@@ -89,7 +89,7 @@ impl Stage {
         &self.line
     }
 
-    /// Has ssh connect to the server as if that were `name`.
+    /// Makes ssh connect to the server as if the server were `name`.
     pub(super) fn meet(&self, ssh: &Ssh, name: &str, options: &[String]) -> Result<(SshVerdict, Output)> {
         let identities = self.identities(name)?;
         let wrong = |error: std::io::Error| Error::failed("cannot listen on this machine").cause(error);
@@ -143,12 +143,12 @@ fn judge(served: &Receiver<Option<Result<ClientReport, Fault>>>, end: End) -> Ss
     }
 }
 
-/// How ssh reaches the server under this name.
+/// The options by which ssh reaches the server under this name.
 pub(super) fn reached(name: &str) -> [String; 2] {
     [format!("HostName={}", Ipv4Addr::LOCALHOST), format!("HostKeyAlias={name}")]
 }
 
-/// The user's own configuration holds, but for how the server is reached and what a login would do.
+/// Runs ssh with the user's own configuration, except for how it reaches the server and what a login would do.
 fn connect(ssh: &Ssh, name: &str, address: SocketAddr, options: &[String]) -> Result<Output> {
     let mut program = exec::Program::new(&ssh.program).timeout(LIMIT).args(["-T", "-x", "-a", "-p"]);
     program = program.arg(address.port().to_string());
@@ -159,9 +159,10 @@ fn connect(ssh: &Ssh, name: &str, address: SocketAddr, options: &[String]) -> Re
     program.args(["-l", "nobody", "--", host, "true"]).run()
 }
 
-/// Nothing may ask, nothing may be written, and nobody logs in.
+/// ssh must not ask anything, write anything or log anybody in.
 const OPTIONS: [&str; 25] = [
-    // How the connection is protected does not decide whom ssh trusts. Every OpenSSH has these, and so has the server.
+    // How the connection is protected does not decide whom ssh trusts. Every OpenSSH has these algorithms, and so has
+    // the server.
     "KexAlgorithms=ecdh-sha2-nistp256",
     "Ciphers=aes128-ctr",
     "MACs=hmac-sha2-256",

@@ -45,8 +45,8 @@ fn a_wrong_edit_is_found_by_ssh_keygen_and_ssh() {
         assert!(said.contains(words), "{after}: {said}");
     };
     // The lines are joined: neither is read.
-    refused(&format!("{PIN}\nweb8 {}", &PIN[13..]), &format!("{PIN}\nweb8 {}{line}", &PIN[13..]), "would not be known");
-    refused(&format!("{PIN}\n"), &line, "would not be known");
+    refused(&format!("{PIN}\nweb8 {}", &PIN[13..]), &format!("{PIN}\nweb8 {}{line}", &PIN[13..]), "would be lost");
+    refused(&format!("{PIN}\n"), &line, "would be lost");
     // ssh refuses what another line revokes; the stand-in's key is another one, so a key that is revoked is found by
     // the procedure, and a name by this.
     refused("", &ours("!web1.lab.test"), "cannot be proved");
@@ -58,8 +58,8 @@ fn a_wrong_edit_is_found_by_ssh_keygen_and_ssh() {
     assert!(prove(&pinned, &format!("{pinned}{line}")).is_ok());
 }
 
-/// What the real ssh makes of the server, and what a program makes of it that stands in ssh's place: it lets another one
-/// take the only connection that the server serves, or never connects.
+/// What the real ssh makes of the server; and what the server makes of a program in ssh's place which lets another
+/// program take the only connection that the server serves, or which never connects.
 #[test]
 fn what_another_client_did_is_not_taken_for_what_ssh_does() {
     let scratch = Scratch::private().unwrap();

@@ -3,7 +3,7 @@
 /// Keywords that decide what a user can do once logged in.
 pub(super) const AFTER_LOGIN: [&str; 4] = ["forcecommand", "chrootdirectory", "maxsessions", "maxauthtries"];
 
-/// The least values with which a user can log in and work.
+/// The smallest values with which a user can log in and work.
 const LEAST: [(&str, u64); 6] = [
     ("logingracetime", 5),
     ("maxauthtries", 2),
@@ -13,7 +13,7 @@ const LEAST: [(&str, u64); 6] = [
     ("requiredrsasize", 0),
 ];
 
-/// Why the new value of a keyword might shut a user out; none where it cannot.
+/// Why the new value of a keyword might shut a user out; none if it cannot.
 pub(super) fn problem(keyword: &str, before: &[String], after: &[String]) -> Option<String> {
     if before == after {
         return None;
@@ -22,7 +22,7 @@ pub(super) fn problem(keyword: &str, before: &[String], after: &[String]) -> Opt
     if let Some((_, least)) = LEAST.iter().find(|(name, _)| *name == keyword) {
         let number = |text: &str| text.split(':').next()?.parse::<u64>().ok();
         return match (keyword, number(old), number(new)) {
-            // No limit at all.
+            // There is no limit at all.
             ("logingracetime", _, Some(0)) | ("persourcemaxstartups", _, None) => None,
             ("requiredrsasize", Some(old), Some(new)) if new <= old => None,
             ("requiredrsasize", ..) => Some("users whose RSA keys are shorter would be refused".to_owned()),
@@ -35,7 +35,7 @@ pub(super) fn problem(keyword: &str, before: &[String], after: &[String]) -> Opt
         ("forcecommand" | "chrootdirectory", "none" | "") | ("strictmodes", "no") => None,
         ("forcecommand", _) => Some("a user could run nothing else".to_owned()),
         ("chrootdirectory", _) => Some("a user could use nothing outside that directory".to_owned()),
-        _ => Some("what it does to logins cannot be found out beforehand".to_owned()),
+        _ => Some("Warded cannot find out beforehand how it affects logins".to_owned()),
     }
 }
 

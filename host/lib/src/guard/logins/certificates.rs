@@ -1,5 +1,6 @@
-//! Logins by user certificate, where sshd would trust keys of a CA that it does not trust now, or take other principals:
-//! whose keys these are, what is left if the CA is lost, and whom sshd would let in, asked of sshd itself.
+//! Logins by user certificate, where sshd would trust keys of a CA that it does not trust now, or accept other
+//! principals. This module checks whose keys these are and which ways in are left if the CA is lost, and asks sshd
+//! itself whom it would let in.
 
 mod login_trial;
 mod mapping;
@@ -32,38 +33,38 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What opens a way in by a certificate; any other way is there without the CA.
+/// The keywords that open a way in by certificate; any other way in works without the CA.
 const OF_CERTIFICATES: [&str; 2] = ["TrustedUserCAKeys", "AuthorizedPrincipalsCommand"];
-/// What opens a way in by something that the user knows.
+/// The keywords that open a way in by something that the user knows.
 const OF_PASSWORDS: [&str; 2] = ["PasswordAuthentication", "KbdInteractiveAuthentication"];
 
 /// How sshd would treat certificates of a CA that it does not trust yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificates {
-    /// Users whom a certificate lets in, each with the principal that does, where that is not the user's name.
+    /// Users whom a certificate lets in, each with the principal that does so if it is not the user's name.
     pub taken: Vec<String>,
-    /// Users whom none does, each with why.
+    /// Users whom no certificate lets in, each with the reason.
     pub refused: Vec<String>,
-    /// The user whose login by a certificate was carried through.
+    /// The user for whom a login by certificate was carried out.
     pub logged_in: Option<String>,
     /// What was not asked or not proved, and why.
     pub not_proved: Vec<String>,
-    /// Whether root is let in by its own name.
+    /// Whether a certificate whose principal is the name of one of root's accounts lets root in.
     pub admits_root: bool,
 }
 
-/// Whether a file is Warded's own list of the CA's keys, which nothing but the CA's keys can be written to.
+/// Whether a file is Warded's own list of the CA's keys, to which nothing but the CA's keys can be written.
 pub(super) fn is_own(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == FILE_NAME)
 }
 
 impl Candidate {
-    /// Looks at the keys of CAs that sshd would trust anew; nothing where there are none. They have to be among
-    /// `roots`, which the operator's CA gave to this run.
+    /// Checks the CA keys that sshd would newly trust; if there are none, only changed principals. The new keys have
+    /// to be among `roots`, which the operator's CA gave to this run.
     ///
     /// # Errors
-    /// Refused: they are another's; without the CA nobody could log in; sshd would let nobody in by such a certificate;
-    /// or it would let root in, which has to be accepted.
+    /// Refused: the keys are another CA's; without the CA nobody could log in; sshd would let nobody in by such a
+    /// certificate; or it would let root in, and the operator has not accepted that.
     pub fn admits_certificates(
         &self,
         baseline: &Baseline,
@@ -76,7 +77,8 @@ impl Candidate {
         let named = files(effective, &self.tree);
         let all = keys(&named, staged);
         let new: Vec<PublicKey> = all.into_iter().filter(|key| !has(&known, key.key_data())).collect();
-        // An undo brings back what was trusted before, and what was dropped since may have been dropped for a reason.
+        // An undo brings back keys that were trusted before, and there may be a reason why they have been dropped
+        // since.
         if matches!(may_change, MayChange::Any) {
             return if new.is_empty() || self.risks.admit {
                 Ok(Certificates::default())
@@ -108,8 +110,8 @@ impl Candidate {
         judge(found, self.risks)
     }
 
-    /// Whom keys that sshd trusts already let in by other principals than today: all of these keys, whichever the
-    /// procedure asked for.
+    /// Finds out whom the keys that sshd trusts already would let in by other principals than today. It tries all of
+    /// these keys, whichever the procedure asked for.
     fn remaps(&self, baseline: &Baseline) -> Result<Certificates> {
         if !self.changes_principals(baseline)? {
             return Ok(Certificates::default());
@@ -121,7 +123,8 @@ impl Candidate {
         judge(self.ask_for_certificates(baseline, &trusted)?, self.risks)
     }
 
-    /// sshd does not ask who can write such a file. A user who can write it can log in as any user.
+    /// Refuses files that others can write: sshd does not check that, and whoever can write one can log in as any
+    /// user.
     fn refuse_changeable(&self, named: &[PathBuf]) -> Result<()> {
         let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
         for path in named {
@@ -137,7 +140,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// A list without a key says nothing of who will be let in by it later.
+    /// Refuses a list without a key, which does not tell who will be let in by it later.
     fn refuse_empty(&self, named: &[PathBuf]) -> Result<()> {
         let is_empty = |path: &&PathBuf| keys(std::slice::from_ref(*path), Overlay(&self.staged)).is_empty();
         let Some(path) = named.iter().find(is_empty) else { return Ok(()) };
@@ -146,7 +149,7 @@ impl Candidate {
             .next("if that is what you want, run it again with --accept-risk=admit-logins"))
     }
 
-    /// One line that is no key, and sshd takes none of the others.
+    /// Refuses a file with a line that is not a key, because sshd accepts none of its other keys either.
     fn refuse_damaged(&self, named: &[PathBuf]) -> Result<()> {
         for path in named {
             let contents = match Overlay(&self.staged).read(path) {
@@ -160,14 +163,14 @@ impl Candidate {
                 && !fault.kind.is_harmless()
             {
                 return Err(Error::refused(format!("the list of user CA keys {} {fault}", path.display()))
-                    .cause("sshd would take no certificate by any key in it, and says nothing of that")
-                    .next("mend that file, then run this again"));
+                    .cause("sshd would silently accept no certificate that is signed by any key in it")
+                    .next("correct that file, then run this again"));
             }
         }
         Ok(())
     }
 
-    /// sshd takes the first file that a line names: a later line is of no effect.
+    /// Refuses a change without effect: sshd takes the first file that a line names, and ignores later lines.
     fn refuse_ineffective(&self, new: &[PublicKey]) -> Result<()> {
         let values = self.view()?.effective.values("trustedusercakeys").to_vec();
         let counts = keys(&paths(values.iter().cloned()), Overlay(&self.staged));
@@ -178,7 +181,7 @@ impl Candidate {
             .cause(format!("another line comes first: TrustedUserCAKeys {}", neutral(&values.join(" ")))))
     }
 
-    /// If the CA were lost, an administrator has to get in all the same.
+    /// Refuses if an administrator could not get in without the CA, which may be lost.
     fn refuse_without_another_way(&self, baseline: &Baseline) -> Result<()> {
         let effective = &self.view()?.effective;
         let accounts = users::all();
@@ -207,7 +210,7 @@ impl Candidate {
     }
 }
 
-/// How an administrator gets in without the CA; a key is of no use where sshd takes none.
+/// How an administrator gets in without the CA. A key is of no use where sshd accepts none.
 fn another_way(effective: &Effective) -> String {
     let says = |(keyword, value): &(&str, &str)| effective.values(&keyword.to_ascii_lowercase()) == [*value];
     let closed: Vec<String> = [("PubkeyAuthentication", "no"), ("AuthorizedKeysFile", "none")]
@@ -219,7 +222,7 @@ fn another_way(effective: &Effective) -> String {
     if closed.is_empty() {
         key.to_owned()
     } else {
-        format!("take {} out of sshd's configuration, by which it takes no such key; then {key}", closed.join(" and "))
+        format!("remove {} from sshd's configuration, so that it takes keys; then {key}", closed.join(" and "))
     }
 }
 
@@ -231,9 +234,7 @@ fn judge(found: Certificates, risks: Risks) -> Result<Certificates> {
     }
     if found.admits_root && !risks.root {
         return Err(Error::refused("a certificate with the principal root would log in as root")
-            .cause(
-                "a person whom the CA gives one, for example for a mail address that begins with root@, is root here",
-            )
+            .cause("the CA may give a person such a certificate, for example for a mail address that begins with root@")
             .next("keep root out (PermitRootLogin no), or say which principals are root's (AuthorizedPrincipalsFile)")
             .next("if that is what you want, run it again with --accept-risk=root-by-certificate"));
     }
@@ -256,7 +257,7 @@ fn refuse_foreign(key: &PublicKey) -> Error {
         .next("if that is what you want, run it again with --accept-risk=admit-logins")
 }
 
-/// The files of CA keys that a configuration names, those within a `Match` too.
+/// The files of CA keys that a configuration names, including those in a `Match`.
 fn files(effective: &Effective, tree: &Tree) -> Vec<PathBuf> {
     let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == "trustedusercakeys");
     let named = lines.flat_map(|(_, _, directive)| directive.arguments).map(|argument| argument.text);
@@ -273,7 +274,8 @@ fn paths(values: impl Iterator<Item = String>) -> Vec<PathBuf> {
     paths
 }
 
-/// Every key in the files, whatever stands around it: what sshd does not read today, it may once a line is mended.
+/// Every key in the files, whatever else is in them: what sshd does not read today, it may read once a line is
+/// corrected.
 fn keys(files: &[PathBuf], overlay: Overlay<'_>) -> Vec<PublicKey> {
     let mut all: Vec<PublicKey> = Vec::new();
     for path in files {
@@ -301,8 +303,8 @@ mod tests {
         for (lines, expected) in [
             ("", "give an administrator a key"),
             ("pubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys\n", "give an administrator a key"),
-            ("pubkeyauthentication no\n", "take `PubkeyAuthentication no` out of sshd's configuration"),
-            ("authorizedkeysfile none\n", "take `AuthorizedKeysFile none` out of sshd's configuration"),
+            ("pubkeyauthentication no\n", "remove `PubkeyAuthentication no` from sshd's configuration"),
+            ("authorizedkeysfile none\n", "remove `AuthorizedKeysFile none` from sshd's configuration"),
         ] {
             let told = another_way(&Effective::parse(lines));
             assert!(told.starts_with(expected), "{lines}: {told}");

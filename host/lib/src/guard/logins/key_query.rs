@@ -1,4 +1,4 @@
-//! Whether sshd would take a key of a user, asked of sshd: the query without a signature (RFC 4252, section 7).
+//! Asks sshd whether it would accept a key of a user, by the query without a signature (RFC 4252, section 7).
 
 use crate::{
     error::Result,
@@ -9,14 +9,14 @@ use crate::{
 };
 use ssh_key::PublicKey;
 
-/// Whether a query would run a program: no option of the command line stands against one in a `Match`.
+/// Whether a query would run a program: no command line option overrides such a line in a `Match`.
 pub(super) fn runs_programs(tree: &Tree) -> Result<bool> {
     let is_command = |keyword: &str| ["authorizedkeyscommand", "authorizedprincipalscommand"].contains(&keyword);
     let runs = |line: &Line<'_>| !line.within.is_empty() && is_command(&line.directive.keyword);
     Ok(tree.lines()?.iter().any(runs))
 }
 
-/// Whether sshd would take a key of a user; why that is not known.
+/// Whether sshd would accept a key of a user, or why that is not known.
 pub(super) fn takes(bench: &Bench, user: &str, key: &PublicKey) -> Result<Result<bool, String>> {
     let Connection { mut session, service } = match bench.open()? {
         Ok(connection) => connection,
@@ -30,7 +30,7 @@ pub(super) fn takes(bench: &Bench, user: &str, key: &PublicKey) -> Result<Result
     Ok(match asked {
         Ok(Query::Acceptable) => Ok(true),
         Ok(Query::Refused(_)) => Ok(false),
-        // sshd ends the connection of a user whom it lets try nothing.
+        // sshd ends the connection of a user whom it allows no method.
         Err(fault) if fault.verdict() == Verdict::Unknown => Ok(false),
         Err(fault) => Err(fault.to_string()),
     })

@@ -2,8 +2,8 @@
 
 use crate::{machine::sshd::Effective, text::neutral};
 
-/// Keywords that can shut nobody out, and let nobody in. All others count. What `RevokedKeys` names is checked by
-/// itself (`config/revocation.rs`), and host keys are proved by handshakes.
+/// Keywords that can shut nobody out and let nobody in. All others count. `config/revocation.rs` checks what
+/// `RevokedKeys` names, and handshakes prove the host keys.
 pub(super) const HARMLESS: [&str; 36] = [
     "acceptenv",
     "allowagentforwarding",
@@ -64,7 +64,7 @@ pub(super) const COMPARED: [&str; 19] = [
     "pubkeyauthentication",
     "trustedusercakeys",
 ];
-/// Keywords that name files from which ways in come.
+/// Keywords that name files which give users a way in.
 pub(super) const NAMING: [&str; 5] = [
     "authorizedkeyscommand",
     "authorizedkeysfile",
@@ -73,7 +73,7 @@ pub(super) const NAMING: [&str; 5] = [
     "trustedusercakeys",
 ];
 
-/// Users and groups that lists of names would shut out.
+/// The users and groups whom lists of names would shut out.
 pub(super) fn shut_out(before: &Effective, after: &Effective) -> Vec<String> {
     let mut lost = Vec::new();
     for keyword in ["denyusers", "denygroups"] {

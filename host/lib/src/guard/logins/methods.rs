@@ -1,5 +1,6 @@
-//! What lets a user in, as far as sshd's configuration and the files that it names tell: keys, certificates,
-//! passwords. No program is run and no name service is asked; a command stands for what it would say.
+//! The ways in of a user, as far as sshd's configuration and the files that it names tell: keys, certificates,
+//! passwords. This module runs no program and asks no name service; a command counts as one way in, whatever it would
+//! print.
 
 use crate::{
     digest::Digest,
@@ -13,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A user; one whom only a name service knows has a name alone.
+/// A user. If only a name service knows the user, there is just a name.
 #[derive(Clone, Debug)]
 pub(super) struct User {
     pub(super) name: String,
@@ -23,15 +24,15 @@ pub(super) struct User {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LoginMethod {
-    /// How it is called in a message.
+    /// What messages call it.
     pub(super) what: String,
     /// The keyword that opens it.
     pub(super) keyword: &'static str,
-    /// Of a certificate: what decides about it.
+    /// For a certificate: what decides about it.
     pub(super) certificate: Option<CertificateLogin>,
 }
 
-/// The certificates that let a user in: of which file's key, and for which name.
+/// The certificates that let a user in: the file with the CA's key, and the principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CertificateLogin {
     /// The file that `TrustedUserCAKeys` names.
@@ -39,11 +40,12 @@ pub(super) struct CertificateLogin {
     pub(super) principal: String,
 }
 
-/// The ways in of a user, by what is the same before and after: a key in another file is the same way.
+/// The ways in of a user, by what stays the same before and after: a key that moves to another file is the same way
+/// in.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoginMethods {
     pub(super) all: BTreeMap<String, LoginMethod>,
-    /// The files that were read for them.
+    /// The files that were read to find them.
     pub(super) files: BTreeSet<PathBuf>,
 }
 
@@ -54,18 +56,18 @@ impl From<users::User> for User {
 }
 
 impl User {
-    /// Whether sshd takes the account for root's: by its number, whatever its name is.
+    /// Whether sshd treats the account as root's: by its number, whatever its name is.
     pub(super) fn is_root(&self) -> bool {
         self.name == "root" || self.id == Some(0)
     }
 
-    /// A user by name; what passwd(5) does not tell is not known.
+    /// The user of this name. What passwd(5) does not tell is not known.
     pub(super) fn named(name: &str, all: &[User]) -> Self {
         let known = all.iter().find(|user| user.name == name).cloned();
         known.unwrap_or_else(|| Self { name: name.to_owned(), id: None, home: None })
     }
 
-    /// A path of `AuthorizedKeysFile`, with its tokens replaced; none where that cannot be done.
+    /// A path of `AuthorizedKeysFile` with its tokens replaced; none if that is not possible.
     fn path(&self, pattern: &str) -> Option<PathBuf> {
         let mut path = String::new();
         let mut characters = pattern.chars();
@@ -86,7 +88,7 @@ impl User {
     }
 }
 
-/// The files from which a way in of a user's comes where `values` are those of one keyword.
+/// The files that give a user a way in, where `values` are the values of one keyword.
 pub(super) fn files(user: &User, keyword: &str, values: &[String]) -> Vec<PathBuf> {
     if keyword.ends_with("command") {
         return values.first().map(PathBuf::from).into_iter().collect();
@@ -153,7 +155,7 @@ impl Look<'_> {
             || all.any(|one| one == "any" || one.split(':').next() == Some(method) && !one.contains(','))
     }
 
-    /// Whether a method is enough, or one of several that are wanted together.
+    /// Whether a method is enough, or is one of several that are required together.
     fn takes_part(&self, method: &str) -> bool {
         let lists = self.effective.values("authenticationmethods").iter().flat_map(|list| list.split_whitespace());
         self.alone(method) || lists.flat_map(|list| list.split(',')).any(|one| one.split(':').next() == Some(method))
@@ -169,7 +171,7 @@ impl Look<'_> {
         self.overlay.read(path).ok()
     }
 
-    /// The lines of a file that say something.
+    /// The lines of a file that are neither blank nor comments.
     fn lines(&mut self, path: &Path) -> Vec<String> {
         let bytes = self.read(path).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
@@ -184,7 +186,7 @@ impl Look<'_> {
                 continue;
             }
             let Some(path) = self.user.path(pattern) else {
-                // A file that cannot be found out is its own name.
+                // If the file cannot be determined, its pattern stands for it.
                 self.add(format!("file {pattern}"), &format!("the keys in {pattern}"), "AuthorizedKeysFile");
                 continue;
             };
@@ -196,7 +198,7 @@ impl Look<'_> {
         self.command("AuthorizedKeysCommand", "the keys that");
     }
 
-    /// A command is what its line and its program are.
+    /// A command is identified by its line and the contents of its program.
     fn command(&mut self, keyword: &'static str, what: &str) {
         let Some(command) = self.effective.values(keyword).first().filter(|command| *command != "none") else { return };
         let program = command.split_whitespace().next().unwrap_or_default().to_owned();
@@ -206,7 +208,7 @@ impl Look<'_> {
         self.add(key, &format!("{what} {program} tells"), keyword);
     }
 
-    /// Certificates: each CA key, for each principal that is one of the user's.
+    /// Adds a way in for each CA key and each principal of the user.
     fn certificates(&mut self) {
         let mut authorities = Vec::new();
         for path in self.effective.values("trustedusercakeys").iter().filter(|path| *path != "none") {
@@ -246,7 +248,7 @@ fn end_of(key: &str) -> String {
     format!("…{}", blob.chars().skip(skipped).collect::<String>())
 }
 
-/// Whether sshd takes keys of the type that a line has; so it is where the type is not known.
+/// Whether sshd accepts keys of the type in this line; true if the type is not known.
 fn is_accepted(line: &str, effective: &Effective) -> bool {
     let of_key = |word: &&str| ["ssh-", "ecdsa-sha2-", "sk-"].iter().any(|start| word.starts_with(start));
     let Some(key_type) = line.split_whitespace().find(of_key) else { return true };

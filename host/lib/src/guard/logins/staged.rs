@@ -1,12 +1,12 @@
-//! What a renewal stages decides about no login.
+//! Recognises a renewal: what it stages does not affect logins.
 
 use super::Comparison;
 use ssh_key::Certificate;
 use std::path::Path;
 
 impl Comparison<'_> {
-    /// Whether nothing is staged but certificates that sshd serves today, as in a renewal. By what they say nobody gets
-    /// in, even if a user's list of keys were a link to one; so no user's files are looked at.
+    /// Whether nothing is staged but certificates that sshd serves today, as in a renewal. Their text lets nobody in,
+    /// even if a user's list of keys were a link to one. So there is no need to read the users' files.
     pub(super) fn stages_only_certificates(&self) -> bool {
         let served = self.baseline.view.effective.values("hostcertificate");
         let is_certificate = |contents: &Option<Vec<u8>>| {

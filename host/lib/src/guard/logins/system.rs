@@ -1,4 +1,4 @@
-//! Files beside sshd's own that decide about logins.
+//! Files other than sshd's own that decide about logins.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const SYSTEM: [&str; 35] = [
     "/etc/krb5.conf",
     "/etc/krb5.conf.d",
     "/etc/krb5.keytab",
-    // Each program loads what it names, sshd too.
+    // Every program, sshd included, loads the libraries that this file names.
     "/etc/ld.so.preload",
     "/etc/login.access",
     "/etc/master.passwd",
@@ -42,9 +42,9 @@ const SYSTEM: [&str; 35] = [
     "/usr/local/etc/pam.d",
     "/var/run/nologin",
 ];
-/// Names of files in a user's home; in whichever directory, since homes may be anywhere.
+/// Names of files in a user's home. They count in any directory, since homes may be anywhere.
 const OF_A_USER: [&str; 4] = [".k5login", ".k5users", ".rhosts", ".shosts"];
-/// The hosts whose word sshd takes for their users, where `HostbasedAuthentication` is on.
+/// The lists of hosts whose word sshd takes for their users, where `HostbasedAuthentication` is on.
 const KNOWN_HOSTS: [&str; 4] =
     ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2", ".ssh/known_hosts", ".ssh/known_hosts2"];
 

@@ -54,7 +54,7 @@ fn whatever_lets_in_without_a_certificate_is_missed() {
     let command = "pubkeyauthentication yes\nauthorizedkeyscommand /x\n";
     assert_eq!(lost(command, &command.replace("/x", "none")), ["root: the keys that /x tells"]);
     assert_eq!(lost("gssapiauthentication yes\n", "gssapiauthentication no\n"), ["root: gssapi-with-mic"]);
-    // Whose home is not known, only the names of the files can be compared.
+    // If a user's home is not known, only the names of the files can be compared.
     let stranger = User { name: "far".to_owned(), id: None, home: None };
     let (before, after) = (Effective::parse(base), Effective::parse(&base.replace(".ssh/authorized_keys ", "")));
     let lost = lost_by(&stranger, (&before, Overlay(&no_files)), (&after, Overlay(&no_files)));

@@ -1,5 +1,5 @@
-//! The first look at a listener: which host key algorithms it offers, and the first of its keys. The keys that are
-//! on disk are asked for at the same time, because mostly it offers these.
+//! The first look at a listener: which host key algorithms it offers, and the first of its keys. At the same time it
+//! asks for the keys on disk, because these are usually what the listener offers.
 
 use super::{
     super::client::{
@@ -31,12 +31,13 @@ pub(super) struct First {
     pub(super) seen: Option<Transcript>,
 }
 
-/// A question, and what was seen.
+/// A question and its transcript.
 pub(super) type Answered = (Question<'static>, Transcript);
 
 impl Prober<'_> {
-    /// The first connection, and beside it questions for the other keys that are on disk, by the best way alone: what it
-    /// cannot tell is asked again. None beside a listener that bears one connection, or counts these.
+    /// Makes the first connection and, at the same time, asks for the other keys on disk, by the best way only. What
+    /// that does not tell is asked again later. Asks nothing beside the first connection if the listener tolerates
+    /// only one connection or counts them.
     pub(super) fn begin(&self, deadline: Instant, certificates: bool) -> (Result<First>, Vec<Answered>) {
         let way = self.ways.first().copied().filter(|way| way.from == SourceAddress::Fresh);
         let likely = if way.is_some() { self.likely() } else { Vec::new() };
@@ -53,7 +54,7 @@ impl Prober<'_> {
         })
     }
 
-    /// The questions for the plain keys that are on disk and that the configuration lets sshd offer.
+    /// The questions for the plain keys that are on disk and that the configuration allows sshd to offer.
     fn likely(&self) -> Vec<Question<'static>> {
         let Some(effective) = &self.effective else { return Vec::new() };
         let keys: Vec<_> = effective.host_keys.iter().filter_map(|path| host_key::public(path)).collect();
@@ -75,7 +76,7 @@ impl Prober<'_> {
         let mut attempt = 0;
         loop {
             let mut fault: Option<Fault> = None;
-            // The other ways only once the best one has stayed shut.
+            // The other ways are used only after the best one has stayed shut.
             let begun = Instant::now();
             let all = attempt >= PAUSES.len();
             for (number, (index, way)) in self.in_turn().enumerate() {

@@ -1,4 +1,4 @@
-//! Every combination of algorithms.
+//! Tries every combination of algorithms.
 
 use crate::handshake::{
     HostKeyAlgorithm, KeyKind, Query, Refusal, Session,
@@ -10,7 +10,7 @@ use crate::handshake::{
 };
 use std::{os::unix::net::UnixStream, thread};
 
-/// A client of these abilities, and an honest server; the client goes on after the proof.
+/// Connects a client with these abilities to an honest server. The client continues after the proof.
 fn meet(abilities: Abilities, algorithm: HostKeyAlgorithm, user: &ssh_key::PublicKey) {
     let (client, server) = UnixStream::pair().unwrap();
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! A server that says one thing that is not so, or at the wrong time.
+//! A server that says one wrong thing, or says something at the wrong time.
 #![expect(clippy::wildcard_enum_match_arm, reason = "each step of a server is changed by few lies")]
 
 use crate::handshake::{
@@ -42,7 +42,7 @@ enum Lie {
 
 const ED25519: HostKeyAlgorithm = HostKeyAlgorithm::key(KeyKind::Ed25519);
 
-/// One exchange by a server that lies once; strict or not.
+/// One exchange with a server that lies once, in strict mode or not.
 fn exchange(lie: Lie, algorithm: HostKeyAlgorithm, strict: bool) -> Result<HostKey, Fault> {
     let (client, server) = UnixStream::pair().unwrap();
     thread::scope(|scope| {
@@ -105,7 +105,7 @@ fn serve(lie: Lie, algorithm: HostKeyAlgorithm, strict: bool, stream: UnixStream
     Ok(())
 }
 
-/// What a liar presents, and whose key signs for it.
+/// What the lying server presents, and whose key signs for it.
 fn presented(lie: Lie, algorithm: HostKeyAlgorithm) -> (Identity, Vec<u8>) {
     let of = |kind: KeyKind| {
         let is = |one: &&Identity| one.key.algorithm().as_str() == kind.key_type();
@@ -183,7 +183,7 @@ fn no_other_proof_is_taken() {
 }
 
 impl Lie {
-    /// Of other keys, the name of the type is the right name.
+    /// This lie for an RSA key, otherwise another one: for other keys, the name of the type is the right name.
     fn rsa_only(self, algorithm: HostKeyAlgorithm) -> Self {
         let is_rsa = matches!(algorithm.kind, KeyKind::RsaSha512 | KeyKind::RsaSha256);
         if is_rsa { self } else { Self::OtherSignatureName("") }
@@ -215,7 +215,7 @@ fn a_lie_is_named() {
     }
 }
 
-/// CVE-2023-48795: what may come at any time else has no place in a strict first exchange.
+/// CVE-2023-48795: messages that may otherwise come at any time must not come in a strict first exchange.
 #[test]
 fn the_first_exchange_is_strict_where_both_sides_are() {
     for lie in [Lie::IgnoreFirst, Lie::IgnoreBetween] {

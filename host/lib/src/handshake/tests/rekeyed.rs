@@ -20,7 +20,7 @@ use std::{os::unix::net::UnixStream, thread};
 enum Lie {
     Nothing,
     OtherSigner,
-    /// The signature is the one of the first exchange, by the right key.
+    /// The signature is that of the first exchange, by the right key.
     SignatureOfFirst,
     PlainKeyForCertificate,
     /// The lists have no algorithm for the key that the server offered before.
@@ -28,7 +28,7 @@ enum Lie {
     RequestBeforeReply,
     /// The keys are derived as if the session had begun with this exchange.
     KeysOfNewSession,
-    /// It is no lie: requests that may come before its lists, of which one wants an answer.
+    /// Not a lie: requests that may come before its lists, one of which wants an answer.
     Requests,
 }
 
@@ -38,7 +38,7 @@ fn abilities() -> Abilities {
     Abilities { kex: vec![Kex::Curve25519], ciphers: vec![Cipher::Aes128Gcm], ..Abilities::default() }
 }
 
-/// A login after a first exchange, then an exchange in which the server lies, then a question under the new keys.
+/// A login after a first exchange, then an exchange in which the server lies, then a query under the new keys.
 fn rekeyed(lie: Lie, algorithm: HostKeyAlgorithm) -> Result<HostKey, Fault> {
     let (client, server) = UnixStream::pair().unwrap();
     let user = key(KeyKind::Ed25519);
@@ -93,7 +93,7 @@ impl Server {
             return self.refuse();
         }
         if lie == Lie::Requests {
-            // Under the new keys, and once.
+            // The answer comes under the new keys, and only once.
             self.transport.expect(number::REQUEST_FAILURE, "the answer to the request")?;
         }
         self.transport.expect(number::USERAUTH_REQUEST, "the question")?;

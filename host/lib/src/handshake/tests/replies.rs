@@ -14,12 +14,12 @@ use std::{
     time::Duration,
 };
 
-/// A client that is told these bytes, and then nothing more.
+/// A client that receives these bytes and then nothing more.
 fn told(bytes: &[u8]) -> Fault {
     let (client, mut server) = UnixStream::pair().unwrap();
     thread::scope(|scope| {
         scope.spawn(move || {
-            // The client may be gone.
+            // The client may have left.
             drop(server.write_all(bytes));
             drop(server.shutdown(std::net::Shutdown::Write));
             drop(server.read_to_end(&mut Vec::new()));
@@ -71,7 +71,7 @@ fn packets_that_are_none() {
     }
 }
 
-/// A client that logs in, or only asks, at a server which gives these messages to all that it is asked.
+/// A client that logs in, or only queries, at a server that answers every request with these messages.
 fn answered(messages: &[Vec<u8>], signed: bool) -> Result<bool, Fault> {
     let (client, server) = UnixStream::pair().unwrap();
     let user = key(KeyKind::Ed25519);
@@ -160,7 +160,7 @@ fn every_answer_with_a_byte_wrong_ends() {
                 if message[0] != number::SERVICE_ACCEPT {
                     messages.insert(0, service());
                 }
-                // A method may have any name; nothing else that is wrong lets a user in.
+                // A method may have any name. No other fault lets a user in.
                 assert!(!matches!(answered(&messages, true), Ok(true)), "{at}");
             }
         }

@@ -1,4 +1,4 @@
-//! One byte of what comes is wrong, each in turn.
+//! Spoils one byte of what is received, each in turn.
 
 use crate::handshake::{
     ClientReport, Fault, HostKeyAlgorithm, KeyKind, Limits, Query, Session,
@@ -11,11 +11,11 @@ use crate::handshake::{
 };
 use std::{os::unix::net::UnixStream, thread, time::Duration};
 
-/// Where a byte is missing, both sides wait for this long; nearly all of the time of these tests is such waiting.
+/// If a byte is missing, both sides wait for this long; nearly all the time of these tests is spent on that.
 const PATIENCE: Duration = Duration::from_millis(50);
 const THREADS: usize = 16;
 
-/// What the client made of a spoilt server, and all that it read.
+/// How the client fares with a spoilt server, and everything that it read.
 fn client(
     abilities: &Abilities,
     at: usize,
@@ -26,7 +26,7 @@ fn client(
     let mut spoiled = FaultyStream { stream: client, at, how, read: Vec::new() };
     thread::scope(|scope| {
         scope.spawn(|| serve(server, &identities()[..1], &limits()));
-        // A length that is too long lets both sides wait.
+        // A length that is too large makes both sides wait.
         let limits = if how == ByteFault::Nothing { limits() } else { Limits::within(PATIENCE) };
         let mut run = || {
             let mut session = Session::with(&mut spoiled, &limits, abilities.clone())?;
@@ -40,8 +40,8 @@ fn client(
     })
 }
 
-/// Where the padding of the first `count` packets is, and where they end: before encryption nothing else is not
-/// part of the exchange hash.
+/// Where the padding of the first `count` packets is, and where these packets end: before encryption, only the
+/// padding is not part of the exchange hash.
 fn paddings(read: &[u8], count: usize) -> (Vec<std::ops::Range<usize>>, usize) {
     let mut start = read.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let mut paddings = Vec::new();
@@ -108,8 +108,8 @@ fn no_wrong_byte_after_encryption_is_taken() {
                     let (_, clear) = paddings(&read, 3);
                     for at in clear..read.len() {
                         let (answer, seen) = client(&abilities, at, how, user);
-                        // What comes after the last answer is not read; and where the last bytes are the same one,
-                        // nothing that is read differs.
+                        // What comes after the last answer is not read; and if all remaining bytes are the same,
+                        // doubling one of them changes nothing that is read.
                         let is_same = || seen.len() == read.len() && seen[at..].iter().all(|byte| *byte == seen[at]);
                         let unread = how == ByteFault::Double && (at + 1 == read.len() || is_same());
                         assert!(answer.is_err() || unread, "{cipher:?} {mac:?} {} {how:?}", at - clear);
@@ -120,7 +120,7 @@ fn no_wrong_byte_after_encryption_is_taken() {
     });
 }
 
-/// What the server made of a spoilt client that goes on to NEWKEYS, and all that it read.
+/// How the server fares with a spoilt client that goes on to NEWKEYS, and everything that it read.
 fn server(at: usize, how: ByteFault) -> (Result<ClientReport, Fault>, Vec<u8>) {
     let (client, server) = UnixStream::pair().unwrap();
     let mut spoiled = FaultyStream { stream: server, at, how, read: Vec::new() };
@@ -155,7 +155,7 @@ fn no_spoilt_client_is_said_to_have_accepted() {
                         let (served, _) = server(at, how);
                         let harmless = match how {
                             ByteFault::Lose => at == OURS.len(),
-                            // Neither the number of NEWKEYS nor its padding shows that it was doubled.
+                            // Neither the number of NEWKEYS nor its padding shows that a byte was doubled.
                             ByteFault::Double => at + 1 >= paddings[2].start,
                             ByteFault::Nothing | ByteFault::Flip(_) | ByteFault::End => {
                                 paddings.iter().any(|padding| padding.contains(&at))

@@ -1,4 +1,4 @@
-//! What is wrong with the `[action.NAME]` tables of a policy.
+//! Checks the `[action.NAME]` tables of a policy.
 
 use super::{
     Action, Argument, CHANGE_SECONDS, Json, Kind, MOST_INPUT_BYTES, Output, QUERY_SECONDS, Success,
@@ -8,10 +8,10 @@ use crate::{machine::path::AbsolutePath, name::Name};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Members of a document under which an appliance keeps commands that it runs later.
+/// Members of a JSON document in which an appliance stores commands that it runs later.
 const COMMANDS: [&str; 3] = ["command", "script", "script_text"];
 
-/// Programs that run what stands in an argument of theirs.
+/// Programs that execute code in one of their arguments.
 const INTERPRETERS: [&str; 19] = [
     "ash", "awk", "bash", "busybox", "dash", "env", "gawk", "ksh", "lua", "mawk", "node", "perl", "php", "python",
     "ruby", "sed", "sh", "xargs", "zsh",
@@ -25,7 +25,7 @@ fn interpreter(word: &str) -> Option<&'static str> {
 }
 
 impl Action {
-    /// What is wrong with it, among all those of its policy; none: nothing.
+    /// The first fault of this action, given all actions of its policy; none if it has no fault.
     #[must_use]
     pub fn fault(&self, all: &BTreeMap<Name, Self>) -> Option<String> {
         self.check_program()
@@ -67,7 +67,7 @@ impl Action {
         }
     }
 
-    /// Every placeholder stands for something, and every input is used.
+    /// Every placeholder has to stand for something, and every input has to be used.
     fn check_placeholders(&self) -> Result<(), String> {
         let mut used = BTreeSet::new();
         for text in self.argv.iter().flat_map(texts) {
@@ -99,10 +99,10 @@ impl Action {
         })
     }
 
-    /// An interpreter takes an input only behind a script that the policy names, and behind no option that has code. It may
-    /// also be what another program starts: `/usr/bin/timeout 5 /bin/sh`.
+    /// An interpreter may get an input only after a script that the policy names, and only without an option that
+    /// contains code. The interpreter may also be started by another program: `/usr/bin/timeout 5 /bin/sh`.
     fn check_interpreter(&self) -> Result<(), String> {
-        // The interpreter whose script is not named yet; and whether an option of it may have code.
+        // The interpreter whose script has not been named yet; and whether one of its options may contain code.
         let (mut running, mut has_code) = (None, false);
         for text in self.argv.iter().flat_map(texts) {
             match (Piece::of(text)?, running) {
@@ -140,7 +140,7 @@ impl Action {
         }
     }
 
-    /// The host knows what comes of it: the answer of a query about copies, or the text that a change sets.
+    /// The host has to know the result: the answer of a query that works on copies, or the text that a change sets.
     fn check_yields(&self) -> Result<(), String> {
         if self.yields.is_none() {
             return Ok(());
@@ -154,7 +154,7 @@ impl Action {
         if is_known { Ok(()) } else { Err(what.to_owned()) }
     }
 
-    /// Each way below `{scratch}` is one, and none leads into another or to the answer.
+    /// Each key has to be a path below `{scratch}`, and none may lie in another one or collide with the answer.
     fn check_scratch(&self) -> Result<(), String> {
         let ways: Vec<&str> = self.scratch.keys().map(String::as_str).chain(self.output_file()).collect();
         for way in &ways {
@@ -229,12 +229,12 @@ impl Action {
     }
 }
 
-/// A command that an appliance runs later is the policy's: a guest's words in it would be root's code.
+/// Commands that an appliance runs later must be the policy's own: a guest's words in them would run as root.
 fn check_document(document: &Value) -> Result<(), String> {
     check_within(document, None)
 }
 
-/// `command`: the member around it whose texts are run.
+/// `command`: the enclosing member whose strings are run as commands.
 fn check_within(document: &Value, command: Option<&str>) -> Result<(), String> {
     match document {
         Value::Object(members) => members.iter().try_for_each(|(name, value)| {

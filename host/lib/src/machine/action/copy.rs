@@ -1,4 +1,5 @@
-//! A private copy of directories for a query: it works on what would be there, and nothing of the machine is changed.
+//! Private copies of directories for a query, which works on the files as they would be and changes nothing on the
+//! machine.
 
 use super::{
     Action, Argument, Code, Fault, Invocation, QueryAnswer, Runner,
@@ -16,24 +17,25 @@ use crate::{
 use std::{collections::BTreeMap, path::PathBuf};
 use zeroize::Zeroizing;
 
-/// The most files that are copied, and the most bytes of them all.
+/// The most files that are copied, and the most bytes of them together.
 const FILES: usize = 1_000;
 const BYTES: usize = 8 << 20;
 
-/// What a run has staged in the directories of a query, by directory and name; none: the file goes.
+/// The files that a run has staged in the directories of a query, by directory and name; none: the file is to be
+/// removed.
 pub type Overlay = BTreeMap<(AbsolutePath, String), Option<Vec<u8>>>;
 
 impl Action {
-    /// The directories that it works on copies of.
+    /// The directories whose copies it works on.
     pub fn copied(&self) -> impl Iterator<Item = &AbsolutePath> {
         self.scratch.values().flatten()
     }
 }
 
-/// A name in a directory that need not be there; which one is of no matter.
+/// Some place in a directory that need not exist; the name does not matter.
 ///
 /// # Errors
-/// The way to the directory cannot be trusted.
+/// The path to the directory cannot be trusted.
 pub fn inside(root: &Root, directory: &AbsolutePath) -> Result<Option<Place>, FileError> {
     let path =
         directory.join("-").map_err(|why| FileError::new(FileErrorKind::InvalidPath, directory.as_path(), why))?;
@@ -41,10 +43,10 @@ pub fn inside(root: &Root, directory: &AbsolutePath) -> Result<Option<Place>, Fi
 }
 
 impl Invocation {
-    /// Asks a query that works on copies.
+    /// Runs a query that works on copies.
     ///
     /// # Errors
-    /// As [`Invocation::ask`]; or what is to be copied is not root's alone, or too much.
+    /// As [`Invocation::ask`]; or another user could have written the files to be copied, or they are too large.
     pub fn ask_on_copies(&self, runner: &dyn Runner, root: &Root, overlay: &Overlay) -> Result<QueryAnswer, Fault> {
         let failed = |error: Error| Fault::new(Code::Failed, error.message().to_owned());
         let scratch = Scratch::private().map_err(failed)?;
@@ -96,7 +98,7 @@ impl Invocation {
         let Some(place) = inside(root, directory).map_err(foreign)? else { return Ok(files) };
         for name in place.list().map_err(foreign)? {
             let file = place.sibling(&name);
-            // While a run is carried out, its own new files lie there as well.
+            // While a run is carried out, its own temporary files lie there as well.
             if is_temporary(&name) || overlay.contains_key(&(directory.clone(), name.clone())) {
                 continue;
             }
@@ -120,7 +122,7 @@ impl Invocation {
     }
 }
 
-/// The files and bytes that may still be copied.
+/// The number of files and bytes that may still be copied.
 struct Room {
     files: usize,
     bytes: usize,

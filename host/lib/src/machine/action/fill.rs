@@ -1,4 +1,4 @@
-//! An action with its inputs: placeholders become arguments, and the host does the quoting.
+//! An action with its inputs: its placeholders are filled in, and the host does the quoting.
 
 use super::{ARGUMENT_BYTES, Action, Argument, Call, Element, Fault, INPUT_BYTES, InputType, Json, Kind, StateValue};
 use crate::{digest::Digest, name::Name, text::count};
@@ -7,18 +7,18 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
-/// The placeholder for this binary; unlike the others it may be a part of a text, since it is never a guest's.
+/// The placeholder for this binary. Unlike the others it may be part of a text, since a guest never chooses its value.
 pub(super) const WARDED: &str = "{warded}";
-/// The placeholder for the copies that a query works on; likewise.
+/// The placeholder for the copies that a query works on; it may be part of a text, too.
 pub(super) const SCRATCH: &str = "{scratch}";
 
-/// A part of a text of an action: literal, or a placeholder.
+/// A text of an action, parsed: literal, or a placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
-    /// Itself, with [`WARDED`] and [`SCRATCH`] replaced.
+    /// A literal text; [`WARDED`] and [`SCRATCH`] in it are replaced.
     Literal(&'a str),
     Input(Name),
-    /// `{state.MEMBER}`: of the one thing that the state query shows.
+    /// `{state.MEMBER}`: a member of the one object that the state query shows.
     State(String),
     /// `{before}` or `{before.MEMBER}`: the state before the change.
     Before(Option<String>),
@@ -43,7 +43,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// The texts of an argument in which a placeholder can stand.
+/// The texts of an argument that may be placeholders.
 pub(super) fn texts(argument: &Argument) -> Vec<&str> {
     fn of<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
@@ -61,26 +61,26 @@ pub(super) fn texts(argument: &Argument) -> Vec<&str> {
     found
 }
 
-/// An action with its inputs: all that it takes to run it, whatever the policy says by then.
+/// An action with its inputs: everything needed to run it, even if the policy has changed since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Invocation {
-    /// What the policy calls it.
+    /// Its name in the policy.
     pub name: Name,
-    /// What the policy says of it.
+    /// Its description in the policy.
     pub action: Action,
-    /// What it is given.
+    /// Its inputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub input: BTreeMap<Name, String>,
-    /// This binary with its options, as words for a shell.
+    /// The path of this binary with its options, quoted for a shell.
     pub warded: String,
 }
 
 impl Invocation {
-    /// Checks what an action is given against what it takes.
+    /// Checks the given inputs against those that the action takes.
     ///
     /// # Errors
-    /// `invalid-input`: what is wrong.
+    /// `invalid-input`: says what is wrong.
     pub fn new<'a>(
         name: &Name,
         action: &Action,
@@ -104,16 +104,16 @@ impl Invocation {
         Ok(Self { name: name.clone(), action: action.clone(), input, warded: warded.to_owned() })
     }
 
-    /// Whether both run the same, wherever this binary was then.
+    /// Whether both run the same action with the same inputs, wherever this binary was at the time.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.name, &self.action, &self.input) == (&other.name, &other.action, &other.input)
     }
 
-    /// The program with its arguments. `state`: what the state query shows, where a placeholder needs that.
+    /// The program with its arguments. `state`: the object that the state query shows, if a placeholder needs it.
     ///
     /// # Errors
-    /// `invalid-input`: an argument that no program can be given, or that it would take for an option.
+    /// `invalid-input`: an argument that cannot be passed to a program, or that the program would take for an option.
     pub fn call(&self, state: Option<&Element>) -> Result<Call, Fault> {
         let mut argv = Vec::new();
         for (index, argument) in self.action.argv.iter().enumerate() {
@@ -124,7 +124,7 @@ impl Invocation {
                 }
                 Argument::Json(Json { json }) => (self.document(json, state)?.to_string(), false),
             };
-            // What the policy does not say itself must not be an option.
+            // A value that the policy does not contain itself must not be an option.
             if !is_own && !is_input && (word.is_empty() || word.starts_with('-') || word.contains(char::is_control)) {
                 return Err(Fault::invalid(format!("argument {index} of {} would be no plain one", self.name)));
             }
@@ -142,13 +142,13 @@ impl Invocation {
         Ok(Call { name, argv, stdin, file: None, timeout, is_change })
     }
 
-    /// Whether it takes something of the state that it finds.
+    /// Whether it uses a member of the state at the time when it runs.
     pub(super) fn needs_state(&self) -> bool {
         let is_of_state = |text: &str| matches!(Piece::of(text), Ok(Piece::State(_)));
         self.action.argv.iter().flat_map(texts).any(is_of_state)
     }
 
-    /// What an input or the host puts in the place of a text.
+    /// The value of a text after an input or a state has been filled in.
     fn value(&self, text: &str, state: Option<&Element>) -> Result<Value, Fault> {
         match Piece::of(text).map_err(Fault::invalid)? {
             Piece::Literal(text) => Ok(Value::String(text.replace(WARDED, &self.warded))),
@@ -180,7 +180,7 @@ impl Invocation {
         })
     }
 
-    /// What the state is once this has run.
+    /// The state after this has run.
     ///
     /// # Errors
     /// `invalid-input`.
@@ -192,10 +192,10 @@ impl Invocation {
         })
     }
 
-    /// The change that undoes this one, given what the state was before.
+    /// The change that undoes this one, given the state before it.
     ///
     /// # Errors
-    /// The state before has no value that it could be given, or one that it cannot take.
+    /// The state before has no value to pass to that change, or one that the change does not accept.
     pub(super) fn undo(&self, back: &Action, before: (&StateValue, Option<&Element>)) -> Result<Option<Self>, Fault> {
         let Some(undo) = &self.action.undo else { return Ok(None) };
         let (observed, element) = before;
@@ -218,7 +218,7 @@ impl Invocation {
         Ok(Some(filled))
     }
 
-    /// What it is given, for the record: of each input its length and its digest.
+    /// The inputs for the record: the length and digest of each.
     #[must_use]
     pub fn digests(&self) -> String {
         let one = |(name, value): (&Name, &String)| {
@@ -251,7 +251,7 @@ impl super::Input {
 }
 
 impl InputType {
-    /// A checked value in a document.
+    /// A checked value as part of a JSON document.
     fn value(self, text: &str) -> Value {
         match self {
             Self::Text | Self::Line => Value::String(text.to_owned()),
@@ -333,7 +333,7 @@ mod tests {
     fn the_hosts_own_words() {
         let own = action("['/t', '{warded} renew', '{state.id}']", "");
         assert_eq!(call(&own, &[]).unwrap().argv[1..], ["/bin/warded --state '/a b' renew", "7"]);
-        // What an appliance answers is no option either.
+        // A value from an appliance must not be an option either.
         let option = action("['/t', '{state.name}']", "");
         assert_eq!(call(&option, &[]).unwrap_err().code, super::super::Code::InvalidInput);
     }

@@ -1,5 +1,5 @@
-//! What leaves the host of a query's output. Members that the policy does not list are never copied: the reader skips
-//! them, and the program's output is wiped.
+//! The part of a query's output that leaves the host. Members that the policy does not list are never copied: the
+//! reader skips them, and the program's output is wiped.
 
 use super::{Action, Fault, Invocation, Output, RawOutput, State};
 use crate::digest::Digest;
@@ -10,10 +10,10 @@ use serde::{
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// One object of an answer, with the members that are shown.
+/// One object of an answer, with the members that the policy lists.
 pub type Element = Map<String, Value>;
 
-/// The answer of a query, as far as it is shown.
+/// The part of a query's answer that is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryAnswer {
     /// An object.
@@ -23,30 +23,30 @@ pub enum QueryAnswer {
     Text(String),
 }
 
-/// A state, as a query shows it.
+/// A state, as shown by a query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateValue {
     /// The value does not exist.
     Absent,
-    /// There is one, whatever it is.
+    /// A value exists, whatever it is.
     Present,
-    /// It is this.
+    /// This value exists.
     Value(Value),
 }
 
 impl QueryAnswer {
-    /// What is shown of a program's output.
+    /// The part of a program's output that is shown.
     ///
     /// # Errors
-    /// `unexpected-output`: it is not what the policy says.
+    /// `unexpected-output`: the output is not of the form that the policy describes.
     pub(super) fn of(filled: &Invocation, ran: &RawOutput) -> Result<Self, Fault> {
         let unexpected = |what: &str| Fault::unexpected(format!("{} printed {what}", filled.name));
         match &filled.action.output {
             Some(Output::Json(members)) => {
                 let mut reader = serde_json::Deserializer::from_slice(&ran.stdout);
                 let shown = Members(members).deserialize(&mut reader);
-                // What a parser says of what it read is a part of that.
+                // A parser's error may quote what it read, so it is not shown.
                 let shown = shown.and_then(|shown| reader.end().map(|()| shown));
                 shown.map_err(|_| unexpected("neither an object nor a list of objects as JSON"))
             }
@@ -70,7 +70,7 @@ impl QueryAnswer {
         }
     }
 
-    /// Whether it shows something that is there and does not run: its member `enabled` is false.
+    /// Whether it shows an object that is disabled: its member `enabled` is false.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         let is_off = |element: &Element| element.get("enabled") == Some(&Value::Bool(false));
@@ -81,16 +81,16 @@ impl QueryAnswer {
         }
     }
 
-    /// The digest of these bytes.
+    /// The digest of [`QueryAnswer::bytes`].
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(&self.bytes())
     }
 
-    /// What the answer says of a state, and the one thing that it is about.
+    /// The state in this answer, and the one object that it belongs to.
     ///
     /// # Errors
-    /// `unexpected-output`: it is about several things, or lacks the member.
+    /// `unexpected-output`: it shows several objects, or lacks the member.
     pub(super) fn observed(&self, filled: &Invocation, state: &State) -> Result<(StateValue, Option<Element>), Fault> {
         let unexpected = |what: String| Fault::unexpected(format!("{} shows {what}", filled.name));
         let element = match self {
@@ -105,7 +105,7 @@ impl QueryAnswer {
             },
         };
         let observed = match &state.member {
-            // The appliance may have renamed them: then this is about something else, too.
+            // The appliance may have renamed the members; then this object may be another one, too.
             _ if is_presence(state) && element.is_empty() => {
                 return Err(unexpected("none of the members that the policy names".to_owned()));
             }
@@ -120,7 +120,7 @@ impl QueryAnswer {
     }
 }
 
-/// Whether only that there is something counts.
+/// Whether only the existence of the object counts.
 fn is_presence(state: &State) -> bool {
     matches!(&state.becomes, Value::String(word) if word == "absent" || word == "present")
 }
@@ -130,7 +130,7 @@ fn presence(text: &str) -> StateValue {
 }
 
 impl StateValue {
-    /// For a person: lines to compare.
+    /// The state as lines for a person to compare.
     #[must_use]
     pub fn lines(&self) -> String {
         match self {
@@ -143,14 +143,14 @@ impl StateValue {
 }
 
 impl Action {
-    /// Whether a program that ended so did what it was to do.
+    /// Whether the program's exit status and output mean success.
     pub(super) fn succeeded(&self, ran: &RawOutput) -> bool {
         let prints = |text: &String| std::str::from_utf8(&ran.stdout).is_ok_and(|printed| printed.trim() == text);
         ran.status == Some(self.ok.status) && self.ok.stdout.as_ref().is_none_or(prints)
     }
 }
 
-/// Reads an answer, and keeps of each object these members.
+/// Reads an answer, and keeps only these members of each object.
 #[derive(Clone, Copy)]
 struct Members<'a>(&'a [String]);
 
@@ -270,7 +270,7 @@ mod tests {
             let found = shown("{ json = ['id', 'enabled'] }", printed.as_bytes()).unwrap();
             assert_eq!(found.is_disabled(), expected, "{printed}");
         }
-        // What is not shown does not count.
+        // A member that is not shown does not count.
         assert!(!shown("{ json = ['id'] }", br#"{"id":1,"enabled":false}"#).unwrap().is_disabled());
         assert!(!shown("{ text = true }", b"enabled: false").unwrap().is_disabled());
     }

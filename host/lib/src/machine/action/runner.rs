@@ -1,4 +1,4 @@
-//! Who runs an action: the programs of this machine, or what stands in for them.
+//! Runs actions: the programs of this machine, or a substitute for them.
 
 use super::{CHANGE_SECONDS, Invocation, QueryAnswer};
 use crate::{
@@ -20,23 +20,23 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// In the environment of a program that may change something: by this it is found where the process that started it is
-/// gone.
+/// A variable in the environment of a program that may change something. By it the program is found after the process
+/// that started it has gone.
 const MARK: &str = "WARDED_CHANGE";
 /// The most bytes of an answer in a file.
 const ANSWER_BYTES: usize = 1 << 20;
-/// The most characters of what a program says of its failure.
+/// The most characters that are quoted of a program's error message.
 const WORDS: usize = 300;
 
-/// A program that is to be run, with everything filled in.
+/// A program to run, with all placeholders filled in.
 #[derive(Debug)]
 pub struct Call {
     pub name: Name,
     /// The program, by its absolute path, and its arguments.
     pub argv: Vec<String>,
-    /// Its standard input; none: it has none.
+    /// Its standard input; none: it is empty.
     pub stdin: Option<Zeroizing<Vec<u8>>>,
-    /// The file that it writes its answer to; none: it prints that.
+    /// The file to which it writes its answer; none: it prints the answer.
     pub file: Option<PathBuf>,
     /// How long it may take.
     pub timeout: Duration,
@@ -46,14 +46,14 @@ pub struct Call {
 
 /// Runs programs.
 pub trait Runner: fmt::Debug + Send + Sync {
-    /// Runs one to its end. That it fails is no error here.
+    /// Runs one to its end. A program that fails is no error here.
     ///
     /// # Errors
-    /// It cannot be started, or is not to be trusted.
+    /// The program cannot be started, or is not trusted.
     fn run(&self, call: &Call) -> Result<RawOutput, Fault>;
 
-    /// Waits until no program runs that a run which is gone had started to change something. `begins` is called now and
-    /// then.
+    /// Waits until no program is left that a run which no longer exists had started to change something. `begins` is
+    /// called repeatedly meanwhile.
     fn wait_for_left(&self, _begins: &mut dyn FnMut()) {}
 }
 
@@ -81,7 +81,8 @@ impl Runner for Programs {
         }
     }
 
-    /// Its own time limit went with the process that started it; so nobody waits longer than that.
+    /// The program's own time limit ended together with the process that started it, so this waits no longer than the
+    /// longest limit.
     fn wait_for_left(&self, begins: &mut dyn FnMut()) {
         let deadline = Instant::now() + Duration::from_secs(CHANGE_SECONDS);
         while is_left() && Instant::now() < deadline {
@@ -91,23 +92,23 @@ impl Runner for Programs {
     }
 }
 
-/// The answer in a file, in the place of what was printed.
+/// Replaces the printed output by the answer in a file.
 fn written(call: &Call, file: &Path, ran: RawOutput) -> Result<RawOutput, Fault> {
     let none = |why: &dyn fmt::Display| Fault::unexpected(format!("{} left no answer: {why}", call.name));
     let root = Root::ambient().map_err(|error| none(&error))?;
     let path = AbsolutePath::try_from(file).map_err(|why| none(&why))?;
-    // No link is followed: the program may have run what a fragment says.
+    // No link is followed: the program may have run commands from a configuration fragment.
     let place = root.place(&path, path.segments().count().saturating_sub(1)).map_err(|error| none(&error.message))?;
     let found = place.map(|place| place.snapshot()).transpose().map_err(|error| none(&error.message))?.flatten();
     let stdout = found.ok_or_else(|| none(&"there is no such file"))?.contents;
     Ok(RawOutput { overflowed: stdout.len() > ANSWER_BYTES, stdout, ..ran })
 }
 
-/// Whether a program runs that was started to change something.
+/// Whether a program that was started to change something still runs.
 fn is_left() -> bool {
     let marked = |process: fs::DirEntry| {
         let is_process = process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
-        // Any user can mark processes of their own, and would keep a roll back waiting.
+        // Any user can mark processes of their own, and would delay a rollback.
         let environment = if is_process && is_own(&process.path()) {
             fs::read(process.path().join("environ")).unwrap_or_default()
         } else {
@@ -118,15 +119,15 @@ fn is_left() -> bool {
     fs::read_dir("/proc").is_ok_and(|processes| processes.flatten().any(marked))
 }
 
-/// Whether a process was started by the user that this one runs as: its real user (proc_pid_status(5), `Uid`). The owner
-/// of its directory in /proc is root for any process that cannot be traced.
+/// Whether a process runs as the same real user as this one (proc_pid_status(5), `Uid`). The owner of its directory in
+/// /proc would not tell: that is root for any process that cannot be traced.
 fn is_own(process: &Path) -> bool {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     let real = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
     real == Some(rustix::process::getuid().as_raw())
 }
 
-/// Checks that nobody but root could have put the program there: neither itself, nor a directory or link on the way.
+/// Checks that only root can have put the program there: the file itself, and every directory and link on its path.
 fn trusted(path: &str) -> Result<(), Fault> {
     let none = |why: String| Fault::new(Code::NoProgram, why);
     if !Path::new(path).exists() {
@@ -136,26 +137,26 @@ fn trusted(path: &str) -> Result<(), Fault> {
     root.program(Path::new(path)).map_err(|error| Fault::new(Code::UntrustedProgram, error.message))
 }
 
-/// Why an action could not be carried out: the errors of the interface `actions`.
+/// Why an action could not be carried out: the error codes of the interface `actions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// An input is not what the policy says.
+    /// An input is not of the form that the policy requires.
     InvalidInput,
     /// There is no such program.
     NoProgram,
-    /// Others than root could have put it there.
+    /// Another user than root could have put it there.
     UntrustedProgram,
     Failed,
     /// It did not end in time.
     Timeout,
-    /// It printed what the policy does not expect.
+    /// It printed something that the policy does not expect.
     UnexpectedOutput,
-    /// Somebody changed meanwhile what it is about.
+    /// The state was changed by someone else meanwhile.
     Changed,
 }
 
 impl Code {
-    /// As a guest gets it.
+    /// The code that a guest gets.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -176,12 +177,12 @@ pub struct Fault {
     pub code: Code,
     /// One sentence.
     pub message: String,
-    /// The exit status, where it failed with one.
+    /// The exit status, if the program failed with one.
     pub status: Option<i32>,
 }
 
 impl Fault {
-    /// A fault, without the status of a program.
+    /// A fault without an exit status.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), status: None }
@@ -221,16 +222,16 @@ impl From<Fault> for Error {
 }
 
 impl Invocation {
-    /// Asks a query.
+    /// Runs a query.
     ///
     /// # Errors
-    /// It cannot be run, fails, or prints what the policy does not expect.
+    /// The query cannot be run, fails, or prints something that the policy does not expect.
     pub fn ask(&self, runner: &dyn Runner) -> Result<QueryAnswer, Fault> {
         let ran = self.run(runner, &self.call(None)?)?;
         QueryAnswer::of(self, &ran)
     }
 
-    /// Runs it, and sees that it succeeded.
+    /// Runs it, and checks that it succeeded.
     pub(super) fn run(&self, runner: &dyn Runner, call: &Call) -> Result<RawOutput, Fault> {
         let ran = runner.run(call)?;
         let (name, program) = (&self.name, self.action.program());
@@ -245,7 +246,7 @@ impl Invocation {
             return Ok(ran);
         }
         let how = match ran.status {
-            Some(status) if status == self.action.ok.status => "did not print what means success".to_owned(),
+            Some(status) if status == self.action.ok.status => "did not print the text that means success".to_owned(),
             Some(status) => format!("ended with status {status}"),
             None => "was ended by a signal".to_owned(),
         };
@@ -254,7 +255,7 @@ impl Invocation {
     }
 }
 
-/// The last line of what a program says of its failure, unless there is a private key in it.
+/// The last line of a program's error message, unless the message contains a private key.
 fn words(stderr: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(stderr);
     if holds_private_key(stderr) {
@@ -331,7 +332,7 @@ mod tests {
         if crate::machine::root_only::is_skipped("only_programs_of_the_same_user_are_waited_for") {
             return;
         }
-        // Nothing else on the machine need be marked: what is asked is whose process it is.
+        // Other processes on the machine may be marked or not; this tests only whose process it is.
         for (uid, expected) in [("0", true), ("65534", false)] {
             let mut child = std::process::Command::new("setpriv")
                 .args(["--reuid", uid, "--clear-groups", "sh", "-c", "echo; read line"])
@@ -340,7 +341,7 @@ mod tests {
                 .stdout(std::process::Stdio::piped())
                 .spawn()
                 .unwrap();
-            // It has become the other user when it says something.
+            // The process has changed its user by the time it prints.
             std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
             assert_eq!(is_own(Path::new(&format!("/proc/{}", child.id()))), expected, "{uid}");
             drop(child.stdin.take());

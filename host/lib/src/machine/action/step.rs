@@ -1,5 +1,5 @@
-//! A change that is queued: with the state that it starts from, the one that it leads to, and what undoes it. So
-//! the host knows after a crash whether it ran.
+//! A queued change, with the state before it, the state after it, and the change that undoes it. By the states the host
+//! can tell after a crash whether the change ran.
 
 use super::{Action, Element, Fault, Invocation, Kind, Runner, State, StateValue};
 use crate::name::Name;
@@ -12,19 +12,19 @@ use std::{collections::BTreeMap, time::Duration};
 pub struct Step {
     /// How many reloads of the run come before it.
     pub after_reloads: usize,
-    /// What runs.
+    /// The change that runs.
     pub change: Invocation,
     /// How its state is seen; none: it cannot be undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<StateChange>,
 }
 
-/// How the state of a change is seen, before and after it; and what undoes it.
+/// The states before and after a change, the query that shows them, and the change that undoes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateChange {
     pub query: Invocation,
-    /// What of its answer counts.
+    /// What part of the query's answer is the state.
     pub state: State,
     /// The state before it.
     pub before: StateValue,
@@ -33,22 +33,22 @@ pub struct StateChange {
     pub undo: Invocation,
 }
 
-/// How rolling a step back ended.
+/// The result of rolling a step back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepRollback {
-    /// It had not run.
+    /// The change had not run.
     AsBefore,
-    /// It was rolled back.
+    /// The change was rolled back.
     RolledBack,
-    /// It was left, and why.
+    /// The change was left as it is, for this reason.
     LeftAlone(String),
 }
 
 impl Step {
-    /// The step that an action would be, from the state that is there now. `ask` asks a query.
+    /// Makes the step for an action, starting from the present state. `ask` runs a query.
     ///
     /// # Errors
-    /// The state cannot be asked for, or the change could not be undone.
+    /// The state cannot be queried, or the change could not be undone.
     pub fn of(
         change: Invocation,
         actions: &BTreeMap<Name, Action>,
@@ -67,7 +67,7 @@ impl Step {
         let (before, element) = ask(&query)?.observed(&query, &state)?;
         let after = change.becomes(&state.becomes)?;
         if before == after {
-            // Nothing would be run.
+            // The state is as wanted already, so nothing will be run.
             let undo = change.clone();
             return Ok(Self {
                 after_reloads: 0,
@@ -79,20 +79,20 @@ impl Step {
         let Some(undo) = change.undo(back, (&before, element.as_ref()))? else {
             return Err(Fault::invalid(format!("{} names no undo", change.name)));
         };
-        // What an undo takes of the state that it finds is not known yet.
+        // An undo that uses the state at the time when it runs cannot be checked yet.
         if !undo.needs_state() {
             undo.call(None)?;
         }
         Ok(Self { after_reloads: 0, change, seen: Some(StateChange { query, state, before, after, undo }) })
     }
 
-    /// Whether it makes a difference.
+    /// Whether it would change the state.
     #[must_use]
     pub fn differs(&self) -> bool {
         self.seen.as_ref().is_none_or(|seen| seen.before != seen.after)
     }
 
-    /// Whether it is about the same as another one.
+    /// Whether both steps are about the same state.
     #[must_use]
     pub fn is_about_same(&self, other: &Self) -> bool {
         match (&self.seen, &other.seen) {
@@ -102,7 +102,7 @@ impl Step {
         }
     }
 
-    /// The step that leads back; none where nothing does.
+    /// The step that undoes this one; none if it cannot be undone.
     #[must_use]
     pub fn inverse(&self) -> Option<Self> {
         let StateChange { query, state, before, after, undo } = self.seen.clone()?;
@@ -110,7 +110,7 @@ impl Step {
         Some(Self { after_reloads: 0, change: undo, seen: Some(seen) })
     }
 
-    /// The longest that all programs of it may take, in either direction.
+    /// The longest time that all programs of the step may take together, forwards or backwards.
     #[must_use]
     pub fn limit(&self) -> Duration {
         let asked = self.seen.as_ref().map_or(Duration::ZERO, |seen| seen.query.action.timeout() * 2);
@@ -118,11 +118,11 @@ impl Step {
         asked + self.change.action.timeout() + undo
     }
 
-    /// Runs it, from the state that it starts from to the one that it leads to. `begins` is called before each program.
+    /// Runs the change, and checks the states before and after it. `begins` is called before each program.
     ///
     /// # Errors
-    /// `changed`: the state is another one than when it was planned. Or the program fails, or does not lead to the
-    /// state that the policy says.
+    /// `changed`: the state differs from the one at planning time. Otherwise the program fails, or the state afterwards
+    /// is not the one that the policy says.
     pub fn carry_out(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<(), Fault> {
         let name = &self.change.name;
         let Some(seen) = &self.seen else {
@@ -142,8 +142,9 @@ impl Step {
         if now != seen.before || !matches!(now, StateValue::Value(_)) {
             return Err(unseen);
         }
-        // The query may show late what was done, or not at all. The roll back goes by what it shows, and would do nothing.
-        // To set a value that is set already does no harm; to make or to delete a thing once more does.
+        // The query may show the change late, or never. A rollback relies on the query and would do nothing, so the
+        // undo runs now. Setting a value that is set already does no harm; making or deleting an object a second time
+        // would, so this is done only for values.
         begins();
         let undone = seen.undo.call(None).and_then(|call| seen.undo.run(runner, &call));
         Err(match undone {
@@ -152,10 +153,10 @@ impl Step {
         })
     }
 
-    /// Undoes it if it ran. The state says whether it did.
+    /// Undoes the change if it ran; the state shows whether it did.
     ///
     /// # Errors
-    /// The state cannot be asked for, or the program fails: then it is to be tried again.
+    /// The state cannot be queried, or the program fails; then the rollback has to be tried again.
     pub fn roll_back(&self, runner: &dyn Runner, begins: &mut dyn FnMut()) -> Result<StepRollback, Fault> {
         let Some(seen) = &self.seen else {
             return Ok(StepRollback::LeftAlone("nothing undoes it, and it may have run".to_owned()));
@@ -174,7 +175,7 @@ impl Step {
         let undone = seen.changed_by(&seen.undo, element.as_ref(), runner, begins);
         let undone = undone.and_then(|now| if now == seen.before { Ok(()) } else { Err(seen.unseen(&seen.undo)) });
         match undone {
-            // Whatever the program says: what counts is the state.
+            // Whatever the program reports, the state decides.
             Err(_) if seen.now(runner).is_ok_and(|(now, _)| now == seen.before) => Ok(StepRollback::RolledBack),
             Err(fault) => Err(fault),
             Ok(()) => Ok(StepRollback::RolledBack),
@@ -183,15 +184,15 @@ impl Step {
 }
 
 impl StateChange {
-    /// The state now, and the one thing that it is about.
+    /// The present state, and the one object that it belongs to.
     ///
     /// # Errors
-    /// It cannot be asked for.
+    /// The state cannot be queried.
     pub fn now(&self, runner: &dyn Runner) -> Result<(StateValue, Option<Element>), Fault> {
         self.query.ask(runner)?.observed(&self.query, &self.state)
     }
 
-    /// Runs a change; the state after it.
+    /// Runs a change, and returns the state after it.
     fn changed_by(
         &self,
         change: &Invocation,
@@ -205,7 +206,7 @@ impl StateChange {
         Ok(self.now(runner)?.0)
     }
 
-    /// What a change did that succeeded is not what the query shows.
+    /// The error for a change that succeeded although the query does not show its effect.
     fn unseen(&self, change: &Invocation) -> Fault {
         Fault::unexpected(format!("{} succeeded, and {} does not show that", change.name, self.query.name))
     }
@@ -251,13 +252,13 @@ state = { query = 'jobs', becomes = 'absent' }
 undo = { action = 'job-create' }
 ";
 
-    /// A tool with a store.
+    /// A program that stores its options and jobs.
     #[derive(Debug, Default)]
     struct Tool {
         options: Mutex<String>,
         jobs: Mutex<Vec<u32>>,
         lies: bool,
-        /// What its query shows whatever was set.
+        /// If set, the query shows this, whatever was set.
         shows: Option<&'static str>,
     }
 
@@ -308,7 +309,7 @@ undo = { action = 'job-create' }
         set.carry_out(&tool, &mut || {}).unwrap();
         assert_eq!(*tool.options.lock().unwrap(), "new");
         assert!(!step(&tool, "set", &[("options", "new")]).unwrap().differs());
-        // Planned before, and another program did it meanwhile.
+        // Another program made the change after it was planned.
         assert_eq!(set.carry_out(&tool, &mut || {}).unwrap_err().code, Code::Changed);
         "theirs".clone_into(&mut tool.options.lock().unwrap());
         assert!(matches!(set.roll_back(&tool, &mut || {}), Ok(StepRollback::LeftAlone(_))));
@@ -334,7 +335,7 @@ undo = { action = 'job-create' }
         let back = create.inverse().unwrap();
         back.carry_out(&tool, &mut || {}).unwrap();
         assert!(tool.jobs.lock().unwrap().is_empty());
-        // Twice is as once: where it was killed before it noted that, it is rolled back again.
+        // Rolling back twice is harmless: if the run is killed before it records the rollback, it rolls back again.
         for ended in [StepRollback::RolledBack, StepRollback::AsBefore] {
             assert_eq!(back.roll_back(&tool, &mut || {}), Ok(ended));
             assert_eq!(*tool.jobs.lock().unwrap(), [7]);
@@ -347,13 +348,13 @@ undo = { action = 'job-create' }
     fn a_tool_that_did_nothing_is_no_success() {
         let tool = Tool { lies: true, ..Tool::default() };
         let set = step(&tool, "set", &[("options", "new")]);
-        // An empty text before is no argument of the undo.
+        // The empty text before the change cannot be an argument of the undo.
         assert_eq!(set.unwrap_err().code, Code::InvalidInput);
         "old".clone_into(&mut tool.options.lock().unwrap());
         let set = step(&tool, "set", &[("options", "new")]).unwrap();
         let mut programs = 0;
         assert_eq!(set.carry_out(&tool, &mut || programs += 1).unwrap_err().code, Code::UnexpectedOutput);
-        // It was run, and what undoes it: that might have done something.
+        // The change and its undo both ran, since the change might have had an effect.
         assert_eq!(programs, 4);
         assert_eq!(set.roll_back(&tool, &mut || {}), Ok(StepRollback::AsBefore));
     }
@@ -364,14 +365,14 @@ undo = { action = 'job-create' }
         let set = step(&tool, "set", &[("options", "new")]).unwrap();
         assert_eq!(set.carry_out(&tool, &mut || {}).unwrap_err().code, Code::UnexpectedOutput);
         assert_eq!(*tool.options.lock().unwrap(), "old");
-        // Somebody else's value stays.
+        // A value that somebody else set stays.
         let tool = Edited(Tool { options: Mutex::new("old".to_owned()), ..Tool::default() });
         assert_eq!(set.carry_out(&tool, &mut || {}).unwrap_err().code, Code::UnexpectedOutput);
         assert_eq!(*tool.0.options.lock().unwrap(), "theirs");
         assert!(matches!(set.roll_back(&tool, &mut || {}), Ok(StepRollback::LeftAlone(_))));
     }
 
-    /// Somebody changes what was set at once.
+    /// Somebody else changes the value right after it was set.
     #[derive(Debug)]
     struct Edited(Tool);
 

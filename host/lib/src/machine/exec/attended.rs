@@ -1,5 +1,6 @@
-//! Tools of the person who runs this, such as a compiler: found in their own PATH, in their own environment, for as long as
-//! they take. Ctrl-C ends such a tool together with this program. Nothing that changes a machine is started in this way.
+//! Tools of the user who runs this, such as a compiler. They are found in the user's own PATH, get the user's own
+//! environment, and have no time limit. Ctrl-C ends such a tool together with this program. Nothing that changes a
+//! machine is started in this way.
 
 use super::{Program, WATCHER};
 use std::{
@@ -9,7 +10,7 @@ use std::{
 };
 
 impl Program {
-    /// Runs it and has it say everything on our stderr: whether it succeeded.
+    /// Runs it with both its outputs on our stderr; returns whether it succeeded.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -18,7 +19,7 @@ impl Program {
         Ok(self.attended().stdout(Stdio::from(shown)).status()?.success())
     }
 
-    /// Runs it and gives what it prints on its stdout; none: it failed, and has said why on our stderr.
+    /// Runs it and returns its stdout. None: it failed, and its message is on our stderr.
     ///
     /// # Errors
     /// When it cannot be started.

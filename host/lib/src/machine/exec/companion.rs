@@ -11,15 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Another process of this program, which stays when this one is gone. It is spoken to in lines,
-/// and sees the end of its input when this process ends, however that happens.
+/// Another process of this program, which outlives this one. This process writes lines to it. When this process ends,
+/// however that happens, the companion reads the end of its input.
 #[derive(Debug)]
 pub struct Companion {
     process: std::process::Child,
     input: ChildStdin,
 }
 
-/// One that was started, and has not said its line yet.
+/// A companion that was started and has not written its line yet.
 #[derive(Debug)]
 pub struct StartingCompanion {
     companion: Companion,
@@ -27,7 +27,7 @@ pub struct StartingCompanion {
 }
 
 impl Companion {
-    /// Starts this program again with these arguments, and waits for nothing.
+    /// Starts this program again with these arguments, without waiting.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -38,19 +38,19 @@ impl Companion {
         Self::spawn(command)
     }
 
-    /// Starts this program again with these arguments, and waits until it has said a line.
+    /// Starts this program again with these arguments, and waits until it has written a line.
     ///
     /// # Errors
-    /// When it cannot be started, ends, or says nothing in time.
+    /// When it cannot be started, ends, or writes nothing in time.
     pub fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, patience: Duration) -> Result<Self> {
         Self::begin(arguments)?.ready(patience)
     }
 
-    /// The same in a scope of systemd's of its own, which a logout does not end (`KillUserProcesses=` in
-    /// logind.conf(5)).
+    /// Like [`Companion::start`], but in a systemd scope of its own, which a logout does not end (`KillUserProcesses=`
+    /// in logind.conf(5)).
     ///
     /// # Errors
-    /// As [`Companion::start`], or systemd makes none.
+    /// As [`Companion::start`], or systemd makes no scope.
     pub fn start_in_scope<A: AsRef<OsStr>>(
         description: &str,
         arguments: impl IntoIterator<Item = A>,
@@ -59,16 +59,16 @@ impl Companion {
         let systemd_run = find("systemd-run").ok_or_else(|| cannot_accompany(&"there is no systemd-run"))?;
         let mut command = Command::new(systemd_run);
         command.args(["--scope", "--quiet", "--collect", "--no-ask-password", "--description", description]);
-        // Its files are there until it has ended; and it does not keep a machine that goes down.
+        // Its files stay mounted until it has ended, and it does not hold up a shutdown.
         command.args(["--property=After=local-fs.target", "--property=TimeoutStopSec=5s", "--"]);
-        // Where it is started, /proc/self is another program.
+        // `/proc/self` would be another program where this path is resolved.
         command.arg(format!("/proc/{}/exe", std::process::id())).args(arguments);
         Self::spawn(command)?.ready(patience)
     }
 
     fn spawn(mut command: Command) -> Result<StartingCompanion> {
-        // In our process group until it leaves our session (setsid(2) wants no leader of a group);
-        // only then it says its line.
+        // It stays in our process group until it leaves our session, since setsid(2) fails for the leader of a group.
+        // Only then does it write its line.
         let mut process = own_environment(&mut command)
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -92,16 +92,16 @@ impl Companion {
         Ok(StartingCompanion { companion: Self { process, input }, said: line })
     }
 
-    /// Tells it a line.
+    /// Sends it a line.
     ///
     /// # Errors
     /// When it is gone.
     pub fn tell(&mut self, line: &str) -> io::Result<()> {
-        // One write: a line that is cut short by our end would be another one.
+        // One write: if our end cut a line short, the companion would read another line.
         self.input.write_all([line, "\n"].concat().as_bytes())
     }
 
-    /// Lets go of it; waits a moment for its end, if it ends.
+    /// Closes its input, and waits a moment for it to end.
     pub fn release(self, patience: Duration) {
         let Self { mut process, input } = self;
         drop(input);
@@ -113,7 +113,7 @@ impl Companion {
 }
 
 impl StartingCompanion {
-    /// Tells it a line, as [`Companion::tell`].
+    /// Sends it a line, as [`Companion::tell`].
     ///
     /// # Errors
     /// When it is gone.
@@ -121,10 +121,10 @@ impl StartingCompanion {
         self.companion.tell(line)
     }
 
-    /// Waits until it has said its line.
+    /// Waits until it has written its line.
     ///
     /// # Errors
-    /// When it ends, or says nothing in time.
+    /// When it ends, or writes nothing in time.
     pub fn ready(self, patience: Duration) -> Result<Companion> {
         let Self { mut companion, said } = self;
         if said.recv_timeout(patience) == Ok(true) {

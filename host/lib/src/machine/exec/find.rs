@@ -12,7 +12,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
     find_below(Path::new("/"), program)
 }
 
-/// The same where another directory stands for `/`.
+/// The same with another directory as `/`.
 #[must_use]
 pub fn find_below(root: &Path, program: &str) -> Option<PathBuf> {
     if program.is_empty() || program.contains('/') {

@@ -9,7 +9,7 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// A file, or what is given.
+/// A file, or bytes.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
     File(PathBuf),

@@ -1,4 +1,4 @@
-//! This program again, as a process of its own that turns bytes into bytes.
+//! Runs this program again as a separate process that turns bytes into bytes.
 
 use super::{caused, own_environment, own_program, running::Running};
 use crate::error::{Error, Result};
@@ -12,22 +12,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The most that is kept of what it says on standard error, in bytes.
+/// The most bytes that are kept of its standard error.
 const SAID: u64 = 4096;
 
 /// The result of the separate process.
 #[derive(Debug)]
 pub struct IsolatedOutput {
-    /// What it wrote, as far as it was read.
+    /// What it wrote, up to the limit.
     pub output: Vec<u8>,
-    /// What it said on standard error.
+    /// What it wrote to standard error.
     pub said: String,
-    /// It was killed because its time was over.
+    /// It was killed because its time was up.
     pub timed_out: bool,
 }
 
-/// Runs this program with these arguments and this input, in an environment of ours, until it ends or its time is
-/// over. At most `most` bytes of its output are read. Whether it came to its end is for the output to show.
+/// Runs this program with these arguments and this input, in an environment of ours, until it ends or its time is up.
+/// At most `most` bytes of its output are read. The caller has to tell from the output whether the process finished its
+/// work.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -53,7 +54,7 @@ pub fn run_self_apart<A: AsRef<OsStr>>(
     let (done, ended) = mpsc::channel::<()>();
     let most = u64::try_from(most).unwrap_or(u64::MAX);
     thread::scope(|scope| {
-        // It ends before it has read everything, or is killed: then nothing of that is missed.
+        // The process may end or be killed before it has read everything; the write error of the rest does not matter.
         let thread = thread::Builder::new;
         let writing = thread().spawn_scoped(scope, move || stdin.map(|mut stdin| stdin.write_all(input)));
         let output = writing.and_then(|_| thread().spawn_scoped(scope, move || (read(stdout, most), drop(done)).0));
@@ -73,7 +74,7 @@ pub fn run_self_apart<A: AsRef<OsStr>>(
 
 fn read(stream: Option<impl Read>, most: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // What was read until an error is what there is.
+    // After a read error, the bytes read so far are the result.
     stream.map(|stream| stream.take(most).read_to_end(&mut bytes));
     bytes
 }

@@ -1,9 +1,9 @@
-//! What is left of a program that has ended.
+//! The results of programs that have ended.
 
 use crate::text::neutral_lines;
 use zeroize::Zeroizing;
 
-/// How a program ended, and what it printed, byte for byte; wiped from memory afterwards, since it may be a secret.
+/// How a program ended, and its raw output, which is wiped from memory afterwards because it may be a secret.
 #[derive(Debug, Default)]
 pub struct RawOutput {
     /// Its exit status; none: a signal or the time limit ended it.
@@ -18,7 +18,7 @@ pub struct RawOutput {
     pub stderr: Zeroizing<Vec<u8>>,
 }
 
-/// What a program said and how it ended.
+/// What a program printed and how it ended.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
     /// Its exit status; none when a signal or the time limit ended it.
@@ -38,7 +38,7 @@ impl Output {
         self.status == Some(0)
     }
 
-    /// Why it failed: what it said, or how it ended where it said nothing.
+    /// Why it failed: its standard error, or how it ended if that is empty.
     #[must_use]
     pub fn complaint(&self) -> String {
         let said = self.stderr.trim();

@@ -1,12 +1,12 @@
-//! Where there may be no further process or thread.
+//! Errors where the system allows no further process or thread.
 
 use crate::error::Error;
 use std::io;
 
-/// What a person does about it.
+/// What a user can do about it.
 const LIMITS: &str = "raise the limits on processes and memory under which this runs: ulimit -a, or its control group";
 
-/// An error with its cause; where that is a limit of this process, with what to do about it.
+/// Adds the cause to an error, and advice if the cause is a limit of this process.
 #[must_use]
 pub fn caused(error: Error, cause: &io::Error) -> Error {
     let error = error.cause(cause);

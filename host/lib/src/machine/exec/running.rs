@@ -1,5 +1,4 @@
-//! The programs that are being run right now, so that none of them outlives this process where it
-//! has to end at once.
+//! The programs that run right now, so that none of them outlives this process when it has to end at once.
 
 use super::TICK;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -12,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The process groups of programs that run. Whoever starts one, or learns that one has ended, has
-/// this locked meanwhile: a number on it is never another process's.
+/// The process groups of running programs. A thread that starts a program, or learns that one has ended, holds this
+/// lock while it does so. So a number in the set never belongs to another process.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 fn groups() -> MutexGuard<'static, BTreeSet<i32>> {
@@ -34,7 +33,7 @@ impl Running {
         Ok(Self { child })
     }
 
-    /// Waits for its end, or kills it and its group at the deadline: how it ended, and whether so.
+    /// Waits until it ends, or kills it and its group at the deadline. Returns how it ended, and whether it was killed.
     pub(super) fn wait(&mut self, ended: &mpsc::Receiver<()>, deadline: Instant) -> (Option<ExitStatus>, bool) {
         let (mut closed, mut killed) = (false, false);
         loop {
@@ -42,13 +41,13 @@ impl Running {
                 return (status, killed);
             }
             if Instant::now() >= deadline && !killed {
-                // It may take a while to die: nobody else has to wait for that.
+                // Dying may take a while; other threads need not wait for that, so the lock is held only here.
                 let _groups = groups();
                 group(&self.child).into_iter().for_each(kill);
                 self.child.kill().ok();
                 killed = true;
             }
-            // A closed output is the usual sign that it is about to end: no need to wait a whole tick.
+            // A closed output usually means that the program is about to end: no need to wait a whole tick.
             if closed || !matches!(ended.recv_timeout(TICK), Err(mpsc::RecvTimeoutError::Timeout)) {
                 closed = true;
                 thread::sleep(TICK / 4);
@@ -56,7 +55,7 @@ impl Running {
         }
     }
 
-    /// Waits a while for its end; then kills it and its group.
+    /// Waits for it to end; after `patience` kills it and its group.
     pub(super) fn finish(&mut self, patience: Duration) {
         let deadline = Instant::now() + patience;
         while self.has_ended().is_none() && Instant::now() < deadline {
@@ -71,7 +70,7 @@ impl Running {
         }
     }
 
-    /// How it ended, if it has. The kernel does not report it where the process that started us ignores SIGCHLD.
+    /// How it ended, if it has. If the process that started us ignores SIGCHLD, the kernel reports no exit status.
     fn has_ended(&mut self) -> Option<Option<ExitStatus>> {
         let mut groups = groups();
         let status = self.child.try_wait().map_or(Some(None), |status| status.map(Some))?;
@@ -80,16 +79,16 @@ impl Running {
     }
 }
 
-/// Kills every program that runs, with all that it started in its group. No other is started from
-/// here on: for a process that ends.
+/// Kills every running program and everything in its process group. No program can be started afterwards: for a process
+/// that is about to end.
 pub fn end_all() {
     let groups = groups();
     groups.iter().copied().for_each(kill);
-    // The lock is kept, so that no waiting thread starts another program.
+    // The lock is never released, so that no waiting thread starts another program.
     std::mem::forget(groups);
 }
 
-/// Whether a program is among those that run.
+/// Whether a process group is in the set.
 #[cfg(test)]
 pub(super) fn is_listed(pid: i32) -> bool {
     groups().contains(&pid)

@@ -12,7 +12,7 @@ use std::{
 /// How long it may take to end by itself once its connection is closed.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A program that serves one connection. It ends with its connection; what is left of it is killed when this is dropped.
+/// A program that serves one connection, and ends with it. Dropping this kills what is left of it.
 #[derive(Debug)]
 pub struct Service {
     running: Running,
@@ -21,11 +21,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Ends it: what it said on standard error.
+    /// Ends it, and returns what it wrote to standard error.
     #[must_use]
     pub fn end(mut self) -> String {
         self.running.finish(PATIENCE);
-        // Its output closes with it.
+        // Its output closes when it ends.
         self.ended.recv_timeout(DRAIN).ok();
         let kept = self.stderr.take().unwrap_or_default();
         let bytes = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,7 +40,7 @@ impl Drop for Service {
 }
 
 impl Program {
-    /// Starts it with a connection as its standard input and output, until the [`Service`] is dropped.
+    /// Starts it with a connection as its standard input and output; it runs until the [`Service`] is dropped.
     ///
     /// # Errors
     /// When it cannot be started.

@@ -1,4 +1,4 @@
-//! Programs that exist everywhere.
+//! Tests with programs that every system has.
 
 use super::*;
 

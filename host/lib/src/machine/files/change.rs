@@ -1,5 +1,5 @@
-//! The few ways in which live files change. Each is one step that the kernel does whole; none
-//! decides whether it should be taken.
+//! The few ways in which live files change. The kernel does each of these steps as a whole. Nothing here decides
+//! whether a step should be taken.
 
 use super::{Metadata, Place, metadata::take_label};
 use rustix::{
@@ -11,9 +11,10 @@ use std::{fs::File, io, io::Write as _};
 /// Whether a step was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It was.
+    /// The step was taken.
     Taken,
-    /// Not: this file system cannot exchange two names, or rename only where nothing is.
+    /// The step was not taken: this file system cannot exchange two names, or cannot refuse to rename over an existing
+    /// one.
     Unsupported,
 }
 
@@ -24,8 +25,8 @@ pub(crate) struct DirectoryLock {
 }
 
 impl Place {
-    /// Makes a file here, where nothing may be, and syncs it. Its owner and attributes are
-    /// `metadata`'s, else the creator's and what a new file in `target`'s directory gets.
+    /// Makes a file where none may exist, and syncs it. It gets the owner and attributes in `metadata`; without those
+    /// it keeps its creator as the owner, and gets what a new file in `target`'s directory gets.
     pub(crate) fn create(
         &self,
         contents: &[u8],
@@ -34,7 +35,7 @@ impl Place {
         target: &Self,
     ) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Nobody else's before it has its owner and mode: it may be a private key.
+        // Only the owner can read it before it has its owner and mode: it may be a private key.
         let mut file = File::from(openat(self.dir(), self.below(), flags, Mode::RUSR | Mode::WUSR)?);
         let written = (|| {
             file.write_all(contents)?;
@@ -52,22 +53,22 @@ impl Place {
         written
     }
 
-    /// Exchanges what is here with what is there.
+    /// Exchanges the files at both places.
     pub(crate) fn exchange(&self, other: &Self) -> io::Result<Step> {
         self.rename_with(other, RenameFlags::EXCHANGE)
     }
 
-    /// Renames what is here to there, where nothing may be.
+    /// Renames this file to `other`, where nothing may exist.
     pub(crate) fn move_to_free(&self, other: &Self) -> io::Result<Step> {
         self.rename_with(other, RenameFlags::NOREPLACE)
     }
 
-    /// Renames what is here to there, whatever is there.
+    /// Renames this file to `other`, replacing what is there.
     pub(crate) fn move_over(&self, other: &Self) -> io::Result<()> {
         Ok(renameat(self.dir(), self.below(), other.dir(), other.below())?)
     }
 
-    /// Removes the name; fine where it does not exist.
+    /// Removes the name; it is no error if it does not exist.
     pub(crate) fn remove(&self) -> io::Result<()> {
         match unlinkat(self.dir(), self.below(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -75,14 +76,14 @@ impl Place {
         }
     }
 
-    /// Makes renames in the directory last.
+    /// Makes renames in the directory durable.
     pub(crate) fn sync_directory(&self) -> io::Result<()> {
         Ok(fsync(self.dir())?)
     }
 
-    /// Locks the directory, if nobody else has; held until the lock is dropped.
+    /// Locks the directory unless somebody else holds the lock. The lock lasts until it is dropped.
     pub(crate) fn try_lock_directory(&self) -> io::Result<Option<DirectoryLock>> {
-        // A lock belongs to one opening of the directory: our handle may be shared.
+        // A lock belongs to an open file description, and our handle may be shared: so the directory is opened anew.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(self.dir(), ".", flags, Mode::empty())?;
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
@@ -105,7 +106,7 @@ impl Place {
     }
 }
 
-/// Tests of file systems that this machine does not have.
+/// Lets tests act as if on a file system that this machine does not have.
 #[cfg(test)]
 pub(crate) mod pretend {
     use std::cell::Cell;
@@ -118,7 +119,7 @@ pub(crate) mod pretend {
         WITHOUT_FLAGS.get()
     }
 
-    /// Whether `renameat2` is to fail as it does where a file system has no flags for it.
+    /// Whether `renameat2` is to fail as on a file system that does not support its flags.
     pub(crate) fn set_without_flags(without: bool) {
         WITHOUT_FLAGS.set(without);
     }

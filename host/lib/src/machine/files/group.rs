@@ -1,10 +1,10 @@
-//! Whether the members of a group are anybody else than the owner of what it may write: a user's private group is
-//! not, as Fedora and RHEL give one to each user, with the umask 002.
+//! Whether a group can contain users other than the owner of a file. Fedora and RHEL give each user a private group,
+//! with umask 002; such a group counts as the owner alone.
 
 use crate::machine::users;
 use std::path::Path;
 
-/// Who else can write what belongs to a user and a group, as the subject of a sentence; none: nobody but the user.
+/// Who else can write a file with this mode, owner and group, as the subject of a sentence. None: only the owner.
 pub(super) fn who_else_can_write(mode: u32, user: u32, group: u32) -> Option<String> {
     if mode & 0o002 != 0 {
         return Some("others".to_owned());
@@ -22,7 +22,7 @@ pub(super) fn who_else_can_write(mode: u32, user: u32, group: u32) -> Option<Str
 }
 
 /// Whether a group is the user's own, by name and number, and has no other member. `users` and `groups` are the texts
-/// of passwd(5) and group(5): a group that is not there may have any members.
+/// of passwd(5) and group(5). A group that is not in them may have any members.
 fn is_private(users: &str, groups: &str, user: u32, group: u32) -> bool {
     let (user, group) = (user.to_string(), group.to_string());
     let owner = records(users).find(|record| record.get(2) == Some(&user.as_str()));
@@ -55,13 +55,13 @@ mod tests {
         for (user, group, expected) in [
             (0, 0, true),
             (1000, 1000, true),
-            // An administrators' group; another user's group; a group with another user whose first group it is.
+            // An administrators' group; another user's group; a group that is another user's primary group, too.
             (0, 50, false),
             (1001, 50, false),
             (1002, 1001, false),
             (1003, 1003, false),
             (1000, 1005, false),
-            // Not in these files: LDAP may say anything of them.
+            // Not in these files: a directory service such as LDAP may define them in any way.
             (1000, 2000, false),
             (2000, 1000, false),
         ] {

@@ -1,5 +1,5 @@
-//! What a file carries besides bytes and permission bits: its owner, its SELinux label, its
-//! access control list and other extended attributes.
+//! What a file carries besides contents and permission bits: its owner, SELinux label, access control list and other
+//! extended attributes.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::{
@@ -10,7 +10,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};
 
-/// Digests of the contents, which the kernel keeps itself: wrong on any other contents.
+/// Digests of the contents, which the kernel maintains itself: they would be wrong for other contents.
 const OF_CONTENTS: [&str; 2] = ["security.ima", "security.evm"];
 const SELINUX: &str = "security.selinux";
 /// Linux's XATTR_LIST_MAX and XATTR_SIZE_MAX.
@@ -43,15 +43,15 @@ impl Metadata {
         Ok(Self { uid: found.st_uid, gid: found.st_gid, attributes })
     }
 
-    /// Gives a new file this owner and exactly these attributes. To be followed by setting the
-    /// mode, which a change of owner reduces.
+    /// Gives a new file this owner and exactly these attributes. The mode has to be set afterwards, since a change of
+    /// owner clears bits of it.
     pub(super) fn apply(&self, file: impl AsFd) -> io::Result<()> {
         let found = fstat(&file)?;
         if (found.st_uid, found.st_gid) != (self.uid, self.gid) {
             fchown(&file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
         }
         for name in names(&file)? {
-            // A label that the kernel gave is replaced below, or right: it cannot be taken off.
+            // A label that the kernel set is either replaced below or right; it cannot be removed.
             if !self.attributes.contains_key(&name) && !name.starts_with("security.") {
                 fremovexattr(&file, name.as_str())?;
             }
@@ -67,8 +67,8 @@ impl Metadata {
     }
 }
 
-/// Gives a new file that was made elsewhere the SELinux type that its directory would have
-/// given it. Without SELinux there is nothing to do.
+/// Gives a file that was made in another directory the SELinux type that its final directory would have given it.
+/// Without SELinux this does nothing.
 pub(super) fn take_label(file: impl AsFd, directory: impl AsFd) -> io::Result<()> {
     match value(directory, SELINUX)? {
         Some(label) => Ok(fsetxattr(file, SELINUX, &label, XattrFlags::empty())?),
@@ -91,7 +91,7 @@ fn names(file: impl AsFd) -> io::Result<Vec<String>> {
         .collect())
 }
 
-/// An attribute's value; none where there is no such attribute, or nothing that could be read.
+/// The value of an attribute; none if the attribute does not exist, or its file system has no attributes.
 fn value(file: impl AsFd, name: &str) -> io::Result<Option<Vec<u8>>> {
     let mut buffer = vec![0; MAX_BYTES];
     match fgetxattr(file, name, &mut buffer[..]) {

@@ -1,4 +1,4 @@
-//! Files whose directories are still to be made.
+//! Files whose directories still have to be made.
 
 use super::{FileError, Place, Root, Whereabouts};
 use crate::machine::path::AbsolutePath;
@@ -8,12 +8,12 @@ use rustix::{
 };
 use std::{io, sync::Arc};
 
-/// The permission bits of a directory that is made.
+/// The permission bits of directories that Warded makes.
 const MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP).union(Mode::ROTH).union(Mode::XOTH);
 
 impl Root {
-    /// As [`Root::place`], where also directories may be missing that the grant wrote out. What is done to such a place
-    /// before they are made finds nothing there.
+    /// Like [`Root::place`], but directories that the grant wrote out may be missing. Until they are made, every
+    /// operation on the place finds nothing there.
     ///
     /// # Errors
     /// As [`Root::place`].
@@ -28,7 +28,7 @@ impl Root {
         }
     }
 
-    /// As [`Root::find`], likewise.
+    /// Like [`Root::find`], but directories may be missing, as in [`Root::place_to_be`].
     ///
     /// # Errors
     /// As [`Root::place`].
@@ -44,7 +44,7 @@ impl Root {
         for length in (0..directories.len()).rev() {
             let (there, missing) = directories.split_at(length);
             let Some(base) = self.directory(there)? else { continue };
-            // A link that leads nowhere is no missing directory.
+            // A dangling link is not a missing directory.
             let is_free = missing.first().is_some_and(|first| {
                 statat(&base.handle, *first, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|error| error == Errno::NOENT)
             });
@@ -56,13 +56,13 @@ impl Root {
 }
 
 impl Place {
-    /// Whether its directory is still to be made.
+    /// Whether its directory still has to be made.
     #[must_use]
     pub fn is_to_be(&self) -> bool {
         !self.missing.is_empty()
     }
 
-    /// The directories that are to be made for it, each with where that is, in order.
+    /// The directories that have to be made for it, each with the place of its parent, in order.
     pub(crate) fn directories_to_make(&self) -> impl Iterator<Item = (Whereabouts, &str)> {
         self.missing.iter().enumerate().map(|(depth, name)| {
             let above = Self {
@@ -74,20 +74,20 @@ impl Place {
         })
     }
 
-    /// Makes a directory here (0755), where nothing may be.
+    /// Makes a directory (0755) where nothing may exist.
     pub(crate) fn make_directory(&self) -> io::Result<()> {
         mkdirat(self.dir(), self.name(), MODE)?;
-        // Whatever the umask.
+        // This mode, whatever the umask.
         chmodat(self.dir(), self.name(), MODE, AtFlags::empty())?;
         Ok(fsync(self.dir())?)
     }
 
-    /// Removes the directory that is here, if nothing is in it. False: something is.
+    /// Removes this directory if it is empty. False: it is not.
     pub(crate) fn remove_directory(&self) -> io::Result<bool> {
         match unlinkat(self.dir(), self.name(), AtFlags::REMOVEDIR) {
             Ok(()) => Ok(fsync(self.dir()).map(|()| true)?),
             Err(Errno::NOENT) => Ok(true),
-            // A file, or a link: not Warded's.
+            // A file or a link is not Warded's to remove.
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Ok(false),
             Err(error) => Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! What stands in the way of a change to a file, as far as that can be seen beforehand.
+//! Obstacles to a change of a file, as far as they can be seen beforehand.
 
 use super::{FileError, FileErrorKind, Place};
 use crate::machine::ownership::admission;
@@ -18,12 +18,12 @@ pub(crate) enum Obstacle {
     AppendOnly,
     MountedOver,
     DirectoryNotWritable,
-    /// Fewer blocks or inodes are free than the new files of its directory need.
+    /// The file system has fewer free blocks or inodes than the new files of the directory need.
     NoRoom,
 }
 
 impl FileError {
-    /// What the system says; with the command that lets this user read the file, where the system denies that.
+    /// The system's error. If it denies access, with the command that lets this user read the file.
     pub(super) fn io(path: impl AsRef<Path>, error: impl Into<io::Error>) -> Self {
         let (path, error) = (path.as_ref(), error.into());
         let next = (Errno::from_io_error(&error) == Some(Errno::ACCESS)).then(|| admission(path, Access::READ_OK));
@@ -32,14 +32,13 @@ impl FileError {
 }
 
 impl Place {
-    /// Why what is here cannot be replaced or removed. `room`: the bytes of each new file that comes into this
-    /// directory.
+    /// Why this file cannot be replaced or removed. `room`: the sizes in bytes of the new files in this directory.
     pub(crate) fn obstacle(&self, room: &[usize]) -> Result<Option<Obstacle>, FileError> {
         let failed = |error| FileError::io(self.resolved(), error);
         let attributes = |name: &str| match statx(self.dir(), name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
         {
             Ok(found) => Ok(found.stx_attributes),
-            // Where the kernel is too old, or there is nothing yet, there is nothing to see.
+            // If the kernel is too old, or the file does not exist yet, no attribute can be seen.
             Err(Errno::NOSYS | Errno::NOENT) => Ok(StatxAttributes::empty()),
             Err(error) => Err(failed(error)),
         };
@@ -68,12 +67,12 @@ impl Place {
     }
 }
 
-/// Whether these new files fit. A file system that counts no blocks or no inodes has no limit of them.
+/// Whether the new files fit. A file system that reports no total of blocks or inodes has no limit on them.
 fn has_room(file_system: &StatVfs, files: &[usize]) -> bool {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let block = file_system.f_frsize.max(1);
     let blocks = files.iter().fold(0_u64, |sum, bytes| sum.saturating_add(number(*bytes).div_ceil(block)));
-    // Root may use what is reserved.
+    // Root may use reserved blocks and inodes.
     let is_root = rustix::process::geteuid().is_root();
     let free = |all: u64, available: u64| if is_root { all } else { available };
     let fits = |limit: u64, free: u64, wanted: u64| limit == 0 || wanted <= free;
@@ -82,7 +81,7 @@ fn has_room(file_system: &StatVfs, files: &[usize]) -> bool {
 }
 
 impl Obstacle {
-    /// What mends it; `path` is the file.
+    /// Advice on how to mend it; `path` is the file.
     pub(crate) fn next(self, path: &str) -> String {
         let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
         match self {

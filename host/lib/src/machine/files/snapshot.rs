@@ -1,4 +1,4 @@
-//! What a file holds, and which file it is, at one moment.
+//! The contents and the identity of a file at one moment.
 
 use super::{FileError, FileErrorKind, Metadata, Place};
 use crate::{digest::Digest, text::shell_word};
@@ -9,19 +9,19 @@ use rustix::{
 use std::{fmt, fs::File, io::Read as _};
 use zeroize::Zeroizing;
 
-/// The most that is read of one file, in bytes.
+/// The largest size of a file that is read, in bytes.
 pub const MAX_BYTES: u64 = 4 << 20;
 
 /// A regular file at one moment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// All of it; wiped from memory afterwards, because it may be a private key.
+    /// Its contents; wiped from memory afterwards, because they may be a private key.
     pub contents: Zeroizing<Vec<u8>>,
     /// The digest of the contents.
     pub digest: Digest,
     /// The file system that it is on.
     pub device: u64,
-    /// Which file of that file system it is.
+    /// Its inode on that file system.
     pub inode: u64,
     /// Its permission bits, `0o7777`.
     pub mode: u32,
@@ -38,17 +38,17 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Place {
-    /// The file that is here; none where there is nothing.
+    /// The file at this place; none if nothing is there.
     ///
     /// # Errors
-    /// `untrusted-path`: a link. `not-a-file`: a directory, FIFO, device or socket, or a file
-    /// that has another name as well. `too-large`: more than [`MAX_BYTES`]. `io`.
+    /// `untrusted-path`: a link. `not-a-file`: a directory, FIFO, device or socket, or a file with more than one name.
+    /// `too-large`: more than [`MAX_BYTES`]. `io`.
     pub fn snapshot(&self) -> Result<Option<Snapshot>, FileError> {
         let Some(mut file) = self.open()? else { return Ok(None) };
         let failed = |error| FileError::io(self.resolved(), error);
         let mut contents = Zeroizing::new(Vec::new());
         let room = usize::try_from(file.metadata().map_err(failed)?.len().min(MAX_BYTES)).unwrap_or_default();
-        // Room for all of it at once: growing would leave copies in memory that nobody wipes.
+        // Room for the whole file at once: growing would leave copies in memory that nobody wipes.
         contents.reserve_exact(room + 1);
         (&mut file).take(MAX_BYTES + 1).read_to_end(&mut contents).map_err(failed)?;
         if u64::try_from(contents.len()).is_ok_and(|length| length > MAX_BYTES) {
@@ -67,7 +67,7 @@ impl Place {
         }))
     }
 
-    /// Owner and extended attributes of the file that is here; none where there is nothing.
+    /// Owner and extended attributes of the file at this place; none if nothing is there.
     ///
     /// # Errors
     /// As [`Place::snapshot`].
@@ -76,7 +76,7 @@ impl Place {
         Metadata::of(&file).map(Some).map_err(|error| FileError::io(self.resolved(), error))
     }
 
-    /// The inode of whatever is here, of any kind.
+    /// The inode of whatever is at this place, of any type.
     pub(crate) fn inode(&self) -> Result<Option<u64>, FileError> {
         Ok(self.look()?.map(|found| found.st_ino))
     }
@@ -90,8 +90,8 @@ impl Place {
         }
     }
 
-    /// Opens the regular file that is here. Anything else is not even opened: that alone can
-    /// have effects on a device, and block on a FIFO.
+    /// Opens the regular file at this place. Anything else is not even opened: opening can have effects on a device,
+    /// and block on a FIFO.
     fn open(&self) -> Result<Option<File>, FileError> {
         let Some(found) = self.look()? else { return Ok(None) };
         self.refuse_unusual(&found)?;

@@ -1,4 +1,4 @@
-//! Which paths lead where, and which are refused.
+//! Tests of which paths lead where, and which are refused.
 
 use super::*;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -34,7 +34,8 @@ impl Tree {
         self.at.join(name).to_str().unwrap().parse().unwrap()
     }
 
-    /// What a path leads to: where, with what; or why not. `wild` last segments are wildcards'.
+    /// The place that a path leads to and the contents there, or why it is refused. The last `wild` segments match
+    /// wildcards.
     fn look(&self, name: &str, wild: usize) -> String {
         let path = self.path(name);
         let literal = path.segments().count() - wild;
@@ -147,7 +148,7 @@ fn nobody_else_may_have_a_hand_in_it() {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        // root's own group is nobody else; an administrators' group is.
+        // root's own group adds no other user; an administrators' group does.
         for (group, seen) in [(0, "a/b/file=a/b/file"), (65534, "untrusted-path")] {
             chown(tree.at.join("a"), None, Some(group)).unwrap();
             set(&tree.at.join("a"), 0o775);
@@ -155,7 +156,7 @@ fn nobody_else_may_have_a_hand_in_it() {
         }
         chown(tree.at.join("a"), None, Some(0)).unwrap();
         set(&tree.at.join("a"), 0o755);
-        // In a sticky directory only what is ours counts, whether directory, link or file.
+        // In a sticky directory only entries that we own count: directory, link or file.
         set(&tree.at.join("a"), 0o1777);
         tree.link("b", "a/link");
         fs::write(tree.at.join("a/file"), "a/file").unwrap();
@@ -165,14 +166,14 @@ fn nobody_else_may_have_a_hand_in_it() {
             assert_eq!(tree.look(path, 0), "untrusted-path", "{path}");
             std::os::unix::fs::lchown(tree.at.join(name), Some(0), None).unwrap();
         }
-        // Somebody else's link or directory anywhere.
+        // Another user's link or directory is refused anywhere.
         set(&tree.at.join("a"), 0o755);
         std::os::unix::fs::lchown(tree.at.join("a/link"), Some(1234), None).unwrap();
         assert_eq!(tree.look("a/link/file", 0), "untrusted-path");
         chown(tree.at.join("a/b"), Some(1234), None).unwrap();
         assert_eq!(tree.look("a/b/file", 0), "untrusted-path");
         assert_eq!(tree.look("a/b/file", 1), "untrusted-path");
-        // Below a wildcard it is theirs to begin with, and so no link is.
+        // Below a wildcard other users may own directories; so no link is followed.
         assert_eq!(tree.look("a/b/file", 2), "a/b/file=a/b/file");
         tree.link("../other", "a/b/link");
         assert_eq!(tree.look("a/b/link/file", 3), "untrusted-path");
@@ -197,7 +198,7 @@ fn only_regular_files_with_one_name() {
     let tree = Tree::new("/tmp");
     let null = tree.root.place(&"/dev/null".parse().unwrap(), 2).unwrap().unwrap();
     assert_eq!(null.snapshot().unwrap_err().kind, FileErrorKind::NotAFile);
-    // A link of the kernel's is its text, not where the kernel would jump to.
+    // A magic link of /proc is followed by its text, not as the kernel would follow it.
     let through = tree.root.place(&format!("/proc/self/root{}/file", tree.at.display()).parse().unwrap(), 99);
     assert_eq!(through.unwrap().unwrap().resolved(), tree.at.join("file"));
 }
@@ -252,7 +253,7 @@ fn places_share_a_directory_only_where_it_is_the_same() {
         ("a/b/other", 0, true),
         ("a/link/other", 0, true),
         ("a/b/other", 1, true),
-        // Found again by another way: only a part of the path is trusted.
+        // Found again by another path: only a part of the path is trusted.
         ("a/b/other", 2, false),
         ("a/other", 0, false),
         ("other/file", 0, false),

@@ -1,4 +1,5 @@
-//! Files that say what we do: read only if nobody else could have written them, or led us to others.
+//! Files that control what we do: they are read only if no other user could have written them or redirected us to
+//! others.
 
 use super::{
     FileError, FileErrorKind, Root,
@@ -13,15 +14,15 @@ use std::{
     path::{Path, absolute},
 };
 
-/// What such a file holds; none where there is nothing at `path`.
+/// The contents of such a file; none if nothing is at `path`.
 ///
-/// It is opened once, step by step from `/`: each directory, each link and the file itself belong to
-/// root or to us, and nobody else can write them ([`Root::place`] has the rule). What was opened is what
-/// is checked, and read.
+/// The file is opened once, step by step from `/`. Each directory, each link and the file itself must belong to root or
+/// to us, and nobody else may be able to write them (see [`Root::place`] for the rule). The checks apply to the opened
+/// file, and that is what is read.
 ///
 /// # Errors
-/// Refused: another user could have written it, or it is larger than `limit` bytes. What `unreadable`
-/// makes of it: it cannot be read.
+/// Refused: another user could have written it, or it is larger than `limit` bytes. If it cannot be read, the error
+/// that `unreadable` makes.
 pub fn read_ours(
     path: &Path,
     limit: u64,
@@ -43,12 +44,12 @@ pub fn read_ours(
     })
 }
 
-/// Checks that nobody else can have made a file what it is that the operator named on the command line: it and the
-/// way to it belong to root, to us, or to the user who became root by sudo(8). What is open already (`-`,
-/// `/dev/stdin`, `/dev/fd/…`) has no way, and what is not there is for its reader to say.
+/// Checks that no other user can have changed a file that the operator named on the command line. The file and the path
+/// to it must belong to root, to us, or to the user who became root by sudo(8). An input that is open already (`-`,
+/// `/dev/stdin`, `/dev/fd/…`) has no path to check; a missing file is left for its reader to report.
 ///
 /// # Errors
-/// `untrusted-path`: another user can have written it.
+/// `untrusted-path`: another user can have changed it.
 pub fn refuse_others(path: &Path) -> Result<(), FileError> {
     let is_open =
         ["/dev/fd/", "/dev/stdin", "/proc/self/fd/"].iter().any(|open| path.to_string_lossy().starts_with(open));
@@ -70,7 +71,7 @@ fn became_root() -> Option<u32> {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
-    // Where there is nothing, nothing is read, whichever user could have put it there.
+    // If the file does not exist, nothing is read; so it does not matter who could have put it there.
     if fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(None);
     }
@@ -80,7 +81,7 @@ fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
     let Some(found) = walk(&root.0, segments, LastSegment::File)? else { return Ok(None) };
     let (directory, at) = (&found.directory.handle, found.directory.path.join(&found.name));
     let failed = |error: io::Error| FileError::io(&at, error);
-    // Before it is opened: that alone can have effects on a device.
+    // Checked before opening, since opening can have effects on a device.
     refuse_foreign(directory, &found.name, &at)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file =
@@ -146,7 +147,7 @@ mod tests {
                 chown(path, Some(65534), None).unwrap();
                 assert!(said(&link).contains(seen), "{}", said(&link));
                 let next = refuse_others(&link).unwrap_err().next.unwrap();
-                // A directory may be another user's home.
+                // A directory may be another user's home, so no `chown` is suggested.
                 assert_eq!(next.contains("chown"), *path == file, "{next}");
                 chown(path, Some(0), None).unwrap();
             }
@@ -197,7 +198,7 @@ mod tests {
         ] {
             let before = fs::metadata(path).unwrap().permissions();
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-            // root's own group is nobody else.
+            // root's own group adds no other user.
             all("4 bytes");
             chown(path, None, Some(65534)).unwrap();
             all(seen);
@@ -216,7 +217,7 @@ mod tests {
         lchown(at.join("link"), Some(65534), None).unwrap();
         assert!(look(&at.join("link/file")).contains("this link belongs to another user"));
         lchown(at.join("link"), Some(0), None).unwrap();
-        // A sticky directory is as good as the owner of what is taken from it.
+        // In a sticky directory the owner of the entry that is used counts.
         fs::set_permissions(&way, fs::Permissions::from_mode(0o1777)).unwrap();
         chown(&inner, Some(65534), None).unwrap();
         all("it belongs to another user, in a directory that everybody can write");

@@ -1,5 +1,5 @@
-//! Following a path that its author wrote out, link by link, where only root and we could have
-//! laid the links. Not for paths that a guest may choose a part of: those stay below a directory.
+//! Follows a path that its author wrote out, link by link, as long as only root and we could have made the links. Not
+//! for paths of which a guest may choose a part: those stay below a directory.
 
 use super::{Directory, FileError, group::who_else_can_write};
 use crate::{
@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// As many links as Linux follows.
+/// The number of links that Linux follows.
 const MAX_LINKS: u8 = 40;
 const STICKY: u32 = 0o1000;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -44,19 +44,19 @@ struct Step {
 }
 
 struct Walk {
-    /// The directories from `/` down to here: `..` leads back to the one before.
+    /// The directories from `/` down to here; `..` leads back to the previous one.
     steps: Vec<Step>,
     pending: VecDeque<String>,
     links: u8,
     owners: Owners,
 }
 
-/// Whose directories, links and files are good.
+/// The users whose directories, links and files are accepted.
 #[derive(Clone, Copy)]
 pub(super) enum Owners {
-    /// Root's and ours.
+    /// Root and we.
     Ours,
-    /// This user's as well.
+    /// Root, we, and this user.
     And(u32),
 }
 
@@ -66,12 +66,12 @@ impl Owners {
     }
 }
 
-/// Walks down from `/`; none where a directory on the way does not exist.
+/// Walks down from `/`; none if a directory on the way does not exist.
 pub(super) fn walk(slash: &Dir, segments: Vec<&str>, last: LastSegment) -> Result<Option<WalkEnd>, FileError> {
     walk_of(slash, segments, last, Owners::Ours)
 }
 
-/// The same where others' parts of the way are good too.
+/// The same with a choice of accepted owners.
 pub(super) fn walk_of(
     slash: &Dir,
     segments: Vec<&str>,
@@ -121,7 +121,7 @@ pub(super) fn walk_of(
             | FileType::CharacterDevice
             | FileType::BlockDevice
             | FileType::Unknown => {
-                // What it is matters to whoever opens it; here only a directory could lead on.
+                // The caller decides what type the file may have; only a directory would let the walk continue.
                 return if is_file {
                     walk.end(segment).map(Some)
                 } else {
@@ -153,7 +153,7 @@ impl Walk {
         }
     }
 
-    /// Goes into a directory, if only root and we can change what is in it.
+    /// Enters a directory, if only root and we can change its entries.
     fn enter(&mut self, handle: OwnedFd, name: String) -> Result<(), FileError> {
         let path = self.path().join(&name);
         let found = fstat(&handle).map_err(|error| FileError::io(&path, error))?;
@@ -189,7 +189,7 @@ impl Walk {
         if target.starts_with('/') {
             self.steps.truncate(1);
         }
-        // A slash at the end says that the target is a directory, as `.` does.
+        // A final slash says that the target is a directory, as `.` does.
         let end = target.ends_with('/').then(|| ".".to_owned());
         let segments = target.split('/').filter(|part| !part.is_empty()).map(str::to_owned).chain(end);
         for (index, part) in segments.enumerate() {
@@ -205,13 +205,13 @@ impl Walk {
     }
 }
 
-/// Checks that a file is one that only root and we can change.
+/// Checks that only root and we can change a file.
 pub(super) fn refuse_foreign(directory: &Dir, name: &str, shown: &Path) -> Result<(), FileError> {
     let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| FileError::io(shown, error))?;
     refuse_foreign_file(&found, shown)
 }
 
-/// The same, of a file that was looked at.
+/// The same for a file whose status is known.
 pub(super) fn refuse_foreign_file(found: &Stat, shown: &Path) -> Result<(), FileError> {
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Err(FileError::not_a_file(shown, "not a regular file"));
@@ -237,12 +237,12 @@ pub(super) fn refuse_writable(directory: &Dir, name: &str, shown: &Path, owners:
     Ok(())
 }
 
-/// Refused, with the command that takes the permission from who else has it.
+/// The refusal, with the command that takes the write permission from others.
 fn writable(path: &Path, who: &str, what: &str, mode: u32) -> FileError {
     FileError::untrusted(path, format_args!("{who} can write {what}")).with_next(chmod_unwritable(path, mode))
 }
 
-/// Whether there is a link of that name.
+/// Whether this name is a link.
 pub(super) fn is_link(directory: impl AsFd, name: &str) -> bool {
     statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)

@@ -16,9 +16,9 @@ const ED25519: &str = "1.3.101.112";
 
 /// One PEM block.
 pub(super) struct Block {
-    /// What stands between `BEGIN` and the dashes.
+    /// The text between `BEGIN` and the dashes.
     pub(super) label: String,
-    /// What was in it; empty where it is encrypted or not base64.
+    /// The decoded contents; empty if they are encrypted or not base64.
     pub(super) contents: Zeroizing<Vec<u8>>,
 }
 
@@ -40,10 +40,10 @@ impl Block {
     }
 }
 
-/// The public key in a block that is not OpenSSH's.
+/// The public key in a block that is not in OpenSSH's format.
 pub(super) fn public_key(block: &Block) -> Result<PublicKey, KeyError> {
     let key = match block.label.as_str() {
-        // A traditional block with a passphrase has headers, which are not base64.
+        // A traditional block with a passphrase has header lines, which are not base64.
         _ if block.contents.is_empty() => None,
         "RSA PRIVATE KEY" => rsa(&block.contents),
         "EC PRIVATE KEY" => ec(&block.contents),
@@ -73,7 +73,7 @@ fn pkcs8(der: &[u8]) -> Option<KeyData> {
         RSA => rsa(info.private_key),
         EC => ec(info.private_key),
         ED25519 => {
-            // An OCTET STRING of 32 bytes in another: 04 20 seed.
+            // An OCTET STRING of 32 bytes inside another: 04 20 seed.
             let seed = Zeroizing::new(<[u8; 32]>::try_from(info.private_key.strip_prefix(&[4, 32])?).ok()?);
             Some(KeyData::Ed25519(Ed25519Keypair::from_seed(&seed).public))
         }

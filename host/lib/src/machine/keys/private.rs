@@ -1,4 +1,4 @@
-//! The private parts of key files, for [`SigningKey`] only.
+//! Decodes the private parts of key files, for [`SigningKey`] only.
 
 use super::{
     KeyError, MAGIC, pem,
@@ -78,7 +78,7 @@ fn rsa(der: &[u8]) -> Result<SigningKey, KeyError> {
     ])
 }
 
-/// `curve`: what PKCS #8 says outside; SEC 1 says it inside.
+/// `curve`: the curve that PKCS #8 names outside of the key; in SEC 1 the key itself names it.
 fn ec(der: &[u8], curve: Option<Curve>) -> Result<SigningKey, KeyError> {
     let key = sec1::EcPrivateKey::try_from(der).map_err(|_| damaged())?;
     let inside = key.parameters.and_then(sec1::EcParameters::named_curve).map(|oid| oid.to_string());
@@ -97,7 +97,7 @@ fn pkcs8(der: &[u8]) -> Result<SigningKey, KeyError> {
             let curve = info.algorithm.parameters_oid().map_err(|_| damaged())?;
             ec(info.private_key, Some(curve_of(&curve.to_string())?))
         }
-        // An OCTET STRING of 32 bytes in another: 04 20 seed.
+        // An OCTET STRING of 32 bytes inside another: 04 20 seed.
         ED25519 => SigningKey::ed25519(info.private_key.strip_prefix(&[4, 32]).ok_or_else(damaged)?),
         other => Err(not_a_key(format!("keys of type {other} cannot sign for this"))),
     }

@@ -1,4 +1,4 @@
-//! A public key as SSH sends it, of any type: also of one that `ssh-key` cannot read. Such keys are compared as bytes.
+//! A public key as SSH sends it, of any type, even one that `ssh-key` cannot read. Such keys are compared as bytes.
 
 use super::KeyError;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -6,11 +6,11 @@ use sha2::{Digest as _, Sha256};
 use ssh_encoding::Decode as _;
 use ssh_key::{Fingerprint, PublicKey};
 
-/// The types of host key that CAs certify, by OpenSSH's names. Not DSA, which OpenSSH has given up.
+/// The types of host key that CAs certify, by OpenSSH's names. Without DSA, which OpenSSH has dropped.
 pub const CERTIFIED_TYPES: [&str; 5] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 
-/// Whether the contents of a file are an OpenSSH certificate, of whatever type and signer.
+/// Whether a file contains an OpenSSH certificate, of any type and signer.
 #[must_use]
 pub fn is_certificate(contents: &[u8]) -> bool {
     let line = std::str::from_utf8(contents).ok();
@@ -26,10 +26,10 @@ pub struct RawPublicKey {
 }
 
 impl RawPublicKey {
-    /// From the bytes that SSH sends (RFC 4253, 6.6), which begin with the name of the type.
+    /// Parses the bytes that SSH sends (RFC 4253, 6.6), which begin with the name of the type.
     ///
     /// # Errors
-    /// They do not.
+    /// They do not begin with a name of a type.
     pub fn from_blob(blob: &[u8]) -> Result<Self, KeyError> {
         let wrong = || KeyError::NotAKey("the public key does not begin with the name of its type".to_owned());
         let algorithm = String::decode(&mut &*blob).map_err(|_| wrong())?;
@@ -37,10 +37,10 @@ impl RawPublicKey {
         if is_name { Ok(Self { algorithm, blob: blob.to_vec() }) } else { Err(wrong()) }
     }
 
-    /// From a line of a `.pub` file: the type, the key in base64, a comment.
+    /// Parses a line of a `.pub` file: the type, the key in base64, a comment.
     ///
     /// # Errors
-    /// It is no such line.
+    /// It is not such a line.
     pub fn from_line(line: &str) -> Result<Self, KeyError> {
         let mut words = line.split_ascii_whitespace();
         let (name, encoded) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -67,7 +67,7 @@ impl RawPublicKey {
         Fingerprint::Sha256(Sha256::digest(&self.blob).into()).to_string()
     }
 
-    /// The key, without a comment; none where its type is not one of [`CERTIFIED_TYPES`].
+    /// The key without a comment; none if its type is not one of [`CERTIFIED_TYPES`].
     #[must_use]
     pub fn key(&self) -> Option<PublicKey> {
         CERTIFIED_TYPES.contains(&self.algorithm.as_str()).then(|| PublicKey::from_bytes(&self.blob).ok())?

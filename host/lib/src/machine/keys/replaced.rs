@@ -1,4 +1,4 @@
-//! A private key in whose place another one comes: what that ends is not to be had back.
+//! The replacement of a private key by another one, which cannot be undone for clients.
 
 use super::public_of;
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
@@ -8,28 +8,28 @@ use ssh_key::{Fingerprint, HashAlg, PublicKey};
 pub struct KeyReplacement {
     /// The private key's path.
     pub path: String,
-    /// The public half of the key that goes.
+    /// The public half of the old key.
     pub old: PublicKey,
-    /// The public half of the one that comes.
+    /// The public half of the new key.
     pub new: PublicKey,
 }
 
 impl KeyReplacement {
-    /// The replacement that a change of a file amounts to; none: it does not hold a private key
-    /// before and after, or it is the same key.
+    /// The key replacement in a change of a file. None: the file does not hold a private key before and after, or the
+    /// key is the same.
     #[must_use]
     pub fn between(path: &str, before: &[u8], after: &[u8]) -> Option<Self> {
         let (old, new) = (public_of(before, None).ok()?, public_of(after, None).ok()?);
         (old.key_data() != new.key_data()).then(|| Self { path: path.to_owned(), old, new })
     }
 
-    /// The fingerprint of the key that goes.
+    /// The fingerprint of the old key.
     #[must_use]
     pub fn ended(&self) -> Fingerprint {
         self.old.fingerprint(HashAlg::Sha256)
     }
 
-    /// What ends with it, as a sentence.
+    /// The consequence of losing the old key, as a sentence.
     #[must_use]
     pub fn ends(&self) -> String {
         format!("clients that pinned {} will warn of a changed host key, and refuse to connect", self.ended())

@@ -1,11 +1,11 @@
-//! Whether a file holds a private key, in any form in which programs store or pass one on. Such a file is
-//! not shown and not given to a guest; a form that this does not know is, so in doubt it is a key.
+//! Whether a file holds a private key, in any form in which programs store or pass one on. Such a file is not shown and
+//! not given to a guest. A form that is not known here would be shown, so in doubt a file counts as a key.
 
 use super::MAGIC;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
-/// What only files with a private key contain: PuTTY, age, SSH 1 (`authfile.c`), BIND, Tor.
+/// Marks that only files with a private key contain: PuTTY, age, SSH 1 (`authfile.c`), BIND, Tor.
 const MARKS: [&[u8]; 8] = [
     MAGIC,
     b"PuTTY-User-Key-File-",
@@ -16,17 +16,17 @@ const MARKS: [&[u8]; 8] = [
     b"ed25519v1-secret:",
     b"ED25519-V3:",
 ];
-/// What a private key of minisign, encrypted or not, and one of signify begin with in base64; public ones are far shorter.
+/// The beginnings in base64 of private keys of minisign, encrypted or not, and of signify; public keys are far shorter.
 const SIGNERS: [&[u8]; 3] = [b"RWRTY0Iy", b"RWQAAEIy", b"RWRCSw"];
-/// The shortest of those.
+/// The length of the shortest of those keys.
 const MIN_SIGNER: usize = 130;
-/// What files with a private key begin with: Java's keystores.
+/// The beginnings of binary files with a private key: Java's keystores.
 const BEGINNINGS: [&[u8]; 2] = [b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce"];
-/// The shortest word that is looked at as an encoded key: an Ed25519 key in DER has 64 characters.
+/// The shortest word that is checked for an encoded key: an Ed25519 key in DER has 64 characters.
 const MIN_ENCODED: usize = 32;
-/// Longer than what stands before `PRIVATE KEY` in any format.
+/// Longer than the text before `PRIVATE KEY` in any format.
 const MAX_LABEL: usize = 64;
-/// As many characters as tell an encoded key: 18 bytes.
+/// The number of characters by which an encoded key is recognized: 18 bytes.
 const HEAD: usize = 24;
 
 /// Whether some bytes hold a private key.
@@ -39,14 +39,15 @@ pub fn holds_private_key(bytes: &[u8]) -> bool {
         || is_key_text(bytes)
 }
 
-/// What a program said of a file that it could not read, which it quotes line by line, up to where a private key begins.
+/// A program's message about a file that it could not read, which may quote the file line by line: cut off where a
+/// private key begins.
 #[must_use]
 pub fn without_private_key(said: &str) -> String {
     let begins = |line: &str| line.contains("-----BEGIN") || holds_private_key(line.as_bytes());
     let lines: Vec<&str> = said.lines().collect();
     let Some(at) = lines.iter().position(|line| begins(line)) else { return said.to_owned() };
     let mut kept: Vec<&str> = lines.iter().take(at).copied().collect();
-    // The mark tells which file it is.
+    // The line with the PEM mark names the file, so it is kept.
     kept.extend(lines.get(at).filter(|line| !holds_private_key(line.as_bytes())));
     kept.push("the rest is not shown: it may quote a private key");
     kept.join("\n")
@@ -65,13 +66,13 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 fn is_key_text(bytes: &[u8]) -> bool {
-    // UTF-16 has a NUL beside each character of a key.
+    // UTF-16 has a NUL beside each ASCII character.
     let text = Zeroizing::new(bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>());
     has_pem_key(&text) || is_json_key(&text) || has_encoded_key(&text) || has_wireguard_key(&text)
 }
 
-/// A line that begins a private key in PEM, in PGP's or in SSH2's armour, wherever it stands: after a byte
-/// order mark, in quotes, in a string of another language.
+/// Whether there is a line that begins a private key in PEM, PGP or SSH2 armour, wherever it stands: after a byte order
+/// mark, in quotes, in a string literal.
 fn has_pem_key(text: &[u8]) -> bool {
     const BEGIN: &[u8] = b"BEGIN ";
     let is_key = |at: usize| {
@@ -82,14 +83,14 @@ fn has_pem_key(text: &[u8]) -> bool {
     text.windows(BEGIN.len()).enumerate().any(|(at, window)| window == BEGIN && is_key(at))
 }
 
-/// A JSON Web Key (RFC 7517) with its private member, or a symmetric one; also one within other text, and as YAML and
-/// TOML write it.
+/// Whether there is a JSON Web Key (RFC 7517) that has its private member, or is symmetric. It may be part of other
+/// text, or written as YAML or TOML.
 fn is_json_key(text: &[u8]) -> bool {
     let has = |name: &[u8]| has_member(text, name) || has_setting(text, name);
     has(b"kty") && (has(b"d") || has(b"k"))
 }
 
-/// Whether there is a setting of that name without quotes, at the beginning of a line or in a list of them.
+/// Whether there is an unquoted setting of that name, at the beginning of a line or in a list.
 fn has_setting(text: &[u8], name: &[u8]) -> bool {
     text.split(|byte| matches!(byte, b'\r' | b'\n' | b',' | b'{' | b'[')).any(|part| {
         let part = part.trim_ascii();
@@ -98,7 +99,7 @@ fn has_setting(text: &[u8], name: &[u8]) -> bool {
     })
 }
 
-/// Whether there is a member of that name: in quotes, which may be escaped, and before a colon.
+/// Whether there is a member of that name: in quotes, which may be escaped, before a colon.
 fn has_member(text: &[u8], name: &[u8]) -> bool {
     text.windows(name.len() + 1).enumerate().any(|(at, window)| {
         let Some((quote @ (b'"' | b'\''), rest)) = window.split_first() else { return false };
@@ -112,7 +113,7 @@ fn has_member(text: &[u8], name: &[u8]) -> bool {
     })
 }
 
-/// A key in base64, without the lines around it that PEM has: one word, or lines of nothing else.
+/// Whether there is a key in base64 without the surrounding lines of PEM: one word, or lines that hold nothing else.
 fn has_encoded_key(text: &[u8]) -> bool {
     let is_other = |byte: &u8| !is_base64(*byte);
     if text.split(is_other).any(is_encoded_key) {
@@ -132,7 +133,7 @@ fn has_encoded_key(text: &[u8]) -> bool {
     false
 }
 
-/// Both alphabets of RFC 4648.
+/// Whether a byte belongs to one of the two alphabets of RFC 4648.
 fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
 }
@@ -148,12 +149,12 @@ fn is_encoded_key(word: &[u8]) -> bool {
     if is_der_key(&head) || head.starts_with(MAGIC) {
         return true;
     }
-    // A whole file, as secrets are passed on in JSON and YAML: `-----BEGIN …`, `{"kty": …`.
+    // A whole encoded file, as secrets are passed on in JSON and YAML: `-----BEGIN …`, `{"kty": …`.
     let whole = decoded(word);
     has_pem_key(&whole) || contains(&whole, MAGIC) || (whole.starts_with(b"{") && is_json_key(&whole))
 }
 
-/// The bytes that a word stands for; none where it is no base64.
+/// The decoded bytes of a word; empty if it is not base64.
 fn decoded(word: &[u8]) -> Zeroizing<Vec<u8>> {
     let standard = |byte: &u8| match byte {
         b'-' => b'+',
@@ -165,8 +166,8 @@ fn decoded(word: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(STANDARD_NO_PAD.decode(&*word).unwrap_or_default())
 }
 
-/// A key of WireGuard: behind its name in any configuration, or alone in a file, as `wg genkey` prints it. Alone
-/// it looks like a public one.
+/// Whether there is a key of WireGuard: after its name in a configuration, or alone in a file, as `wg genkey` prints
+/// it. Alone it cannot be told from a public key.
 fn has_wireguard_key(text: &[u8]) -> bool {
     let is_key = |word: &[u8]| {
         let encoded = word.len() == 44 && word.ends_with(b"=") && word.iter().take(43).all(|byte| is_base64(*byte));
@@ -178,7 +179,7 @@ fn has_wireguard_key(text: &[u8]) -> bool {
     };
     let has_one = |line: &[u8]| {
         let mut words = line.split(|byte| !is_base64(*byte) && *byte != b'=');
-        // `PrivateKey=…=` is one word here.
+        // `PrivateKey=…=` is a single word here.
         words.any(|word| {
             is_key(word)
                 || word.iter().position(|byte| *byte == b'=').and_then(|at| word.get(at + 1..)).is_some_and(is_key)
@@ -189,15 +190,15 @@ fn has_wireguard_key(text: &[u8]) -> bool {
         || text.split(|byte| b"\r\n".contains(byte)).any(|line| names_one(line) && has_one(line))
 }
 
-/// A host key of dropbear: the public key as SSH sends it, and the private number behind it, all of it binary.
+/// Whether this is a host key of dropbear: the public key as SSH sends it, followed by the private number, all binary.
 fn is_dropbear_key(bytes: &[u8]) -> bool {
     let name = bytes.strip_prefix(&[0, 0, 0]).and_then(|rest| rest.get(1..)).unwrap_or_default();
     name.starts_with(b"ssh-") || name.starts_with(b"ecdsa-sha2-")
 }
 
-/// Whether this is a private key in DER: PKCS#8, PKCS#1, SEC 1 and PKCS#12 begin with a sequence
-/// that begins with a small version number, encrypted PKCS#8 with one that names a cipher of
-/// PKCS#5 or PKCS#12. Certificates and public keys have another sequence there.
+/// Whether this is a private key in DER. PKCS#8, PKCS#1, SEC 1 and PKCS#12 begin with a sequence that begins with a
+/// small version number. In encrypted PKCS#8 a nested sequence comes first, which names a cipher of PKCS#5 or PKCS#12.
+/// Certificates and public keys have neither.
 fn is_der_key(bytes: &[u8]) -> bool {
     fn inside(bytes: &[u8]) -> Option<&[u8]> {
         match bytes {

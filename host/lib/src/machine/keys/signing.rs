@@ -1,5 +1,5 @@
-//! Signing with a private key, for one message at a time: proof to the CA that this machine holds it. `ssh-key`
-//! 0.6 cannot serve here: it refuses ECDSA keys that begin with a zero byte, one in 256.
+//! Signs single messages with a private key, to prove to the CA that this machine holds it. `ssh-key` 0.6 cannot be
+//! used: it refuses ECDSA keys that begin with a zero byte, one in 256.
 
 use super::{KeyError, private};
 use rsa::{
@@ -48,37 +48,37 @@ impl Curve {
 }
 
 impl SigningKey {
-    /// The key in a file: OpenSSH's format, PKCS #1, SEC 1 or PKCS #8, without a passphrase.
+    /// Reads the key in a file: OpenSSH's format, PKCS #1, SEC 1 or PKCS #8, without a passphrase.
     ///
     /// # Errors
-    /// It cannot be read, or holds no such key.
+    /// The file cannot be read, or holds no such key.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let wrong = |why: String| KeyError::NotAKey(format!("{}: {why}", path.display()));
         let contents = super::read(path).map_err(|error| wrong(error.to_string()))?;
         Self::parse(&contents).map_err(|error| wrong(error.to_string()))
     }
 
-    /// The key in the contents of such a file.
+    /// Reads the key in the contents of such a file.
     ///
     /// # Errors
-    /// It holds no such key.
+    /// They hold no such key.
     pub fn parse(contents: &[u8]) -> Result<Self, KeyError> {
         private::parse(contents)
     }
 
-    /// From a seed of 32 bytes (RFC 8032).
+    /// A key from a seed of 32 bytes (RFC 8032).
     ///
     /// # Errors
-    /// It has another length.
+    /// The seed has another length.
     pub fn ed25519(seed: &[u8]) -> Result<Self, KeyError> {
         let seed = Zeroizing::new(<[u8; 32]>::try_from(seed).map_err(|_| not_a_key("an Ed25519 seed has 32 bytes"))?);
         Ok(Self::Ed25519(ed25519_dalek::SigningKey::from_bytes(&seed)))
     }
 
-    /// From a scalar: big-endian, its leading zeros there or not.
+    /// A key from a big-endian scalar, with or without leading zeros.
     ///
     /// # Errors
-    /// It is not one of that curve.
+    /// The scalar does not belong to that curve.
     pub fn ecdsa(curve: Curve, scalar: &[u8]) -> Result<Self, KeyError> {
         let digits: &[u8] = match scalar.iter().position(|byte| *byte != 0) {
             Some(first) => scalar.get(first..).unwrap_or_default(),
@@ -89,7 +89,7 @@ impl SigningKey {
             .checked_sub(digits.len())
             .ok_or_else(|| not_a_key("the private number is longer than the curve allows"))?;
         let mut padded = Zeroizing::new(vec![0; missing]);
-        // No reallocation: what it leaves behind would not be wiped.
+        // Reserved at once: a reallocation would leave a copy that is not wiped.
         padded.reserve_exact(digits.len());
         padded.extend_from_slice(digits);
         let wrong = |_| not_a_key("the private number is not one of the curve");
@@ -100,10 +100,10 @@ impl SigningKey {
         }
     }
 
-    /// From the numbers n, e, d, p, q: big-endian.
+    /// A key from the big-endian numbers n, e, d, p, q.
     ///
     /// # Errors
-    /// They do not belong together, or the key is shorter than 2048 bits.
+    /// The numbers do not belong together, or the key is shorter than 2048 bits.
     pub fn rsa([n, e, d, p, q]: [&[u8]; 5]) -> Result<Self, KeyError> {
         let number = BigUint::from_bytes_be;
         let modulus = number(n);
@@ -115,7 +115,7 @@ impl SigningKey {
             .map_err(|error| not_a_key(format!("the numbers of the RSA key do not fit: {error}")))
     }
 
-    /// The name of the signature in a JSON Web Signature (RFC 7518, RFC 8037).
+    /// The name of its signature algorithm in a JSON Web Signature (RFC 7518, RFC 8037).
     #[must_use]
     pub fn jws_algorithm(&self) -> &'static str {
         match self {
@@ -127,7 +127,7 @@ impl SigningKey {
         }
     }
 
-    /// Signs, in the form that a JSON Web Signature has: ECDSA as r and s, one behind the other.
+    /// Signs a message in the format of a JSON Web Signature: for ECDSA, r followed by s.
     ///
     /// # Errors
     /// The signature cannot be made.
@@ -147,13 +147,13 @@ impl SigningKey {
                 let signature: p521::ecdsa::Signature = key.try_sign(message).map_err(failed)?;
                 Ok(signature.to_bytes().to_vec())
             }
-            // With blinding: the time that the bare operation takes tells something of the key.
+            // With blinding: the duration of the plain operation would reveal something about the key.
             Self::Rsa(key) => Ok(key.try_sign_with_rng(&mut OsRng, message).map_err(failed)?.to_vec()),
         }
     }
 }
 
-/// What signs as a private key does, wherever that key is.
+/// A signer that works like a private key, wherever the key is.
 pub trait Sign {
     /// As [`SigningKey::jws_algorithm`].
     fn jws_algorithm(&self) -> &'static str;
@@ -164,7 +164,7 @@ pub trait Sign {
     /// The signature cannot be made.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError>;
 
-    /// What a person does where it cannot sign.
+    /// Advice if it cannot sign.
     fn next(&self) -> String;
 }
 

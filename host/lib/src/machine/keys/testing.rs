@@ -1,4 +1,4 @@
-//! For tests: real keys, made by the machine's `ssh-keygen`.
+//! For tests: real keys made by the machine's `ssh-keygen`.
 
 use super::read_public;
 use ssh_key::PublicKey;
@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-/// A directory in which `ssh-keygen` works.
+/// A temporary directory in which `ssh-keygen` runs.
 pub(crate) struct Workshop(tempfile::TempDir);
 
 impl Workshop {
@@ -19,13 +19,13 @@ impl Workshop {
         self.0.path().join(name)
     }
 
-    /// A key pair in `name` and `name.pub`.
+    /// Makes a key pair in `name` and `name.pub`.
     pub(crate) fn key(&self, name: &str, options: &[&str]) -> PublicKey {
         self.keygen(&[&["-q", "-N", "", "-C", "made here", "-f", name], options].concat());
         read_public(&self.path(name)).unwrap()
     }
 
-    /// What `ssh-keygen` prints.
+    /// Runs `ssh-keygen`, and returns what it prints.
     pub(crate) fn keygen(&self, arguments: &[&str]) -> String {
         let output = Command::new("ssh-keygen").args(arguments).current_dir(self.0.path()).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! Files that are relied on as much as this program is.
+//! Files that are trusted as much as this program itself.
 
 use super::StateDir;
 use crate::error::{Error, Result};
@@ -14,11 +14,11 @@ use std::{
 };
 
 impl StateDir {
-    /// The bytes of a file that nobody but this user can have written, whatever became of it before it lay here: a regular
-    /// file of at most `most` bytes, with no other name. None where there is no such file.
+    /// The contents of a file that only this user can have written, even before it was put here: a regular file of at
+    /// most `most` bytes that has no other name. None if the file does not exist.
     ///
     /// # Errors
-    /// Refused: it is another kind of file, or others can write it. Failed: it cannot be read.
+    /// Refused: it is not a regular file, or others can write it. Failed: it cannot be read.
     pub fn read_owned(&self, name: &str, most: usize) -> Result<Option<Vec<u8>>> {
         let path = self.at(name)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -1,4 +1,5 @@
-//! What is written gets its own name last. A process that is killed before leaves it under another one.
+//! A new file or directory gets its final name last. If the process is killed before that, it remains under a temporary
+//! name.
 
 use super::StateDir;
 use crate::error::Result;
@@ -15,14 +16,14 @@ pub(super) fn is(name: &str) -> bool {
 }
 
 impl StateDir {
-    /// A name that nothing has: an earlier process with the number of this one may have left something there.
+    /// A temporary name that is free: what an earlier process with the same pid left under it is removed.
     pub(super) fn temporary(&self) -> Result<PathBuf> {
         let name = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         self.remove(&name)?;
         self.at(&name)
     }
 
-    /// Whether something is being written in it, or was when a process was killed.
+    /// Whether something is being written in this directory, or was when a process was killed.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -30,8 +31,8 @@ impl StateDir {
         Ok(self.all_names()?.iter().any(|name| is(name)))
     }
 
-    /// Removes what was being written when a process was killed: it may hold private keys. For the process that
-    /// has the directory locked, since another process may be writing.
+    /// Removes what was being written when a process was killed: it may hold private keys. Only for the process that
+    /// has locked the directory, since otherwise another process may be writing.
     ///
     /// # Errors
     /// When that fails.

@@ -1,4 +1,4 @@
-//! What a line of a unit or of a table runs, and for which installation.
+//! Parses command lines of units and cron tables: what they run, and for which installation.
 
 use super::table::SkipReason;
 use std::{
@@ -6,37 +6,37 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The files that `warded renew` has to work on, and those that it works on by default.
+/// The files on which `warded renew` has to work, and its default files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
     pub state: PathBuf,
     pub config: PathBuf,
-    /// The state directory where no option names one, by the configuration file.
+    /// The state directory if no option names one; it depends on the configuration file.
     pub default_state: PathBuf,
-    /// The configuration file where no option names one.
+    /// The configuration file if no option names one.
     pub default_config: PathBuf,
 }
 
-/// Why something that runs `warded renew` does not count.
+/// Why a command that runs `warded renew` does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RejectionReason {
-    /// It stands in a file of cron's.
+    /// It is in a file of cron's, but no cron daemon runs that reads the file.
     NoDaemon,
-    /// It works on another state directory.
+    /// It uses another state directory.
     State(PathBuf),
-    /// It works with another configuration.
+    /// It uses another configuration.
     Config(PathBuf),
-    /// It renews for one sshd, which a person named.
+    /// It renews only for one sshd, which a person named.
     OneSshd(PathBuf),
-    /// It runs as this user, who can renew nothing of root's.
+    /// It runs as this user, who cannot renew root's certificates.
     User(String),
-    /// It runs at the start of the machine alone.
+    /// It runs only at boot.
     OnlyAtStart,
-    /// A timer that only counts from its last run, and has no first one.
+    /// A timer that only counts from its last run, and never has a first one.
     NeverStarts,
-    /// A timer that runs in years that it names, and then no more.
+    /// A timer that names the years in which it runs, so that it ends.
     FixedYears,
-    /// cron passes over it.
+    /// cron ignores it.
     Ignored(SkipReason),
 }
 
@@ -48,8 +48,8 @@ impl fmt::Display for RejectionReason {
             Self::Config(config) => write!(f, "renews by another configuration, {}", config.display()),
             Self::OneSshd(config) => write!(f, "renews the sshd of {} alone", config.display()),
             Self::User(user) => write!(f, "runs `warded renew` as {user}, and not as root"),
-            Self::OnlyAtStart => f.write_str("runs `warded renew` at the start of the machine alone"),
-            Self::NeverStarts => f.write_str("would run `warded renew`, and says no time of its first start"),
+            Self::OnlyAtStart => f.write_str("runs `warded renew` only when the machine starts"),
+            Self::NeverStarts => f.write_str("would run `warded renew`, but sets no time for its first start"),
             Self::FixedYears => f.write_str("runs `warded renew` in the years that it names, and then no more"),
             Self::Ignored(why) => write!(f, "would run `warded renew`, and {why}"),
         }
@@ -57,7 +57,7 @@ impl fmt::Display for RejectionReason {
 }
 
 impl Installation {
-    /// Whether a file of a schedule that Warded wrote works on another state directory.
+    /// Whether a schedule's file that Warded wrote belongs to another state directory.
     #[must_use]
     pub fn is_anothers(&self, file: &str) -> bool {
         let commands = file.lines().filter(|line| !line.trim_start().starts_with('#'));
@@ -66,8 +66,8 @@ impl Installation {
         words(file).any(|word| matches!(word, "renew" | "recover")) && !is_same(&state, &self.state)
     }
 
-    /// The first of these lines that runs `warded renew` for this installation; none: none of them runs it at all. `text`
-    /// is the whole file, which may set variables.
+    /// The first of these lines that runs `warded renew` for this installation, or why the first renewing line does not
+    /// count. None if no line runs it at all. `text` is the whole file, which may set variables.
     pub(super) fn is_renewed_by<'a>(
         &self,
         lines: impl Iterator<Item = &'a str>,
@@ -100,7 +100,7 @@ impl Installation {
     }
 }
 
-/// Whether a line of a user's runs `warded renew` as root.
+/// Whether a user's line runs `warded renew` as root.
 pub(super) fn is_by_sudo(line: &str) -> bool {
     let before: Vec<&str> = words(line).take_while(|word| !is_warded(word)).collect();
     let is_program = |word: &&str| ["sudo", "doas"].contains(&word.rsplit('/').next().unwrap_or_default());
@@ -111,7 +111,7 @@ fn is_warded(word: &str) -> bool {
     word.trim_start_matches(['-', '@', ':', '+', '!']).rsplit('/').next() == Some("warded")
 }
 
-/// Whether a line runs this command of Warded's, whatever stands around that.
+/// Whether a line runs this command of Warded, whatever surrounds it.
 pub(super) fn runs(line: &str, command: &str) -> bool {
     of_command(line, command).is_some()
 }
@@ -143,14 +143,14 @@ fn named<'a>(words: &[&'a str], option: &str) -> Option<&'a str> {
     })
 }
 
-/// The value of a variable that a file sets, for a unit or for the lines of a table.
+/// The value of a variable that a file sets for a unit or for the lines of a table.
 fn assigned<'a>(text: &'a str, variable: &str) -> Option<&'a str> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let assignments = lines.flat_map(words).map(|word| word.strip_prefix("Environment=").unwrap_or(word));
     assignments.filter_map(|word| word.strip_prefix(variable)?.strip_prefix('=')).last()
 }
 
-/// Whether two paths are of one file, as far as that can be seen.
+/// Whether two paths lead to the same file, as far as that can be seen.
 fn is_same(one: &Path, other: &Path) -> bool {
     one == other || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }

@@ -1,4 +1,4 @@
-//! When cron runs a line or a script (crontab(5), anacrontab(5), run-parts(8)).
+//! When cron runs a table's line or a script (crontab(5), anacrontab(5), run-parts(8)).
 
 use super::times::Times;
 use jiff::Timestamp;
@@ -7,16 +7,16 @@ use std::{
     time::Duration,
 };
 
-/// A table of cron's or a script that it starts, by which renewals run.
+/// A table or a script of cron's that runs renewals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron {
     pub file: PathBuf,
-    /// When; none: that is not known.
+    /// The times of the runs; none if they are not known.
     pub(super) times: Option<Times>,
 }
 
 impl Cron {
-    /// `name` is the file's path from the root of the file system, `line` the one that renews.
+    /// `name` is the file's path from the root of the file system, `line` the line that runs the renewal.
     pub(super) fn new(file: PathBuf, name: &str, line: &str) -> Self {
         let directory = Path::new(name).parent().and_then(Path::file_name).and_then(|name| name.to_str());
         let directory = directory.map(|name| name.strip_prefix("cron.").unwrap_or(name));
@@ -29,30 +29,30 @@ impl Cron {
         Self { file, times }
     }
 
-    /// The longest time between two of the runs that come next; none where that is not known.
+    /// The longest time between two of the next runs; none if that is not known.
     #[must_use]
     pub fn interval(&self, now: Timestamp) -> Option<Duration> {
         self.times.as_ref()?.interval(now)
     }
 }
 
-/// Whether a line runs at the start of the machine, and at no other time.
+/// Whether a line runs only at boot.
 pub(super) fn is_at_start(line: &str) -> bool {
     line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("@reboot"))
 }
 
-/// When a line of a table runs.
+/// The times at which a line of a table runs.
 fn fields(line: &str) -> Option<Times> {
     let words: Vec<&str> = line.split_whitespace().take(5).collect();
     let first = words.first()?;
     if let Some(name) = first.strip_prefix('@') {
         return Times::named(name);
     }
-    // cronie: a line that begins so is not written to the log.
+    // cronie: a line that begins with `-` is not logged.
     (words.len() == 5).then(|| Times::Fields(words.join(" ").trim_start_matches('-').to_owned()))
 }
 
-/// When anacron runs a line: a number of days, or a name.
+/// The times at which anacron runs a line: a number of days, or a name.
 fn period(line: &str) -> Option<Times> {
     let first = line.split_whitespace().next()?;
     if let Some(name) = first.strip_prefix('@') {

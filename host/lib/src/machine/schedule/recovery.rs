@@ -1,20 +1,19 @@
-//! What recovers interrupted runs at the start of the machine where that is no unit of systemd's: a line of cron's, or a
-//! script of the init.
+//! Finds what recovers interrupted runs at boot if that is not a systemd unit: a line of cron's, or a script of the
+//! init system.
 
 use super::{command_line::Installation, command_line::runs, cron::is_at_start, search::Search, table};
 use std::path::{Path, PathBuf};
 
-/// Scripts that an init starts where one of these directories has a link to them.
+/// The scripts that an init starts if one of its directories links to them.
 const SCRIPTS: &str = "etc/init.d";
-/// sysvinit's runlevels, whose links are called `S` and a number and the script's name.
+/// sysvinit's runlevels; their links are named `S`, a number, and the script's name.
 const LEVELS: [&str; 5] = ["etc/rcS.d", "etc/rc2.d", "etc/rc3.d", "etc/rc4.d", "etc/rc5.d"];
-/// OpenRC's.
+/// OpenRC's runlevels.
 const RUNLEVELS: &str = "etc/runlevels";
-/// runit's first stage reads all of them.
+/// runit's first stage runs all files in this directory.
 const STAGE_1: &str = "etc/runit/core-services";
 
-/// The file that has `warded recover` run at the start of the machine; none: there is none that this process knows to look
-/// for.
+/// The file that runs `warded recover` at boot; none if there is none in a place that is known here.
 #[must_use]
 pub fn recovers_at_start(root: &Path, installation: &Installation) -> Option<PathBuf> {
     Search::new(root, installation).recovery().map(|name| Path::new("/").join(name))
@@ -39,7 +38,7 @@ impl Search<'_> {
             })
     }
 
-    /// Those that are started.
+    /// The scripts that are started at boot.
     fn scripts(&mut self) -> Vec<String> {
         let mut started: Vec<String> = Vec::new();
         for level in LEVELS {

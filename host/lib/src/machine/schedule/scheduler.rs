@@ -1,4 +1,4 @@
-//! What starts programs by the clock on this machine: systemd, or a cron daemon that runs.
+//! The scheduler of this machine: systemd, or a running cron daemon.
 
 use crate::{
     machine::facts::Init,
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Under which name Warded's schedule is kept by each scheduler, as a policy says.
+/// The names that a policy gives to Warded's schedule under each scheduler.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedulers {
@@ -31,7 +31,7 @@ pub struct Cron {
     pub d: Name,
 }
 
-/// A scheduler, with the name that the schedule has there.
+/// A scheduler, with the name of Warded's schedule there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheduler {
     /// systemd is process 1: the timer's name without its suffix.
@@ -42,15 +42,15 @@ pub enum Scheduler {
     Periodic(String),
 }
 
-/// What a schedule's name begins with: under any other, a policy could name a unit that is there for something else.
+/// The prefix of schedule names. Under another name, a policy could name a unit that exists for something else.
 const OURS: &str = "warded-";
 const TIMER: &str = ".timer";
 
 impl Schedulers {
-    /// What is wrong with the names: the text to point at, and why.
+    /// What is wrong with the names: the text to point at, and the reason.
     ///
     /// # Errors
-    /// A name that Warded does not give to a schedule, or none at all.
+    /// A name that a schedule of Warded's must not have, or no name at all.
     pub fn check(&self) -> Result<(), (String, String)> {
         let timer = self.systemd.as_ref().map(UnitName::as_str);
         let others = [self.cron.as_ref().map(|cron| cron.d.as_str()), self.periodic.as_ref().map(Name::as_str)];
@@ -68,7 +68,7 @@ impl Schedulers {
         }
     }
 
-    /// Each that has a name, in the order in which they are looked for.
+    /// The schedulers that have a name, in the order in which they are tried.
     pub fn all(&self) -> impl Iterator<Item = Scheduler> + '_ {
         let timer = self.systemd.as_ref().and_then(|timer| timer.as_str().strip_suffix(TIMER));
         let table = self.cron.as_ref().map(|cron| Scheduler::CronD(cron.d.to_string()));
@@ -76,7 +76,7 @@ impl Schedulers {
         timer.map(|stem| Scheduler::Systemd(stem.to_owned())).into_iter().chain(table).chain(script)
     }
 
-    /// The one that runs here; `root` stands for `/`.
+    /// The scheduler that runs on this machine; `root` stands for `/`.
     #[must_use]
     pub fn running(&self, root: &Path, init: Init) -> Option<Scheduler> {
         let daemons = daemons(root);
@@ -97,21 +97,21 @@ impl Schedulers {
     }
 }
 
-/// A cron daemon that runs.
+/// A running cron daemon.
 #[derive(Debug)]
 pub(super) struct Daemon {
-    /// Whether it sees the `/etc` that this process sees; none: that cannot be read.
+    /// Whether it has the same `/etc` as this process; none if that cannot be seen.
     pub(super) shares_etc: Option<bool>,
     pub(super) family: Family,
 }
 
-/// Which cron it is.
+/// The kind of cron daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
-    /// Debian's, and others that descend from Vixie's.
+    /// Debian's cron, and others that descend from Vixie's.
     Debian,
     Cronie,
-    /// It reads no `/etc/cron.d`.
+    /// BusyBox's crond, which does not read `/etc/cron.d`.
     Busybox,
 }
 
@@ -130,7 +130,7 @@ pub(super) fn daemons(root: &Path) -> Vec<Daemon> {
         let is_busybox = program.file_name().is_some_and(|name| name == "busybox");
         let family = match name.trim() {
             "cron" | "crond" if is_busybox => Family::Busybox,
-            // openSUSE's is cronie.
+            // On openSUSE `cron` is cronie.
             "cron" if root.join("var/spool/cron/tabs").is_dir() => Family::Cronie,
             "cron" => Family::Debian,
             "crond" => Family::Cronie,
@@ -142,8 +142,8 @@ pub(super) fn daemons(root: &Path) -> Vec<Daemon> {
     found
 }
 
-/// Whether a process sees the `/etc` that this one sees. In a container, or with a private `/etc`, process 1 or a cron
-/// daemon may be another machine's. None: this process may not look.
+/// Whether a process has the same `/etc` as this one. In a container, or with a private `/etc`, process 1 or a cron
+/// daemon may belong to another machine. None if this process may not look.
 pub(super) fn shares_etc(root: &Path, pid: &str) -> Option<bool> {
     let which = |path: PathBuf| path.metadata().map(|found| (found.dev(), found.ino()));
     match which(root.join("proc").join(pid).join("root/etc")) {
@@ -187,8 +187,8 @@ mod tests {
         }
     }
 
-    /// A machine with these processes (number, name, program, second word) and directories; `others` have another
-    /// `/etc`.
+    /// A directory for a machine with these processes (pid, name, program, second word) and files. The processes in
+    /// `others` have another `/etc`.
     fn machine(processes: &[(&str, &str, &str, &str)], files: &[(&str, &str)], others: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for directory in ["etc", "other/etc"] {

@@ -1,4 +1,4 @@
-//! A look through the files by which systemd and cron daemons start programs.
+//! Searches the files by which systemd and cron daemons start programs.
 
 use super::{
     RejectedSchedule,
@@ -15,7 +15,7 @@ use std::{
     path::Path,
 };
 
-/// Where systemd reads units, the first of a name wins (systemd.unit(5)).
+/// The directories of systemd units; for equal names the first counts (systemd.unit(5)).
 pub(super) const UNIT_DIRECTORIES: [&str; 5] = [
     "etc/systemd/system",
     "run/systemd/system",
@@ -25,9 +25,9 @@ pub(super) const UNIT_DIRECTORIES: [&str; 5] = [
 ];
 pub(super) struct Search<'a> {
     root: &'a Path,
-    /// Whether everything could be read that may say it.
+    /// Whether every relevant file could be read.
     pub(super) is_whole: bool,
-    /// The first that was found and does not count.
+    /// The first schedule that was found and does not count.
     pub(super) passed: Option<RejectedSchedule>,
     installation: &'a Installation,
     daemons: Vec<Daemon>,
@@ -38,7 +38,7 @@ impl<'a> Search<'a> {
         Self { root, is_whole: true, passed: None, installation, daemons: daemons(root) }
     }
 
-    /// A timer whose service renews, and whether it is enabled.
+    /// A timer whose service runs the renewal, and whether it is enabled.
     pub(super) fn timer(&mut self) -> Option<(Timer, bool)> {
         let mut disabled = None;
         for directory in UNIT_DIRECTORIES {
@@ -75,8 +75,8 @@ impl<'a> Search<'a> {
         disabled
     }
 
-    /// A unit's text, with those of its drop-ins behind it, by the order of their names (systemd.unit(5)); none where it is
-    /// masked by an empty file or a link to /dev/null.
+    /// A unit's text, followed by the texts of its drop-ins in the order of their names (systemd.unit(5)). None if the
+    /// unit is masked by an empty file or a link to /dev/null.
     fn unit(&mut self, name: &str) -> Option<String> {
         let path = UNIT_DIRECTORIES.iter().map(|directory| format!("{directory}/{name}"));
         let path = path.into_iter().find(|path| self.root.join(path).symlink_metadata().is_ok())?;
@@ -97,8 +97,8 @@ impl<'a> Search<'a> {
         Some(text)
     }
 
-    /// What something that starts with the machine wants (`systemctl enable` makes that link): the unit, or the first of a
-    /// template's instances.
+    /// The name under which a unit is wanted by another one (`systemctl enable` makes that link): the unit itself, or
+    /// the first instance of a template.
     fn wanted(&mut self, name: &str) -> Option<String> {
         let template = name.split_once("@.");
         UNIT_DIRECTORIES.into_iter().find_map(|directory| {
@@ -152,7 +152,7 @@ impl<'a> Search<'a> {
         None
     }
 
-    /// Keeps the first that does not count, or one that is for this installation in place of one that is not.
+    /// Keeps the first schedule that does not count. One for this installation replaces one that is not.
     fn pass_over(&mut self, passed: RejectedSchedule) {
         let is_ours =
             |passed: &RejectedSchedule| !matches!(passed.why, RejectionReason::State(_) | RejectionReason::Config(_));
@@ -162,7 +162,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What runs that reads this table or starts this script.
+    /// The running cron daemon that reads this table or starts this script.
     pub(super) fn reader(&mut self, name: &str) -> Option<Family> {
         let reads = |daemon: &&Daemon| daemon.shares_etc != Some(false) && table::is_read_by(name, daemon.family);
         let is_anacrons = ["etc/anacrontab", "etc/cron.daily/", "etc/cron.weekly/", "etc/cron.monthly/"];
@@ -172,7 +172,7 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn text(&mut self, path: &str) -> Option<String> {
-        /// More than any unit or table has.
+        /// Larger than any unit or table.
         const MAX: u64 = 1 << 20;
         let path = self.root.join(path);
         let is_file = |path: &Path| path.metadata().map(|found| found.is_file() && found.len() <= MAX);
@@ -207,8 +207,9 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Where systemd reads drop-ins of a unit; of files with one name the first counts. Beside its own directory there is one for
-/// each beginning of its name up to a dash (`warded-.timer.d`), and, after all of these, one for its type (`timer.d`).
+/// The directories in which systemd reads drop-ins of a unit; for equal file names the first counts. Besides the unit's
+/// own directory there is one for each prefix of its name that ends in a dash (`warded-.timer.d`), and, after all of
+/// these, one for its type (`timer.d`).
 fn drop_in_directories(name: &str) -> Vec<String> {
     let mut names = vec![name];
     let (stem, kind) = name.rsplit_once('.').unwrap_or((name, ""));
@@ -222,7 +223,7 @@ fn drop_in_directories(name: &str) -> Vec<String> {
     own.chain(UNIT_DIRECTORIES.iter().map(|directory| format!("{directory}/{kind}.d"))).collect()
 }
 
-/// What a service starts: an empty assignment clears what stands before it (systemd.service(5)).
+/// The commands that a service starts; an empty assignment clears the earlier ones (systemd.service(5)).
 fn starts(service: &str) -> Vec<String> {
     let mut starts = Vec::new();
     for (_, command) in assignments(service).filter(|(key, _)| *key == "ExecStart") {

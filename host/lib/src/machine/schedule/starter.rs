@@ -1,4 +1,4 @@
-//! What has `warded recover` run at the start of the machine, before sshd: a file for each init, and what enables it.
+//! What runs `warded recover` at boot, before sshd: a file for each init system, and how it is enabled.
 
 use super::{
     scheduler::shares_etc,
@@ -12,48 +12,48 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The unit of systemd's.
+/// The systemd unit.
 pub const RECOVER: &str = "warded-recover.service";
-/// The script of sysvinit's or OpenRC's.
+/// The script for sysvinit or OpenRC.
 pub const SCRIPT: &str = "/etc/init.d/warded-recover";
-/// The name by which these two know it.
+/// Its name there.
 pub const SCRIPT_NAME: &str = "warded-recover";
-/// runit's first stage reads the files of this directory before it starts any service; nothing has to enable them.
+/// runit's first stage runs the files of this directory before it starts any service; they need not be enabled.
 const STAGE_1: &str = "/etc/runit/core-services";
 
-/// What recovers interrupted runs at the start of the machine.
+/// What recovers interrupted runs at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Starter {
-    /// A unit of systemd's.
+    /// A systemd unit.
     Unit,
     /// A script in `/etc/init.d`.
     Script(ScriptInit),
-    /// A file of runit's first stage.
+    /// A file for runit's first stage.
     Stage1,
 }
 
-/// An init with scripts in `/etc/init.d`.
+/// An init system with scripts in `/etc/init.d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScriptInit {
     Sysvinit,
     Openrc,
 }
 
-/// What an init starts of a schedule: it is enabled once its file is there, and disabled once that is gone.
+/// What the init system starts for a schedule. It is enabled while its file exists, and disabled when the file is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Started {
     Unit(UnitName),
-    /// The script that recovers.
+    /// The recovery script.
     Script(ScriptInit),
 }
 
 impl Starter {
-    /// Those of every init.
+    /// The starters of all init systems.
     pub const ALL: [Self; 4] =
         [Self::Unit, Self::Script(ScriptInit::Sysvinit), Self::Script(ScriptInit::Openrc), Self::Stage1];
 
-    /// That of this machine's init; none: Warded knows none for it. `root` stands for `/`.
+    /// The starter for this machine's init system; none if Warded has none for it. `root` stands for `/`.
     #[must_use]
     pub fn of(root: &Path, init: Init) -> Option<Self> {
         let scripts =
@@ -68,7 +68,7 @@ impl Starter {
         starter.filter(|_| shares_etc(root, "1") == Some(true))
     }
 
-    /// Its file.
+    /// The path of its file.
     #[must_use]
     pub fn path(self) -> String {
         match self {
@@ -78,7 +78,7 @@ impl Starter {
         }
     }
 
-    /// What has to be enabled.
+    /// What has to be enabled; none if nothing has to.
     #[must_use]
     pub fn started(self) -> Option<Started> {
         match self {
@@ -88,10 +88,10 @@ impl Starter {
         }
     }
 
-    /// The file, with its text.
+    /// Its file, with the contents.
     ///
     /// # Errors
-    /// Refused: a path that the init or a shell would not take as it is.
+    /// Refused: a path that the init system or a shell would not take literally.
     pub fn file(self, command: &Command) -> Result<File> {
         let recover = command.line("recover")?;
         let (text, mode) = match self {
@@ -105,7 +105,7 @@ impl Starter {
 }
 
 impl ScriptInit {
-    /// The program by which scripts are enabled and disabled.
+    /// The program that enables and disables scripts.
     #[must_use]
     pub fn program(self) -> &'static str {
         match self {
@@ -114,7 +114,7 @@ impl ScriptInit {
         }
     }
 
-    /// In a journal.
+    /// Its word in a journal.
     fn word(self) -> &'static str {
         match self {
             Self::Sysvinit => "sysvinit:warded-recover",
@@ -124,7 +124,7 @@ impl ScriptInit {
 }
 
 impl Started {
-    /// The name by which its init knows it.
+    /// Its name in the init system.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -133,7 +133,7 @@ impl Started {
         }
     }
 
-    /// What enables and disables it.
+    /// The program that enables and disables it.
     #[must_use]
     pub fn by(&self) -> &'static str {
         match self {
@@ -191,7 +191,7 @@ WantedBy=multi-user.target
     )
 }
 
-/// insserv(8) puts it before the script that has `ssh` in its `Provides`, as Debian's has.
+/// insserv(8) orders it before the script that has `ssh` in its `Provides`, as Debian's has.
 fn sysvinit(recover: &str) -> String {
     format!(
         "#!/bin/sh

@@ -1,4 +1,4 @@
-//! The tables and scripts of cron daemons: where they are, whose they are, and which of them cron passes over.
+//! The tables and scripts of cron daemons: where they are, to whom they belong, and which of them cron ignores.
 
 use super::scheduler::Family;
 use std::{
@@ -7,11 +7,11 @@ use std::{
     path::Path,
 };
 
-/// The system's tables, whose lines name a user; and anacron's, whose lines are root's.
+/// The system's tables, whose lines name a user; and anacron's, whose lines run as root.
 const SYSTEMS: [(&str, Kind); 2] = [("etc/crontab", Kind::System), ("etc/anacrontab", Kind::Anacron)];
-/// A directory of tables of the system.
+/// The directory of the packages' tables.
 const TABLES_OF_PACKAGES: &str = "etc/cron.d";
-/// Directories with one table a user: Debian's, openSUSE's (cronie), cronie's, BusyBox's.
+/// Directories with one table for each user: Debian's, openSUSE's (cronie), cronie's, BusyBox's.
 const TABLES_OF_USERS: [&str; 4] = ["var/spool/cron/crontabs", "var/spool/cron/tabs", "var/spool/cron", "etc/crontabs"];
 /// Directories of scripts: Debian's and cronie's, Alpine's.
 const SCRIPTS: [&str; 9] = [
@@ -26,34 +26,34 @@ const SCRIPTS: [&str; 9] = [
     "etc/periodic/monthly",
 ];
 
-/// Whose lines a file has.
+/// The kind of a file, which decides as whom its lines run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Each line names its user.
     System,
     Anacron,
-    /// A user's own, by its name.
+    /// A user's own table, named after the user.
     User,
     Script,
 }
 
-/// Why cron passes over a file, or over its last line.
+/// Why cron ignores a file, or its relevant line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
     Name,
-    /// A table that another user than root owns, or may write.
+    /// A table that a user other than root owns or may write.
     Owner,
-    /// A script that may not be executed.
+    /// A script that is not executable.
     NotExecutable,
-    /// A script that does not say what runs it.
+    /// A script that does not name its interpreter.
     NoInterpreter,
     /// A user's own table that others may read.
     Mode,
-    /// The line has no end.
+    /// The line does not end with a newline.
     NoEnd,
-    /// A line of the system's tables that has the command where its user belongs.
+    /// A line of a system table that has the command where the user belongs.
     NoUser,
-    /// A line of a user's own table that has a user before the command.
+    /// A line of a user's own table that has a user name before the command.
     User,
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for SkipReason {
 }
 
 impl SkipReason {
-    /// What mends it.
+    /// How to mend it.
     #[must_use]
     pub fn next(self, file: &str) -> String {
         match self {
@@ -89,13 +89,13 @@ impl SkipReason {
     }
 }
 
-/// All of them by their paths from the root of the file system, tables first. `names` lists a directory.
+/// All tables and scripts, by their paths from the root of the file system, tables first. `names` lists a directory.
 pub(super) fn all(mut names: impl FnMut(&str) -> Vec<String>) -> Vec<(String, Kind)> {
     let mut found: Vec<(String, Kind)> = SYSTEMS.iter().map(|(path, kind)| ((*path).to_owned(), *kind)).collect();
     let directories = TABLES_OF_USERS.iter().map(|directory| (*directory, Kind::User));
     let directories = directories.chain([(TABLES_OF_PACKAGES, Kind::System)]);
     for (directory, kind) in directories.chain(SCRIPTS.map(|directory| (directory, Kind::Script))) {
-        // What editors and packages leave beside their files.
+        // Skips the files that editors and packages leave behind.
         let is_kept = |name: &String| !name.starts_with('.') && !name.contains('~');
         let mut names: Vec<String> = names(directory).into_iter().filter(is_kept).collect();
         names.sort_by_key(|name| name != "root");
@@ -105,10 +105,10 @@ pub(super) fn all(mut names: impl FnMut(&str) -> Vec<String>) -> Vec<(String, Ki
 }
 
 impl Kind {
-    /// The user as whom a line of a file runs; none where that is root by itself. `name`: the file's path.
+    /// The user as whom a line of a file runs; none if that is always root. `name`: the file's path.
     pub(super) fn user<'a>(self, name: &'a str, line: &'a str) -> Option<&'a str> {
         match self {
-            // A line that ends before that is no entry.
+            // A line that ends before the user is not valid.
             Self::System => Some(after_times(line).unwrap_or_default()),
             Self::User => Path::new(name).file_name().and_then(|name| name.to_str()),
             Self::Anacron | Self::Script => None,
@@ -116,15 +116,15 @@ impl Kind {
     }
 }
 
-/// The first word of a line behind the times at which it runs.
+/// The first word of a line after the times.
 fn after_times(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
     let is_named = words.clone().next()?.starts_with('@');
     words.nth(if is_named { 1 } else { 5 })
 }
 
-/// Whether a daemon reads this file, or starts it, where it does so by its family. Of `crond` other ones than cronie are
-/// not told apart from it: dcron reads the directories of BusyBox's.
+/// Whether a daemon of this family reads this file or starts it. A `crond` other than cronie is not told apart from
+/// cronie; dcron, for one, reads the same directories as BusyBox's crond.
 pub(super) fn is_read_by(name: &str, daemon: Family) -> bool {
     match daemon {
         Family::Debian => {
@@ -132,7 +132,7 @@ pub(super) fn is_read_by(name: &str, daemon: Family) -> bool {
             let is_its = name.starts_with("var/spool/cron/crontabs/");
             (is_its || !is_of_users) && !name.starts_with("etc/periodic/")
         }
-        // Its daemon has no tables but the users', of which Alpine's starts the scripts.
+        // BusyBox's crond has only users' tables; root's table on Alpine starts the scripts.
         Family::Busybox => {
             name.starts_with("etc/crontabs/")
                 || name.starts_with("etc/periodic/")
@@ -142,28 +142,28 @@ pub(super) fn is_read_by(name: &str, daemon: Family) -> bool {
     }
 }
 
-/// Whether a word may be the name of a user, as useradd(8) takes it.
+/// Whether a word may be a user name, as useradd(8) accepts it.
 pub(super) fn is_user_name(word: &str) -> bool {
     let is_part = |one: char| one.is_ascii_alphanumeric() || matches!(one, '_' | '-' | '.' | '$');
     word.starts_with(|one: char| one.is_ascii_alphabetic() || one == '_') && word.chars().all(is_part)
 }
 
-/// Why a daemon passes over a file, or over the line of it that counts.
+/// Why a daemon ignores a file, or the relevant line of it.
 pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&str, &str)) -> Option<SkipReason> {
     let found = path.metadata().ok()?;
     let mode = found.permissions().mode();
-    // cron(8) and run-parts(8) of Debian's, and run-parts of BusyBox's.
+    // Debian's cron(8) and run-parts(8), and BusyBox's run-parts.
     let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let is_named = path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(is_of_name));
-    // Debian's passes over the whole table, cronie over the line.
+    // Without a final newline Debian's cron ignores the whole table, cronie only the last line.
     let has_end = text.ends_with('\n') || daemon == Family::Cronie && text.lines().last() != Some(line);
     match kind {
         Kind::System | Kind::Script if !is_named && daemon != Family::Cronie => Some(SkipReason::Name),
-        // Debian's says "INSECURE MODE (mode 0600 expected)"; cronie takes 0644.
+        // Debian's cron logs "INSECURE MODE (mode 0600 expected)"; cronie accepts 0644.
         Kind::User if daemon == Family::Debian && mode & 0o7577 != 0o400 => Some(SkipReason::Mode),
         Kind::System if found.uid() != 0 || mode & 0o022 != 0 => Some(SkipReason::Owner),
         Kind::Script if mode & 0o111 == 0 => Some(SkipReason::NotExecutable),
-        // cronie's run-parts is a shell script, and the shell runs such a file itself.
+        // cronie's run-parts is a shell script, and the shell runs a file without `#!` itself.
         Kind::Script if daemon != Family::Cronie && !text.starts_with("#!") => Some(SkipReason::NoInterpreter),
         Kind::User if after_times(line) == Some("root") => Some(SkipReason::User),
         Kind::System | Kind::User if !has_end && daemon != Family::Busybox => Some(SkipReason::NoEnd),
@@ -175,7 +175,7 @@ pub(super) fn ignored(path: &Path, kind: Kind, daemon: Family, (text, line): (&s
 mod tests {
     use super::*;
 
-    /// As cron(8) and run-parts(8) say; seen with Debian's cron in a test of its own.
+    /// According to cron(8) and run-parts(8); Debian's cron has a test of its own for it.
     #[test]
     fn a_name_is_of_letters_digits_underscores_and_hyphens() {
         let directory = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use std::{
 const SERVICE: &str = "[Service]\nExecStart=/usr/local/bin/warded renew\n";
 const TIMER: &str = "[Timer]\nOnCalendar=daily\n";
 
-/// Debian's own, with a cron daemon among the processes of the machine.
+/// The default installation on Debian, with a cron daemon among the processes of the machine.
 fn installation(root: &Path) -> Installation {
     let process = root.join("proc/20");
     fs::create_dir_all(&process).unwrap();
@@ -35,12 +35,12 @@ fn passed(by: &str, why: RejectionReason) -> Schedule {
 
 const MANAGER: (&str, &str) = ("usr/lib/systemd/systemd", "");
 
-/// By the name alone: how often each runs has tests of its own.
+/// A timer of that name; how often a timer runs is tested elsewhere.
 fn timer(name: &str) -> Schedule {
     Schedule::Timer(Timer::read(name.to_owned(), "OnCalendar=daily", false).unwrap())
 }
 
-/// Writes a file with the mode that such a one has.
+/// Writes a file with the mode that such a file usually has.
 fn put(root: &Path, name: &str, text: &str) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -50,7 +50,7 @@ fn put(root: &Path, name: &str, text: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// What is found on a machine with these files, below its root.
+/// The schedule that is found on a machine with these files below its root.
 fn found(files: &[(&str, &str)], has_systemd: bool) -> Schedule {
     let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -336,7 +336,7 @@ fn a_line_of_crons_counts_where_a_daemon_reads_it() {
         ("etc/periodic/hourly/w", "#!/bin/sh\nwarded renew\n"),
     ];
     for (case, name, program, wants, counts) in [
-        // By the directory of tables, the last but one is openSUSE's.
+        // The columns are the directories of tables; the last but one is openSUSE's.
         ("Debian's", "cron", "/usr/sbin/cron", false, [true, true, true, false, true, false]),
         ("cronie's", "crond", "/usr/sbin/crond", false, [true; 6]),
         ("BusyBox's", "crond", "/bin/busybox", false, [false, true, false, false, false, true]),
@@ -364,7 +364,7 @@ fn a_line_of_crons_counts_where_a_daemon_reads_it() {
     }
 }
 
-/// What an editor or a redirection leaves: Debian's passes over it, cronie does not.
+/// The mode that an editor or a redirection leaves: Debian's cron ignores the table, cronie does not.
 #[test]
 fn a_table_of_roots_that_others_may_read() {
     let root = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The files of a schedule, as this program writes them: nobody else has a word in what root runs by the clock.
+//! The files of a schedule. This program alone determines their text, since root runs them unattended.
 
 use super::Scheduler;
 use crate::{
@@ -8,21 +8,21 @@ use crate::{
 };
 use std::{collections::BTreeSet, fmt::Write as _, iter::once};
 
-/// The line by which a file is known as Warded's.
+/// The line that marks a file as Warded's.
 pub const MARK: &str = "# Managed by Warded. `warded undo` takes it out.";
-/// Where an administrator's units are.
+/// The directory of the administrator's units.
 pub const UNITS: &str = "/etc/systemd/system";
 
-/// What a schedule runs, and what that has to reach.
+/// The command that a schedule runs, and the paths that it needs.
 #[derive(Clone, Debug)]
 pub struct Command {
     pub program: AbsolutePath,
-    /// Options that lead it to the files that this run works on, each with its value.
+    /// Options that point it to the files of this run, each with its value.
     pub options: Vec<(&'static str, AbsolutePath)>,
     pub state: AbsolutePath,
-    /// The directories beside it where a renewal writes.
+    /// The directories besides `state` in which a renewal writes.
     pub writes: Vec<AbsolutePath>,
-    /// Which machine this is, so that not all ask the CA at once.
+    /// Identifies this machine, so that not all machines ask the CA at once.
     pub machine_id: String,
 }
 
@@ -30,19 +30,19 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     pub path: String,
-    /// All of it.
+    /// Its contents.
     pub text: String,
     /// Permission bits.
     pub mode: u32,
 }
 
-/// Whether Warded wrote a file of a schedule.
+/// Whether Warded wrote this file of a schedule.
 #[must_use]
 pub fn is_ours(contents: &[u8]) -> bool {
     contents.split(|byte| *byte == b'\n').take(2).any(|line| line == MARK.as_bytes())
 }
 
-/// Whether Warded wrote it, and it recovers interrupted runs at the start of the machine.
+/// Whether Warded wrote this file, and it recovers interrupted runs at boot.
 #[must_use]
 pub fn recovers(contents: &[u8]) -> bool {
     let text = String::from_utf8_lossy(contents);
@@ -61,11 +61,11 @@ impl Scheduler {
         }
     }
 
-    /// The files, in the order of [`Scheduler::paths`]. `recovers`: whether the init has what recovers before sshd starts;
-    /// otherwise cron does so where it can.
+    /// The files, in the order of [`Scheduler::paths`]. `recovers`: whether the init system recovers runs before sshd
+    /// starts; otherwise cron does it if it can.
     ///
     /// # Errors
-    /// Refused: a path that systemd, cron or a shell would not take as it is.
+    /// Refused: a path that systemd, cron or a shell would not take literally.
     pub fn files(&self, command: &Command, recovers: bool) -> Result<Vec<File>> {
         let renew = command.line("renew")?;
         let recover = command.line("recover")?;
@@ -83,7 +83,7 @@ impl Scheduler {
 }
 
 impl Command {
-    /// A command line that systemd, cron and sh(1) read alike.
+    /// A command line that systemd, cron and sh(1) parse alike.
     pub(super) fn line(&self, command: &str) -> Result<String> {
         let mut line = self.program.to_string();
         for (option, value) in &self.options {
@@ -98,7 +98,7 @@ impl Command {
         }
     }
 
-    /// What has to be mounted before it runs.
+    /// The paths that have to be mounted before it runs.
     pub(super) fn mounts(&self) -> Vec<String> {
         let options = self.options.iter().map(|(_, path)| path);
         let paths =
@@ -126,7 +126,7 @@ WantedBy=timers.target
 }
 
 fn service(renew: &str, writes: &[AbsolutePath]) -> String {
-    // Without the dash the service would not start once one of them is gone.
+    // Without the dash the service would not start once one of the directories is gone.
     let writes: String = writes.iter().map(|path| format!("ReadWritePaths=-{path}\n")).collect();
     format!(
         "{MARK}
@@ -150,8 +150,8 @@ LockPersonality=yes
     )
 }
 
-/// cron reads its own PATH and shell, and takes no line without an end. It starts all lines of a minute in the minute's first
-/// second, on all machines: this one waits for the machine's own second.
+/// cron uses its own PATH and shell, and ignores a line without a newline. It starts all lines of a minute in its first
+/// second, on all machines; so this one sleeps until the machine's own second.
 fn table(renew: &str, recover: Option<&str>, machine_id: &str) -> String {
     let at_start = recover.map(|recover| format!("@reboot root {recover} >/dev/null\n")).unwrap_or_default();
     let second = spread(machine_id);
@@ -165,12 +165,12 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     )
 }
 
-/// All scripts of an hour are started at the same minute, one after another: this one waits beside them.
+/// All hourly scripts are started in the same minute, one after another. This one waits in the background.
 fn script(renew: &str, machine_id: &str) -> String {
     format!("#!/bin/sh\n{MARK}\n(sleep {}; exec {renew} >/dev/null) &\n", spread(machine_id))
 }
 
-/// The second of each hour that is this machine's.
+/// This machine's second of each hour.
 fn spread(machine_id: &str) -> u32 {
     let digest = Digest::of(machine_id.as_bytes());
     let [first, second, third, fourth, ..] = *digest.bytes();

@@ -1,32 +1,35 @@
-//! When a timer of systemd's starts its service (systemd.timer(5), systemd.time(7)).
+//! When a systemd timer starts its service (systemd.timer(5), systemd.time(7)).
 
 use super::{command_line::RejectionReason, times::Times};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// A timer that renews.
+/// A timer that runs the renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timer {
     /// The unit's name.
     pub name: String,
-    /// When it starts its service again and again; each by itself would. None that is understood: that is not known.
+    /// The recurring times at which it starts its service; each one recurs by itself. Empty: none of them is
+    /// understood, so the times are not known.
     times: Vec<Times>,
-    /// By how much each start may be late.
+    /// The longest delay of a start.
     delay: Duration,
-    /// Whether that is the same time each time: then the starts by a calendar lie no farther apart for it, unless it is
-    /// longer than a period. systemd counts the next one from the last, and adds the delay to a span each time.
+    /// Whether the delay is the same each time. Then it does not lengthen the distance between two calendar times,
+    /// unless it is longer than a period. systemd counts the next calendar time from the last start, and adds the delay
+    /// to a time span each time.
     is_fixed: bool,
 }
 
-/// What says when a timer starts its service. An empty one of them clears all before it.
+/// The settings that say when a timer starts its service. An empty one clears all earlier ones.
 const STARTS: [&str; 6] =
     ["OnCalendar", "OnUnitActiveSec", "OnUnitInactiveSec", "OnBootSec", "OnStartupSec", "OnActiveSec"];
 
 impl Timer {
-    /// By its text with those of its drop-ins; `is_started`: something else than the timer starts its service.
+    /// Reads a timer from its text, including its drop-ins. `is_started`: something other than the timer starts its
+    /// service.
     ///
     /// # Errors
-    /// A timer that starts its service once, or never.
+    /// A timer that starts its service only once, or never.
     pub(super) fn read(name: String, text: &str, is_started: bool) -> Result<Self, RejectionReason> {
         let (mut once, mut again, mut in_years, mut times) = (false, false, false, Vec::new());
         for (key, value) in assignments(text).filter(|(key, _)| STARTS.contains(key)) {
@@ -49,7 +52,7 @@ impl Timer {
                 _ => continue,
             };
             again = true;
-            // The first run of what counts from the last one has to come from somewhere else.
+            // A time counted from the last run needs a first run from elsewhere; a calendar time does not.
             once |= key == "OnCalendar";
             times.extend(time);
         }
@@ -66,7 +69,7 @@ impl Timer {
         }
     }
 
-    /// The longest time between two starts; none where that is not known.
+    /// The longest time between two starts; none if that is not known.
     #[must_use]
     pub fn interval(&self, now: Timestamp) -> Option<Duration> {
         let distance = |times: &Times| {
@@ -78,7 +81,7 @@ impl Timer {
     }
 }
 
-/// The assignments of a unit, with the lines that a backslash continues in one.
+/// The assignments in a unit. Lines continued by a backslash are joined.
 pub(super) fn assignments(text: &str) -> impl Iterator<Item = (&str, String)> {
     let is_comment = |line: &&str| line.trim_start().starts_with(['#', ';']);
     let mut lines = text.lines().filter(move |line| !is_comment(line));
@@ -139,7 +142,7 @@ pub(in crate::machine) fn span(text: &str) -> Option<Duration> {
     (!text.trim().is_empty()).then_some(whole)
 }
 
-/// Whether a calendar event comes to an end: it names its years, and no repetition of them.
+/// Whether a calendar event ends: it names years without repetition.
 fn is_of_fixed_years(text: &str) -> bool {
     let dates = text.split_whitespace().filter(|word| word.contains('-') && !word.contains(':'));
     let year = dates.filter(|word| !word.starts_with(|sign: char| sign.is_ascii_alphabetic())).find_map(|date| {
@@ -149,7 +152,7 @@ fn is_of_fixed_years(text: &str) -> bool {
     year.is_some_and(|year| !year.contains(['*', '/']))
 }
 
-/// A calendar event in the fields of cron, where these can say it; seconds and time zones change nothing in how often it is.
+/// A calendar event in cron's fields, if they can express it. Seconds and time zones do not change how often it occurs.
 fn calendar(text: &str) -> Option<Times> {
     if let Some(times) = Times::named(text) {
         return Some(times);
@@ -162,7 +165,7 @@ fn calendar(text: &str) -> Option<Times> {
                 &mut weekdays
             }
             _ if word.contains('-') && time.is_none() => &mut date,
-            // The time zone.
+            // A time zone.
             _ if time.is_some() || date.is_some() => continue,
             _ => return None,
         };
@@ -174,7 +177,7 @@ fn calendar(text: &str) -> Option<Times> {
         Some(_) => return None,
     };
     let weekdays = weekdays.map_or(Some("*".to_owned()), days)?;
-    // cron takes a day of either kind.
+    // In cron, either kind of day is enough; in systemd both have to match.
     if day != "*" && weekdays != "*" {
         return None;
     }

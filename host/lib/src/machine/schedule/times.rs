@@ -1,10 +1,10 @@
-//! When a schedule runs: the five fields of a table of cron's (crontab(5)), or a distance between two runs.
+//! When a schedule runs: the five fields of a cron table (crontab(5)), or a time span between two runs.
 
 use cronexpr::{FallbackTimezoneOption, ParseOptions};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// For the longest time between two runs, those of so many days are looked at, and so many runs at least.
+/// To find the longest time between two runs, this many days are examined, and at least this many runs.
 const DAYS: i64 = 8;
 const RUNS: usize = 14;
 
@@ -13,12 +13,12 @@ const RUNS: usize = 14;
 pub(super) enum Times {
     /// The fields of a table.
     Fields(String),
-    /// The next run comes so long after the last one.
+    /// The time span from one run to the next.
     Every(Duration),
 }
 
 impl Times {
-    /// What a name stands for: cron's, without their sign, and those of systemd that cron lacks.
+    /// The times that a name stands for: cron's names without their `@`, and systemd's additional ones.
     pub(super) fn named(name: &str) -> Option<Self> {
         let fields = match name.to_ascii_lowercase().as_str() {
             "minutely" => "* * * * *",
@@ -34,14 +34,14 @@ impl Times {
         Some(Self::Fields(fields.to_owned()))
     }
 
-    /// The longest time between two of the runs that come next; none where that is not known.
+    /// The longest time between two of the next runs; none if that is not known.
     #[must_use]
     pub(super) fn interval(&self, now: Timestamp) -> Option<Duration> {
         let fields = match self {
             Self::Every(interval) => return Some(*interval),
             Self::Fields(fields) => fields,
         };
-        // By no name of a zone: that would be looked up in files, which a small machine lacks.
+        // UTC needs no zone name, which would be looked up in files that a small machine lacks.
         let mut options = ParseOptions::default();
         options.fallback_timezone_option = FallbackTimezoneOption::UTC;
         let times = cronexpr::parse_crontab_with(fields, options).ok()?;

@@ -1,4 +1,4 @@
-//! What a restart of a unit reaches: the units that systemd restarts, starts or stops with it (systemd.unit(5)).
+//! The units that a restart of a unit affects: those that systemd restarts, starts or stops with it (systemd.unit(5)).
 
 use super::systemctl;
 use crate::{
@@ -10,20 +10,20 @@ use std::{
     path::Path,
 };
 
-/// What systemd is asked of each unit.
+/// The properties that systemd is asked for.
 const ASKED: &str = "--property=Id,Names,ExecStart,Accept,RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesStopTo,\
                      Triggers,Conflicts,ConflictedBy";
-/// The units that a restart is passed on to, and what a socket or a timer starts.
+/// The properties that name the units to which a restart is propagated, and those that a socket or a timer starts.
 const PASSED_ON: [&str; 6] = ["RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo", "Triggers"];
-/// The units that a start stops.
+/// The properties that name the units that a start stops.
 const STOPPED: [&str; 2] = ["Conflicts", "ConflictedBy"];
-/// How many units are looked at.
+/// The most units that are looked at.
 const MOST: usize = 256;
 
 /// A unit, as systemd shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unit {
-    /// What systemd calls it, whatever other name led to it.
+    /// Its main name in systemd, whatever alias led to it.
     pub(super) id: String,
     names: Vec<String>,
     starts_sshd: bool,
@@ -58,7 +58,7 @@ impl Unit {
                 _ => {}
             }
         }
-        // systemd names no instance before there is a connection (systemd.socket(5)).
+        // systemd names no instance before there is a connection (systemd.socket(5)), so an instance name is made up.
         if let Some(stem) = unit.id.strip_suffix(".socket").filter(|_| is_accepting) {
             unit.passed_on.push(format!("{stem}@warded.service"));
         }
@@ -70,14 +70,15 @@ impl Unit {
         self.id == name || self.names.iter().any(|known| known == name)
     }
 
-    /// Whether it runs sshd, or would: by its name, by its command, or as one of the units in which sshds run now.
+    /// Whether it runs or would run sshd: by its name, by its command, or as a unit in which an sshd runs now.
     pub(super) fn is_of_sshd(&self, running: &[String]) -> bool {
         let mut names = self.names.iter().chain([&self.id]);
         self.starts_sshd || names.any(|name| service::is_of_sshd(name) || running.contains(name))
     }
 }
 
-/// Whether a word of a unit's `ExecStart` names sshd: `path=/usr/sbin/sshd`, or what another program is to start.
+/// Whether a word of a unit's `ExecStart` names sshd: `path=/usr/sbin/sshd`, or an argument that another program is to
+/// start.
 fn is_sshd(word: &str) -> bool {
     let file = |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
     match word.strip_prefix("path=") {
@@ -86,10 +87,10 @@ fn is_sshd(word: &str) -> bool {
     }
 }
 
-/// The first unit that a restart of this one reaches and that is `wanted`; itself counts.
+/// The first `wanted` unit that a restart of this one affects; the unit itself counts.
 ///
 /// # Errors
-/// systemd does not say; or refused: there are too many to look at.
+/// systemd does not answer. Refused: there are too many units to look at.
 pub(super) fn find(unit: &str, wanted: impl Fn(&Unit) -> bool) -> Result<Option<Unit>> {
     walk(unit, Unit::ask, wanted)
 }
@@ -106,7 +107,7 @@ fn walk(unit: &str, ask: impl Fn(&str) -> Result<Unit>, wanted: impl Fn(&Unit) -
         if wanted(&found) {
             return Ok(Some(found));
         }
-        // A stop is passed on as a restart is. Only from a unit that is stopped for a conflict no other conflict is
+        // A stop is propagated as a restart is. But from a unit that is stopped by a conflict, no further conflict is
         // followed: each unit conflicts with shutdown.target, and that one with each unit.
         let passed_on = found.passed_on.into_iter().map(|name| (name, passes_on));
         let stopped = found.stopped.into_iter().filter(|_| passes_on).map(|name| (name, false));
@@ -119,7 +120,7 @@ fn walk(unit: &str, ask: impl Fn(&str) -> Result<Unit>, wanted: impl Fn(&Unit) -
 mod tests {
     use super::*;
 
-    /// A machine's units, as `systemctl show` shows them.
+    /// Units as `systemctl show` prints them.
     const UNITS: [(&str, &str); 15] = [
         ("rival.service", "Conflicts=base.service"),
         (

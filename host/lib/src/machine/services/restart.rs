@@ -1,5 +1,5 @@
-//! Restarts of services that read their files only when they start. Never of what runs sshd: a restart ends logins, and
-//! one that fails keeps everybody out.
+//! Restarts services that read their files only when they start. Never anything that runs sshd: a restart ends logins,
+//! and one that fails keeps everybody out.
 
 use super::{ReloadFault, ReloadResult, reach, systemctl, systemctl_program, unknown};
 use crate::{
@@ -9,17 +9,17 @@ use crate::{
     text::neutral,
 };
 
-/// Restarts the first of a service's units that nobody stopped. One that has failed is among these: it may have failed in
-/// the very run that is rolled back.
+/// Restarts the first unit of a service that is not stopped. A failed unit is restarted, too: it may have failed in the
+/// very run that is being rolled back.
 ///
 /// # Errors
-/// As [`refuse_restart`]; or systemd could not.
+/// As [`refuse_restart`]; or systemd could not restart it.
 pub fn restart(name: &Name, service: &Service, systemd: bool) -> Result<ReloadResult, ReloadFault> {
     refuse_restart(name, service, systemd)?;
     let Some(unit) = service.systemd.iter().find(|unit| !is_stopped(unit)) else {
         return Ok(ReloadResult::LeftStopped { name: name.to_string() });
     };
-    // Else a unit that failed some times in a row would not be started.
+    // Otherwise a unit that failed several times in a row would not be started.
     drop(systemctl(["reset-failed", "--", unit.as_str()]));
     let program = systemctl_program()?;
     let output = Program::new(program).args(["restart", "--", unit.as_str()]).run().map_err(unknown)?;
@@ -39,8 +39,8 @@ pub fn restart(name: &Name, service: &Service, systemd: bool) -> Result<ReloadRe
     ))
 }
 
-/// Whether a unit whose start has ended well is as it should be, or how it is. A unit without notification counts as
-/// started before its program has said anything; a oneshot has ended by then (systemd.service(5)).
+/// Whether a unit runs as it should after its start was successful; if not, its state. A unit without notification
+/// counts as started before its program has done anything, while a oneshot has finished by then (systemd.service(5)).
 fn has_come_up(shown: &str) -> Result<(), String> {
     let value = |name: &str| {
         let found = shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -59,20 +59,21 @@ fn has_come_up(shown: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a unit is stopped, or not there.
+/// Whether a unit is stopped or does not exist.
 fn is_stopped(unit: &UnitName) -> bool {
     let state = systemctl(["show", "--property=ActiveState", "--value", "--", unit.as_str()]);
     state.is_ok_and(|state| matches!(state.stdout.trim(), "inactive" | ""))
 }
 
-/// Refuses what could not be restarted here, and what would restart or stop an sshd, by whatever name, or this run.
+/// Refuses a service that cannot be restarted here, or whose restart would restart or stop an sshd, by whatever name,
+/// or this run.
 ///
 /// # Errors
 /// Refused, with the reason.
 pub fn refuse_restart(name: &Name, service: &Service, systemd: bool) -> Result<()> {
     let refused = |why: String| Error::refused(format!("{name} is not restarted")).cause(why);
     let of_sshd = |what: String| {
-        refused(format!("{what} runs sshd: a restart ends logins, and one that fails keeps everybody out"))
+        refused(format!("{what} runs sshd: a restart ends logins, and if it fails, nobody can log in"))
             .next(format!("have the policy reload it: services.{name} = [\"reload\"]"))
     };
     if service.is_of_sshd() {

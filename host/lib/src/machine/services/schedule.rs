@@ -1,5 +1,5 @@
-//! What the init starts of a schedule: it is brought to what the files say. The same when the files came, when they went
-//! again, and when an undo took them out; nothing else has to be remembered.
+//! Brings the units and scripts of a schedule that the init system starts in line with the files. This is the same when
+//! files were added, rolled back or undone, so nothing else has to be remembered.
 
 use super::{
     ReloadFault, ReloadResult,
@@ -23,16 +23,16 @@ use std::{
     time::Duration,
 };
 
-/// How long systemd may take: it reads all units again when one is enabled.
+/// How long systemd may take: it reloads all units when one is enabled.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a link may take while the machine goes down.
+/// How long changing a link may take while the machine goes down.
 const LINKS: Duration = Duration::from_secs(5);
 
-/// Enables what has its file, and disables what has none any more; timers are started and stopped with that. The service
-/// of a timer is left alone: it may be what runs this.
+/// Enables the units whose files exist, and disables those whose files are gone; timers are also started and stopped.
+/// The service of a timer is left alone, since it may be running this process.
 ///
 /// # Errors
-/// The init refused.
+/// The init system refused.
 pub fn reconcile(started: &[Started], systemd: bool) -> Result<ReloadResult, ReloadFault> {
     let (units, script) = sorted(started);
     match script {
@@ -42,8 +42,8 @@ pub fn reconcile(started: &[Started], systemd: bool) -> Result<ReloadResult, Rel
     }
 }
 
-/// The same while the machine goes down: only the links by which the init starts them with the machine. systemd itself
-/// answers no request by then.
+/// The same while the machine goes down, but only for the links by which the init system starts units at boot. systemd
+/// itself answers no requests by then.
 ///
 /// # Errors
 /// A link could not be made or removed.
@@ -56,8 +56,8 @@ pub fn reconcile_links(started: &[Started], systemd: bool) -> Result<ReloadResul
     }
 }
 
-/// Has the init forget what recovers at the start of the machine, where its file is gone and a link to it is not; none
-/// where there is no such link.
+/// Removes the links to the recovery unit or script from the init system if its file is gone. None if there is no such
+/// link.
 #[must_use]
 pub fn forget_recovery(init: Init) -> Option<Result<ReloadResult, ReloadFault>> {
     let is_dangling = || links(RECOVER).any(|link| link.symlink_metadata().is_ok() && !link.exists());
@@ -70,7 +70,8 @@ pub fn forget_recovery(init: Init) -> Option<Result<ReloadResult, ReloadFault>> 
     left.map(|left| reconcile(&[left], init == Init::Systemd))
 }
 
-/// Whether the init starts one of a schedule with the machine, wherever that leads. `root` stands for `/`.
+/// Whether the init system has a link that starts this unit or script at boot, even a dangling one. `root` stands for
+/// `/`.
 #[must_use]
 pub fn is_linked(root: &Path, started: &Started, systemd: bool) -> bool {
     match started {
@@ -79,7 +80,7 @@ pub fn is_linked(root: &Path, started: &Started, systemd: bool) -> bool {
     }
 }
 
-/// The units; and whose script recovers, if one does. A machine has one init, so there is no run with both.
+/// The units, and the init of the recovery script if there is one. A machine has one init, so no run has both.
 fn sorted(started: &[Started]) -> (Vec<UnitName>, Option<ScriptInit>) {
     let units = started.iter().filter_map(|one| match one {
         Started::Unit(unit) => Some(unit.clone()),
@@ -95,7 +96,7 @@ fn sorted(started: &[Started]) -> (Vec<UnitName>, Option<ScriptInit>) {
 fn units_reconciled(units: &[UnitName]) -> Result<ReloadResult, ReloadFault> {
     let (there, gone) = parted(units);
     for unit in &gone {
-        // While systemd still knows its text.
+        // Stopped first, while systemd still knows the unit.
         if is_timer(unit) {
             stop(unit)?;
         }
@@ -104,10 +105,10 @@ fn units_reconciled(units: &[UnitName]) -> Result<ReloadResult, ReloadFault> {
     for unit in &there {
         tell(["--no-reload", "enable", "--quiet", "--", unit])?;
     }
-    // Once for all: it takes systemd some time.
+    // Once for all units, since it takes systemd some time.
     tell(["daemon-reload"])?;
     for unit in &there {
-        // At the start of the machine, where runs are recovered, nothing may wait for another unit.
+        // While the machine boots and runs are recovered, this must not wait for another unit.
         if is_timer(unit) {
             tell(["start", "--no-block", "--", unit])?;
         }
@@ -129,7 +130,7 @@ fn links_reconciled(units: &[UnitName]) -> Result<ReloadResult, ReloadFault> {
     Ok(scheduled(&there, &gone))
 }
 
-/// Those whose files are there, and those whose files are not.
+/// The units whose files exist, and those whose files do not.
 fn parted(units: &[UnitName]) -> (Vec<&str>, Vec<&str>) {
     units.iter().map(UnitName::as_str).partition(|unit| Path::new(UNITS).join(unit).is_file())
 }
@@ -139,16 +140,16 @@ fn scheduled(there: &[&str], gone: &[&str]) -> ReloadResult {
     ReloadResult::Scheduled { by: "systemd", enabled: owned(there), disabled: owned(gone) }
 }
 
-/// A timer as systemd has it.
+/// The state of a timer in systemd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timer {
-    /// Whether it is started: one that is only enabled waits for the next start of the machine.
+    /// Whether it is active: a timer that is only enabled waits for the next boot.
     pub is_active: bool,
-    /// When it fires next; none: not while its service runs, or systemd does not say.
+    /// When it fires next. None: its service is running, or systemd does not say.
     pub next: Option<Timestamp>,
 }
 
-/// Asks systemd about a timer; none where it does not answer.
+/// Asks systemd about a timer; none if it does not answer.
 #[must_use]
 pub fn timer(name: &str) -> Option<Timer> {
     let program = Program::new(systemctl_program().ok()?).env("TZ", "UTC");
@@ -159,7 +160,7 @@ pub fn timer(name: &str) -> Option<Timer> {
     output.succeeded().then(|| as_shown(&output.stdout, Timestamp::now(), since_start))
 }
 
-/// `since_start`: how long ago the machine started, from when systemd counts the spans of a timer.
+/// `since_start`: the time since boot, from which systemd counts the monotonic times of a timer.
 fn as_shown(properties: &str, now: Timestamp, since_start: Option<Duration>) -> Timer {
     let value = |key: &str| properties.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let by_calendar = value("NextElapseUSecRealtime")
@@ -172,7 +173,7 @@ fn as_shown(properties: &str, now: Timestamp, since_start: Option<Duration>) -> 
     Timer { is_active: value("ActiveState") == Some("active"), next }
 }
 
-/// Some releases of systemd fail for a unit that has no file, and take its links away all the same.
+/// Some releases of systemd fail for a unit that has no file, but remove its links anyway.
 fn disable(unit: &str) -> Result<(), ReloadFault> {
     let output = systemctl(["--no-reload", "disable", "--quiet", "--", unit])?;
     if output.succeeded() || !is_wanted(unit) {
@@ -181,7 +182,7 @@ fn disable(unit: &str) -> Result<(), ReloadFault> {
     Err(failed("disable", unit, &output))
 }
 
-/// One that was never started cannot be stopped once its file is gone: systemd does not know it.
+/// A unit that was never started cannot be stopped once its file is gone, since systemd does not know it.
 fn stop(unit: &str) -> Result<(), ReloadFault> {
     let output = systemctl(["stop", "--", unit])?;
     if output.succeeded() || !timer(unit).is_some_and(|timer| timer.is_active) {
@@ -194,7 +195,7 @@ fn is_timer(unit: &str) -> bool {
     unit.ends_with(".timer")
 }
 
-/// Whether there is a link by which systemd starts a unit of a schedule with the machine, wherever it leads.
+/// Whether systemd has a link that starts this unit at boot, even a dangling one.
 fn is_wanted(unit: &str) -> bool {
     is_wanted_below(Path::new("/"), unit)
 }
@@ -203,7 +204,7 @@ fn is_wanted_below(root: &Path, unit: &str) -> bool {
     links(unit).any(|link| root.join(link.strip_prefix("/").unwrap_or(&link)).symlink_metadata().is_ok())
 }
 
-/// Where the links are by which systemd starts a unit of a schedule with the machine.
+/// The paths of the links by which systemd starts a unit of a schedule at boot.
 fn links(unit: &str) -> impl Iterator<Item = PathBuf> {
     ["timers.target.wants", "multi-user.target.wants"].iter().map(move |wants| Path::new(UNITS).join(wants).join(unit))
 }

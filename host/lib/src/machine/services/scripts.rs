@@ -1,5 +1,5 @@
-//! The script that recovers at the start of the machine, where that is sysvinit's or OpenRC's: enabled and disabled by the
-//! program that the init has for it.
+//! Enables and disables the recovery script at boot under sysvinit or OpenRC, with the program that the init system has
+//! for that.
 
 use super::{ReloadFault, ReloadResult, unknown};
 use crate::{
@@ -16,14 +16,14 @@ use std::{
     time::Duration,
 };
 
-/// How long it may take: insserv(8) reads every script.
+/// How long that program may take: insserv(8) reads every script.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same while the machine goes down.
 const SHORT: Duration = Duration::from_secs(5);
-/// What starts the scripts of a runlevel of sysvinit's, as a child of process 1.
+/// The programs that start the scripts of a sysvinit runlevel, as children of process 1.
 const RC: [&str; 2] = ["rc", "rcS"];
 
-/// When it is done.
+/// Whether the machine runs or goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
     Running,
@@ -39,8 +39,8 @@ pub(super) fn reconcile(init: ScriptInit, moment: Moment) -> Result<ReloadResult
         }
         return Ok(ReloadResult::Scheduled { by, enabled: name(), disabled: Vec::new() });
     }
-    // insserv gives the links of other scripts other numbers. rc reads them one number after another where it starts one
-    // script after another, and would pass over a script whose number has become a lower one: sshd, for one.
+    // insserv renumbers the links of other scripts. If rc starts one script after another, it goes through the links by
+    // number, and would skip a script whose number has become lower: sshd's, for example.
     let root = Path::new("/");
     if init == ScriptInit::Sysvinit && moment == Moment::Running && is_linked(root, init) && starts_scripts(root) {
         return Ok(ReloadResult::DisabledLater { name: SCRIPT_NAME.to_owned() });
@@ -49,12 +49,12 @@ pub(super) fn reconcile(init: ScriptInit, moment: Moment) -> Result<ReloadResult
     Ok(ReloadResult::Scheduled { by, enabled: Vec::new(), disabled: name() })
 }
 
-/// Whether the init starts it with the machine, wherever that leads.
+/// Whether the init system has a link that starts the script at boot, even a dangling one.
 pub(super) fn is_linked(root: &Path, init: ScriptInit) -> bool {
     !links(root, init).is_empty()
 }
 
-/// Whether there is a link to it, and it is gone.
+/// Whether a link to the script is left although the script is gone.
 pub(super) fn is_left(init: ScriptInit) -> bool {
     links(Path::new("/"), init).iter().any(|link| !link.exists())
 }
@@ -83,7 +83,7 @@ fn disable(init: ScriptInit, moment: Moment) -> Result<(), ReloadFault> {
     Ok(())
 }
 
-/// Runs the init's program, and looks whether that has done what it is for.
+/// Runs the init system's program, and checks that it had the wanted effect.
 fn run(
     init: ScriptInit,
     arguments: &[&str],
@@ -103,7 +103,7 @@ fn run(
     Err(unknown(Error::failed(format!("{words} failed")).cause(said).next(next)))
 }
 
-/// The links by which the init starts it.
+/// The links by which the init system starts the script.
 fn links(root: &Path, init: ScriptInit) -> Vec<PathBuf> {
     let is_numbered = |name: &str| {
         let number = name.strip_prefix(['S', 'K']).and_then(|rest| rest.strip_suffix(SCRIPT_NAME));
@@ -125,14 +125,14 @@ fn links(root: &Path, init: ScriptInit) -> Vec<PathBuf> {
     found
 }
 
-/// Whether sysvinit starts or stops the scripts of a runlevel.
+/// Whether sysvinit is starting or stopping the scripts of a runlevel.
 fn starts_scripts(root: &Path) -> bool {
     let processes = fs::read_dir(root.join("proc")).into_iter().flatten().filter_map(Result::ok);
     let stats = processes.filter_map(|process| fs::read_to_string(process.path().join("stat")).ok());
     stats.into_iter().any(|stat| is_rc(&stat))
 }
 
-/// proc_pid_stat(5): the number, the name in parentheses, the state, the parent.
+/// proc_pid_stat(5): pid, name in parentheses, state, parent.
 fn is_rc(stat: &str) -> bool {
     let Some((name, rest)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") ")) else { return false };
     RC.contains(&name) && rest.split(' ').nth(1) == Some("1")

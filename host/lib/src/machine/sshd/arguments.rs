@@ -1,43 +1,44 @@
-//! The command line of an sshd: which arguments make its configuration, and which only say how it
-//! is run. From sshd's own option string (9.2 and 10.0: `46DdeGiqrRtTVC:E:b:c:f:g:h:k:o:p:u:`).
+//! The command line of an sshd: which arguments shape its configuration, and which only say how it is run. Taken from
+//! sshd's own option string (9.2 and 10.0: `46DdeGiqrRtTVC:E:b:c:f:g:h:k:o:p:u:`).
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-/// Options with a value that shape the configuration.
+/// Options with a value that shapes the configuration.
 const SHAPING: &str = "bcghkopu";
-/// Options with a value that do not.
+/// Options with a value that does not.
 const OTHER: &str = "CE";
 
-/// A command line, taken apart.
+/// A parsed command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
-    /// The program as it was named, if that is an absolute path.
+    /// The program as it was named, if the name is an absolute path.
     pub binary: Option<PathBuf>,
-    /// The file of `-f`.
+    /// The file named by `-f`.
     pub config: Option<PathBuf>,
-    /// What else shapes the configuration: `-o X=y`, `-p 22`, `-4`.
+    /// The other arguments that shape the configuration: `-o X=y`, `-p 22`, `-4`.
     pub arguments: Vec<String>,
-    /// Whether its end is lost, and was inferred from the files that are there.
+    /// Whether the end of the command line was lost, and was inferred from the files that exist.
     pub is_completed: bool,
 }
 
-/// What the command line of an sshd is, as `/proc/PID/cmdline` shows it.
+/// What kind of process a command line in `/proc/PID/cmdline` belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandLineKind {
     Listener(CommandLine),
-    /// A listener's, and its end is lost: sshd has written its title over a command line that has no environment
-    /// behind it to make room (`env -i`).
+    /// A listener whose command line lost its end: sshd writes its title over the command line, and here no environment
+    /// follows that would leave room for the title (`env -i`).
     CutOff,
-    /// That of a connection's own process, of a test (`-t`), or of one that serves its input (`-i`).
+    /// A process of one connection, a test (`-t`), or an sshd that serves its standard input (`-i`).
     Other,
 }
 
 impl CommandLineKind {
-    /// Takes a command line apart, by whatever name sshd was started. `paths` may be in it, whole where only their
-    /// beginnings are shown: sshd's own program, its configuration file, and the files beside that.
+    /// Parses a command line, whatever name sshd was started by. `paths` are paths that may occur in it: sshd's own
+    /// program, its configuration file and the files beside that. They serve to complete a path of which only the
+    /// beginning is shown.
     #[must_use]
     pub fn of(raw: &[u8], paths: &[&Path]) -> Self {
         let text = String::from_utf8_lossy(raw);
@@ -51,7 +52,7 @@ impl CommandLineKind {
         let whole = title.rsplit_once(LISTENER).map(|(line, _)| line);
         let (shown, is_completed) = match whole {
             Some(line) => (line.to_owned(), false),
-            // Only a listener's title begins with a command line.
+            // Only the title of a listener begins with a command line.
             None if !title.starts_with('/') => return Self::Other,
             None => match (begun(title), completed(&text, title, paths)) {
                 (Some(line), _) => (line.to_owned(), false),
@@ -98,17 +99,17 @@ fn takes_value(flag: char) -> bool {
     SHAPING.contains(flag) || OTHER.contains(flag) || flag == 'f'
 }
 
-/// What stands in a title behind the command line.
+/// What a title has after the command line.
 const LISTENER: &str = " [listener]";
 
-/// What OpenSSH ≥ 8.2 writes over its command line, without the name that it was started by:
-/// `sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups`, `sftpd: /usr/sbin/sftpd …` through a link.
+/// The title that OpenSSH ≥ 8.2 writes over its command line, without the name that sshd was started by:
+/// `sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups`, or `sftpd: /usr/sbin/sftpd …` through a link.
 fn title(text: &str) -> Option<&str> {
     let (name, title) = text.split_once(": ")?;
     (!name.contains(['/', '\0'])).then_some(title)
 }
 
-/// The command line of a title that is cut off within the mark behind it.
+/// The command line in a title that is cut off within [`LISTENER`].
 fn begun(title: &str) -> Option<&str> {
     let (shown, _) = title.split_once('\0').unwrap_or((title, ""));
     let is_begun = |length: &usize| shown.ends_with(LISTENER.get(..*length).unwrap_or(LISTENER));
@@ -116,11 +117,11 @@ fn begun(title: &str) -> Option<&str> {
     shown.get(..shown.len() - begun)
 }
 
-/// The command line of a title that is cut off within a path, where only one path can be meant: as much of it is missing
-/// as the title is longer than what it was written over.
+/// The command line in a title that is cut off within a path, if only one of `paths` fits. The missing part is as long
+/// as the title exceeds the memory that it was written into.
 fn completed(text: &str, title: &str, paths: &[&Path]) -> Option<String> {
     let (shown, behind) = title.split_once('\0').unwrap_or((title, ""));
-    // Only a title without room behind it leaves the end of what it was written over.
+    // If the title leaves no room in that memory, the last bytes of the original command line remain behind it.
     let missing = (text.len() - 1).checked_sub(shown.len()).filter(|_| !behind.is_empty())?;
     let (before, last) = match shown.rsplit_once(" -f ") {
         Some((before, last)) => (before.len() + " -f ".len(), last),
@@ -133,11 +134,11 @@ fn completed(text: &str, title: &str, paths: &[&Path]) -> Option<String> {
     Some(format!("{}{path}", shown.get(..before)?))
 }
 
-/// The words of a command line in which the ends of arguments are lost. sshd takes no argument but options and their
-/// values, so what follows without a `-` belongs to the value before it.
+/// The words of a command line in which the boundaries of arguments are lost. sshd takes only options and their values,
+/// so a word without a `-` after a value belongs to that value.
 fn joined(line: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
-    // Whether the last word is a value, has one attached, or waits for one.
+    // Whether the last word is a value or ends with one, and whether it is an option that awaits one.
     let (mut is_value, mut awaits) = (false, false);
     for word in line.split(' ') {
         match words.last_mut() {
@@ -158,7 +159,7 @@ fn joined(line: &str) -> Vec<String> {
             }
         }
     }
-    // A blank at the end is no part of a value.
+    // Blanks at the end are not part of a value.
     words.iter_mut().for_each(|word| word.truncate(word.trim_end().len()));
     words
 }
@@ -224,7 +225,7 @@ mod tests {
         let paths =
             ["/usr/sbin/sshd", "/etc/ssh/sshd_config", "/etc/ssh/lan.conf", "/etc/ssh/wan.conf", "/etc/ssh/moduli"]
                 .map(Path::new);
-        // What sshd leaves of a command line without an environment behind it.
+        // What remains of a command line if no environment follows it.
         let cut = |name: &str, line: &str| {
             let title = format!("{name}: {line} [listener] 0 of 10-100 startups");
             format!("{}\0{}\0", title.get(..line.len() - 2).unwrap(), line.get(line.len() - 1..).unwrap())
@@ -235,7 +236,7 @@ mod tests {
             ("/usr/sbin/sshd -f /etc/ssh/sshd_conf2", None),
             ("/usr/sbin/sshd -f /etc/ssh/sshd_config -D", None),
             ("/usr/sbin/sshd -D", None),
-            // Each of two files would fit.
+            // Either of two files would fit.
             ("/usr/sbin/sshd -f /etc/ssh/lan.conf", None),
             ("/usr/sbin/sshd -f /etc/ssh/wan.conf", None),
             ("/usr/sbin/sshd -f /etc/ssh/sshd_config -o Port=2222", None),
@@ -250,7 +251,7 @@ mod tests {
                 assert_eq!(found, config.map(|config| config.map(PathBuf::from)), "{name} {line}");
             }
         }
-        // With a little of an environment the mark is begun.
+        // With a small environment, the title reaches into the mark.
         for (raw, is_whole) in
             [("sshd: /usr/sbin/sshd -p 22 [lis\0", true), ("sshd: /usr/sbin/sshd -p 22 \0\0\0", false)]
         {

@@ -1,5 +1,5 @@
-//! What sshd last said of its main configuration as it is. A procedure asks for it, and then the guard, before the change:
-//! the second of them need not start sshd again, as long as nothing has changed that sshd read.
+//! Remembers sshd's last answer about its main configuration. Before a change, the procedure asks first and then the
+//! guard; the second question need not start sshd again as long as nothing that sshd read has changed.
 
 use super::{
     DIRECTORY, Effective, Sshd,
@@ -20,7 +20,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// For longer nothing counts as unchanged: an answer depends on what cannot be seen, too, such as the settings of OpenSSL.
+/// An answer older than this is not reused: it also depends on things that cannot be seen, such as the settings of
+/// OpenSSL.
 const MOMENT: Duration = Duration::from_secs(30);
 
 thread_local! {
@@ -28,24 +29,25 @@ thread_local! {
     static LAST: RefCell<Option<(Question, Instant, Output)>> = const { RefCell::new(None) };
 }
 
-/// All that an answer depends on and that can be seen.
+/// Everything visible on which an answer depends.
 #[derive(Debug, PartialEq, Eq)]
 struct Question {
     binary: PathBuf,
     arguments: Vec<String>,
     configuration: Vec<(PathBuf, Vec<u8>)>,
-    /// The program, host keys and certificates; none: there is no such file.
+    /// The program, host keys and certificates; none: the file does not exist.
     files: BTreeMap<PathBuf, Option<FileIdentity>>,
 }
 
 impl Sshd {
-    /// What sshd makes of its main configuration for nobody in particular, but for the `LogLevel`.
+    /// What sshd makes of its main configuration for no particular connection. Its `LogLevel` is not valid, since sshd
+    /// is asked with debugging on.
     ///
     /// # Errors
-    /// When sshd does not accept the configuration: with sshd's own words.
+    /// When sshd does not accept the configuration; the error quotes sshd.
     pub fn for_nobody(&self) -> Result<Effective> {
         let config = self.config.as_path();
-        // What cannot be read as a tree, sshd may read all the same.
+        // sshd may be able to read what cannot be read as a tree.
         let Ok(tree) = Tree::read(config, Overlay(&StagedFiles::new())) else { return self.effective(config, &[]) };
         let (output, without_keys) = self.asked(&tree)?;
         if !output.succeeded() {
@@ -54,7 +56,7 @@ impl Sshd {
         Ok(self.parsed(&output.stdout, without_keys))
     }
 
-    /// All that sshd says of its main configuration, which is in `tree`; it may have said so a moment ago.
+    /// All that sshd says about its main configuration, which `tree` holds. The answer may be a remembered one.
     pub(super) fn asked(&self, tree: &Tree) -> Result<(Output, bool)> {
         self.asked_within(MOMENT, tree)
     }
@@ -65,7 +67,7 @@ impl Sshd {
             return Ok((known, false));
         }
         let said = self.run("-T", self.config.as_path(), &everything(tree))?;
-        // Without a directory that it needs, or without a key, sshd did not answer by itself.
+        // If sshd needed a directory or a key of ours, the answer is not its own.
         if let (Some(question), (output, false), None) = (question, &said, self.learnt.privsep.get())
             && output.succeeded()
             && Question::again(self).as_ref() == Some(&question)
@@ -76,21 +78,22 @@ impl Sshd {
     }
 }
 
-/// With these arguments sshd says all that it reads, for nobody in particular.
+/// Arguments with which sshd reports all that it reads, for no particular connection.
 pub(super) fn everything(tree: &Tree) -> [String; 3] {
     ["-ddd".to_owned(), "-C".to_owned(), nobody(tree.spare_port())]
 }
 
 impl Question {
-    /// The question of now, with the configuration read for it: sshd read that later than the tree of the first question.
+    /// The question as it is after sshd's answer. The configuration is read again, since sshd read it later than the
+    /// first question did.
     fn again(sshd: &Sshd) -> Option<Self> {
         let tree = Tree::read(sshd.config.as_path(), Overlay(&StagedFiles::new())).ok()?;
         Self::now(sshd, &tree)
     }
 
-    /// The question of now, about a configuration that was just read. None where an answer depends on more: an agent, a
-    /// program, files that an `Include` names in a way that only sshd knows, or keys that a line of the configuration does
-    /// not name.
+    /// The present question about a configuration that was just read. None if the answer depends on more: an agent, a
+    /// program, files that an `Include` names in a way that only sshd can resolve, or keys that no line of the
+    /// configuration names.
     fn now(sshd: &Sshd, tree: &Tree) -> Option<Self> {
         let names_keys = |argument: &String| {
             let argument = argument.to_lowercase();
@@ -126,7 +129,7 @@ impl Question {
         })
     }
 
-    /// The answer to the same question a moment ago.
+    /// The answer to the same question, if it is recent.
     fn answer(&self, moment: Duration) -> Option<Output> {
         LAST.with_borrow(|last| {
             let (question, at, output) = last.as_ref()?;
@@ -134,10 +137,10 @@ impl Question {
         })
     }
 
-    /// Keeps the answer, unless it depends on a host key elsewhere, such as the default ones of an sshd that was built for
-    /// another directory, or a file could have been written since without a sign of it.
+    /// Remembers the answer. Not if it depends on other host keys, such as the default ones of an sshd built for
+    /// another directory, or if a file could have been written since without a change of its identity.
     fn answered(self, began: SystemTime, output: &Output) {
-        // Those that do not exist are printed, too.
+        // sshd also prints host keys that do not exist.
         let mut host_keys = output.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("hostkey "));
         if host_keys.all(|key| self.files.contains_key(&Path::new(DIRECTORY).join(key)))
             && !self.files.values().flatten().any(|file| file.is_fresh_at(began))

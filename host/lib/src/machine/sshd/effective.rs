@@ -1,4 +1,4 @@
-//! What `sshd -T` prints, and the words of `sshd -t`, as values that can be compared.
+//! The output of `sshd -T` and the messages of `sshd -t`, as values that can be compared.
 
 use crate::text;
 use std::{
@@ -7,18 +7,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The keyword that has taken several files in one line since OpenSSH 10.3.
+/// The keyword that accepts several files in one line since OpenSSH 10.3.
 const LIST: &str = "revokedkeys";
 const HOST_KEY_ALGORITHMS: &str = "hostkeyalgorithms";
-/// OpenSSH gave RSA certificates names with SHA-2 in this release, and had HostKeyAlgorithms filter certificates
-/// (`append_hostkey_type` in its sshd.c). Before it a plain name covered its certificate.
+/// Since this release of OpenSSH, RSA certificates have names with SHA-2, and HostKeyAlgorithms filters certificates,
+/// too (`append_hostkey_type` in its sshd.c). Before it, a plain key name also covered the certificate.
 pub const CERTIFICATES_HAVE_NAMES: (u32, u32) = (7, 8);
 
-/// sshd's effective configuration, for all or for one connection.
+/// sshd's effective configuration, for one connection or for none in particular.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effective {
     values: BTreeMap<String, Vec<String>>,
-    /// The private host key files that it would use, without those defaults that do not exist.
+    /// The private host key files that sshd would use, without default ones that do not exist.
     pub host_keys: Vec<PathBuf>,
 }
 
@@ -42,7 +42,8 @@ impl Effective {
             let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
             values.entry(keyword.to_lowercase()).or_default().push(value.to_owned());
         }
-        // The three default host keys are printed whether they exist or not. Of one that an agent has, the public half does.
+        // The three default host keys are printed whether they exist or not. For a key in an agent, only its public
+        // half exists.
         let mut host_keys: Vec<PathBuf> = Vec::new();
         let has_agent = values.get("hostkeyagent").is_some_and(|agent| agent.iter().any(|agent| agent != "none"));
         let is_in_agent = |path: &str| has_agent && Path::new(&format!("{path}.pub")).exists();
@@ -53,43 +54,43 @@ impl Effective {
         Self { values, host_keys }
     }
 
-    /// The values of a keyword in any spelling; several where it accumulates (`HostKey`).
+    /// The values of a keyword in any spelling; several for a keyword that accumulates (`HostKey`).
     #[must_use]
     pub fn values(&self, keyword: &str) -> &[String] {
         let (printed, current) = (keyword.to_lowercase(), canonical(keyword));
-        // Before a keyword was renamed, sshd printed it by its former name.
+        // An older sshd prints a renamed keyword by its former name.
         let former = || self.values.iter().find(|(known, _)| canonical(known) == current).map(|(_, values)| values);
         let found = self.values.get(&printed).or_else(|| self.values.get(&current)).or_else(former);
         found.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether this sshd prints a keyword by this very name, and so knows that name.
+    /// Whether this sshd prints a keyword by exactly this name, and so knows that name.
     #[must_use]
     pub fn prints(&self, keyword: &str) -> bool {
         self.values.contains_key(&keyword.to_lowercase())
     }
 
-    /// Whether sshd may name several files in one line of a keyword that had one file before 10.3.
+    /// Whether a line of [`LIST`] may name several files, as it can since 10.3.
     pub(super) fn may_have_lists(&self) -> bool {
         self.values(LIST).iter().any(|value| value.contains(" /"))
     }
 
-    /// Takes such a line apart: each file becomes a value. sshd prints them without quotes, so a blank before a slash is
-    /// taken for the end of a name.
+    /// Splits such a line into one value for each file. sshd prints the paths without quotes, so a blank before a slash
+    /// is taken for the end of a path.
     pub(super) fn split_lists(&mut self) {
         if let Some(values) = self.values.get_mut(LIST) {
             *values = values.iter().flat_map(|value| split_list(value)).collect();
         }
     }
 
-    /// Whether the list of host key algorithms could be one of before [`CERTIFICATES_HAVE_NAMES`].
+    /// Whether the list of host key algorithms could be from a release before [`CERTIFICATES_HAVE_NAMES`].
     pub(super) fn may_name_no_certificates(&self) -> bool {
         let named = |list: &String| list.contains("rsa-sha2-") && list.contains("-cert-v01@openssh.com");
         !self.values(HOST_KEY_ALGORITHMS).iter().any(named)
     }
 
-    /// Writes such a list as a later release would, with the certificates that it covers. An RSA key is offered only
-    /// where `ssh-rsa` is listed; its certificate would be signed with SHA-1, and is left out.
+    /// Rewrites such a list as a later release would print it, with the names of the certificates that it covers. An
+    /// RSA key is offered only if `ssh-rsa` is listed; its certificate would be signed with SHA-1, and is left out.
     pub(super) fn name_certificates(&mut self) {
         let Some(values) = self.values.get_mut(HOST_KEY_ALGORITHMS) else { return };
         for list in values {
@@ -105,19 +106,19 @@ impl Effective {
         }
     }
 
-    /// The one path that a keyword names; none for `none`.
+    /// The path that a keyword names; none for `none`.
     #[must_use]
     pub fn path(&self, keyword: &str) -> Option<PathBuf> {
         self.values(keyword).first().filter(|value| value.starts_with('/')).map(PathBuf::from)
     }
 
-    /// The addresses it would listen on, without the zones of link-local ones: the kernel's tables do not name those
-    /// either.
+    /// The addresses on which it would listen. The zones of link-local addresses are dropped, since the kernel's tables
+    /// do not name them either.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.values("listenaddress").iter().filter_map(|value| address(value.split(' ').next()?))
     }
 
-    /// Every value passed through `name`: a candidate's private paths become the real ones.
+    /// Applies `name` to every value: it maps the private paths of a candidate to the real ones.
     #[must_use]
     pub fn renamed(mut self, name: impl Fn(&str) -> String) -> Self {
         for value in self.values.values_mut().flatten() {
@@ -126,7 +127,7 @@ impl Effective {
         self
     }
 
-    /// The keywords whose values are not the same in `after`.
+    /// The keywords whose values differ in `after`.
     #[must_use]
     pub fn differences(&self, after: &Self) -> Vec<Difference> {
         let keywords: BTreeSet<_> = self.values.keys().chain(after.values.keys()).collect();
@@ -188,8 +189,8 @@ pub fn canonical(keyword: &str) -> String {
     current.to_owned()
 }
 
-/// What sshd says on standard error, line by line, without the place (`FILE line 3: `), which
-/// moves when a line is inserted above; sorted.
+/// sshd's messages on standard error, sorted, without their place (`FILE line 3: `), which changes when a line is
+/// inserted above.
 #[must_use]
 pub fn words(stderr: &str) -> Vec<String> {
     let mut lines: Vec<_> =
@@ -198,7 +199,7 @@ pub fn words(stderr: &str) -> Vec<String> {
     lines
 }
 
-/// A line without the place it speaks of: `FILE line 3: ` or `FILE: line 3: `.
+/// A message without its place: `FILE line 3: ` or `FILE: line 3: `.
 fn placeless(line: &str) -> &str {
     let stripped = || {
         let (before, rest) = line.split_once(" line ")?;
@@ -209,7 +210,7 @@ fn placeless(line: &str) -> &str {
     stripped().unwrap_or(line)
 }
 
-/// The version in a text of OpenSSH: `OpenSSH_9.2p1 Debian-2, …` is `9.2p1`.
+/// The version in a banner of OpenSSH: `OpenSSH_9.2p1 Debian-2, …` is `9.2p1`.
 #[must_use]
 pub fn version(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("OpenSSH_")?;
@@ -284,7 +285,7 @@ mod tests {
     fn an_old_list_covers_certificates() {
         for (said, expected) in [
             ("ssh-ed25519,ssh-rsa", "ssh-ed25519,ssh-rsa,ssh-ed25519-cert-v01@openssh.com"),
-            // As NethServer 7 has it: its RSA key is not offered.
+            // A list as on NethServer 7: its RSA key is not offered.
             ("ssh-dss,ssh-ed25519,rsa-sha2-256", "ssh-dss,ssh-ed25519,ssh-ed25519-cert-v01@openssh.com"),
             (
                 "ecdsa-sha2-nistp256-cert-v01@openssh.com,ssh-rsa-cert-v01@openssh.com,ecdsa-sha2-nistp256",

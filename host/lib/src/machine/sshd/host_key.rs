@@ -20,20 +20,20 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey, PublicKey, rand_core::OsRng};
 use std::path::{Component, Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// The host keys that sshd looks for where no line names one (OpenSSH: pathnames.h, servconf.c).
+/// The host keys that sshd looks for if no `HostKey` line names one (OpenSSH: pathnames.h, servconf.c).
 pub const DEFAULT_KEYS: [&str; 3] =
     ["/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"];
 
-/// Before this release sshd looked among the private keys that it has loaded for that of a certificate, so that a certificate whose
-/// key is in an agent was refused (`main` in its sshd.c: "No matching private key for certificate").
+/// Before this release sshd looked for a certificate's key only among the private keys that it had loaded. So it
+/// refused a certificate whose key is in an agent (`main` in its sshd.c: "No matching private key for certificate").
 const AGENTS_KEYS_HAVE_CERTIFICATES: (u32, u32) = (9, 2);
 
 /// A host key that sshd's configuration names, or that is one of sshd's default host keys and exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostKey {
-    /// The path as sshd has it: of the private key, or of the public one where an agent has the private one.
+    /// The path as sshd names it: of the private key, or of the public key if an agent has the private one.
     pub path: PathBuf,
-    /// None: the public half cannot be had from the file, nor from the `.pub` beside it.
+    /// None: the public half can be read neither from the file nor from the `.pub` beside it.
     pub public: Option<RawPublicKey>,
     /// Whether sshd offers it.
     pub standing: Standing,
@@ -44,22 +44,22 @@ pub struct HostKey {
 /// What sshd does with a host key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It has loaded the private key, and offers the public one.
+    /// sshd has loaded the private key, and offers the key.
     Loaded,
-    /// It offers the public key, and has the agent of `HostKeyAgent` sign.
+    /// sshd offers the key, and lets the agent of `HostKeyAgent` sign.
     InAgent {
         /// The agent's socket.
         socket: PathBuf,
     },
-    /// It does not offer it.
+    /// sshd does not offer it.
     Ignored(IgnoredReason),
 }
 
 impl HostKey {
-    /// The key to ask a certificate for.
+    /// The public key for which a certificate can be requested.
     ///
     /// # Errors
-    /// Why there is no certificate to be asked for.
+    /// Why no certificate can be requested.
     pub fn certifiable(&self) -> Result<PublicKey, UncertifiedReason> {
         if let Standing::Ignored(ignored) = &self.standing {
             return Err(UncertifiedReason::Ignored(ignored.clone()));
@@ -81,8 +81,8 @@ impl HostKey {
         }
     }
 
-    /// The path of the private key, where an agent has none, or of where it would be: `KEY` for `KEY.pub`. The
-    /// certificate lies beside it.
+    /// The path of the private key, or where it would be if only an agent has it: `KEY` for `KEY.pub`. The certificate
+    /// lies beside it.
     #[must_use]
     pub fn private_path(&self) -> PathBuf {
         let path = without_parents(&self.path);
@@ -97,15 +97,15 @@ impl HostKey {
     }
 }
 
-/// The same path without `..`, where its directory is there.
+/// The same path with `..` resolved, if the directory exists.
 fn without_parents(path: &Path) -> PathBuf {
     let has_parents = path.components().any(|part| part == Component::ParentDir);
     let directory = path.parent().filter(|_| has_parents).and_then(|directory| directory.canonicalize().ok());
     directory.zip(path.file_name()).map_or_else(|| path.to_owned(), |(directory, name)| directory.join(name))
 }
 
-/// The host keys in the output of `sshd -T -d`: all that its configuration names, and those of its default ones
-/// that exist. Of several lines for one key there is one host key.
+/// The host keys in the output of `sshd -T -d`: all that the configuration names, and those default ones that exist.
+/// Several lines for one key give one host key.
 #[must_use]
 pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
     let said = HostKeyReport::read(stdout, stderr);
@@ -129,8 +129,8 @@ pub fn read(stdout: &str, stderr: &str) -> Vec<HostKey> {
     found
 }
 
-/// The host keys that the lines of a configuration name, or sshd's default ones, as far as they are there: for a
-/// configuration that sshd does not accept, so that it cannot say which of them it would offer.
+/// The host keys that the lines of a configuration name, or sshd's default ones, as far as they exist. Used for a
+/// configuration that sshd does not accept: then sshd cannot say which keys it would offer.
 #[must_use]
 pub fn on_disk(tree: &Tree) -> Vec<HostKey> {
     let lines = named(tree, "hostkey");
@@ -144,14 +144,14 @@ pub fn on_disk(tree: &Tree) -> Vec<HostKey> {
     found
 }
 
-/// What the lines of a keyword name.
+/// The first argument of each line with this keyword.
 #[must_use]
 pub fn named(tree: &Tree, keyword: &str) -> Vec<String> {
     let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == keyword);
     lines.filter_map(|(_, _, directive)| Some(directive.arguments.into_iter().next()?.text)).collect()
 }
 
-/// sshd offers one key of each type: the first that it has.
+/// Marks keys that sshd does not offer because an earlier key has the same type.
 fn mark_second_keys(keys: &mut [HostKey]) {
     let mut first: Vec<(String, PathBuf)> = Vec::new();
     for key in keys.iter_mut().filter(|key| !matches!(key.standing, Standing::Ignored(_))) {
@@ -163,14 +163,14 @@ fn mark_second_keys(keys: &mut [HostKey]) {
     }
 }
 
-/// What `sshd -T -d` said of host keys.
+/// What `sshd -T -d` printed about host keys.
 struct HostKeyReport<'a> {
     /// The paths, in sshd's order.
     paths: Vec<&'a str>,
-    /// By number: a key that sshd uses, and whether an agent has its private half.
+    /// The keys that sshd uses, by their index in `paths`, and who holds the private half.
     used: Vec<(usize, Holder)>,
     agent: Option<PathBuf>,
-    /// Whether there is one, be it named by sshd's environment.
+    /// Whether an agent is configured, even if its socket is named only by sshd's environment.
     has_agent: bool,
     required_rsa_bits: usize,
     lines: Vec<&'a str>,
@@ -215,13 +215,13 @@ impl<'a> HostKeyReport<'a> {
         }
     }
 
-    /// sshd says of a default host key that is not there on its debugging level only.
+    /// sshd reports a missing default host key only on its debugging level.
     fn is_default(&self, path: &Path) -> bool {
         let line = format!("debug1: Unable to load host key: {}", path.display());
         self.lines.iter().any(|one| *one == line)
     }
 
-    /// What sshd says of a host key that it does not use.
+    /// What sshd says about a host key that it does not use.
     fn words(&self, path: &Path) -> String {
         let quoted = format!("Unable to load host key \"{}\": ", path.display());
         let refused = format!("Host key {}: ", path.display());
@@ -251,7 +251,7 @@ fn blob(path: &Path) -> Option<RawPublicKey> {
     private.or_else(|| line(path)).or_else(|| line(&beside(path)))
 }
 
-/// The public key that is all of a file.
+/// The public key in a file that holds nothing else.
 fn line(path: &Path) -> Option<RawPublicKey> {
     RawPublicKey::from_line(std::str::from_utf8(&bounded::read(path).ok()?).ok()?).ok()
 }
@@ -270,7 +270,7 @@ pub fn public(path: &Path) -> Option<PublicKey> {
     public_of(private.as_deref().map(Vec::as_slice), path)
 }
 
-/// The same for the bytes of a private key that is not in place yet.
+/// The same from the bytes of a private key that is not in place yet.
 #[must_use]
 pub fn public_of(private: Option<&[u8]>, path: &Path) -> Option<PublicKey> {
     let parsed = private.and_then(|bytes| {
@@ -284,7 +284,7 @@ pub fn public_of(private: Option<&[u8]>, path: &Path) -> Option<PublicKey> {
 /// A new Ed25519 key, and the text of its private half.
 ///
 /// # Errors
-/// When the system has no randomness to give, which does not happen.
+/// When the system has no randomness, which does not happen.
 pub fn throw_away() -> Result<(PrivateKey, Zeroizing<Vec<u8>>)> {
     let wrong = |error: ssh_key::Error| Error::failed("cannot make a throw-away key").cause(error);
     let key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(wrong)?;

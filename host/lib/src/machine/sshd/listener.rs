@@ -1,5 +1,5 @@
-//! The process that accepts sshd's connections, found in /proc: by its command line, not by a pid
-//! file, which may be stale or shared with another sshd.
+//! The process that accepts sshd's connections. It is found in /proc by its command line, not by a pid file, which may
+//! be stale or shared with another sshd.
 
 use super::{arguments::CommandLineKind, default_config, sockets, tree::identity};
 use crate::{
@@ -16,27 +16,25 @@ use std::{
 /// An sshd that is running and accepts connections.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Its process id: SIGHUP to it is a reload.
+    /// Its process id, to which SIGHUP is sent for a reload.
     pub pid: i32,
-    /// The systemd unit it belongs to (`ssh.service`), if it is a system service; that one can be
-    /// reloaded instead.
+    /// Its systemd unit (`ssh.service`), if it belongs to a system service; then the unit can be reloaded instead.
     pub unit: Option<String>,
     /// Its program.
     pub binary: Option<PathBuf>,
-    /// The path that it was started by, and starts itself anew by when it reloads, if no program is there any
-    /// more.
+    /// The path by which it was started, if no program is there any more. On a reload it would re-execute that path.
     pub gone: Option<PathBuf>,
     /// The arguments that shape its configuration.
     pub arguments: Vec<String>,
-    /// Whether the end of its command line is lost, and was inferred from the files that are there.
+    /// Whether the end of its command line was lost, and was inferred from the files that exist.
     pub is_completed: bool,
-    /// What it listens on right now; none if we may not see that.
+    /// The sockets on which it listens now; none if we may not see them.
     pub sockets: Option<Vec<sockets::Socket>>,
 }
 
 impl Listener {
-    /// An identity that changes when sshd restarts or reloads, since a reload opens its sockets anew. None where that
-    /// cannot be seen: the sockets are another user's, or process 1 holds them.
+    /// An identity that changes when sshd restarts or reloads, since a reload opens its sockets anew. None if that
+    /// cannot be seen: the sockets belong to another user, or process 1 holds them.
     #[must_use]
     pub fn reading(&self) -> Option<String> {
         let sockets = self.sockets.as_ref().filter(|all| !all.is_empty() && all.iter().all(|one| !one.inherited))?;
@@ -44,7 +42,7 @@ impl Listener {
         Some(format!("{}:{}", self.pid, inodes.join(",")))
     }
 
-    /// The same process with the sockets that it has now.
+    /// The same process with its present sockets.
     #[must_use]
     pub fn seen_now(&self) -> Self {
         Self { sockets: sockets::of(self.pid), ..self.clone() }
@@ -56,20 +54,20 @@ impl Listener {
         self.binary.as_deref().is_some_and(|program| is_replaced(self.pid, program))
     }
 
-    /// Whether process 1 has its sockets, and hands them to each sshd that it starts (systemd.socket(5)). A
-    /// reload would open them anew, which fails, and end it.
+    /// Whether process 1 has its sockets and hands them to each sshd that it starts (systemd.socket(5)). On a reload
+    /// sshd would try to open them anew, fail, and exit.
     #[must_use]
     pub fn is_activated(&self) -> bool {
         self.sockets.iter().flatten().any(|socket| socket.inherited)
     }
 }
 
-/// Whether a process runs another program than the one at a path: an upgrade has replaced it.
+/// Whether a process runs another program than the one at a path, because an upgrade has replaced it.
 fn is_replaced(pid: i32, program: &Path) -> bool {
     identity(&proc(pid, "exe")).zip(identity(program)).is_some_and(|(running, installed)| running != installed)
 }
 
-/// Whether any sshd of root's or ours runs on this machine, for whatever purpose, or that is not known.
+/// Whether an sshd of root's or ours runs on this machine, for whatever purpose. Also true if that cannot be found out.
 #[must_use]
 pub fn is_running() -> bool {
     let runs = |(pid, name): &(i32, String)| {
@@ -78,11 +76,11 @@ pub fn is_running() -> bool {
     processes().map_or(true, |all| all.iter().any(runs))
 }
 
-/// The listeners of root or of ours that run with this configuration file, the oldest first. A process is an
-/// sshd if its program is called so, or is `named`, whatever link it was started by.
+/// The listeners owned by root or us that run with this configuration file, the oldest first. A process counts as sshd
+/// if its program is called so or is `named`, whatever link it was started by.
 ///
 /// # Errors
-/// When the processes cannot be looked at: then it is not known that there is no sshd.
+/// When the processes cannot be listed; then there may still be an sshd.
 pub(super) fn scan(config: &Path, named: Option<&Path>) -> Result<Vec<Listener>> {
     let wanted = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
     let all = processes().map_err(unseen)?;
@@ -90,19 +88,19 @@ pub(super) fn scan(config: &Path, named: Option<&Path>) -> Result<Vec<Listener>>
         |(pid, name): &(i32, String)| is_trusted(*pid) && is_sshd(*pid, name, named) && is_ours_to_see(*pid);
     let mut pids: Vec<i32> = all.into_iter().filter(is_candidate).map(|(pid, _)| pid).collect();
     pids.sort_unstable();
-    // Asked again afterwards: what was read in between may have been another program's by then.
+    // Checked again afterwards: in between the pid may have passed to another program.
     Ok(pids.into_iter().filter_map(|pid| listener(pid, &wanted).filter(|_| is_trusted(pid))).collect())
 }
 
-/// When a process started, in clock ticks since the kernel did (proc_pid_stat(5), field 22): with its number, which
-/// process it is. None where there is no such process.
+/// When a process started, in clock ticks since the kernel's boot (proc_pid_stat(5), field 22). Together with the pid
+/// this identifies a process. None if there is no such process.
 #[must_use]
 pub fn started(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(proc(pid, "stat")).ok()?;
     status.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
-/// The same as a time of the wall clock, to the second (proc_stat(5), `btime`); none where it would lie ahead.
+/// The same as wall clock time, to the second (proc_stat(5), `btime`). None if that would lie in the future.
 #[must_use]
 pub fn started_at(pid: i32) -> Option<SystemTime> {
     /// Clock ticks in a second, as Linux shows them to programs on every architecture that Warded is built for.
@@ -110,23 +108,23 @@ pub fn started_at(pid: i32) -> Option<SystemTime> {
     let status = fs::read_to_string("/proc/stat").ok()?;
     let boot: u64 = status.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     let started = UNIX_EPOCH.checked_add(Duration::from_secs(boot.checked_add(started(pid)? / TICKS)?))?;
-    // In a container the two may count from different starts.
+    // In a container the two values may count from different starts.
     (started <= SystemTime::now()).then_some(started)
 }
 
-/// The other sshds of root's or of ours that listen.
+/// The other listening sshds owned by root or us.
 #[derive(Debug, Default)]
 pub struct OtherSshds {
-    /// Their main configuration files, each with the arguments that shape it; each once.
+    /// Their main configuration files, each once, with the arguments that shape the configuration.
     pub configured: Vec<(PathBuf, Vec<String>)>,
-    /// Those whose configuration is not known, and why.
+    /// The pids of those whose configuration is not known, and why.
     pub unknown: Vec<(i32, UnknownConfiguration)>,
 }
 
-/// The sshds of root's or of ours that listen, but for the one of this configuration file.
+/// The listening sshds owned by root or us, except the one of this configuration file.
 ///
 /// # Errors
-/// When the processes cannot be looked at.
+/// When the processes cannot be listed.
 pub fn others(config: &Path) -> Result<OtherSshds> {
     let own = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
     let mut others = OtherSshds::default();
@@ -139,7 +137,7 @@ pub fn others(config: &Path) -> Result<OtherSshds> {
             CommandLineKind::CutOff => (Err(UnknownConfiguration::CutOff), Vec::new()),
             CommandLineKind::Listener(line) => (configuration(pid, line.config.as_deref()).told(), line.arguments),
         };
-        // Asked again afterwards: what was read in between may have been another program's by then.
+        // Checked again afterwards: in between the pid may have passed to another program.
         if !is_trusted(pid) {
             continue;
         }
@@ -152,10 +150,10 @@ pub fn others(config: &Path) -> Result<OtherSshds> {
     Ok(others)
 }
 
-/// The services in which programs that are called sshd run.
+/// The services in which programs called sshd run.
 ///
 /// # Errors
-/// When the processes cannot be looked at.
+/// When the processes cannot be listed.
 pub fn units() -> Result<Vec<String>> {
     let sshds = processes().map_err(unseen)?.into_iter().filter(|(pid, name)| is_named_sshd(*pid, name));
     Ok(sshds.filter_map(|(pid, _)| control_group::service_of(pid)).collect())
@@ -171,9 +169,9 @@ fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
     let named = line.binary.clone().filter(|path| path.is_file());
     Some(Listener {
         pid,
-        // A user's own manager is no service of sshd's.
+        // A user's own service manager is not sshd's service.
         unit: control_group::service_of(pid).filter(|unit| !unit.starts_with("user@")),
-        // After an upgrade the running file is gone; a reload then starts the one of that name.
+        // After an upgrade the running file is gone; a reload then starts the new file of the same name.
         binary: running.or(named),
         gone: line.binary.filter(|path| is_gone(pid, path)),
         arguments: line.arguments,
@@ -182,13 +180,13 @@ fn listener(pid: i32, wanted: &Path) -> Option<Listener> {
     })
 }
 
-/// Whether no file is at a path, as a process sees it.
+/// Whether no file exists at a path, neither in the process's root directory nor in ours.
 fn is_gone(pid: i32, path: &Path) -> bool {
     let seen = proc(pid, "root").join(path.strip_prefix("/").unwrap_or(path));
     matches!(seen.try_exists(), Ok(false)) && matches!(path.try_exists(), Ok(false))
 }
 
-/// What a process's command line is; `config` may be a file that it names.
+/// The kind of a process's command line; `config` is a file that it may name.
 pub(super) fn shown(pid: i32, config: &Path) -> CommandLineKind {
     let Ok(raw) = fs::read(proc(pid, "cmdline")) else { return CommandLineKind::Other };
     let program = fs::read_link(proc(pid, "exe")).unwrap_or_default();
@@ -197,8 +195,8 @@ pub(super) fn shown(pid: i32, config: &Path) -> CommandLineKind {
     CommandLineKind::of(&raw, &paths)
 }
 
-/// A file and those beside it: each may be the one of a command line that is cut off. None where they cannot be listed:
-/// then that file is not known to be the only one.
+/// A file and the files beside it: each may be the one that a cut-off command line names. Empty if the directory cannot
+/// be listed: then the file may not be the only candidate.
 fn beside(file: &Path) -> Vec<PathBuf> {
     let Some(Ok(entries)) = file.parent().map(fs::read_dir) else { return Vec::new() };
     entries.flatten().map(|entry| entry.path()).chain([file.to_owned()]).collect()
@@ -207,10 +205,10 @@ fn beside(file: &Path) -> Vec<PathBuf> {
 /// Which configuration file a process was started with.
 pub(super) enum Configuration {
     File(PathBuf),
-    /// A relative path, which from where the process is now leads nowhere. sshd has changed to `/` since it
-    /// read the file.
+    /// A relative path that leads nowhere from the process's present directory. sshd has changed to `/` since it read
+    /// the file.
     Lost(PathBuf),
-    /// A relative path, and we may not see where the process is.
+    /// A relative path, and we may not see the process's present directory.
     Unseen,
 }
 
@@ -228,15 +226,15 @@ impl Configuration {
 /// Why the configuration of an sshd is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownConfiguration {
-    /// It was started with this relative path, which leads nowhere by now.
+    /// It was started with this relative path, which leads nowhere from its present directory.
     Lost(PathBuf),
-    /// It was started with a relative path, and we may not see where it is.
+    /// It was started with a relative path, and we may not see its present directory.
     Unseen,
     /// Its command line is cut off.
     CutOff,
 }
 
-/// As the rest of a sentence about that sshd.
+/// Completes a sentence about that sshd.
 impl fmt::Display for UnknownConfiguration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -271,9 +269,9 @@ pub(super) fn is_sshd(pid: i32, name: &str, named: Option<&Path>) -> bool {
     is_named_sshd(pid, name) || is_named()
 }
 
-/// Whether a process's program is called sshd, sshd.pam and the like: by its file, whatever link it was
-/// started by. Whoever may run a program as root may do so through a link called sshd. Where we may not see
-/// the file, the process's own name decides.
+/// Whether a process's program is called sshd, sshd.pam or the like. The name of the executable file counts, not the
+/// link that it was started by: a user who may run a program as root may do so through a link called sshd. If we may
+/// not see the file, the process's own name decides.
 fn is_named_sshd(pid: i32, name: &str) -> bool {
     match fs::read_link(proc(pid, "exe")) {
         Ok(path) => path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sshd")),
@@ -281,8 +279,8 @@ fn is_named_sshd(pid: i32, name: &str) -> bool {
     }
 }
 
-/// Whether all that a process is and was allowed is root's or ours. Anybody can give a process of
-/// their own the name and the command line of an sshd.
+/// Whether all user ids of a process are root's or ours. Any user can give a process of their own the name and the
+/// command line of an sshd.
 pub(super) fn is_trusted(pid: i32) -> bool {
     let own = rustix::process::geteuid().as_raw();
     fs::read_to_string(proc(pid, "status")).is_ok_and(|status| belongs_to(&status, own))
@@ -296,14 +294,14 @@ fn belongs_to(status: &str, own: u32) -> bool {
     ids.len() == 4 && ids.iter().all(|id| id.is_some_and(|id| id == 0 || id == own))
 }
 
-/// Whether a process shares our view of processes, network and files: an sshd in a container or a chroot does
-/// not, and is not this machine's.
+/// Whether a process shares our view of processes, network and files. An sshd in a container or a chroot does not, and
+/// does not serve this machine.
 pub(super) fn is_ours_to_see(pid: i32) -> bool {
     ["ns/pid", "ns/net", "root"].into_iter().all(|view| {
         let own = fs::read_link(format!("/proc/self/{view}"));
         match (fs::read_link(proc(pid, view)), own) {
             (Ok(theirs), Ok(own)) => theirs == own,
-            // Not ours to look at (an ordinary user and root's sshd): its command line decides.
+            // We may not look (an ordinary user and root's sshd): the command line decides.
             _ => true,
         }
     })
@@ -316,9 +314,9 @@ pub(super) fn processes() -> io::Result<Vec<(i32, String)>> {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         match fs::read_to_string(proc(pid, "comm")) {
             Ok(name) => all.push((pid, name.trim_end().to_owned())),
-            // No descriptor is left, or no memory: whose name it is, is not known.
+            // Out of descriptors or memory: the name stays unknown, so the list would be incomplete.
             Err(error) if is_short(&error) => return Err(error),
-            // It has ended, is not ours to see, or has a name in no encoding of ours.
+            // The process has ended, is hidden from us, or has a name that is not UTF-8.
             Err(_) => {}
         }
     }
@@ -329,7 +327,7 @@ pub(super) fn unseen(error: io::Error) -> Error {
     Error::failed("cannot look for sshd among the processes").cause(error)
 }
 
-/// Whether something could not be had because the system has no more of it just now.
+/// Whether an error means that the system is short of a resource at the moment.
 fn is_short(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO))

@@ -1,30 +1,30 @@
-//! What sshd says that it reads. With `-T -ddd` it names, on standard error, each file that it loads, each
-//! line that takes effect for the connection that it is asked about, and each host key that it has
-//! (OpenSSH's servconf.c and sshd.c; the same words from 8.4 to 10.6).
+//! What sshd reports that it reads. With `-T -ddd` it names on standard error each file that it loads, each line that
+//! takes effect for the connection in question, and each host key that it has (OpenSSH's servconf.c and sshd.c; the
+//! same words from 8.4 to 10.6).
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-/// One look of sshd's at a configuration.
+/// What sshd read of a configuration in one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigReading {
-    /// The files that it loaded.
+    /// The files that sshd loaded.
     pub files: BTreeSet<PathBuf>,
     /// The lines that took effect, in their order.
     pub settings: Vec<Setting>,
-    /// The fingerprints of the host keys that it has, those in an agent too, in the order in which it
-    /// offers them.
+    /// The fingerprints of the host keys that sshd has, including those in an agent, in the order in which it offers
+    /// them.
     pub host_keys: Vec<String>,
 }
 
 /// A line that took effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// The file that it stands in.
+    /// The file that has the line.
     pub file: PathBuf,
-    /// Its number, from 1.
+    /// The line number, from 1.
     pub line: usize,
     /// The keyword in lower case.
     pub keyword: String,
@@ -37,7 +37,7 @@ impl ConfigReading {
         let mut reading = Self::default();
         let mut again = false;
         for line in stderr.lines().map(str::trim_end) {
-            // Asked about a connection, sshd reads it all a second time.
+            // When sshd is asked about a connection, it reads the whole configuration a second time.
             again |= line.contains(": config reprocess config len ");
             if let Some(path) = line.strip_prefix("debug2: load_server_config: filename ") {
                 reading.files.insert(PathBuf::from(path));
@@ -46,14 +46,14 @@ impl ConfigReading {
             } else if let Some(key) = line.strip_prefix("debug1: private host key #").and_then(fingerprint) {
                 reading.host_keys.push(key);
             } else if let Some(key) = line.strip_prefix("debug1: pubkey host key #").and_then(fingerprint) {
-                // A key that only an agent can sign with.
+                // A key whose private half is only in an agent.
                 reading.host_keys.push(key);
             }
         }
         reading
     }
 
-    /// The same with every path passed through `name`: a candidate's private paths become the real ones.
+    /// The same with `name` applied to every path: it maps the private paths of a candidate to the real ones.
     #[must_use]
     pub fn renamed(self, name: impl Fn(&str) -> String) -> Self {
         let real = |path: PathBuf| PathBuf::from(name(&path.display().to_string()));
@@ -79,7 +79,7 @@ fn fingerprint(text: &str) -> Option<String> {
     text.split(' ').find(|word| word.starts_with("SHA256:")).map(str::to_owned)
 }
 
-/// What sshd says apart from its debugging output, which is what `sshd -t` would have said.
+/// sshd's output without its debugging lines, which is what `sshd -t` would print.
 #[must_use]
 pub fn without_debugging(stderr: &str) -> String {
     let is_debugging = |line: &&str| ["debug1: ", "debug2: ", "debug3: "].iter().any(|start| line.starts_with(start));

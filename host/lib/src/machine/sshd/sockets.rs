@@ -1,5 +1,5 @@
-//! What a process listens on right now, as the kernel says: the truth about a listener, whatever its
-//! configuration has become since it read it.
+//! The sockets on which a process listens now, according to the kernel. This shows what a listener really does, even if
+//! its configuration has changed since it read it.
 
 mod diag;
 
@@ -15,17 +15,17 @@ use std::{
 pub struct Socket {
     /// The address and port it is bound to.
     pub address: SocketAddr,
-    /// Whether process 1 holds it too: socket activation, so that no line of sshd's own
-    /// configuration decides about it.
+    /// Whether process 1 holds the socket, too. That is socket activation: sshd's own configuration does not decide
+    /// about this socket.
     pub inherited: bool,
-    /// The socket's number in the kernel: another one after a reload.
+    /// The socket's inode number, which differs after a reload.
     pub inode: u64,
 }
 
-/// The sockets that a process listens on. None when we may not look.
+/// The sockets on which a process listens. None if we may not see them.
 pub(super) fn of(pid: i32) -> Option<Vec<Socket>> {
     let own = inodes(pid)?;
-    // In a container the listener may be process 1 itself: then nobody has handed it a socket.
+    // In a container the listener may be process 1 itself; then no other process has passed it a socket.
     let handed = if pid == 1 { BTreeSet::new() } else { inodes(1).unwrap_or_default() };
     let mut sockets = listening(pid);
     sockets.retain(|(_, inode)| own.contains(inode));
@@ -34,7 +34,7 @@ pub(super) fn of(pid: i32) -> Option<Vec<Socket>> {
     Some(sockets.into_iter().map(socket).collect())
 }
 
-/// All addresses that are listened on in a process's network, each with its socket's number.
+/// All listening addresses in a process's network namespace, each with the inode of its socket.
 pub(super) fn listening(pid: i32) -> Vec<(SocketAddr, u64)> {
     if let Some(listening) = diag::shares_network(pid).then(diag::listening).flatten() {
         return listening;
@@ -42,13 +42,13 @@ pub(super) fn listening(pid: i32) -> Vec<(SocketAddr, u64)> {
     of_tables(pid)
 }
 
-/// The same from the tables of `/proc`, where the kernel can be asked in no other way.
+/// The same from the tables in `/proc`, if the kernel cannot be asked in another way.
 fn of_tables(pid: i32) -> Vec<(SocketAddr, u64)> {
     let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(proc(pid, &format!("net/{table}"))));
     tables.iter().flatten().flat_map(|text| text.lines().filter_map(parse)).collect()
 }
 
-/// The numbers of the sockets that a process has open. None when we may not look.
+/// The inodes of the sockets that a process has open. None if we may not see them.
 pub(super) fn inodes(pid: i32) -> Option<BTreeSet<u64>> {
     let entries = fs::read_dir(proc(pid, "fd")).ok()?;
     let inode = |entry: std::io::Result<fs::DirEntry>| {
@@ -67,7 +67,7 @@ fn parse(line: &str) -> Option<(SocketAddr, u64)> {
     let (address, port) = local.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let words = address.len() / 8;
-    // Each group of four bytes is printed as one number in the machine's own byte order.
+    // The kernel prints each group of four bytes as one number in the machine's own byte order.
     let mut bytes = Vec::with_capacity(16);
     for word in 0..words {
         let number = u32::from_str_radix(address.get(word * 8..word * 8 + 8)?, 16).ok()?;

@@ -1,4 +1,4 @@
-//! A real sshd with configurations that are no one's.
+//! Tests that run a real sshd with configurations of their own.
 
 use super::*;
 use std::fs;
@@ -111,7 +111,7 @@ fn a_completed_listener_listens_where_the_configuration_says() {
         (Some(&["127.0.0.2:2222"]), &[], false),
         (Some(&["127.0.0.1:2223"]), &[], false),
         (Some(&["127.0.0.1:2223"]), &["-p", "2223"], true),
-        // What cannot be seen says nothing against it.
+        // What cannot be seen does not count against the listener.
         (Some(&[]), &[], true),
         (None, &[], true),
     ] {

@@ -1,5 +1,5 @@
-//! sshd's configuration as a tree: the main file and whatever its `Include` lines name, nested, read
-//! as they are on the machine or as they would be with some files exchanged.
+//! sshd's configuration as a tree: the main file and all files that its `Include` lines name, nested. It is read as it
+//! is on the machine, or as it would be with some files exchanged.
 
 use super::DIRECTORY;
 use crate::{
@@ -21,23 +21,23 @@ use std::{
 
 /// More files than any real configuration has.
 const MAX_FILES: usize = 1000;
-/// As deep as sshd itself follows `Include` (SERVCONF_MAX_DEPTH in OpenSSH's servconf.c).
+/// The depth to which sshd itself follows `Include` (SERVCONF_MAX_DEPTH in OpenSSH's servconf.c).
 const MAX_DEPTH: usize = 16;
 /// More lines than sshd reads: its configuration may have 256 KiB since 10.0.
 const MAX_LINES: usize = 200_000;
 
-/// The files that would be different, by their resolved paths; none: removed.
+/// The contents that files would have, by their resolved paths; none: the file would be removed.
 pub type StagedFiles = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
-/// The machine's files with the staged ones in their places. Only reads.
+/// The machine's files with the staged ones in their place. Only reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay<'a>(pub &'a StagedFiles);
 
-/// As many links as Linux follows.
+/// The number of links that Linux follows.
 const MAX_LINKS: usize = 40;
 
 impl<'a> Overlay<'a> {
-    /// The staged file that a path means, if it means one, through whatever links.
+    /// The staged file that a path leads to, if any, through whatever links.
     #[must_use]
     pub fn staged(&self, path: &Path) -> Option<(&'a Path, Option<&'a [u8]>)> {
         let found =
@@ -46,7 +46,7 @@ impl<'a> Overlay<'a> {
         found(path)
             .or_else(|| found(&fs::canonicalize(path).ok()?))
             .or_else(|| {
-                // A link may lead to a file that is still to be made.
+                // A link may lead to a file that does not exist yet.
                 let mut path = real(path)?;
                 for _ in 0..MAX_LINKS {
                     let Ok(target) = fs::read_link(&path) else { break };
@@ -57,7 +57,7 @@ impl<'a> Overlay<'a> {
             .or_else(|| found(self.in_directory_of(path)?))
     }
 
-    /// The staged file of that name in the same directory, which has two names by a mount.
+    /// The staged file with the same name in the same directory, if a mount gives that directory two paths.
     fn in_directory_of(&self, path: &Path) -> Option<&'a Path> {
         let name = path.file_name()?;
         let mut alike = self.0.keys().filter(|key| key.file_name() == Some(name)).peekable();
@@ -66,11 +66,11 @@ impl<'a> Overlay<'a> {
         alike.find(|key| key.parent().and_then(identity) == Some(directory)).map(PathBuf::as_path)
     }
 
-    /// The staged files of a directory, whatever links lead to it.
+    /// The staged files in a directory, whatever links lead to it.
     #[must_use]
     pub fn staged_in(&self, directory: &Path) -> Vec<&'a Path> {
         let real = fs::canonicalize(directory).ok().or_else(|| {
-            // One that is still to be made.
+            // The directory may not exist yet.
             Some(fs::canonicalize(directory.parent()?).ok()?.join(directory.file_name()?))
         });
         let is_in = |path: &&'a Path| {
@@ -79,7 +79,7 @@ impl<'a> Overlay<'a> {
         self.0.keys().map(PathBuf::as_path).filter(is_in).collect()
     }
 
-    /// The regular files of a directory, as they would be.
+    /// The regular files that a directory would hold.
     #[must_use]
     pub fn files_in(&self, directory: &Path) -> Vec<PathBuf> {
         let there = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -92,7 +92,7 @@ impl<'a> Overlay<'a> {
     /// The contents of a file.
     ///
     /// # Errors
-    /// As reading it; not found if it is staged to be removed.
+    /// As for reading a file; `NotFound` if it is staged to be removed.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         match self.staged(path) {
             Some((_, Some(contents))) => Ok(contents.to_vec()),
@@ -118,8 +118,8 @@ impl<'a> Overlay<'a> {
         names
     }
 
-    /// The files that an argument of `Include` names, in sshd's order. None for an argument that sshd
-    /// refuses, or takes relative to its working directory: what that means is for sshd to say.
+    /// The files that an argument of `Include` names, in sshd's order. None for an argument that sshd refuses, or takes
+    /// relative to its working directory: only sshd can tell what that means.
     #[must_use]
     pub fn expand(&self, argument: &str) -> Option<Vec<PathBuf>> {
         let pattern = include::pattern(argument)?;
@@ -130,7 +130,7 @@ impl<'a> Overlay<'a> {
                 found.iter_mut().for_each(|path| path.push(component));
                 continue;
             }
-            // What is not there cannot lead on; and nobody waits for `/*/*/*/*/*`.
+            // The limit keeps a pattern such as `/*/*/*/*/*` from taking forever.
             found.truncate(MAX_FILES + 1);
             let below = |path: PathBuf| {
                 let names = self.names(&path).into_iter().filter(|name| matches(&segment, name));
@@ -145,22 +145,22 @@ impl<'a> Overlay<'a> {
     }
 }
 
-/// Identifies a file or a directory, by whatever name.
+/// The identity of a file or a directory, whatever path leads to it.
 #[must_use]
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// Checks that what sshd reads of a configuration, while it is asked or somebody connects, has an end: it would wait at a FIFO,
-/// and take all memory for a device. The lists of keys it reads at a login only.
+/// Checks that the files that sshd reads for a test or a connection have an end: at a FIFO it would wait, and a device
+/// would fill its memory. Lists of keys are not checked, since sshd reads them only at a login.
 ///
 /// # Errors
-/// Refused: the line and the file that has none.
+/// Refused: names the keyword and the file that has no end.
 pub fn refuse_endless(main: &Path) -> Result<()> {
     let tree = match Tree::read(main, Overlay(&StagedFiles::new())) {
         Ok(tree) => tree,
         Err(error) if error.exit() == Exit::Refused => return Err(error),
-        // What that means is for sshd to say.
+        // sshd itself will report the problem.
         Err(_) => return Ok(()),
     };
     for (_, _, directive) in tree.directives() {
@@ -181,29 +181,29 @@ pub struct ConfigFile {
     pub path: PathBuf,
     /// Its bytes.
     pub contents: Vec<u8>,
-    /// For each argument of an `Include` line (by line from 1, and by its place in it): the files.
+    /// The files that each argument of an `Include` line names, by line number (from 1) and position of the argument.
     pub includes: BTreeMap<(usize, usize), Vec<PathBuf>>,
 }
 
 impl ConfigFile {
-    /// Its lines that say something, with their numbers from 1.
+    /// Its lines that are neither empty nor comments, with their numbers from 1.
     pub fn directives(&self) -> impl Iterator<Item = (usize, Directive)> {
         directives(&self.contents)
     }
 }
 
-/// A line, as sshd comes upon it.
+/// A line in the order in which sshd reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// The file that it stands in, as the configuration names it.
+    /// The file that has the line, as the configuration names it.
     pub file: &'a Path,
     /// Its number, from 1.
     pub number: usize,
     /// What it says.
     pub directive: Directive,
-    /// Its bytes, without blanks around them.
+    /// Its bytes, without surrounding blanks.
     pub text: &'a [u8],
-    /// The conditions under which it holds, the outermost first.
+    /// The `Match` conditions under which it applies, the outermost first.
     pub within: Vec<String>,
 }
 
@@ -215,11 +215,10 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Reads a main file and all that it includes. A file that cannot be read is left out: what
-    /// that means is for sshd to say.
+    /// Reads a main file and all that it includes. A file that cannot be read is left out: sshd itself reports that.
     ///
     /// # Errors
-    /// When the main file cannot be read, or it includes without end.
+    /// When the main file cannot be read, or the includes do not end.
     pub fn read(main: &Path, overlay: Overlay<'_>) -> Result<Self> {
         let contents = overlay
             .read(main)
@@ -260,7 +259,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// A port that no `Match LocalPort` names, by its number or by a name of services(5): it has none.
+    /// A port that no `Match LocalPort` names, neither by number nor by a name of services(5): it has no name there.
     #[must_use]
     pub fn spare_port(&self) -> u16 {
         let conditions = self.directives().filter(|(_, _, directive)| directive.keyword == "match");
@@ -278,11 +277,11 @@ impl Tree {
         (1..=u16::MAX).rev().find(|port| !is_named(port) && !has_name(port)).unwrap_or(u16::MAX)
     }
 
-    /// Every line that says something as sshd comes upon it: an included file's where the `Include` stands, and
-    /// once more where another one names it.
+    /// Every line that is neither empty nor a comment, in the order in which sshd reads it. The lines of an included
+    /// file come where its `Include` stands, and again if another `Include` names the file.
     ///
     /// # Errors
-    /// Refused: sshd would not read it to its end.
+    /// Refused: sshd would not read the configuration to its end.
     pub fn lines(&self) -> Result<Vec<Line<'_>>> {
         let mut lines = Vec::new();
         if let Some(main) = self.files.first() {
@@ -306,7 +305,7 @@ impl Tree {
         let texts: Vec<&[u8]> = sshd_config::line::lines(&file.contents).collect();
         for (number, directive) in file.directives() {
             if directive.keyword == "match" {
-                // A `Match` ends the block before it, but not what stands around the `Include`.
+                // A `Match` ends the block before it, but not the conditions around the `Include`.
                 within.truncate(around.len());
                 within.extend((!directive.is_match_all()).then(|| directive.normal()));
             }
@@ -330,12 +329,12 @@ impl Tree {
         self.files.iter().position(|file| file.path == path)
     }
 
-    /// Every line that says something: its file, its number, and what it says.
+    /// Every line that is neither empty nor a comment: its file, its number, and its content.
     pub fn directives(&self) -> impl Iterator<Item = (&Path, usize, Directive)> {
         self.files.iter().flat_map(|file| file.directives().map(|(line, what)| (file.path.as_path(), line, what)))
     }
 
-    /// Where a keyword first stands: `/etc/ssh/sshd_config line 12`.
+    /// Where a keyword first occurs: `/etc/ssh/sshd_config line 12`.
     #[must_use]
     pub fn place_of(&self, keyword: &str) -> Option<String> {
         let (path, line, _) =

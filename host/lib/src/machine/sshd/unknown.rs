@@ -1,5 +1,5 @@
-//! What listens where sshd's configuration says, and is not known to be that sshd: another program, an sshd
-//! that reads another file, or one that a reload would end.
+//! Listeners on the addresses of sshd's configuration that are not known to be that sshd: another program, an sshd that
+//! reads another file, or one that a reload would end.
 
 use super::{
     Effective, Sshd,
@@ -16,30 +16,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A listener that is not known.
+/// A listener that is not known to be this sshd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownListener {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     /// Why it is not known.
     pub why: UnknownReason,
 }
 
-/// Why a listener is not known.
+/// Why a listener is not known to be this sshd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownReason {
-    /// No process that can be seen has its socket.
+    /// No process that we can see holds its socket.
     Unseen,
-    /// It is no sshd, going by the name of its program.
+    /// Its program is not called sshd.
     OtherProgram {
         /// Its process.
         pid: i32,
         /// The process's name.
         name: String,
-        /// Its program, if that can be seen.
+        /// Its program, if we can see that.
         program: Option<PathBuf>,
     },
-    /// It is an sshd, and reads another configuration file.
+    /// It is an sshd that reads another configuration file.
     OtherConfiguration {
         /// Its process.
         pid: i32,
@@ -49,7 +49,7 @@ pub enum UnknownReason {
     Untold {
         /// Its process.
         pid: i32,
-        /// Why not.
+        /// Why its configuration is not known.
         why: UnknownConfiguration,
     },
 }
@@ -77,12 +77,12 @@ impl fmt::Display for UnknownListener {
 }
 
 impl UnknownListener {
-    /// What to do about it.
+    /// What the operator can do about it.
     #[must_use]
     pub fn next(&self) -> String {
         match &self.why {
             UnknownReason::Unseen => {
-                "run this as root, beside what listens (`ss -tlnp`), not in a container of its own".to_owned()
+                "run this as root, in the same container as the process that listens (`ss -tlnp`)".to_owned()
             }
             UnknownReason::OtherProgram { pid, program, .. } => {
                 let program =
@@ -104,11 +104,11 @@ impl UnknownListener {
 }
 
 impl Sshd {
-    /// What listens where the configuration says, if there is no listener that is known: then what is served
-    /// is not known. None where nothing listens there, or systemd does, which starts sshd.
+    /// The first unknown listener on the addresses of the configuration, if this sshd has no known listener: then
+    /// nobody knows what clients are served by. None if nothing listens there, or if systemd does, which starts sshd.
     ///
     /// # Errors
-    /// The configuration, or the processes, cannot be looked at.
+    /// The configuration cannot be read, or the processes cannot be listed.
     pub fn unknown_listener(&self) -> Result<Option<UnknownListener>> {
         if self.listener.is_some() {
             return Ok(None);
@@ -117,18 +117,18 @@ impl Sshd {
         Ok(self.unknown_holders(&effective, &BTreeSet::new())?.into_iter().next())
     }
 
-    /// What listens on addresses of the configuration beside the listener that is known, and is not known: clients who
-    /// connect there meet another program. None where the listener's own sockets cannot be seen.
+    /// The listeners on addresses of the configuration other than the known listener. Clients who connect there reach
+    /// another program. Empty if the sockets of the known listener cannot be seen.
     ///
     /// # Errors
-    /// The processes cannot be looked at.
+    /// The processes cannot be listed.
     pub fn unknown_beside(&self, effective: &Effective) -> Result<Vec<UnknownListener>> {
         let Some(sockets) = self.listener.as_ref().and_then(|listener| listener.sockets.as_ref()) else {
             return Ok(Vec::new());
         };
         let own = sockets.iter().map(|socket| socket.inode).collect();
         let mut found = self.unknown_holders(effective, &own)?;
-        // Another process with the same configuration file is found by that.
+        // Another process with the same configuration file is no stranger: the scan for listeners finds it.
         found.retain(
             |unknown| !matches!(&unknown.why, UnknownReason::OtherConfiguration { file, .. } if self.reads(file)),
         );
@@ -139,7 +139,7 @@ impl Sshd {
         identity(file).is_some_and(|one| Some(one) == identity(self.config.as_path()))
     }
 
-    /// What listens where the configuration says, but for the sockets of these numbers.
+    /// The listeners on the addresses of the configuration, without the sockets with these inode numbers.
     fn unknown_holders(&self, effective: &Effective, known: &BTreeSet<u64>) -> Result<Vec<UnknownListener>> {
         let configured: Vec<SocketAddr> = effective.addresses().collect();
         let own = i32::try_from(std::process::id()).unwrap_or_default();
@@ -153,7 +153,7 @@ impl Sshd {
         let unknown = |(address, inode): (SocketAddr, u64)| {
             let holder =
                 processes.iter().find(|(pid, _)| sockets::inodes(*pid).is_some_and(|inodes| inodes.contains(&inode)));
-            // Socket activation: systemd starts sshd when somebody connects.
+            // Socket activation: systemd starts sshd when a client connects.
             if holder.is_some_and(|(pid, name)| *pid == 1 && name == "systemd") {
                 return None;
             }
@@ -163,8 +163,8 @@ impl Sshd {
         Ok(taken.into_iter().filter_map(unknown).collect())
     }
 
-    /// Whether a listener listens where the configuration says: one whose command line is cut off may have another file,
-    /// which is gone by now.
+    /// Whether a listener's sockets match the addresses of the configuration. A listener whose command line is cut off
+    /// may use another file, which may be gone by now.
     pub(super) fn is_where_configured(&self, listener: &listener::Listener) -> bool {
         let Some(sockets) = listener.sockets.as_ref().filter(|sockets| !sockets.is_empty()) else { return true };
         let started = Self { arguments: listener.arguments.clone(), ..self.clone() };
@@ -174,7 +174,7 @@ impl Sshd {
     }
 }
 
-/// Why the process that has the socket was not taken for the listener.
+/// Why the process that holds the socket was not recognized as the listener.
 fn why(pid: i32, name: String, sshd: &Sshd) -> UnknownReason {
     let named: Option<&Path> = sshd.named.as_deref();
     if listener::is_trusted(pid) && listener::is_sshd(pid, &name, named) {
@@ -192,7 +192,7 @@ fn why(pid: i32, name: String, sshd: &Sshd) -> UnknownReason {
     UnknownReason::OtherProgram { pid, name, program: std::fs::read_link(listener::proc(pid, "exe")).ok() }
 }
 
-/// Whether two sockets could not both listen: the same port, and the same address or one for all addresses.
+/// Whether two sockets could not both listen: same port, and same address or one of them bound to all addresses.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
     one.port() == other.port() && (a == b || a.is_unspecified() || b.is_unspecified())

@@ -1,4 +1,5 @@
-//! The version of an sshd, and the file that has it: a version is remembered beyond a run only with its program.
+//! The version of an sshd, together with the identity of its program. A version is remembered beyond a run only for the
+//! same program.
 
 use super::{DIRECTORY, Sshd, effective};
 use crate::{
@@ -7,27 +8,28 @@ use crate::{
 };
 use std::{path::Path, time::SystemTime};
 
-/// What a program is said to be that cannot be asked for its version.
+/// The version of a program that cannot be asked for it.
 pub const UNKNOWN: &str = "unknown";
 
-/// The version that a program named.
+/// The version that a program reported.
 #[derive(Debug)]
 pub(super) struct LearntVersion {
-    /// None: the program did not name one.
+    /// None: the program did not report one.
     version: Option<String>,
-    /// The program as it was before it was asked; none: it may have been written since without a sign of it.
+    /// The program's identity before it was asked. None: it may have been replaced since without a change of its
+    /// identity.
     program: Option<FileIdentity>,
 }
 
 impl Sshd {
-    /// Its version: `9.2p1`, `9.2` where it does not tell more, `unknown` where it cannot be asked.
+    /// The version, such as `9.2p1`, or `9.2` if the program tells no more; `unknown` if it cannot be asked.
     #[must_use]
     pub fn version(&self) -> &str {
         self.learnt_version().version.as_deref().unwrap_or(UNKNOWN)
     }
 
-    /// Its version, and the program that has it. None where the version is not known, or is not certainly that of the
-    /// program which is there now.
+    /// The version, and the identity of the program that reported it. None if the version is not known, or may not be
+    /// that of the program which is installed now.
     #[must_use]
     pub fn proven_version(&self) -> Option<(&str, &FileIdentity)> {
         let LearntVersion { version, program } = self.learnt_version();
@@ -35,8 +37,8 @@ impl Sshd {
         (FileIdentity::of(&self.binary).as_ref() == Some(program)).then_some((version, program))
     }
 
-    /// Notes the version that a program has; ignored where it is another program than this one now, or the version is
-    /// not one.
+    /// Records a known version of a program. Ignored if the program has been replaced since, or the version is
+    /// `unknown`.
     pub fn has_version(&self, version: &str, program: &FileIdentity) {
         if version != UNKNOWN && FileIdentity::of(&self.binary).as_ref() == Some(program) {
             let (version, program) = (Some(version.to_owned()), Some(program.clone()));
@@ -53,7 +55,7 @@ impl Sshd {
     }
 }
 
-/// The version that a program of OpenSSH names; before 9.2 sshd does so only in its usage text.
+/// The version that an OpenSSH program reports; before 9.2, sshd shows it only in its usage text.
 fn ask(binary: &Path) -> Result<Option<String>> {
     let output = Program::new(binary).directory(DIRECTORY).arg("-V").run()?;
     Ok(effective::version(&format!("{}\n{}", output.stderr, output.stdout)))
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
     use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, thread, time::Duration};
 
-    /// Puts a program in the place of another one, and waits until it is older than a tick of the kernel's clock.
+    /// Replaces a program, and waits until the new one is older than a tick of the kernel's clock.
     fn put(program: &Path, script: &str) {
         let new = program.with_extension("new");
         fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -89,7 +91,7 @@ mod tests {
         let (first, program) = sshd(&directory);
         let old = FileIdentity::of(&program).unwrap();
         assert_eq!(first.proven_version(), Some(("9.2p1", &old)));
-        // Replaced after it was asked: what it said is not of the program that is there.
+        // The program is replaced after it was asked: its answer does not belong to the new program.
         put(&program, "echo OpenSSH_10.0p2, OpenSSL >&2");
         assert_eq!((first.version(), first.proven_version()), ("9.2p1", None));
         let again = || Sshd::find(&first.config, Some(&program)).unwrap().unwrap();

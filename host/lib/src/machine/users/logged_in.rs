@@ -1,12 +1,12 @@
-//! Who is logged in, by the processes: newer releases have no utmp(5).
+//! Who is logged in, found by processes: newer releases have no utmp(5).
 
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _};
 
-/// What sshd's process for one connection is called; its own name from OpenSSH 9.8 on.
+/// The name of sshd's process for one connection; `sshd-session` since OpenSSH 9.8.
 const CONNECTION: [&str; 2] = ["sshd", "sshd-session"];
-/// What stands in the titles of those that serve nobody, or nobody yet (sshd.c).
+/// Parts of the titles of sshd processes that serve no user, or none yet (sshd.c).
 const NOBODY: [&str; 3] = ["[listener]", "[net]", "[preauth]"];
-/// A login number that was never set (proc_pid_loginuid(5)).
+/// The login uid of a process without a login (proc_pid_loginuid(5)).
 const UNSET: u32 = u32::MAX;
 
 /// The numbers of users with a connection to sshd, or a process on a terminal.
@@ -22,16 +22,16 @@ pub(super) fn ids() -> BTreeSet<u32> {
     .collect()
 }
 
-/// Whose login a process is part of.
+/// The user whose login a process belongs to.
 fn user_of(stat: &str, title: impl Fn() -> Option<String>, owner: u32, login: Option<u32>) -> Option<u32> {
     let (_, rest) = stat.split_once('(')?;
-    // A name may have parentheses in it.
+    // A name may contain parentheses.
     let (name, rest) = rest.rsplit_once(") ")?;
     if CONNECTION.contains(&name) {
         let title = title()?;
         return (!NOBODY.iter().any(|word| title.contains(word))).then_some(owner);
     }
-    // Field 7 of proc_pid_stat(5): the terminal; 0: none. The third is the first here.
+    // Field 7 of proc_pid_stat(5): the terminal; 0: none. `rest` begins with field 3.
     let terminal: i64 = rest.split(' ').nth(4)?.parse().ok()?;
     (terminal != 0).then_some(login.unwrap_or(owner))
 }

@@ -5,23 +5,23 @@ const KEY: &str = "/srv/keys/a/key";
 const CERTIFICATE: &str = "/srv/keys/a/key-cert.pub";
 const BESIDE: &str = "certificates = ['beside-key']";
 
-/// A key that was opened below a wildcard does not make the rest of its path the operator's words.
+/// If a key was opened through a wildcard, the rest of its path does not come from the operator.
 #[test]
 fn what_belongs_to_a_key_is_reached_as_the_key_was() {
     let certificate = |path: &str| Need::WriteCertificate(path.parse().unwrap());
     let replace = || Need::ReplaceKey(KEY.parse().unwrap());
     let rekeys = |keys: &str| format!("authority = ['rekey host']\nkeys = [{keys}]");
     for (grants, opened, need, expected) in [
-        // As sshd named it, or as it is written out in the policy.
+        // sshd named the key, or the policy writes out its path.
         (BESIDE.to_owned(), &[4][..], certificate(CERTIFICATE), Some(4)),
         (BESIDE.to_owned(), &[2], certificate(CERTIFICATE), Some(2)),
-        // By both ways, in either order.
+        // The key was opened through both grants, in either order.
         (BESIDE.to_owned(), &[2, 4], certificate(CERTIFICATE), Some(4)),
         (BESIDE.to_owned(), &[4, 2], certificate(CERTIFICATE), Some(4)),
         (BESIDE.to_owned(), &[], certificate(CERTIFICATE), None),
         (BESIDE.to_owned(), &[4], certificate("/srv/keys/a/key"), None),
         (BESIDE.to_owned(), &[4], certificate("/srv/keys/b/key-cert.pub"), None),
-        // A grant beside it narrows nothing, and widens what it says.
+        // An additional grant does not restrict the first, and adds what it says itself.
         (format!("certificates = ['beside-key', '{CERTIFICATE}']"), &[2], certificate(CERTIFICATE), Some(4)),
         ("certificates = ['beside-key', '/srv/*/a/*']".to_owned(), &[2], certificate(CERTIFICATE), Some(2)),
         (rekeys("'sshd-host-keys'"), &[4], replace(), Some(4)),
@@ -46,7 +46,7 @@ fn what_belongs_to_a_key_is_reached_as_the_key_was() {
     }
 }
 
-/// Nothing is open, and Warded's own directory is protected.
+/// No handle is open, and Warded's own directory is protected.
 fn nothing_held() -> Circumstances {
     Circumstances {
         places: Places { sshd_config: "/etc/ssh/sshd_config".parse().unwrap(), home: None },
@@ -69,7 +69,7 @@ fn named(names: &[&str]) -> Principals {
     Principals::parse(Kind::Host, names).unwrap()
 }
 
-/// Each need is granted by its own line, and by that of no other need.
+/// Each need is granted by the lines listed for it, and by no others.
 #[test]
 fn every_need_has_a_grant_of_its_own() {
     let path = || KEY.parse::<AbsolutePath>().unwrap();
@@ -114,7 +114,7 @@ fn every_need_has_a_grant_of_its_own() {
             assert_eq!(granted, own.contains(&line), "{line}: {need:?}");
         }
         let denial = authorize(&procedure(""), &nothing_held(), need).unwrap_err();
-        // The line that a denial names grants what was denied.
+        // The line that a denial suggests would grant the need.
         let hint = denial.grant.unwrap();
         assert!(authorize(&procedure(&hint), &nothing_held(), need).is_ok(), "{hint}: {need:?}");
     }

@@ -1,4 +1,4 @@
-//! What a procedure may ask of the CA.
+//! The requests to the CA that a procedure may make.
 
 use crate::ca::Kind;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ pub struct Authority {
     pub kind: Kind,
 }
 
-/// What can be asked of a CA.
+/// The types of requests to a CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Its public keys.
@@ -20,7 +20,7 @@ pub enum Action {
     /// A certificate.
     Issue,
     Renew,
-    /// A successor for another key, and that key.
+    /// A successor for another key, together with that key.
     Rekey,
 }
 

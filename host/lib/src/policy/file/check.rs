@@ -1,4 +1,4 @@
-//! What is wrong with a policy that the schema cannot say.
+//! Checks what the schema cannot express.
 
 use super::{CertificateGrant, KeyGrant, Policy, Procedure, RESERVED, WriteGrant};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Policy {
-    /// What the schema cannot say. An error names the text to point at, and what is wrong.
+    /// Checks what the schema cannot express. An error consists of the text to point at, and what is wrong.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         if self.procedures.is_empty() {
             return Err(("procedure".to_owned(), "a policy needs at least one [procedure.NAME]".to_owned()));
@@ -40,8 +40,8 @@ impl Policy {
         self.procedures.iter().try_for_each(|(name, procedure)| self.check_procedure(name, procedure))
     }
 
-    /// A query may run what lies in the directories that it works on copies of: in a plan, as root. So nothing that a
-    /// procedure writes there may be a program.
+    /// A query may run programs from the copies of directories on which it works, and in a plan it runs as root. So a
+    /// procedure must not be able to write a program there.
     fn check_copied(&self, name: &Name, procedure: &Procedure) -> Result<(), String> {
         for (action, directory) in self.actions.iter().flat_map(|(name, one)| one.copied().map(move |at| (name, at))) {
             let is_open = |grant: &&WriteGrant| grant.forbid.is_empty() && grant.path.reaches_into(directory);

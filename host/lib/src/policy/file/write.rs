@@ -1,4 +1,4 @@
-//! A grant to write files: a path pattern, or a table that says more of what may be written.
+//! A grant to write files: a path pattern, or a table with further restrictions.
 
 use crate::policy::pattern::Pattern;
 use serde::{
@@ -11,10 +11,10 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteGrant {
     pub path: Pattern,
-    /// The characters that neither their contents nor their names have. Where there are any, the contents end in a
-    /// line's end.
+    /// The characters that may not occur in the files' contents or names. If there are any, the contents have to end
+    /// with a newline.
     pub forbid: String,
-    /// Whether missing directories are made.
+    /// Whether missing parent directories are created.
     pub parents: bool,
 }
 
@@ -29,7 +29,7 @@ struct Table {
 }
 
 impl WriteGrant {
-    /// Whether it allows nothing that another one does not.
+    /// Whether it allows nothing beyond the other grant.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
         self.path.is_within(&other.path)
@@ -54,7 +54,7 @@ impl From<Pattern> for WriteGrant {
     }
 }
 
-/// As the policy file says it.
+/// Formats the grant as in a policy file.
 impl fmt::Display for WriteGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, forbid, parents } = self;
@@ -72,7 +72,7 @@ impl fmt::Display for WriteGrant {
     }
 }
 
-/// Reads what [`fmt::Display`] writes.
+/// Parses what [`fmt::Display`] writes.
 impl FromStr for WriteGrant {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -80,7 +80,8 @@ impl FromStr for WriteGrant {
             Ok(table @ toml::Value::Table(_)) => {
                 table.try_into().map_err(|error: toml::de::Error| error.message().to_owned()).and_then(Self::of)
             }
-            // A pattern is no TOML, unless it begins with neither a slash nor a place: then it is no pattern.
+            // A valid pattern begins with a slash or a place, and so never parses as TOML: `Pattern` rejects every
+            // other text.
             Ok(_) | Err(_) => text.parse::<Pattern>().map(Self::from),
         }
     }

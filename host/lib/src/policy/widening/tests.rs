@@ -1,4 +1,4 @@
-//! Grants, and all the rest of a policy, compared with what was accepted.
+//! Compares grants, and everything else in a policy, with an accepted policy.
 
 use super::*;
 
@@ -93,7 +93,7 @@ actions = ['set']
         let now = parse(&ACTIONS.replacen(from, to, 1));
         assert_eq!(beyond(&accepted, &now, &"renew-host".parse().unwrap()).len(), found, "{from} -> {to}");
     }
-    // What it yields only restricts it.
+    // `yields` only restricts an action, so dropping it goes beyond what was accepted.
     let restricted = ACTIONS.replacen("undo = {", "yields = '{sshd-config}'\nundo = {", 1);
     let accepted = parse(&restricted);
     for (now, found) in [
@@ -105,7 +105,8 @@ actions = ['set']
     }
 }
 
-/// Under the same name a service is reached, and a schedule kept, in a way that was not accepted.
+/// A service that is reached in a way that was not accepted, and a schedule that is kept in such a way, under the same
+/// name.
 #[test]
 fn another_way_under_the_same_name_is_beyond() {
     const TWO: &str = "systemd = ['ssh.service', 'sshd.service']";
@@ -129,7 +130,7 @@ fn another_way_under_the_same_name_is_beyond() {
             &format!("{both}\nsystemd = 'warded-renew.timer'"),
             &[
                 "schedule renew: /etc/systemd/system/warded-renew.timer",
-                // What recovers at the start of the machine comes with a schedule of any kind.
+                // A schedule of any kind includes the unit that recovers an interrupted run at boot.
                 "schedule renew: /etc/systemd/system/warded-renew.service",
             ],
         ),

@@ -1,20 +1,20 @@
-//! Questions to a name server, and its answers (RFC 1035, 4). What an answer says is not trusted: it only says where to
-//! connect to, and whoever answers there has to prove a key.
+//! Questions to a name server, and its answers (RFC 1035, 4). The content of an answer is not trusted: it only says
+//! which address to connect to, and the server there has to prove that it holds a key.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const HEADER: usize = 12;
 const LONGEST_LABEL: usize = 63;
-/// With the lengths of its labels.
+/// In bytes, including the lengths of its labels.
 const LONGEST_NAME: usize = 255;
-/// More than a name has labels: each place of an honest name has at least one.
+/// More pointers than a name can have labels: in an honest name, each pointer leads to at least one label.
 const MOST_PLACES: usize = 128;
-/// An alias, the alias of that, and so on.
+/// The limit for a chain of aliases.
 const MOST_NAMES: usize = 16;
 const INTERNET: u16 = 1;
 const CNAME: u16 = 5;
 
-/// What is asked for.
+/// The type of record to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `A`
@@ -32,22 +32,22 @@ impl Kind {
     }
 }
 
-/// What a server says.
+/// A server's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// These, or none of this kind.
+    /// These addresses; empty if the name has none of this type.
     Addresses(Vec<IpAddr>),
-    /// There is no such name.
+    /// The name does not exist.
     NoSuchName,
-    /// Another code than success.
+    /// An error code.
     Failed(u8),
-    /// It did not fit.
+    /// The answer did not fit into the datagram.
     Truncated,
 }
 
-/// The message that asks for the addresses of a name. None: it cannot be a name in the DNS.
+/// The message that asks for the addresses of a name. `None`: the text cannot be a name in the DNS.
 pub(super) fn question(id: [u8; 2], name: &str, kind: Kind) -> Option<Vec<u8>> {
-    // Recursion is desired; one question.
+    // Flags: recursion desired. Counts: one question.
     let mut message = [id.as_slice(), &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
     for label in name.strip_suffix('.').unwrap_or(name).split('.') {
         if label.is_empty() || label.len() > LONGEST_LABEL {
@@ -65,7 +65,7 @@ pub(super) fn question(id: [u8; 2], name: &str, kind: Kind) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// What an answer says. None: it is no answer to this question, or cannot be read.
+/// Parses an answer. `None`: it does not answer this question, or is malformed.
 pub(super) fn read(question: &[u8], answer: &[u8]) -> Option<Reply> {
     let (asked, header) = (question.get(HEADER..)?, answer.get(..HEADER)?);
     let [_, _, flags, code, questions_high, questions_low, count_high, count_low, ..] = *header else { return None };
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
         Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
     }
 
-    /// A name in lower case, with the lengths of its labels.
+    /// Reads a name in lower case, including the lengths of its labels.
     fn name(&mut self) -> Option<Vec<u8>> {
         let mut name = Vec::new();
         let (mut after, mut places) = (None, 0);
@@ -139,7 +139,8 @@ impl<'a> Reader<'a> {
                     name.push(length);
                     name.extend(self.take(usize::from(length))?.to_ascii_lowercase());
                 }
-                // It goes on at an earlier place. A circle has a label in it, so that the name gets too long.
+                // A pointer to an earlier position. A loop would have to contain a label, so the name would exceed its
+                // maximum length.
                 192..=255 if places < MOST_PLACES => {
                     places += 1;
                     let low = *self.take(1)?.first()?;

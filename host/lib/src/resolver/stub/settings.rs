@@ -8,26 +8,26 @@ use std::{
 };
 
 const PORT: u16 = 53;
-/// More servers are not asked.
+/// Further servers are ignored.
 const SERVERS: usize = 3;
 
-/// What `/etc/resolv.conf` says.
+/// The settings in `/etc/resolv.conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// Whom to ask, in this order.
+    /// The servers to ask, in this order.
     pub(super) servers: Vec<SocketAddr>,
-    /// What is appended to a short name.
+    /// The domains to append to a short name.
     pub(super) search: Vec<String>,
-    /// A name with as many dots is first asked for as it is.
+    /// A name with at least this many dots is first tried as it is.
     pub(super) dots: usize,
-    /// How long one server may take.
+    /// How long to wait for one server.
     pub(super) timeout: Duration,
-    /// How often each is asked.
+    /// How often to ask each server.
     pub(super) attempts: u32,
 }
 
 impl Settings {
-    /// What a text says; of nothing, what the C library takes then: a server on this machine.
+    /// Parses the text. If it names no server, uses the default of the C library: a server on this machine.
     pub(super) fn of(text: &str) -> Self {
         let mut settings =
             Self { servers: Vec::new(), search: Vec::new(), dots: 1, timeout: Duration::from_secs(5), attempts: 2 };
@@ -37,10 +37,10 @@ impl Settings {
                 Some("nameserver") => {
                     settings.servers.extend(words.next().and_then(server));
                 }
-                // The last of these counts.
+                // The last such line takes precedence.
                 Some("search" | "domain") => {
                     let domains = words.map(|domain| domain.trim_end_matches('.'));
-                    // The root (`.`) adds nothing to a name.
+                    // The root (`.`) would add nothing to a name.
                     settings.search = domains.filter(|domain| !domain.is_empty()).map(str::to_owned).collect();
                 }
                 Some("options") => words.for_each(|option| settings.option(option)),
@@ -66,7 +66,7 @@ impl Settings {
         }
     }
 
-    /// The whole names that a name may stand for, in the order in which they are asked for.
+    /// The complete names that a name may stand for, in the order in which to try them.
     pub(super) fn candidates(&self, name: &str) -> Vec<String> {
         if name.ends_with('.') {
             return vec![name.to_owned()];
@@ -79,7 +79,7 @@ impl Settings {
     }
 }
 
-/// A server by its address. One of a single link says which: `fe80::1%eth0`, or by the interface's number.
+/// Parses a server's address. A link-local one includes the interface: `fe80::1%eth0`, or the interface's number.
 fn server(word: &str) -> Option<SocketAddr> {
     let Some((address, interface)) = word.split_once('%') else {
         return Some(SocketAddr::new(word.parse().ok()?, PORT));
@@ -95,7 +95,7 @@ fn interface_number(name: &str) -> Option<u32> {
     fs::read_to_string(Path::new("/sys/class/net").join(name).join("ifindex")).ok()?.trim().parse().ok()
 }
 
-/// The addresses that `/etc/hosts` gives a name.
+/// The addresses that `/etc/hosts` has for a name.
 pub(super) fn in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let of_line = |line: &str| {

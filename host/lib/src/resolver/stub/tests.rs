@@ -6,10 +6,10 @@ use std::{
     thread,
 };
 
-/// What a server of the tests does with a question for a name in lower case; nothing: it does not answer.
+/// How a test server answers a question for a name in lower case; `None`: it does not answer.
 type Answers = fn(name: &str, kind: u16, tcp: bool) -> Option<Vec<u8>>;
 
-/// A name server on a port of its own, with the names that it is asked for.
+/// Starts a name server on a port of its own. Also returns the names that it is asked for.
 fn server(answers: Answers) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = tcp.local_addr().unwrap();
@@ -50,11 +50,11 @@ fn answer(question: &[u8], answers: Answers, tcp: bool, asked: &Mutex<Vec<String
         (labels.join(".").to_ascii_lowercase(), u16::from_be_bytes([question[at + 1], question[at + 2]]));
     asked.lock().unwrap().push(format!("{name} {kind}{}", if tcp { " tcp" } else { "" }));
     let said = answers(&name, kind, tcp)?;
-    // The header without its ID, the question, and what follows it.
+    // Insert the question between the header, which lacks its ID here, and the records.
     Some([&question[..2], &said[..10], &question[12..], &said[10..]].concat())
 }
 
-/// Flags, code, and records; each with an owner by its place in the message.
+/// An answer's flags, code and records. Each record names its owner by the owner's offset in the message.
 fn said(flags: u8, code: u8, records: &[(u16, u16, &[u8])]) -> Vec<u8> {
     let count = u8::try_from(records.len()).unwrap();
     let mut bytes = vec![0x80 | flags, code, 0, 1, 0, count, 0, 0, 0, 0];
@@ -75,7 +75,7 @@ fn resolver(servers: &[SocketAddr], more: &str) -> Resolver {
 
 fn texts(found: io::Result<Vec<IpAddr>>) -> Vec<String> {
     let mut texts: Vec<String> = found.unwrap().iter().map(ToString::to_string).collect();
-    // Which of them come first depends on this machine's routes.
+    // The order depends on this machine's routes.
     texts.sort();
     texts
 }
@@ -97,7 +97,7 @@ fn files_and_addresses_need_no_server() {
 fn a_server_is_asked_for_both_kinds() {
     let (address, _) = server(|name, kind, _| match (name, kind) {
         ("ca.test", 1) => Some(said(1, 0, &[(12, 1, &[192, 0, 2, 9]), (12, 1, &[192, 0, 2, 10])])),
-        // An alias: the name at 12, then that in its own record (at 12 + 9 + 4 + 12).
+        // An alias (CNAME): the name at offset 12, then the name in that alias's record (at 12 + 9 + 4 + 12).
         ("ca.test", 28) => Some(said(1, 0, &[(12, 5, b"\x02c1\xc0\x0f"), (37, 28, &[7; 16]), (15, 28, &[8; 16])])),
         _ => Some(said(1, 3, &[])),
     });
@@ -137,7 +137,7 @@ fn a_domain_that_fails_does_not_end_the_search() {
             _ => said(1, 3, &[]),
         })
     });
-    // A label may have no more than 63 bytes.
+    // One byte more than the 63 that a label may have.
     let long = "a".repeat(64);
     let resolver = resolver(&[address], &format!("search a.test {long} b.test"));
     assert_eq!(texts(resolver.addresses("ca")), ["9.9.9.9"]);
@@ -151,7 +151,7 @@ fn a_look_up_ends_in_time() {
     let began = Instant::now();
     let resolver = resolver(&[silent; 3], "search a.test b.test\noptions timeout:30 attempts:5");
     resolver.ask_servers("ca", began + Duration::from_millis(200)).unwrap_err();
-    // A byte now and then is no answer.
+    // The server sends single bytes, and never completes an answer.
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = tcp.local_addr().unwrap();
     thread::spawn(move || {
@@ -162,7 +162,7 @@ fn a_look_up_ends_in_time() {
     });
     let question = message::question([1, 2], "ca.test", Kind::V4).unwrap();
     over_tcp(address, &question, Instant::now() + Duration::from_millis(200)).unwrap_err();
-    // Without the two limits both would take many minutes.
+    // Without the two time limits, both would take many minutes.
     assert!(began.elapsed() < Duration::from_secs(120));
 }
 
@@ -184,17 +184,17 @@ fn another_server_is_asked_where_one_fails() {
     assert_eq!(error.to_string(), "this cannot be a name in the DNS");
 }
 
-/// It answers only for IPv4: that is taken, and not waited for the other for long.
+/// The server answers only for IPv4: the resolver uses that answer, and soon stops waiting for the other one.
 #[test]
 fn one_kind_is_enough() {
     let (address, _) = server(|_, kind, _| (kind == 1).then(|| said(1, 0, &[(12, 1, &[9; 4])])));
     let began = Instant::now();
     assert_eq!(texts(resolver(&[address], "options timeout:30 attempts:5").addresses("ca.test")), ["9.9.9.9"]);
-    // All attempts for the other kind take 150 s.
+    // All attempts for the other address family together would take 150 s.
     assert!(began.elapsed() < Duration::from_secs(120));
 }
 
-/// The server closes the connection without a word.
+/// The server closes the connection without an answer.
 #[test]
 fn one_kind_is_enough_where_the_other_does_not_fit() {
     let (address, asked) = server(|_, kind, tcp| match (kind, tcp) {
@@ -234,7 +234,7 @@ fn the_settings_are_those_of_the_manual() {
     };
     assert_eq!(Settings::of(text), expected);
     assert_eq!(Settings::of("").servers, ["127.0.0.1:53".parse().unwrap()]);
-    // Everywhere the loopback interface is the first one.
+    // The loopback interface has the number 1 everywhere.
     let text = "nameserver fe80::1%7\nnameserver fe80::2%lo\nnameserver fe80::3%none\nnameserver 192.0.2.1%lo\n";
     assert_eq!(Settings::of(text).servers, ["[fe80::1%7]:53", "[fe80::2%1]:53"].map(|server| server.parse().unwrap()));
 }
@@ -249,7 +249,7 @@ fn what_answers_another_question_is_passed_over() {
         other[place] = value;
         assert_eq!(message::read(&question, &other), None, "{place}");
     }
-    // A name that goes round in a circle: of a label, and of two places.
+    // Names that contain a loop: of a label, of one pointer, and of two pointers.
     for circle in [&[1, b'a', 0xc0, 25][..], &[0xc0, 25], &[0xc0, 27, 0xc0, 25]] {
         let mut other = [&good, circle, &[0; 20]].concat();
         other[7] = 1;
@@ -268,7 +268,8 @@ fn an_answer_costs_little_to_read() {
     let address = (12, 1, &[9; 4][..]);
     assert_eq!(with(&[vec![alias; 15], vec![address]].concat()), Some(Reply::Addresses(vec![[9; 4].into()])));
     assert_eq!(with(&[vec![alias; 16], vec![address]].concat()), None);
-    // Each place leads to the one before it. They are in the first record, after the 12 bytes before its data.
+    // Pointers that each lead to the one before. They are in the data of the first record, after the 12 bytes of its
+    // header.
     let record = |owner: u16, kind: u16, data: &[u8]| {
         let length = u16::try_from(data.len()).unwrap().to_be_bytes();
         let head = [(0xc000 | owner).to_be_bytes(), kind.to_be_bytes(), [0, 1], [0, 0], [0, 60], length];

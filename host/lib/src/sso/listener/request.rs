@@ -7,15 +7,15 @@ use url::form_urlencoded;
 pub(super) struct Request {
     pub(super) path: String,
     pub(super) query: Vec<(String, String)>,
-    /// Whether the browser only guesses that it will be wanted.
+    /// Whether the browser only prefetches the page.
     pub(super) is_prefetch: bool,
     host: String,
-    /// Whether a person goes there, as far as the browser says: no image, script or frame of a page.
+    /// Whether this is a navigation by the person, as far as the browser says: not an image, script or frame of a page.
     is_navigation: bool,
 }
 
 impl Request {
-    /// A whole request; none where it is not one that a browser makes for a page.
+    /// Parses a complete request; `None` if it is not the kind that a browser sends for a page.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (head, _) = text.split_once("\r\n\r\n")?;
@@ -45,7 +45,7 @@ impl Request {
         Some(found)
     }
 
-    /// Whether it is for this address, by this very name, and a person goes there.
+    /// Whether the request is for exactly this host, and a navigation by the person.
     pub(super) fn is_of(&self, host: &str) -> bool {
         self.host == host && self.is_navigation
     }
@@ -64,7 +64,8 @@ mod tests {
                 "GET /?code=a HTTP/1.1\r\nHost: 127.0.0.1:10000\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate",
                 Some(true),
             ),
-            // A page elsewhere: an image, a script's request, a frame; a name that leads here.
+            // Requests from a page of another site: an image, a script, a frame; and another name that resolves to this
+            // machine.
             ("GET /?code=a HTTP/1.1\r\nHost: 127.0.0.1:10000\r\nSec-Fetch-Dest: image", Some(false)),
             ("GET /?code=a HTTP/1.1\r\nHost: 127.0.0.1:10000\r\nSec-Fetch-Mode: cors", Some(false)),
             ("GET /?code=a HTTP/1.1\r\nHost: 127.0.0.1:10000\r\nSec-Fetch-Dest: iframe", Some(false)),

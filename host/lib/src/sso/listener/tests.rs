@@ -1,4 +1,4 @@
-//! Real connections: of a browser, of others on the same machine, and of a flood.
+//! Tests with real connections: from a browser, from other programs on the same machine, and many at once.
 
 use super::*;
 use std::thread;
@@ -11,7 +11,7 @@ fn get(port: u16, target: &str, more: &str) -> String {
     answer
 }
 
-/// What a login with the state `right` gets while others do this.
+/// The result of a login with the state `right`, while `others` connects to the listener.
 fn meanwhile(patience: Duration, others: impl FnOnce(u16, &str) + Send + 'static) -> (Result<Callback, Fault>, Visits) {
     let mut listener = Listener::bind("").unwrap();
     let (port, secret) = (listener.port, listener.secret.clone());
@@ -39,7 +39,7 @@ fn a_browser_is_led_there_and_back_and_the_code_stays_in_no_address() {
         assert!(get(port, "/favicon.ico", "").starts_with("HTTP/1.1 404"));
         let back = get(port, "/?code=abc&state=right&iss=https%3A%2F%2Fsso.test", "");
         assert!(back.contains(&format!("Location: /done/{secret}\r\n")) && back.contains("no-referrer"), "{back}");
-        // Once more, as by the browser's "back": the code is of no use.
+        // The same request again, as after the browser's "back": the code is not used twice.
         assert!(get(port, "/?code=abc&state=right", "").contains("\r\nLocation: /over\r\n"));
         assert!(get(port, "/over", "").contains("This sign-in is over"));
         assert!(get(port, &format!("/done/{secret}"), "").contains("You are logged in"));
@@ -78,8 +78,7 @@ fn others_on_the_machine_change_nothing() {
     assert!(returned.unwrap() == Callback { issuer: None, answered: refusal });
 }
 
-/// Connections that send nothing, that send without end, and that come by hundreds keep the browser's answer from
-/// nowhere.
+/// Connections that send nothing, that send endlessly, and that come by hundreds do not keep out the browser's answer.
 #[test]
 fn a_flood_keeps_nobody_out() {
     let (returned, _) = meanwhile(LONG, |port, _| {
@@ -116,7 +115,7 @@ fn a_person_is_reminded_once_and_the_answer_still_counts() {
     let returned = listener.wait(&provider, "right", LONG, (Duration::from_millis(100), &remind));
     assert!(returned.is_ok() && reminded.get() == 1, "{}", reminded.get());
     assert!(browser.join().unwrap().contains("Location: /done/"));
-    // Where it is given up before, nobody is reminded.
+    // If the time limit comes first, no reminder is shown.
     let mut listener = Listener::bind("").unwrap();
     let returned = listener.wait(&provider, "right", Duration::from_millis(50), (LONG, &remind));
     assert!(returned.is_err() && reminded.get() == 1);

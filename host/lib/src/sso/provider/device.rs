@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Long enough for the library to see that the time is over, instead of polling once more.
+/// Long enough that the library notices the end of the time, instead of polling once more.
 const PAST_THE_END: Duration = Duration::from_millis(50);
 
 /// A login by a code that a person types on another machine.
@@ -22,25 +22,25 @@ pub struct Device {
 }
 
 impl Device {
-    /// Where the person goes.
+    /// The URL to which the person goes.
     #[must_use]
     pub fn address(&self) -> &str {
         self.details.verification_uri().as_str()
     }
 
-    /// The same with the code in it, where the provider has that.
+    /// The same URL with the code in it, if the provider sends one.
     #[must_use]
     pub fn whole_address(&self) -> Option<&str> {
         self.details.verification_uri_complete().map(|address| address.secret().as_str())
     }
 
-    /// What the person types there.
+    /// The code that the person types there.
     #[must_use]
     pub fn code(&self) -> &str {
         self.details.user_code().secret()
     }
 
-    /// How long it can be used.
+    /// How long the code can be used.
     #[must_use]
     pub fn life(&self) -> Duration {
         self.details.expires_in()
@@ -48,10 +48,10 @@ impl Device {
 }
 
 impl Provider<'_> {
-    /// Begins a login on another machine.
+    /// Starts a login on another machine.
     ///
     /// # Errors
-    /// The provider has no such logins, or refuses this one.
+    /// The provider does not support such logins, or refuses this one.
     pub fn begin_on_device(&self) -> Result<Device, Fault> {
         let at =
             self.metadata.additional_metadata().device_authorization_endpoint.clone().ok_or(Fault::NoDeviceGrant)?;
@@ -67,25 +67,25 @@ impl Provider<'_> {
         Ok(Device { details, verifier })
     }
 
-    /// Waits until the person has logged in there.
+    /// Polls until the person has logged in there.
     ///
     /// # Errors
-    /// They refused, or did not do it in time.
+    /// The person refused, or did not log in in time.
     pub fn await_device(&self, device: &Device, patience: Duration) -> Result<IdToken, Fault> {
         let request = self.client.exchange_device_access_token(&device.details);
         let request = request.map_err(|_| Fault::Discovery {
             address: self.oidc.configuration(),
             why: "it names no token_endpoint".to_owned(),
         })?;
-        // The library goes on polling where there was no answer, and at the end says only that the time is over.
+        // The library goes on polling when a request fails, and at the end reports only that the time is over.
         let last_problem = RefCell::new(None);
         let carried = |request: HttpRequest| {
             let answer = carrier(self.web)(request);
             *last_problem.borrow_mut() = answer.as_ref().err().cloned();
             answer
         };
-        // It then doubles the interval up to a limit, even to one that is shorter than what `slow_down` made it; and it sleeps
-        // for the whole interval where the code ends before that.
+        // After a failure the library doubles the interval, up to a limit that may be shorter than the interval that
+        // `slow_down` demanded. It would also sleep for the whole interval if the code expires before that.
         let longest = Cell::new(Duration::ZERO);
         let (begun, patience) = (Instant::now(), patience.min(device.life()));
         let pause = |interval: Duration| {

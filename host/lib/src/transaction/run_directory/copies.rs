@@ -1,4 +1,5 @@
-//! The copies of old and new files, in one file. Runs of earlier versions have a file for each, `old/N` and `new/N`.
+//! The copies of old and new files, in one archive. Runs of earlier versions have a file for each copy, `old/N` and
+//! `new/N`.
 
 use super::Run;
 use crate::{
@@ -10,15 +11,15 @@ use crate::{
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
-/// Its name in the directory of the run.
+/// The archive's name in the directory of the run.
 pub(in crate::transaction) const COPIES: &str = "copies.tar";
-/// What is in it: by number the files as they were before, and as the run left them.
+/// The names in it, each followed by a number: files as they were before, and as the run left them.
 const OLD: &str = "old";
 const NEW: &str = "new";
-/// Everything that holds copies.
+/// Everything that may hold copies.
 pub(super) const ALL: [&str; 3] = [COPIES, OLD, NEW];
 
-/// Copies for another run's, under a number that no journal names yet.
+/// Copies to add to another run's, under a number that no journal names yet.
 #[derive(Debug)]
 pub(in crate::transaction) struct Copies {
     pub(in crate::transaction) number: usize,
@@ -54,14 +55,14 @@ impl Run {
         if beside.exists() {
             return format!("cp {} {path}", shell_word(&beside.to_string_lossy()));
         }
-        // Elsewhere first: where the archive cannot be read, the file stays as it is. One that is made anew gets the mode
-        // of what mktemp(1) makes, 0600, since it may be a private key.
+        // Extracts to another place first: if the archive cannot be read, the file stays as it is. A new file gets
+        // the mode that mktemp(1) uses, 0600, since it may be a private key.
         let archive = shell_word(&self.path().join(COPIES).to_string_lossy());
         format!("t=$(mktemp) && tar -xOf {archive} {copy} >\"$t\" && cp \"$t\" {path}; rm -f \"$t\"")
     }
 
-    /// Stores copies beside those that the journal names, and drops those that it does not. They are on disk before a
-    /// journal that names them.
+    /// Stores copies beside those that the journal names, and drops the others. They are on disk before any journal
+    /// names them.
     pub(in crate::transaction) fn store_copies(&mut self, copies: &[Copies]) -> Result<()> {
         let more = copies.iter().flat_map(|Copies { number, old, left }| {
             let one = |kind, copy: &Option<Zeroizing<Vec<u8>>>| copy.clone().map(|copy| (name(kind, *number), copy));
@@ -73,8 +74,8 @@ impl Run {
         self.directory.sync()
     }
 
-    /// Removes the copies that the journal does not name, where a private key is among them. The others go when the next
-    /// ones are stored, without a wait of their own.
+    /// Removes the copies that the journal does not name, if a private key is among them. Otherwise they are dropped
+    /// when the next copies are stored, which saves a wait for the disk.
     pub(in crate::transaction) fn remove_spare_copies(&mut self) -> Result<()> {
         let named = self.named();
         if self.archive()?.files().any(|(name, copy)| !named.contains(name) && holds_private_key(copy)) {
@@ -88,8 +89,8 @@ impl Run {
         Ok(())
     }
 
-    /// Removes the copies of new files that are private keys: rolling a run back that was kept needs
-    /// only the old ones, and the new key is where it belongs.
+    /// Removes the copies of new files that are private keys: undoing a kept run needs only the old ones, and the new
+    /// key is in its place.
     pub(in crate::transaction) fn remove_new_keys(&self) -> Result<()> {
         self.directory.remove_unfinished()?;
         let archive = self.archive()?;
@@ -119,7 +120,7 @@ impl Run {
         self.archive().err()
     }
 
-    /// From here on copies that cannot be read are missing ones.
+    /// Copies that cannot be read count as missing from here on.
     pub(in crate::transaction) fn forget_damaged_copies(&mut self) -> Result<()> {
         if self.directory.read(COPIES)?.is_some_and(|bytes| Archive::parse(bytes).is_err()) {
             self.archive = Archive::default().into();
@@ -127,7 +128,7 @@ impl Run {
         Ok(())
     }
 
-    /// Writes the copies, without their name.
+    /// Writes the copies, without syncing their name.
     pub(super) fn write_copies(&self, changes: &[PreparedChange]) -> Result<()> {
         let copies = changes.iter().enumerate().flat_map(|(index, change)| {
             let old = change.change.before.as_ref().map(|before| (name(OLD, index), before.contents.as_slice()));
@@ -146,7 +147,7 @@ impl Run {
         numbers.flat_map(|index| [OLD, NEW].map(|kind| name(kind, self.copies(index)))).collect()
     }
 
-    /// Writes the archive anew, without its name.
+    /// Writes the archive anew, without syncing its name.
     fn rewrite(&mut self, keeps: impl Fn(&str) -> bool, more: &[(String, Zeroizing<Vec<u8>>)]) -> Result<()> {
         let archive = self.archive()?;
         let kept = archive.files().filter(|(name, _)| keeps(name)).map(|(name, copy)| (name.to_owned(), copy));
@@ -164,7 +165,7 @@ impl Run {
         }
     }
 
-    /// The archive, read once; an empty one where there is no file.
+    /// The archive, which is read only once; an empty one where there is no file.
     fn archive(&self) -> Result<&Archive> {
         if let Some(archive) = self.archive.get() {
             return Ok(archive);

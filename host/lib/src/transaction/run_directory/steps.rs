@@ -1,13 +1,14 @@
-//! Which programs of a run may have run: what is noted of each before it begins.
+//! Which programs of a run may have run: each is noted before it begins.
 
 use super::Run;
 use crate::{error::Result, machine::interruption};
 
-/// In it a file for each program that the run may run, there until it begins: then it may have run.
+/// The directory with a file for each program of the run. The file is removed before the program begins: without it,
+/// the program may have run.
 pub(super) const STEPS: &str = "steps";
 
 impl Run {
-    /// A note for each program, so that its beginning needs no room on the disk.
+    /// Writes the file for each program, so that beginning one needs no disk space.
     pub(super) fn write_steps(&self) -> Result<()> {
         if self.journal.steps.is_empty() {
             return Ok(());
@@ -17,7 +18,8 @@ impl Run {
         steps.sync()
     }
 
-    /// Notes that a program of the run is about to be run: synced, because what it does outlasts a power cut.
+    /// Notes that a program of the run is about to start. This is synced, because what the program does outlasts a
+    /// power cut.
     pub(in crate::transaction) fn note_step(&self, index: usize) -> Result<()> {
         let steps = self.directory.sub(STEPS)?;
         steps.remove(&index.to_string())?;
@@ -26,7 +28,7 @@ impl Run {
         Ok(())
     }
 
-    /// The programs that may have run, by their places among all.
+    /// The indices of the programs that may have run.
     pub(in crate::transaction) fn steps_begun(&self) -> Result<Vec<usize>> {
         let Some(steps) = self.directory.find_sub(STEPS)? else { return Ok((0..self.journal.steps.len()).collect()) };
         let waiting = steps.names()?;

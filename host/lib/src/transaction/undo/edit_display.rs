@@ -1,4 +1,4 @@
-//! What is shown of a file that was edited since the run.
+//! How to show a file that was edited since the run.
 
 use crate::{
     machine::{
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// How a file becomes what it was before: a command for a person.
+/// A command with which a person makes the file what it was before.
 pub(super) fn remedy(joint: &JointChange<'_>) -> String {
     let Part { run, index, entry } = joint.oldest;
     match entry.before {
@@ -21,7 +21,7 @@ pub(super) fn remedy(joint: &JointChange<'_>) -> String {
     }
 }
 
-/// None also for a private key: no copy of the new one is kept, and neither is shown.
+/// None also for a private key: no copy of the new one is kept, and no key is shown.
 fn text(bytes: Option<&[u8]>) -> Option<&str> {
     bytes.filter(|bytes| !holds_private_key(bytes)).and_then(|bytes| std::str::from_utf8(bytes).ok())
 }
@@ -31,7 +31,7 @@ pub(super) fn difference(entry: &Entry, left: Option<&[u8]>, now: Option<&Snapsh
     match (&entry.after, now, text(left), text(now)) {
         (_, None, ..) => format!("{}: somebody removed it", entry.path),
         (None, Some(_), ..) => format!("{}: somebody made it again", entry.path),
-        // Nobody reads one.
+        // Nobody reads a certificate.
         (_, Some(now), ..) if is_certificate(now) => format!("{}: another certificate is there", entry.path),
         (_, _, Some(left), Some(now)) => {
             let name = text::neutral(entry.path.as_str());

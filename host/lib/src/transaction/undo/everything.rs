@@ -1,4 +1,4 @@
-//! Undoing everything that runs did. Unlike the undo of some of them, this one leaves no marked block, and keeps
+//! Undoes everything that runs did. Unlike an undo of some of them, this one leaves no marked block. It keeps the
 //! host keys: clients know those that are served now, and former ones may have been given up for a reason.
 
 use super::{Edits, FileUndo, old_copy, order, undo_one};
@@ -15,7 +15,7 @@ use crate::{
 use sshd_config::block::{self, Marks};
 use zeroize::Zeroizing;
 
-/// What there is to do about one file, of these runs.
+/// How to undo what these runs did to one file.
 pub(super) fn undo(root: &Root, joint: &JointChange<'_>, (runs, edits): (&[Run], Edits)) -> Result<FileUndo> {
     if matches!(joint.newest.entry.order, Order::WriteKey | Order::RemoveKey) {
         return Ok(FileUndo::KeyLeft);
@@ -43,14 +43,16 @@ pub(super) fn undo(root: &Root, joint: &JointChange<'_>, (runs, edits): (&[Run],
     }
 }
 
-/// The blocks that these runs wrote. One that stood there before them is another state directory's, or a person's.
+/// The blocks that these runs wrote. A block that was there before them belongs to another state directory or to a
+/// person.
 struct OwnBlocks(Vec<(Marks, Vec<u8>)>);
 
 impl OwnBlocks {
     fn of(joint: &JointChange<'_>) -> Result<Self> {
         let left = joint.newest.run.left(joint.newest.index)?;
         let old = joint.oldest.run.old(joint.oldest.index)?;
-        // Where a file was edited between runs that are one by now, what it was "before" has the block of the first.
+        // If a file was edited between two runs that have been folded into one, the version "before" has the block of
+        // the first run.
         let is_folded = joint.oldest.run.journal().folded.is_some();
         let mut own = left.as_ref().map(|left| blocks_of(left)).unwrap_or_default();
         let before = old.as_ref().filter(|_| !is_folded).map(|old| blocks_of(old)).unwrap_or_default();
@@ -58,13 +60,13 @@ impl OwnBlocks {
         Ok(Self(own))
     }
 
-    /// The text without these blocks. Where marks are no pair, all of it stays.
+    /// The text without these blocks. If marks do not pair up, the text stays as it is.
     fn outside(&self, contents: &[u8]) -> Vec<u8> {
         let without = |text: Vec<u8>, (marks, _): &(Marks, Vec<u8>)| marks.remove(&text).unwrap_or(text);
         self.0.iter().fold(contents.to_vec(), without)
     }
 
-    /// Whether each of them is there as the last run wrote it, whatever was edited around it.
+    /// Whether each of these blocks is there as the last run wrote it, whatever was edited around it.
     fn is_whole_in(&self, now: &Snapshot) -> bool {
         let there = blocks_of(&now.contents);
         !self.0.is_empty() && self.0.iter().all(|block| there.contains(block))

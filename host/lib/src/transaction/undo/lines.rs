@@ -1,4 +1,4 @@
-//! A known_hosts file: ssh adds hosts to it all the time, so an undo takes out the run's own lines, and no others.
+//! A known_hosts file: ssh adds hosts to it all the time, so an undo removes only the run's own lines.
 
 use super::{FileUndo, order};
 use crate::{
@@ -18,7 +18,7 @@ pub(super) fn is_undone_by_lines(joint: &JointChange<'_>, place: &Place) -> bool
     path.file_name().and_then(|name| name.to_str()).is_some_and(is_file_name) || is_file_name(place.name())
 }
 
-/// What there is to do; none where the copies of the run are gone.
+/// How to undo it; none where the copies of the run are gone.
 pub(super) fn undo(joint: &JointChange<'_>, place: &Place, now: Option<&Snapshot>) -> Result<Option<FileUndo>> {
     let Some(now) = now else { return Ok(Some(FileUndo::AsBefore)) };
     let Some(left) = joint.newest.run.left(joint.newest.index)? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! What programs of the undone runs changed is changed back by programs, where it is as the runs left it.
+//! What programs of the undone runs changed is reverted by programs, where it is still as the runs left it.
 
 use super::Undo;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     transaction::run_directory::Run,
 };
 
-/// The steps that lead back, of runs that are given newest first; and those that nothing undoes.
+/// The steps that undo those of the runs, given newest first; and the programs that nothing can undo.
 pub(super) fn back<'a>(runs: impl IntoIterator<Item = &'a Run>) -> (Vec<Step>, Vec<Name>) {
     let (mut steps, mut irreversible) = (Vec::new(), Vec::new());
     for step in runs.into_iter().flat_map(|run| run.journal().steps.iter().rev()) {
@@ -21,7 +21,7 @@ pub(super) fn back<'a>(runs: impl IntoIterator<Item = &'a Run>) -> (Vec<Step>, V
 }
 
 impl Undo {
-    /// Asks how things are now, and leaves out the steps whose state is as before already.
+    /// Queries the present states, and drops the steps whose states are already as before.
     ///
     /// # Errors
     /// Refused: what a program of the runs changed has been changed again since. Failed: its state cannot be queried.
@@ -50,7 +50,7 @@ impl Undo {
     }
 }
 
-/// Adds a step, and merges it with an earlier one about the same state: an appliance acts on each state that it is given,
+/// Adds a step, merging it with an earlier one about the same state: an appliance acts on each state that it gets,
 /// and the intermediate ones were never proved.
 fn lead_on(steps: &mut Vec<Step>, next: Step) {
     let earlier = steps.iter_mut().rfind(|earlier| earlier.is_about_same(&next));

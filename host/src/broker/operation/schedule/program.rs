@@ -1,20 +1,20 @@
-//! Whether a program may be what root runs by the clock.
+//! Whether root may run a program by the clock.
 
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 use warded_lib::text::neutral;
 
-/// Whether others than root decide what this program is, or the schedule's service does not see it.
+/// Whether users other than root can replace this program, or the schedule's service cannot see it.
 pub(super) fn is_unsafe(program: &Path) -> bool {
     const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
     TEMPORARY.iter().any(|directory| program.starts_with(directory)) || changed_by_others(program).is_some()
 }
 
-/// Why nothing that root runs later may name this program, if that is so.
+/// Why nothing that root runs later may name this program; `None` if it may.
 pub(in crate::broker::operation) fn unsafe_program(program: &Path) -> Option<String> {
     is_unsafe(program).then(|| concern(program).unwrap_or_default())
 }
 
-/// Why this program should not be what root runs every hour, if it should not.
+/// Why root should not run this program every hour; `None` if there is no reason against it.
 pub(super) fn concern(program: &Path) -> Option<String> {
     let is_below = |directories: &[&str]| directories.iter().any(|directory| program.starts_with(directory));
     let is_built = program.parent().is_some_and(|directory| {
@@ -22,22 +22,22 @@ pub(super) fn concern(program: &Path) -> Option<String> {
         is_profile && directory.ancestors().any(|above| above.join("CACHEDIR.TAG").exists())
     });
     let why = if is_built {
-        "lies where a compiler put it".to_owned()
+        "lies in a build directory".to_owned()
     } else if is_below(&["/tmp", "/var/tmp", "/dev/shm"]) {
-        "lies among temporary files, which the schedule's service does not see".to_owned()
+        "lies in a directory for temporary files, which the scheduled service does not see".to_owned()
     } else if is_below(&["/home", "/root"]) {
         "lies in a home directory".to_owned()
     } else {
-        format!("can be changed by others than root ({})", changed_by_others(program)?.display())
+        format!("can be changed by users other than root ({})", changed_by_others(program)?.display())
     };
     let program = neutral(&program.to_string_lossy());
     Some(format!(
         "{program} {why}, and the schedule runs it as root every hour. Install Warded where only root writes, such as \
-         /usr/local/bin, and run this again with that."
+         /usr/local/bin, and run this again with that copy."
     ))
 }
 
-/// The program, or a directory on the way to it, that others than root can change.
+/// The program, or a directory on the way to it, if users other than root can change it.
 fn changed_by_others(program: &Path) -> Option<&Path> {
     program.ancestors().find(|path| {
         let is_sticky = |mode: u32| mode & 0o1000 != 0;
@@ -61,8 +61,8 @@ mod tests {
         };
         at("target/CACHEDIR.TAG");
         let says = |program: &Path, words: &str| concern(program).is_some_and(|concern| concern.contains(words));
-        assert!(says(&at("target/release/warded"), "lies where a compiler put it"));
-        assert!(says(Path::new("/tmp/warded"), "lies among temporary files"));
+        assert!(says(&at("target/release/warded"), "lies in a build directory"));
+        assert!(says(Path::new("/tmp/warded"), "lies in a directory for temporary files"));
         assert!(says(Path::new("/home/jane/bin/warded"), "lies in a home directory"));
         assert!(says(Path::new("/root/warded"), "lies in a home directory"));
         assert_eq!(concern(Path::new("/usr/bin/env")), None);

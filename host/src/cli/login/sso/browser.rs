@@ -1,4 +1,4 @@
-//! A person's browser, and a picture for the camera of their telephone.
+//! A person's browser, and a QR code for their phone.
 
 use fast_qr::QRBuilder;
 use rustix::process::geteuid;
@@ -14,13 +14,13 @@ pub(super) fn is_here() -> bool {
     program("").is_some()
 }
 
-/// Opens a browser, and leaves it to itself; whether one was started. The address is known to it alone for as long as
-/// nobody looks at its command line: it serves once.
+/// Starts a browser without waiting for it; returns whether one was started. The address is visible to others in the
+/// browser's command line, but it works only once.
 pub(super) fn open(address: &str) -> bool {
     program(address).is_some_and(|program| program.launch().is_ok())
 }
 
-/// What opens a browser: what `BROWSER` names, else the desktop's own way.
+/// The program that opens a browser: the one in `BROWSER`, or else the desktop's own.
 fn program(address: &str) -> Option<Program> {
     let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let (path, arguments) = match set("BROWSER") {
@@ -31,7 +31,7 @@ fn program(address: &str) -> Option<Program> {
         None if set("WSL_DISTRO_NAME").is_some() => (exec::find("wslview")?, vec![address.to_owned()]),
         None => return None,
     };
-    // It is the person's program, in the person's environment.
+    // It is the user's program, and runs in the user's environment.
     let inherited = env::vars_os().filter(|(name, _)| name != "PATH" || !geteuid().is_root());
     Some(inherited.fold(Program::new(path), |program, (name, value)| program.env(name, value)).args(arguments))
 }
@@ -60,13 +60,13 @@ fn found(program: &str) -> Option<PathBuf> {
     exec::find(program).or_else(|| if geteuid().is_root() || program.contains('/') { None } else { own() })
 }
 
-/// The address as a QR code, on a terminal.
+/// The address as a QR code for a terminal.
 pub(super) fn picture(address: &str) -> Option<String> {
     if io::stderr().is_terminal() { drawn(address) } else { None }
 }
 
-/// Dark on white, whatever the terminal's own colours are: not every camera reads the inverse. With two more modules of
-/// white around it than the library draws.
+/// Dark on white, whatever the terminal's own colours: not every camera reads inverted codes. The white margin is two
+/// modules wider than the library draws it.
 fn drawn(address: &str) -> Option<String> {
     let code = QRBuilder::new(address).build().ok()?.to_str();
     let width = code.lines().next()?.chars().count() + 4;

@@ -1,4 +1,4 @@
-//! The person's session with the provider, which lives in the browser: where `warded logout` ends it.
+//! The person's session with the provider, which exists in the browser: where `warded logout` ends it.
 
 use super::{
     super::{Place, place::SESSION},
@@ -7,19 +7,19 @@ use super::{
 use url::Url;
 use warded_lib::{ca::step::http::is_safe, text::neutral};
 
-/// Behind the address in [`SESSION`]: that the session is in a browser on another device.
+/// The word after the address in [`SESSION`] which says that the session is in a browser on another device.
 const ELSEWHERE: &str = "elsewhere";
 
 /// A session.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Where it is ended.
+    /// The address that ends it.
     pub(super) end: Url,
     /// Whether it is in a browser on another device.
     pub(super) is_elsewhere: bool,
 }
 
-/// Remembers a session. Without that, `logout` does not end one.
+/// Remembers a session. If that fails, `logout` does not end it.
 pub(super) fn remember(place: &Place, session: Option<&Session>) {
     drop(place.state().and_then(|place| match session {
         Some(Session { end, is_elsewhere }) => {
@@ -30,8 +30,8 @@ pub(super) fn remember(place: &Place, session: Option<&Session>) {
     }));
 }
 
-/// Opens the browser where the session is ended, and says so; none where no sign-in is known. Nothing is known of logins
-/// then.
+/// Opens the browser at the address that ends the session, and returns a message; `None` if no sign-in is known. The
+/// shared state of the logins is removed.
 pub(in crate::cli) fn end(place: &Place) -> Option<String> {
     let session = place.leave(SESSION)?;
     let mut lines = std::str::from_utf8(&session).ok()?.lines();

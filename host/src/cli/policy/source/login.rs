@@ -19,7 +19,7 @@ use warded_lib::{
 };
 use zeroize::Zeroizing;
 
-/// What a helper needs to reach the store of the user who runs it.
+/// The environment variables with which a helper reaches the credential store of the user who runs it.
 const ENVIRONMENT: [&str; 8] = [
     "HOME",
     "XDG_RUNTIME_DIR",
@@ -31,10 +31,10 @@ const ENVIRONMENT: [&str; 8] = [
     "GPG_TTY",
 ];
 
-/// What a helper says that has none for a registry (docker-credential-helpers, `credentials/error.go`).
+/// What a helper prints if it has no credentials for a registry (docker-credential-helpers, `credentials/error.go`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
-/// Those for a repository, if the user has some. A helper is run only where a person waits for that.
+/// The credentials for a repository, if the user has some. A helper is run only if a person is waiting.
 pub(super) fn credentials(reference: &Reference, is_person: bool, output: Output) -> Result<Option<Credentials>> {
     let named = env::var_os("REGISTRY_AUTH_FILE").map(PathBuf::from);
     let is_named = named.is_some();
@@ -44,7 +44,7 @@ pub(super) fn credentials(reference: &Reference, is_person: bool, output: Output
     for file in all.into_iter().filter(|file| is_named || file.exists()) {
         let bytes = match contents(&file) {
             Ok(bytes) => Zeroizing::new(bytes),
-            // The home or the runtime directory of another user, as with `sudo -E`.
+            // The home or runtime directory of another user, as with `sudo -E`.
             Err(error) if !is_named && error.exit() == Exit::Refused => {
                 output.note(format!("{}: it is not used for credentials", error.message()));
                 continue;
@@ -66,7 +66,7 @@ pub(super) fn credentials(reference: &Reference, is_person: bool, output: Output
     Ok(None)
 }
 
-/// Where podman (containers-auth.json(5)) and docker keep them.
+/// The files in which podman (containers-auth.json(5)) and docker keep credentials.
 fn usual(variable: impl Fn(&str) -> Option<OsString>, user: u32) -> Vec<PathBuf> {
     let within = |name: &str, rest: &str| variable(name).map(|directory| Path::new(&directory).join(rest));
     let all = [
@@ -79,7 +79,7 @@ fn usual(variable: impl Fn(&str) -> Option<OsString>, user: u32) -> Vec<PathBuf>
     all.into_iter().flatten().collect()
 }
 
-/// Root takes only what nobody else can have written.
+/// Root uses only a file that nobody else can have written.
 fn contents(file: &Path) -> Result<Vec<u8>> {
     if !config::is_root() {
         return read::any(file, files::MAX_BYTES);
@@ -102,7 +102,7 @@ fn of_helper(helper: &str, authority: &str, output: Output) -> Result<Option<Cre
     }
     let ran = program.run_unread()?;
     if ran.status != Some(0) {
-        // What it prints instead of credentials is a message.
+        // If it prints no credentials, its output is a message.
         let said = [&ran.stdout, &ran.stderr].map(|text| neutral(String::from_utf8_lossy(text).trim()));
         if said.iter().any(|said| said == NOT_FOUND) {
             return Ok(None);

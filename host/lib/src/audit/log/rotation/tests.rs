@@ -40,10 +40,10 @@ fn head(line: &str) -> Head {
     chain::link(line.as_bytes()).unwrap().head
 }
 
-/// Of a log that is whole: the numbers are those from 1 on.
+/// The records of an intact log; their numbers count from 1 without a gap.
 fn records(directory: &Path) -> Vec<super::super::super::Record> {
     let verified = verify_all(directory).unwrap().unwrap();
-    // What was left unfinished is accounted for.
+    // `flatten` drops unfinished lines; `verify` has found them accounted for.
     let records: Vec<_> = read(directory).unwrap().flatten().collect();
     assert!(records.iter().zip(1..).all(|(record, number)| record.n == number));
     assert_eq!(u64::try_from(records.len()).unwrap(), verified.records);
@@ -66,7 +66,7 @@ fn a_large_file_is_closed_and_the_chain_goes_on() {
     let all = records(scratch.path());
     assert_eq!(all.iter().filter(|record| record.event.kind == Kind::Asked).count(), 60);
 
-    // From wherever on the newest are wanted, they are those that are read from the beginning.
+    // Whichever record `newest` starts at, it returns the same as reading from the beginning.
     for record in &all {
         let from = newest(scratch.path(), |found| found.is_some_and(|found| found.n == record.n)).unwrap();
         let expected = all.iter().skip_while(|other| other.n < record.n);
@@ -74,7 +74,7 @@ fn a_large_file_is_closed_and_the_chain_goes_on() {
     }
 }
 
-/// A line that is none is counted through all files.
+/// A line that is not a record is numbered through all files.
 #[test]
 fn a_line_that_is_no_record_has_its_number() {
     let scratch = rotated();
@@ -93,7 +93,7 @@ fn a_line_that_is_no_record_has_its_number() {
     }
 }
 
-/// Wherever it is interrupted, the next append goes on from there, and nothing counts as lost.
+/// Wherever a rotation was interrupted, the next append finishes it, and nothing is reported as lost.
 #[test]
 fn a_rotation_that_was_interrupted_is_brought_to_its_end() {
     let whole = private();
@@ -136,7 +136,7 @@ fn a_rotation_that_was_interrupted_is_brought_to_its_end() {
     }
 }
 
-/// Who has put files away reads which ones are wanted.
+/// If someone has moved files away, the message names the files that are missing.
 #[test]
 fn a_file_that_is_not_there_is_named() {
     for (name, words) in [
@@ -152,7 +152,7 @@ fn a_file_that_is_not_there_is_named() {
         let broken = verify_all(scratch.path()).unwrap().unwrap_err().to_string();
         assert!(broken.ends_with(words) && broken.contains(file), "{name}: {broken}");
     }
-    // All of them: what is left says which came before it.
+    // All closed files are gone: the current file says which one came before it.
     let scratch = rotated();
     let closed: Vec<_> = files::closed(scratch.path()).unwrap().into_iter().map(files::closed_name).collect();
     closed.iter().for_each(|name| fs::remove_file(scratch.path().join(name)).unwrap());
@@ -160,7 +160,7 @@ fn a_file_that_is_not_there_is_named() {
     assert!(broken.record == 1 && broken.to_string().contains(closed.last().unwrap()), "{broken}");
 }
 
-/// A file of another origin that has the name already is left alone.
+/// If an unrelated file already has the name, it is left alone.
 #[test]
 fn a_closed_file_takes_no_other_files_name() {
     let scratch = private();
@@ -174,12 +174,12 @@ fn a_closed_file_takes_no_other_files_name() {
     assert!(!from.exists() && to.exists());
 }
 
-/// What is done to the files of a log.
+/// A change to one of the log's files.
 type Forgery = fn(&Path, &str);
-/// Of the numbers of a file's first and last record, that of the one to be named.
+/// Chooses, from the numbers of a file's first and last record, the one that `verify` has to report.
 type Named = fn(u64, u64) -> u64;
 
-/// Whatever is changed in a file, or taken away with it, is named by the first record that it was done to.
+/// Whatever is changed in a file or removed with it, `verify` reports the first record that is affected.
 #[test]
 fn what_is_forged_in_any_file_is_found() {
     let cases: [(&str, Forgery, Named); 6] = [
@@ -201,14 +201,15 @@ fn what_is_forged_in_any_file_is_found() {
             let (first, last) = (head(text.lines().next().unwrap()), head(text.lines().last().unwrap()));
             forge(&scratch.path().join(&name), &text);
             let broken = verify_all(scratch.path()).unwrap().unwrap_err();
-            // Of bytes without a newline, the record that follows them says what they were.
+            // `verify` attributes bytes without a newline to the record that follows them.
             let expected = expected(first.count, last.count);
             assert_eq!(broken.record, expected, "{what}: {name}: {broken}");
             if name == LOG && what == NEWLINE {
-                // A record that lacks only its newline is one that was written last.
+                // That is what a crash may leave, so it is no forgery: the last record counts although its newline is
+                // missing.
                 continue;
             }
-            // Going on does not make it whole.
+            // Appending more records does not repair the log.
             open(scratch.path()).append_synced(&event(9)).unwrap();
             assert_eq!(verify_all(scratch.path()).unwrap().unwrap_err().record, expected, "{what}: {name}, later");
         }
@@ -236,7 +237,7 @@ fn last_changed(text: &str) -> String {
     kept.clone() + &last.replacen("\"run\":", "\"run\":7", 1)
 }
 
-/// A process that saw a record, and no head that knows it, notices when it is gone with its file.
+/// A process that saw a record which no head covers yet notices when the record's file is removed.
 #[test]
 fn a_record_that_was_seen_is_looked_for_in_closed_files() {
     for (remove, expected) in [(false, true), (true, false)] {
@@ -265,7 +266,7 @@ fn many_at_once_rotate_one_log() {
                 (0..50).for_each(|n| append(n).unwrap());
             });
         }
-        // And somebody looks all the time.
+        // Meanwhile another thread verifies the log again and again.
         scope.spawn(|| (0..40).for_each(|_| assert!(verify_all(scratch.path()).unwrap().is_ok())));
     });
     let asked = records(scratch.path()).into_iter().filter(|record| record.event.kind == Kind::Asked).count();

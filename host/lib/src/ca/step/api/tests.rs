@@ -36,7 +36,7 @@ fn what_is_no_step_ca_is_said() {
         let Failure::NotStepCa { why: said, .. } = failure else { panic!("{body}: {failure}") };
         assert!(said.contains(why) && !said.contains("struct"), "{body}: {said}");
     }
-    // A list without anything in it is no CA without keys.
+    // An empty list must not be taken for a CA without keys.
     assert!(understand::<Keys>("/ssh/roots", &answer(200, "[]")).is_err());
 }
 

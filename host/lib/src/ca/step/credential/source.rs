@@ -1,4 +1,4 @@
-//! Where a credential comes from: files, the environment, systemd, a person at a terminal.
+//! The sources of a credential: files, the environment, systemd, a person at a terminal.
 
 use super::{super::token::Token, unusable};
 use crate::{
@@ -25,20 +25,20 @@ use zeroize::Zeroizing;
 /// Wiped when dropped.
 pub(super) type Secret = Zeroizing<Vec<u8>>;
 
-/// Far above the size of any such file.
+/// Far larger than any such file.
 const MAX_FILE: u64 = 256 * 1024;
 const VARIABLE: &str = "WARDED_PROVISIONER_PASSWORD";
 /// The name of the systemd credential (`LoadCredential=provisioner-password:…`, systemd.exec(5)).
 const CREDENTIAL: &str = "provisioner-password";
 
-/// The credential that the operator named.
+/// The source of the credential that the operator named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// One-time tokens in a file.
     Tokens(PathBuf),
     /// An X.509 certificate with its key.
     X5c {
-        /// The certificate and those above it.
+        /// The certificate and its intermediates.
         certificate: PathBuf,
         key: PathBuf,
     },
@@ -46,12 +46,12 @@ pub enum Source {
     KeyFile(PathBuf),
     /// A provisioner's password in a file.
     PasswordFile(PathBuf),
-    /// Nothing: the environment, a systemd credential, or a person will say it.
+    /// Nothing is named: the password comes from the environment, a systemd credential, or a person.
     Password,
 }
 
 impl Source {
-    /// What goes first: what the command line names, and then what is configured.
+    /// The source that takes precedence: what the command line names, then what is configured.
     #[must_use]
     pub fn of(settings: &Settings, identification: &Identification) -> Self {
         let path = |path: &AbsolutePath| path.as_path().to_owned();
@@ -79,7 +79,7 @@ impl Source {
     /// Checks that no other user could have written the files.
     ///
     /// # Errors
-    /// Another user could have.
+    /// Another user could have written one of them.
     pub(super) fn refuse_others(&self) -> Result<(), CaError> {
         let files = match self {
             Self::Tokens(file) | Self::KeyFile(file) | Self::PasswordFile(file) => vec![file],
@@ -98,25 +98,26 @@ impl Source {
     }
 }
 
-/// The contents of a file that is a secret: nobody else can read it, or could have written it. `-` is standard input.
+/// The contents of a file with a secret, which no other user can read or could have written. `-` is standard input.
 ///
 /// # Errors
-/// Somebody else can, or it cannot be read.
+/// Another user can read it or could have written it, or it cannot be read.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, CaError> {
     Source::PasswordFile(path.to_owned()).refuse_others()?;
     read_private(path)
 }
 
-/// The contents of a file that nobody else could have written. `-` is standard input.
+/// The contents of a file that no other user could have written. `-` is standard input.
 ///
 /// # Errors
-/// Somebody else could have, or it cannot be read.
+/// Another user could have written it, or it cannot be read.
 pub fn read_trusted(path: &Path) -> Result<Zeroizing<Vec<u8>>, CaError> {
     Source::Tokens(path.to_owned()).refuse_others()?;
     read(path)
 }
 
-/// The contents of a file with a password or a private key: one that others can read is no secret any more.
+/// The contents of a file with a password or a private key. Fails if other users can read it: then it is no longer
+/// secret.
 pub(super) fn read_private(path: &Path) -> Result<Secret, CaError> {
     let others = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o007 != 0);
     if others(path) {
@@ -141,7 +142,7 @@ pub(super) fn read(path: &Path) -> Result<Secret, CaError> {
             return Ok(contents);
         }
         let file = File::open(path)?;
-        // In one piece: growing would leave copies behind. A pipe does not say how long it is.
+        // Allocated at full size: growing would leave copies in freed memory. The length of a pipe is not known.
         contents.reserve_exact(
             usize::try_from(file.metadata()?.len().min(MAX_FILE)).unwrap_or_default().max(64 * 1024) + 1,
         );
@@ -159,7 +160,7 @@ pub(super) fn password_file(path: &Path) -> Result<Secret, CaError> {
     Ok(password)
 }
 
-/// Whether a credential is named or configured, or waits in the environment, so that no question is needed.
+/// Whether a credential is named, configured, or in the environment, so that no person has to be asked.
 pub(in crate::ca::step) fn is_given(settings: &Settings, identification: &Identification) -> bool {
     let has_variable = || env::var_os(VARIABLE).is_some_and(|password| !password.is_empty());
     let has_file =
@@ -167,7 +168,7 @@ pub(in crate::ca::step) fn is_given(settings: &Settings, identification: &Identi
     Source::of(settings, identification) != Source::Password || has_variable() || has_file()
 }
 
-/// The password from the environment, from systemd, or from a person.
+/// The password, from the environment, from systemd, or from a person.
 pub(super) fn password(provisioner: &str, ask: Option<AskPassword>) -> Result<Secret, CaError> {
     if let Some(password) = env::var_os(VARIABLE).filter(|password| !password.is_empty()) {
         let password = trimmed(Zeroizing::new(password.into_encoded_bytes()));
@@ -190,8 +191,8 @@ pub(super) fn password(provisioner: &str, ask: Option<AskPassword>) -> Result<Se
         return Err(unusable(
             format!("the password of the provisioner {name} is needed, and there is no terminal to ask for it"),
             "give one of these: --token-file, --provisioner-password-file, --provisioner-key-file, --x5c-cert, \
-             or the systemd credential provisioner-password; what has expired is renewed without any of them where \
-             the CA's SSHPOP provisioner has the claim \"allowRenewalAfterExpiry\": true",
+             or the systemd credential provisioner-password; an expired certificate is renewed without them if the \
+             CA's SSHPOP provisioner has the claim \"allowRenewalAfterExpiry\": true",
         ));
     };
     let mut typed = ask(provisioner)
@@ -202,7 +203,7 @@ pub(super) fn password(provisioner: &str, ask: Option<AskPassword>) -> Result<Se
     Ok(Zeroizing::new(std::mem::take(&mut *typed).into_bytes()))
 }
 
-/// The tokens in a file, one a line.
+/// The tokens in a file, one per line.
 pub(super) fn tokens(path: &Path) -> Result<VecDeque<Token>, CaError> {
     let contents = read(path)?;
     let text = std::str::from_utf8(&contents).map_err(|_| {
@@ -217,7 +218,7 @@ pub(super) fn tokens(path: &Path) -> Result<VecDeque<Token>, CaError> {
     Ok(tokens)
 }
 
-/// The certificates in a file, in DER, the machine's own first.
+/// The certificates in a file, in DER, beginning with the machine's own.
 pub(super) fn chain(path: &Path) -> Result<Vec<Vec<u8>>, CaError> {
     let wrong = |why: String| unusable(format!("{}: {why}", path.display()), "name an X.509 certificate in PEM");
     let chain = X509::parse_all(&read(path)?).map_err(wrong)?;
@@ -233,25 +234,25 @@ pub(super) fn chain(path: &Path) -> Result<Vec<Vec<u8>>, CaError> {
     Ok(chain.into_iter().map(|certificate| certificate.der).collect())
 }
 
-/// A secret without what editors, `echo` and Kubernetes put around it: a byte order mark before it, blanks and newlines
-/// behind it. So does `step` (`utils/read.go`), with which the password was chosen.
+/// Removes what editors, `echo` and Kubernetes add to a secret: a byte order mark before it, blanks and newlines after
+/// it. `step` does the same (`utils/read.go`), and the password was set with it.
 fn trimmed(secret: Secret) -> Secret {
     let bare = without_mark(&secret);
     let bare = std::str::from_utf8(bare).map_or_else(|_| bare.trim_ascii_end(), |text| text.trim_end().as_bytes());
     if bare.len() == secret.len() { secret } else { Zeroizing::new(bare.to_vec()) }
 }
 
-/// The contents of a file without the byte order mark of UTF-8.
+/// The contents of a file without UTF-8's byte order mark.
 pub(super) fn without_mark(contents: &[u8]) -> &[u8] {
     contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents)
 }
 
-/// Characters that a file or the environment adds to a password, and that a person does not type.
+/// Describes what a file or the environment can add to a password, and a person would not type.
 pub(super) fn oddity(password: &[u8]) -> Option<&'static str> {
     if password.starts_with(&[0xff, 0xfe]) || password.starts_with(&[0xfe, 0xff]) || password.contains(&0) {
         return Some("it is written in UTF-16, as PowerShell's `>` does");
     }
-    password.iter().any(u8::is_ascii_control).then_some("there is a control character, a newline say, in it")
+    password.iter().any(u8::is_ascii_control).then_some("it contains a control character, such as a newline")
 }
 
 #[cfg(test)]

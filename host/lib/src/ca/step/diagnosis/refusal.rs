@@ -1,4 +1,4 @@
-//! The cause behind a status.
+//! Finds the cause behind an HTTP status.
 
 use super::{ENABLE_SSH, Evidence, Finding, Task, clock};
 use crate::ca::{
@@ -15,10 +15,10 @@ use crate::ca::{
 use crate::{moment::distance, text::neutral};
 use std::time::Duration;
 
-/// step-ca's answer to everything that is wrong with a token (`errs.Unauthorized`).
+/// step-ca's answer for everything that can be wrong with a token (`errs.Unauthorized`).
 const GENERIC: &str = "The request lacked necessary authorization";
 const LOG: &str = "look at the CA's log: it has the reason";
-/// The CA gave no reason, and none was found.
+/// The CA gave no reason, and none could be derived.
 const NOT_KNOWN: &str = "the cause is not known";
 
 pub(super) fn finding(status: u16, text: &str, doing: Task<'_>, known: &Evidence<'_>) -> Finding {
@@ -28,28 +28,28 @@ pub(super) fn finding(status: u16, text: &str, doing: Task<'_>, known: &Evidence
         }
         404 | 405 => Finding::certain(format!("HTTP {status}: {}", said(text)), "make sure that this is a step-ca"),
         401 => unauthorized(text, doing, known),
-        // Here the CA says what it dislikes: a policy, a duration, a name.
+        // For this status the CA says what it rejects: a policy, a duration, a name.
         403 => forbidden(text),
-        // So it answers, too, where a template of the provisioner says no in its own words.
+        // Also the status if a provisioner's template refuses with words of its own.
         400 => Finding::certain(format!("it does not accept the request: {}", said(text)), LOG),
         501 => Finding::certain(format!("it cannot do this: {}", said(text)), ENABLE_SSH),
-        // What a policy for the other kind alone gives, among others (`authority/ssh.go`).
+        // One reason among others: a policy that only covers the other kind (`authority/ssh.go`).
         500 if text.contains("error creating ssh certificate") => Finding::unknown(
             format!("it failed to make the certificate: {text}"),
-            "look at the CA's log; where \"policy\".\"ssh\" of its ca.json names host or user alone, let it name both",
+            "look at the CA's log; if \"policy\".\"ssh\" in its ca.json names only host or only user, add the other",
         ),
-        500 => Finding::unknown(format!("it failed itself: {}", said(text)), LOG),
+        500 => Finding::unknown(format!("it reports an internal error: {}", said(text)), LOG),
         status => Finding::unknown(format!("HTTP {status}: {}", said(text)), LOG),
     }
 }
 
-/// A webhook that was not reached is told like one that says no, in Go's words for a request that failed
-/// (`net/url`, `Error`): `Post "https://…": …`.
+/// step-ca reports an unreachable webhook with the same status as one that refuses. It then quotes Go's error for a
+/// failed request (`net/url`, `Error`): `Post "https://…": …`.
 fn forbidden(text: &str) -> Finding {
     if text.contains("Post \"http") {
         return Finding::unknown(
             format!("it got no answer from a webhook of its provisioner: {text}"),
-            "see that what the webhook asks runs and that the CA reaches it, then run this again",
+            "make sure that the webhook's server runs and that the CA can reach it, then run this again",
         );
     }
     Finding::certain(
@@ -88,14 +88,14 @@ fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Evide
         && let Err(CertificateFault::UnknownSigner(signer)) = verify::signed_by(current, roots.of(Kind::Host))
     {
         return Finding::certain(
-            format!("the certificate was signed by {signer}, which is no key of this CA any more"),
+            format!("the certificate was signed by {signer}, which is no longer a key of this CA"),
             anew,
         );
     }
     let Some(provisioners) = (known.provisioners)() else {
         return Finding::unknown(
             format!("{NOT_KNOWN}: the CA does not say why, and does not show its provisioners"),
-            format!("{LOG}; a provisioner {:?} of the type SSHPOP has to be there", neutral(provisioner)),
+            format!("{LOG}; the CA needs a provisioner {:?} of the type SSHPOP", neutral(provisioner)),
         );
     };
     let used = provisioners.iter().find(|found| found.of_type() == Type::SshPop && found.name() == provisioner);
@@ -106,7 +106,7 @@ fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Evide
             cause,
             there.map_or_else(
                 || sshpop(provisioner, ""),
-                |there| format!("warded bootstrap writes the name of the one that is there, {there}"),
+                |there| format!("run warded bootstrap: it configures the provisioner that the CA has, {there}"),
             ),
         );
     };
@@ -123,15 +123,15 @@ fn renewing(current: &Certificate, rekey: bool, provisioner: &str, known: &Evide
         );
     }
     if !rekey && let Some(why) = used.unfit(Purpose::Renew) {
-        return Finding::certain(format!("its provisioner {used}: {why}"), "take that claim out of its ca.json");
+        return Finding::certain(format!("its provisioner {used}: {why}"), "remove that claim from the CA's ca.json");
     }
     Finding::unknown(
-        format!("{NOT_KNOWN}: the CA does not say why, and nothing that can be seen from here is wrong"),
+        format!("{NOT_KNOWN}: the CA does not say why, and Warded finds no fault from here"),
         format!("{LOG}; a certificate that was revoked is not renewed: {anew}"),
     )
 }
 
-/// A token was held against what is asked for before it was sent: no typing mistake gets as far as this.
+/// The token was compared with the request before it was sent, so a typing error is not the cause.
 fn of_token(request: &IssueRequest, known: &Evidence<'_>) -> Finding {
     let certified = |name: &&Principal| api::check_host(known.http, name.as_str()) == Ok(true);
     let certified: Vec<&str> = match request.kind {
@@ -150,7 +150,7 @@ fn of_token(request: &IssueRequest, known: &Evidence<'_>) -> Finding {
         ),
         "see which certificates there are for these names: on the CA, the lines of its log with \"/ssh/sign\" have the \
          serial, the names and the key of each; warded revoke SERIAL for one that is not yours. Then make a new token \
-         (warded token, warded invite): one from before the CA was last started is refused, too",
+         (warded token, warded invite): a token made before the CA was last started is refused, too",
     )
 }
 
@@ -159,7 +159,7 @@ fn issuing(credential: &Credential, known: &Evidence<'_>) -> Finding {
     let Some(provisioners) = (known.provisioners)() else {
         return Finding::unknown(
             format!("{NOT_KNOWN}: the CA does not say why, and does not show its provisioners"),
-            format!("{LOG}; the provisioner has to be there, to have this key, and to do SSH"),
+            format!("{LOG}; the provisioner must exist, have this key, and be enabled for SSH"),
         );
     };
     let Some(used) = provisioners.iter().find(named) else {
@@ -197,8 +197,8 @@ fn signing_in(token: &IdToken, sign_in: &SignIn, known: &Evidence<'_>) -> Findin
     })
 }
 
-/// A provisioner that renewals need and that is not there, as `ca.json` has it. Never for one that is: the CA does
-/// not start with two of one name.
+/// The entry in `ca.json` for a missing provisioner that renewals need. Not for an existing one: the CA does not start
+/// with two provisioners of the same name.
 pub(in crate::ca::step) fn sshpop(name: &str, claims: &str) -> String {
     format!(
         "on the CA, put this into \"provisioners\" of ca.json and restart it:\n\
@@ -207,7 +207,7 @@ pub(in crate::ca::step) fn sshpop(name: &str, claims: &str) -> String {
     )
 }
 
-/// A claim of a provisioner that is there.
+/// Advice to add a claim to an existing provisioner.
 pub(in crate::ca::step) fn claim(provisioner: &Provisioner, claim: &str) -> String {
     format!("on the CA, put this into \"claims\" of the provisioner {provisioner} in ca.json and restart it: {claim}")
 }

@@ -1,10 +1,10 @@
-//! How the HTTP library finds the addresses of a server.
+//! Name resolution for the HTTP library.
 
 use crate::resolver;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::task::spawn_blocking;
 
-/// Looks up names as all of Warded does, beside the thread that waits for the answer.
+/// Resolves names with Warded's own resolver, in a thread of its own.
 #[derive(Debug)]
 pub(super) struct Names;
 

@@ -1,15 +1,15 @@
-//! Why there was no whole answer.
+//! Why there is no complete answer.
 
 use std::{error::Error, io};
 use x509_cert::der::{Decode as _, SliceReader, asn1::ObjectIdentifier};
 
-/// What went wrong between this machine and the server.
+/// A failure between this machine and the server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// No connection: refused, no route, no such name.
+    /// No connection: it was refused, there is no route, or there is no such name.
     #[error("{0}")]
     NoConnection(String),
-    /// It took too long.
+    /// The exchange took too long.
     #[error("no answer in time")]
     TimedOut,
     /// The server's certificate leads to another root.
@@ -18,34 +18,34 @@ pub enum Problem {
     /// The server's certificate is for other names.
     #[error("its TLS certificate is not for this name")]
     OtherName,
-    /// Going by this machine's clock, the server's certificate has expired or does not hold yet.
-    #[error("its TLS certificate does not hold at this machine's time")]
+    /// By this machine's clock, the server's certificate has expired or is not valid yet.
+    #[error("its TLS certificate is not valid at this machine's time")]
     OtherTime,
-    /// A certificate of the server's chain is signed in a way that this program does not check.
+    /// A certificate in the server's chain has a signature that this program cannot verify.
     #[error("a certificate in its TLS chain is signed with {0}, which Warded does not support")]
     Unsupported(String),
-    /// A certificate of the server's chain breaks another rule.
+    /// A certificate in the server's chain violates another rule.
     #[error("its TLS certificate, or one above it, is not valid: {0}")]
     Invalid(String),
     /// Anything else in TLS: no TLS at all, an alert.
     #[error("TLS failed: {0}")]
     Tls(String),
-    /// The server leads elsewhere.
+    /// The server redirects.
     #[error("it answered with a redirection, which is not followed")]
     Redirect,
     /// The answer is too long.
     #[error("its answer is longer than {0} bytes")]
     TooLong(usize),
-    /// The connection broke before the answer was whole.
+    /// The connection broke before the answer was complete.
     #[error("the connection ended before the answer did: {0}")]
     Broken(String),
-    /// Nothing could be sent.
+    /// The request could not be sent.
     #[error("{0}")]
     Local(String),
 }
 
 impl Problem {
-    /// What `reqwest` reports, in our words.
+    /// Converts an error of `reqwest` to words of our own.
     pub(super) fn of(error: &reqwest::Error) -> Self {
         if let Some(tls) = find::<rustls::Error>(error) {
             return Self::of_tls(tls);
@@ -53,11 +53,9 @@ impl Problem {
         if error.is_timeout() && !error.is_connect() {
             return Self::TimedOut;
         }
-        // The library says it with an address of its documentation, or by the name of a function.
+        // The library's text would contain a URL of its documentation, or a function's name.
         match (error.is_connect(), has_ended(error)) {
-            (true, true) => {
-                Self::NoConnection("the server closed the connection before it had shown itself by TLS".to_owned())
-            }
+            (true, true) => Self::NoConnection("the server closed the connection during the TLS handshake".to_owned()),
             (true, false) => Self::NoConnection(innermost(error)),
             (false, true) => Self::Broken("the server closed it".to_owned()),
             (false, false) => Self::Broken(innermost(error)),
@@ -70,7 +68,7 @@ impl Problem {
         let wrong = match error {
             rustls::Error::InvalidCertificate(wrong) => wrong,
             rustls::Error::InvalidMessage(_) => {
-                return Self::Tls("what answers there does not speak TLS".to_owned());
+                return Self::Tls("the server there does not speak TLS".to_owned());
             }
             rustls::Error::AlertReceived(alert) => {
                 return Self::Tls(format!("the server ended it: {}", words(&format!("{alert:?}"))));
@@ -104,7 +102,7 @@ impl Problem {
         }
     }
 
-    /// Whether something answered: with another certificate, another protocol, or more than an answer is long.
+    /// Whether something answered: with another certificate, in another protocol, or at too great a length.
     #[must_use]
     pub fn is_an_answer(&self) -> bool {
         match self {
@@ -120,14 +118,14 @@ impl Problem {
         }
     }
 
-    /// Whether another try, a little later, may go better, and cannot have done anything twice.
+    /// Whether a later try may succeed and cannot carry out the request twice.
     #[must_use]
     pub fn was_not_sent(&self) -> bool {
         matches!(self, Self::NoConnection(_))
     }
 }
 
-/// The algorithms of an `AlgorithmIdentifier`, without its outer tag: the OID, and the curve of a key.
+/// Names the contents of an `AlgorithmIdentifier` (without its outer tag): the OID and, for a key, the curve.
 fn algorithm(der: &[u8]) -> String {
     let read = || -> Result<Vec<ObjectIdentifier>, x509_cert::der::Error> {
         let mut reader = SliceReader::new(der)?;
@@ -138,7 +136,7 @@ fn algorithm(der: &[u8]) -> String {
     if names.is_empty() { "an algorithm that cannot be read".to_owned() } else { names.join(" ") }
 }
 
-/// What people call an algorithm or a curve.
+/// The common name of an algorithm or a curve.
 fn name(oid: &ObjectIdentifier) -> String {
     match oid.to_string().as_str() {
         "1.2.840.10045.2.1" => "ECDSA".to_owned(),
@@ -160,7 +158,7 @@ fn name(oid: &ObjectIdentifier) -> String {
     }
 }
 
-/// What a library calls a fault by one word, as words.
+/// Splits the library's name of an error, such as `BadEncoding`, into words.
 fn words(text: &str) -> String {
     let mut out = String::new();
     for character in text.chars() {
@@ -172,12 +170,12 @@ fn words(text: &str) -> String {
     crate::text::neutral(&out)
 }
 
-/// Whether the other side ended the connection, however deep that is told.
+/// Whether the other side closed the connection, at whatever depth the error says so.
 fn has_ended(error: &(dyn Error + 'static)) -> bool {
     find_where(error, &|error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof).is_some()
 }
 
-/// The first error of a type among an error and its causes, those inside I/O errors included.
+/// The first error of type `T` in a chain of causes, including those inside I/O errors.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     find_where(error, &|_| true)
 }
@@ -197,7 +195,7 @@ fn find_where<'a, T: Error + 'static>(error: &'a (dyn Error + 'static), is_it: &
     None
 }
 
-/// The last cause: what the system said.
+/// The innermost cause: the system's message.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(source) = last.source() {

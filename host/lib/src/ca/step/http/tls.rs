@@ -1,4 +1,5 @@
-//! TLS that trusts one root, or, where the caller says so, any certificate. Either way it remembers what the server showed.
+//! TLS that trusts given roots or, if the caller says so, any certificate. Either way it remembers the certificates
+//! that the server presented.
 
 mod ecdsa;
 
@@ -14,12 +15,12 @@ use rustls::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The certificates that a server showed last, its own first.
+/// The certificates that a server presented last, its own first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServerChain(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl ServerChain {
-    /// In DER.
+    /// The certificates in DER.
     pub(super) fn chain(&self) -> Vec<Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -30,7 +31,7 @@ impl ServerChain {
     }
 }
 
-/// The configuration of a client that has no certificate of its own: step-ca asks for one, and takes none.
+/// The configuration of a client without a certificate of its own: step-ca requests one, but does not require it.
 pub(super) fn configuration(trust: Trust<'_>, shown: &ServerChain) -> Result<ClientConfig, Problem> {
     let mut provider = ring::default_provider();
     provider.signature_verification_algorithms = ecdsa::algorithms();
@@ -49,7 +50,7 @@ pub(super) fn configuration(trust: Trust<'_>, shown: &ServerChain) -> Result<Cli
         }
         Trust::Roots(found) => {
             let mut roots = RootCertStore::empty();
-            // Among those of a system some are of old, and cannot be read.
+            // Some of a system's old roots cannot be parsed.
             roots.add_parsable_certificates(found.iter().map(|root| CertificateDer::from(root.as_slice())));
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(untrusted)?
         }
@@ -59,7 +60,7 @@ pub(super) fn configuration(trust: Trust<'_>, shown: &ServerChain) -> Result<Cli
     Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(observer)).with_no_client_auth())
 }
 
-/// Remembers what a server shows, and leaves the judgement to another.
+/// Remembers the certificates that a server presents, and leaves the verification to `judge`.
 #[derive(Debug)]
 struct Observer {
     judge: Arc<dyn ServerCertVerifier>,
@@ -110,7 +111,7 @@ impl ServerCertVerifier for Observer {
     }
 }
 
-/// Takes every certificate, if the server holds its key.
+/// Accepts every certificate whose key the server holds.
 #[derive(Debug)]
 struct PossessionVerifier {
     provider: Arc<CryptoProvider>,

@@ -1,5 +1,5 @@
-//! HTTP with an OCI registry, which is no CA: its answers are as long as the caller allows, and a redirection is an
-//! answer that the caller judges.
+//! HTTP with an OCI registry. The caller decides how long an answer may be, and a redirect is returned to the caller as
+//! an answer.
 
 use super::{Problem, Request, Trust, body, client, is_safe, tls};
 use reqwest::{Client, header::HeaderMap};
@@ -7,18 +7,18 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
-/// A whole exchange, with the largest component in it.
+/// The time limit for an exchange that transfers the largest component.
 const EXCHANGE: Duration = Duration::from_secs(120);
 
 /// A client for a registry.
 #[derive(Debug)]
 pub struct Transfer {
-    /// None only while it is dropped.
+    /// `None` only while this is dropped.
     runtime: Option<Runtime>,
     client: Client,
 }
 
-/// An answer, whatever it says.
+/// An answer, with any status.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -27,7 +27,7 @@ pub struct Reply {
 }
 
 impl Transfer {
-    /// A client that trusts the system's roots, and these (DER).
+    /// A client that trusts the system's roots, and these (DER) in addition.
     ///
     /// # Errors
     /// No root can be used.
@@ -35,16 +35,16 @@ impl Transfer {
         let mut roots: Vec<Vec<u8>> =
             rustls_native_certs::load_native_certs().certs.iter().map(|found| found.to_vec()).collect();
         roots.extend(more);
-        // HTTP without TLS is for a registry on this machine alone: `is_safe` sees to it.
+        // `is_safe` makes sure that HTTP without TLS is only used for a registry on this machine.
         let (runtime, client) =
             client(tls::configuration(Trust::Roots(&roots), &tls::ServerChain::default())?, false, None)?;
         Ok(Self { runtime: Some(runtime), client })
     }
 
-    /// Sends a request whose answer may have `limit` bytes.
+    /// Sends a request; the answer may have at most `limit` bytes.
     ///
     /// # Errors
-    /// There was no whole answer, or it is longer.
+    /// There is no complete answer, or it is too long.
     pub fn send(&self, request: Request, limit: usize) -> Result<Reply, Problem> {
         if !is_safe(&request.url) {
             return Err(Problem::Local("the address is not https".to_owned()));
@@ -60,7 +60,7 @@ impl Transfer {
 }
 
 impl Drop for Transfer {
-    /// A name that is still being looked up is not waited for.
+    /// Does not wait for a name lookup that is still running.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

@@ -1,5 +1,5 @@
-//! HTTP with the servers of a person's single sign-on. They are trusted as a browser on this machine trusts them: by the
-//! system's roots, and besides by the CA's own, which may have certified them.
+//! HTTP with the servers of a person's single sign-on. They are trusted as a browser on this machine would trust them,
+//! by the system's roots. In addition the CA's own root is trusted, since it may have certified them.
 
 use super::{Answer, MAX_BODY, Problem, Request, Trust, body, client, is_safe, tls};
 use jiff::{Timestamp, fmt::rfc2822};
@@ -10,13 +10,13 @@ use reqwest::{
 use std::cell::Cell;
 use tokio::runtime::Runtime;
 
-/// A client for them.
+/// A client for these servers.
 #[derive(Debug)]
 pub struct Web {
-    /// None only while it is dropped.
+    /// `None` only while this is dropped.
     runtime: Option<Runtime>,
     client: Client,
-    /// How far the last server's clock was ahead of ours, in seconds.
+    /// By how many seconds the last server's clock was ahead of this machine's.
     ahead: Cell<Option<i64>>,
 }
 
@@ -24,27 +24,27 @@ impl Web {
     /// A client that also trusts this root (DER).
     ///
     /// # Errors
-    /// No root, or the proxy, can be used.
+    /// Neither root can be used, or the proxy cannot.
     pub fn new(root: &[u8], proxy: Option<&str>) -> Result<Self, Problem> {
         let mut roots: Vec<Vec<u8>> =
             rustls_native_certs::load_native_certs().certs.iter().map(|found| found.to_vec()).collect();
         roots.push(root.to_vec());
-        // HTTP without TLS is for a provider on this machine alone: `is_safe` sees to it.
+        // `is_safe` makes sure that HTTP without TLS is only used for a provider on this machine.
         let (runtime, client) =
             client(tls::configuration(Trust::Roots(&roots), &tls::ServerChain::default())?, false, proxy)?;
         Ok(Self { runtime: Some(runtime), client, ahead: Cell::new(None) })
     }
 
-    /// How far the clock of the server that answered last is ahead of this machine's, in seconds.
+    /// By how many seconds the clock of the server that answered last is ahead of this machine's.
     #[must_use]
     pub fn ahead(&self) -> Option<i64> {
         self.ahead.get()
     }
 
-    /// Sends a request; an answer is one whatever it says, and with its type.
+    /// Sends a request. Returns the answer, whatever its status, with its content type.
     ///
     /// # Errors
-    /// There was no whole answer.
+    /// There is no complete answer.
     pub fn send(&self, request: Request) -> Result<(Answer, Option<String>), Problem> {
         if !is_safe(&request.url) {
             return Err(Problem::Local(format!("{} is not asked: it is not https", request.url)));
@@ -66,7 +66,7 @@ impl Web {
 }
 
 impl Drop for Web {
-    /// A name that is still being looked up is not waited for.
+    /// Does not wait for a name lookup that is still running.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

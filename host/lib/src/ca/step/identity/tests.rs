@@ -1,4 +1,4 @@
-//! Tokens of many shapes, held against what a CA wants.
+//! Tokens of many forms, checked against what a CA requires.
 
 use super::*;
 use serde_json::json;
@@ -54,10 +54,10 @@ fn what_the_ca_will_dislike_is_seen_beforehand() {
             Some("domains that the CA allows: b.test, c.test"),
             "\"domains\"",
         ),
-        // Not a part of it, and no other's.
+        // The whole domain has to match.
         (json!({"email": "x@evil-lab.test"}), json!({"domains": ["lab.test"]}), Some("none of the domains"), ""),
         (json!({"email": "x@lab.test@evil"}), json!({"domains": ["lab.test"]}), Some("none of the domains"), ""),
-        // Of an admin's address the CA compares the part before the @ by letter.
+        // In an admin's address, case matters before the @.
         (none(), json!({"domains": ["b.test"], "admins": ["Jane.Doe@LAB.test"]}), None, ""),
         (none(), json!({"domains": ["b.test"], "admins": ["jane.doe@lab.test"]}), Some("none of the domains"), ""),
         (

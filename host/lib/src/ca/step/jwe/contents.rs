@@ -1,4 +1,4 @@
-//! The contents of a JWE, opened with their key (RFC 7518, 5): AES-GCM, and AES-CBC with HMAC.
+//! Decrypts the contents of a JWE with the content encryption key (RFC 7518, 5): AES-GCM, and AES-CBC with HMAC.
 
 use super::JweError;
 use aes::{Aes128, Aes192, Aes256, cipher::block_padding::Pkcs7};
@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use sha2::{Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
-/// How contents are encrypted (`enc`).
+/// The algorithm for the contents (`enc`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encryption {
     A128Gcm,
@@ -24,7 +24,7 @@ pub(super) enum Encryption {
 
 /// Encrypted contents.
 pub(super) struct EncryptedContents<'a> {
-    /// The header as it was encoded: it is authenticated, too.
+    /// The header in its encoded form, which is authenticated, too.
     pub(super) header: &'a [u8],
     pub(super) iv: &'a [u8],
     pub(super) ciphertext: Vec<u8>,
@@ -32,7 +32,7 @@ pub(super) struct EncryptedContents<'a> {
 }
 
 impl Encryption {
-    /// By its name; the error is the name, of one that is not supported.
+    /// The algorithm with this name; the error contains the name of an unsupported one.
     pub(super) fn named(name: &str) -> Result<Self, JweError> {
         match name {
             "A128GCM" => Ok(Self::A128Gcm),
@@ -45,7 +45,7 @@ impl Encryption {
         }
     }
 
-    /// Opens contents. The key was unwrapped before, so the password is right whatever happens here.
+    /// Decrypts the contents. The key has been unwrapped, so the password is right even if this fails.
     pub(super) fn open(self, key: &[u8], sealed: EncryptedContents<'_>) -> Result<Zeroizing<Vec<u8>>, JweError> {
         match self {
             Self::A128Gcm => gcm::<Aes128Gcm>(key, sealed),
@@ -75,7 +75,7 @@ where
     Ok(text)
 }
 
-/// RFC 7518, 5.2.2.2: the first half of the key is the HMAC's, and the tag is half of the HMAC.
+/// RFC 7518, 5.2.2.2: the first half of the key is for the HMAC, and the tag is the first half of the HMAC's output.
 fn cbc<M, C>(key: &[u8], half: usize, sealed: EncryptedContents<'_>) -> Result<Zeroizing<Vec<u8>>, JweError>
 where
     M: Mac + KeyInit,
@@ -106,7 +106,7 @@ mod tests {
         (0..hexadecimal.len()).step_by(2).map(|at| u8::from_str_radix(&hexadecimal[at..at + 2], 16).unwrap()).collect()
     }
 
-    /// RFC 7518, B.1 to B.3: what is encrypted, and the tag.
+    /// The test vectors of RFC 7518, B.1 to B.3: ciphertext and tag.
     #[test]
     fn the_standards_examples_of_cbc() {
         let plain: &[u8] = b"A cipher system must not be required to be secret, and it must be able to fall into the \

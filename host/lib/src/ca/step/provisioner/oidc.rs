@@ -1,42 +1,42 @@
-//! What a provisioner of the type OIDC says of its single sign-on, to anybody who asks (step-ca 0.30,
+//! The public settings of an OIDC provisioner, which describe its single sign-on (step-ca 0.30,
 //! `authority/provisioner/oidc.go`).
 
 use super::{Provisioner, Type};
 use serde::Deserialize;
 
-/// How the path of a provider's configuration ends.
+/// The end of the path of a provider's configuration document.
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
-/// A single sign-on, as the CA knows it.
+/// A single sign-on, as configured on the CA.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Oidc {
-    /// What the provider calls the CA.
+    /// The CA's client ID at the provider.
     #[serde(rename = "clientID")]
     pub client_id: String,
-    /// No secret, although it is called so: every client has it. Public clients have none.
+    /// Not a secret despite its name: every client of the CA gets it. Empty for public clients.
     #[serde(default, rename = "clientSecret")]
     pub client_secret: String,
     #[serde(rename = "configurationEndpoint")]
     configuration_endpoint: String,
-    /// Where a login listens for the browser, where the provider allows one address alone: `:10000`, `HOST:PORT`.
+    /// The listener's address during a login, if the provider allows only one redirect URI: `:10000`, `HOST:PORT`.
     #[serde(default, rename = "listenAddress")]
     pub listen_address: String,
-    /// What is asked of the provider; empty: `openid email`.
+    /// The scopes to request from the provider; empty: `openid email`.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// Who may ask for any certificate: addresses, or groups.
+    /// The addresses or groups of those who may request any certificate.
     #[serde(default)]
     pub admins: Vec<String>,
-    /// The only domains of addresses, if there are any.
+    /// The allowed domains of e-mail addresses; empty: all.
     #[serde(default)]
     pub domains: Vec<String>,
-    /// The only groups, if there are any.
+    /// The allowed groups; empty: all.
     #[serde(default)]
     pub groups: Vec<String>,
 }
 
 impl Oidc {
-    /// Where the provider's configuration is.
+    /// The URL of the provider's configuration document.
     #[must_use]
     pub fn configuration(&self) -> String {
         let configured = &self.configuration_endpoint;
@@ -49,10 +49,10 @@ impl Oidc {
 }
 
 impl Provisioner {
-    /// Its single sign-on, if it is one.
+    /// The single sign-on, if this is an OIDC provisioner.
     ///
     /// # Errors
-    /// It is one, and cannot be understood.
+    /// It is one, but its settings cannot be parsed.
     #[must_use]
     pub fn oidc(&self) -> Option<Result<Oidc, String>> {
         let read =

@@ -78,7 +78,7 @@ fn what_each_is_good_for() {
     );
 }
 
-/// A CA with a key for one kind alone signs nothing of the other.
+/// A CA with a key for only one kind does not sign the other.
 #[test]
 fn what_the_ca_has_no_key_for_nobody_gets() {
     for (signed, expected) in [

@@ -41,7 +41,7 @@ fn a_subject_is_shown_whole() {
     assert_eq!(X509::of_der(&plain.der).unwrap(), plain);
 }
 
-/// As `step ca roots`, `openssl s_client -showcerts` and editors write files.
+/// Files in the forms of `step ca roots`, `openssl s_client -showcerts` and editors.
 #[test]
 fn every_certificate_of_a_file_is_read() {
     let crlf = format!("{COMMA}{PLAIN}").replace('\n', "\r\n");

@@ -60,7 +60,7 @@ fn lines_need_a_grant_and_hold_for_everybody() {
             "line 4 has `hostcertificate \"/a\"`, which holds only below `match \"User\" \"bob\"`",
         ),
         ("Match User bob\n  ForceCommand x\n", "line 1 removes `port \"22\"`"),
-        // What stood below the block holds for everybody now.
+        // What was below the block now holds for everybody.
         ("Port 22\nForceCommand x\n", "line 3 removes `match \"User\" \"bob\"`"),
         ("Port 23\nMatch User bob\n  ForceCommand x\n", "line 1 removes `port \"22\"`"),
         (
@@ -99,7 +99,7 @@ fn a_match_all_opens_the_last_block_and_no_other() {
         ),
         ("Port 22\n", &format!("{BLOCK}Port 22\n"), "removes `port"),
         (&format!("{BLOCK}Port 22\n"), "Port 22\n", "removes"),
-        // Marks that are no pair mark nothing.
+        // Marks that do not pair up mark nothing.
         ("", &BLOCK.replace("# END warded", ""), "line 6 has `match \"all\"`, which is not granted"),
     ] {
         let made = ConfigFixture::new(&[("main", &format!("{OLD}{before}")), ("d/a.conf", "")]);
@@ -107,11 +107,11 @@ fn a_match_all_opens_the_last_block_and_no_other() {
         let found = made.refusal(&made.staged("main", Some(&staged(&format!("{OLD}{after}")))), &["HostCertificate"]);
         assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{after}: {found}");
     }
-    // In another file than the main one nobody knows what follows.
+    // Outside the main file nobody knows what follows.
     let made = ConfigFixture::new(&[("main", OLD), ("d/a.conf", "")]);
     let found = made.refusal(&made.staged("d/a.conf", Some(BLOCK)), &["HostCertificate"]);
     assert!(found.contains("d/a.conf line 3 has `match \"all\"`"), "{found}");
-    // The block has to be one that a run wrote.
+    // A run must have written the block.
     let made = ConfigFixture::new(&[("main", &format!("Match User bob\n  ForceCommand x\n{BLOCK}"))]);
     let keywords = ["hostcertificate".to_owned()];
     let granted = MayChange::Only(&keywords);
@@ -121,7 +121,7 @@ fn a_match_all_opens_the_last_block_and_no_other() {
     assert!(found.unwrap_err().message().contains("which Warded did not write"));
 }
 
-/// A line that had no effect, since one before it has the first word, would have one behind a `Match all`.
+/// A line without effect, because an earlier line sets the keyword first, would take effect behind a `Match all`.
 #[test]
 fn a_match_all_comes_only_before_lines_of_wardeds() {
     let block =
@@ -162,7 +162,7 @@ fn a_line_goes_only_if_a_run_wrote_it() {
     assert!(refusal("d/50-warded.conf", None, ours).contains("which Warded did not write"));
     assert_eq!(refusal("d/50-warded.conf", Some(ours), theirs), "");
     assert_eq!(refusal("d/50-warded.conf", None, theirs), "");
-    // Lines may come beside those that stay.
+    // Lines may be added beside those that stay.
     assert_eq!(
         refusal("d/50-warded.conf", Some("HostCertificate /a\nHostCertificate /b\nHostCertificate /d\n"), ours),
         ""
@@ -246,7 +246,7 @@ fn sshd_reads_what_is_read_here() {
         ),
         ("Include \"DIR/d/[ab].conf\"\nLoginGraceTime=7 # x\n\"LogLevel\" INFO\n", true),
         ("Include DIR/d/[[:alpha:]].conf\n", true),
-        // sshd takes it relative to its working directory; here it is known to no one.
+        // sshd takes it relative to its working directory, which is not known here.
         ("Include ~/none\nUseDNS no\n", true),
         ("Include DIR/./d//*.conf\n", true),
     ] {
@@ -290,7 +290,7 @@ fn sshd_reads_what_is_read_here_in_blocks_too() {
     assert!(["forcecommand", "banner", "permittty", "passwordauthentication"].iter().all(|one| shown.contains(one)));
     reading.settings.retain(|one| one.keyword != "permittty");
     let told = refuse_misread(&tree, &reading, MatchBlocks::Open).unwrap_err().to_string();
-    assert!(told.contains("sshd reads its configuration otherwise"), "{told}");
+    assert!(told.contains("sshd reads its configuration differently"), "{told}");
     let plain = ConfigFixture::new(&[("main", "Port 22\nMatch all\n")]);
     let sshd = Sshd::find(&plain.at.join("main").as_path().try_into().unwrap(), None).unwrap().unwrap();
     assert!(Candidate::build(&sshd, &StagedFiles::new()).unwrap().reading_with_blocks_open().unwrap().is_none());
@@ -313,7 +313,7 @@ fn a_file_that_others_can_write_is_theirs() {
         assert!(told.contains("d/a.conf, which others can change") && told.contains("can write"), "{told}");
         mode(name, shut);
     }
-    // Masked, as systemd's files are; and by a link that others can exchange.
+    // A masked file, as systemd masks files; then one masked by a link that others can replace.
     std::os::unix::fs::symlink("/dev/null", made.at.join("d/z.conf")).unwrap();
     assert_eq!(refused(&nothing), None);
     mode("d", 0o777);
@@ -324,7 +324,7 @@ fn a_file_that_others_can_write_is_theirs() {
     if rustix::process::geteuid().is_root() {
         chown(made.at.join("d/a.conf"), Some(65534), None).unwrap();
         assert!(refused(&nothing).unwrap().contains("belongs to another user"));
-        // One that this run writes anew is looked at where it is staged.
+        // A file that this run writes anew is checked as it is staged.
         assert_eq!(refused(&made.staged("d/a.conf", Some("UseDNS yes\n"))), None);
     }
     assert_eq!(refused(&made.staged("d/b.conf", Some("Port 22\n"))).is_some(), rustix::process::geteuid().is_root());

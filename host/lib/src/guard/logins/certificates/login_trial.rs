@@ -1,4 +1,4 @@
-//! sshd, asked about each user with a certificate of a throw-away CA in place of ours.
+//! Asks sshd about each user, with a certificate of a throw-away CA in place of ours.
 
 use super::{
     Candidate, Certificates, files, has, keys,
@@ -34,30 +34,30 @@ use crate::{
 };
 use ssh_key::{Algorithm, EcdsaCurve, PrivateKey, PublicKey, rand_core::OsRng};
 
-/// The release of OpenSSH that has `CASignatureAlgorithms`.
+/// The first release of OpenSSH with `CASignatureAlgorithms`.
 const HAS_SIGNATURE_ALGORITHMS: (u32, u32) = (7, 9);
 
-/// As many users are asked about; more would take minutes.
+/// At most this many users are asked about; more would take minutes.
 const MAX_USERS: usize = 16;
 
 struct LoginTrial<'a> {
     candidate: &'a Candidate,
-    /// The key of the CA that is new to sshd.
+    /// The CA key for which the throw-away CA stands in.
     authority: &'a PublicKey,
     stand_in: ThrowAway,
     key: PrivateKey,
     bench: Bench,
-    /// Without PAM, whose modules a login would run.
+    /// Without PAM, since a login would run PAM's modules.
     without_pam: Bench,
-    /// Takes the CA's own key for that of each user: unless the key is revoked.
+    /// Accepts the CA's own key as the key of each user, unless it is revoked.
     revocation: Bench,
-    /// Users whom sshd lets in with PAM alone.
+    /// Users whose accounts are locked: sshd lets them in only with PAM.
     locked: Vec<String>,
 }
 
 impl Candidate {
-    /// Asks about each user: the query without a signature opens no session and runs no PAM module. Then one login is
-    /// carried through.
+    /// Asks about each user by the query without a signature, which opens no session and runs no PAM module. Then
+    /// carries out one login.
     pub(super) fn ask_for_certificates(&self, baseline: &Baseline, new: &[PublicKey]) -> Result<Certificates> {
         let mut found = Certificates::default();
         let Some(authority) = new.first() else { return Ok(found) };
@@ -72,10 +72,11 @@ impl Candidate {
         let addresses = addresses(&self.original);
         let bench = |more: &[&str]| {
             let fixed = ["AuthorizedKeysCommand=none", "LogLevel=VERBOSE"];
-            // Nobody but root can change what a run stages; only where its copy lies, sshd would not take it.
+            // Only root can change what a run stages. sshd would reject the copy only because of the directory where
+            // it lies.
             let copied = standing_in.has_copied_principals().then_some("StrictModes=no");
             let options = fixed.iter().chain(more).chain(&copied).map(|option| (*option).to_owned());
-            // What the real list has against the real key was judged before.
+            // An earlier step has checked the real list against the real key.
             let knows =
                 major_minor(standing_in.sshd.version()).is_none_or(|release| release >= HAS_SIGNATURE_ALGORITHMS);
             let signs = knows.then(|| format!("CASignatureAlgorithms={}", stand_in.public().algorithm()));
@@ -116,8 +117,8 @@ impl Candidate {
         Ok(found)
     }
 
-    /// Whether a certificate may let root in by the name of an account of root's. The query comes from this machine, and
-    /// a `Match` may say otherwise of other addresses: so the lines decide, not the query.
+    /// Whether a certificate may let root in under the name of one of root's accounts. The lines decide, not the
+    /// query: the query comes from this machine, and a `Match` may say something else for other addresses.
     fn admits_root(&self) -> Result<bool> {
         let mut names: Vec<String> =
             users::all().into_iter().filter(|user| user.id == 0).map(|user| user.name).collect();
@@ -133,7 +134,7 @@ impl Candidate {
         Ok(false)
     }
 
-    /// Whether a line within a `Match` gives the keyword another value than these.
+    /// Whether a line within a `Match` gives the keyword a value other than these.
     fn has_conditional(&self, keyword: &str, values: &[&str]) -> Result<bool> {
         Ok(self.tree.lines()?.iter().filter(|line| line.directive.keyword == keyword && !line.within.is_empty()).any(
             |line| {
@@ -188,7 +189,7 @@ impl LoginTrial<'_> {
             Err(why) => {
                 match obstacle::by_address(&own) {
                     Some(list) => found.not_proved.push(format!(
-                        "certificates of {name}: {list} decides by the address, and this machine's says no"
+                        "certificates of {name}: {list} decides by the client's address, and refuses this machine's"
                     )),
                     None => found.refused.push(format!("{name}: {why}")),
                 }
@@ -228,8 +229,8 @@ impl LoginTrial<'_> {
         Ok(Err(why))
     }
 
-    /// Whether a list of revoked keys names the CA's own key: sshd takes no certificate by it then. sshd is asked whether it
-    /// would take the key itself, which stands in an authorized_keys file of the proof's.
+    /// Checks whether a list of revoked keys names the CA's own key: then sshd accepts none of the CA's certificates.
+    /// To find out, it asks sshd about that key itself, which is in an authorized_keys file of the proof.
     fn refuse_revoked(&self, user: &User, own: &Effective) -> Result<Outcome> {
         let lists: Vec<&str> =
             own.values("revokedkeys").iter().map(String::as_str).filter(|path| *path != "none").collect();
@@ -263,7 +264,7 @@ impl LoginTrial<'_> {
         })
     }
 
-    /// Carries one login through, of the first who is let in: root's last.
+    /// Carries out one login, with the first user who is let in. Root comes last.
     fn log_one_in(&self, taken: Vec<(User, String)>, found: &mut Certificates) -> Result<()> {
         let (root, others): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(user, _)| user.is_root());
         let mut last = None;
@@ -271,8 +272,8 @@ impl LoginTrial<'_> {
             if self.locked.contains(&user.name) {
                 let name = neutral(&user.name);
                 last = Some(format!(
-                    "a login by certificate, of {name}: the account is locked in shadow(5), so that sshd asks PAM, and a \
-                     proof runs no module of PAM's"
+                    "a login by certificate, of {name}: the account is locked in shadow(5), so that sshd asks PAM, and \
+                     a proof runs no PAM module"
                 ));
                 continue;
             }
@@ -289,7 +290,7 @@ impl LoginTrial<'_> {
         Ok(())
     }
 
-    /// Another CA's certificate has to be refused, else the login proves nothing.
+    /// sshd has to refuse another CA's certificate, otherwise the login proves nothing.
     fn refuse_another(&self, user: &User, principal: &str) -> Result<()> {
         let another = ThrowAway::like(&self.authority.algorithm())?;
         match self.log_in(user, principal, &another)? {
@@ -317,19 +318,20 @@ impl LoginTrial<'_> {
         let said = service.end();
         Ok(match tried {
             Ok(Login::Accepted) => Ok(()),
-            Ok(Login::Refused(refusal)) if refusal.partial => Err("sshd wants another method besides".to_owned()),
+            Ok(Login::Refused(refusal)) if refusal.partial => Err("sshd requires another method as well".to_owned()),
             Ok(Login::Refused(_)) => Err(reason(&said)),
             Err(fault) => Err(format!("{fault}; {}", reason(&said))),
         })
     }
 }
 
-/// Those who must get in, those whom the run maps, root, and the people in passwd(5); and how many more these are.
+/// The users to ask about: those who must get in, those whom the run maps, root, and the people in passwd(5). Also
+/// returns how many had to be left out.
 fn people(baseline: &Baseline, mapped: &[String]) -> (Vec<User>, usize) {
     let accounts = users::all();
     let all: Vec<User> = accounts.iter().cloned().map(User::from).collect();
     let mut names = baseline.users.clone();
-    // `Invalid user` in sshd's log is what fail2ban waits for.
+    // Names without an account are left out: fail2ban looks for `Invalid user` in sshd's log.
     names.extend(mapped.iter().filter(|name| all.iter().any(|user| user.name == **name)).cloned());
     names.extend(accounts.into_iter().filter(|user| user.id == 0 || user.is_person()).map(|user| user.name));
     let mut people: Vec<User> = Vec::new();
@@ -343,7 +345,7 @@ fn people(baseline: &Baseline, mapped: &[String]) -> (Vec<User>, usize) {
     (people, more)
 }
 
-/// What sshd said last about the user, but for what it says of every connection.
+/// What sshd said last about the user, without what it says of every connection.
 fn reason(said: &str) -> String {
     let of_all = [
         "Connection ",
@@ -361,7 +363,7 @@ fn reason(said: &str) -> String {
         .map_or_else(|| "sshd does not say why".to_owned(), |line| format!("sshd says: {}", neutral(line)))
 }
 
-/// A key of a type whose certificates sshd takes.
+/// A key of a type for which sshd accepts certificates.
 fn user_key(effective: &Effective) -> Result<PrivateKey> {
     let accepted: Vec<&str> =
         effective.values("pubkeyacceptedalgorithms").iter().flat_map(|list| list.split(',')).collect();

@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What says which principals let a user in, where a file does.
+/// The file that says which principals let a user in, if there is one.
 pub(super) fn file(own: &Effective) -> Option<&String> {
     own.values(KEYWORD).first().filter(|file| *file != "none")
 }
@@ -31,12 +31,12 @@ pub(super) fn is_mapped(own: &Effective) -> bool {
     file(own).is_some()
 }
 
-/// Whether a file is one of Warded's own, to which nothing but what the operator named can be written.
+/// Whether a file is one of Warded's own, to which only what the operator named can be written.
 pub(in crate::guard) fn is_own_file(path: &Path) -> bool {
     path.parent().and_then(Path::file_name).is_some_and(|name| name == DIRECTORY)
 }
 
-/// The lines that name files, in whatever order, those within a `Match` too.
+/// The values of the lines that name such files, in any order, including those in a `Match`.
 fn lines(tree: &Tree) -> Vec<String> {
     let lines = tree.directives().filter(|(_, _, directive)| directive.keyword == KEYWORD);
     let mut values: Vec<String> =
@@ -46,14 +46,14 @@ fn lines(tree: &Tree) -> Vec<String> {
 }
 
 impl Candidate {
-    /// Says which principals the operator lets log in as which users; nothing was said, where this is not.
+    /// Sets which principals the operator lets log in as which users; none: the operator did not say.
     #[must_use]
     pub fn mapping(mut self, mapping: Option<Mapping>) -> Self {
         self.mapping = mapping;
         self
     }
 
-    /// Whether it would be another set of principals that logs in as some user.
+    /// Whether other principals than now would log in as some user.
     pub(super) fn changes_principals(&self, baseline: &Baseline) -> Result<bool> {
         Ok(self.staged.keys().any(|path| is_own_file(path)) || self.changes_lines(baseline)?)
     }
@@ -63,8 +63,8 @@ impl Candidate {
         Ok(file(before) != file(after) || lines(&baseline.tree) != lines(&self.tree))
     }
 
-    /// The directory of ours where a configuration names the files in it: beside the main file or, where that is the
-    /// vendor's, in `/etc/ssh`. Another one by that name may be any user's.
+    /// Warded's own directory, if the configuration names the files in it: beside the main file or, where that is the
+    /// vendor's, in `/etc/ssh`. Another directory of that name may belong to any user.
     fn own_directory(&self, effective: &Effective) -> Option<PathBuf> {
         let directory = Path::new(directory_of(file(effective)?)?);
         let beside = self.original.config.as_path().parent();
@@ -72,22 +72,22 @@ impl Candidate {
         is_own.then(|| directory.to_owned())
     }
 
-    /// Whether users may lose what a certificate opened: the operator named the principals that are left, or took them
-    /// out.
+    /// Whether users may lose what a certificate opened: the operator named the principals that are left, or removed
+    /// them.
     pub(in crate::guard::logins) fn is_mapped_by_operator(&self, baseline: &Baseline) -> Result<bool> {
         let is_own = |effective| self.own_directory(effective).is_some();
         Ok(self.mapping.is_some() && (is_own(&self.view()?.effective) || is_own(&baseline.view.effective)))
     }
 
-    /// The logins for which a file is staged.
+    /// The users for whom a file is staged.
     pub(super) fn mapped_logins(&self) -> Vec<String> {
         let staged = self.staged.iter().filter(|(path, contents)| contents.is_some() && is_own_file(path));
         staged.filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned())).collect()
     }
 
-    /// A procedure may name no files but Warded's, which hold what the operator gave: others could hold any principal,
-    /// now or later. Without a file, a principal logs in as the user of that name: so the line that names Warded's comes
-    /// and goes only as the operator says.
+    /// Refuses lines that name files of principals other than Warded's, which hold only what the operator gave: other
+    /// files could hold any principal, now or later. Without a file, a principal logs in as the user of that name. So
+    /// the line that names Warded's files comes and goes only if the operator says so.
     ///
     /// # Errors
     /// Refused: sshd would take principals from other files than the operator asked for.
@@ -134,8 +134,9 @@ impl Candidate {
             .next("if that is what you want, run it again with --accept-risk=admit-logins"))
     }
 
-    /// sshd reads these files as the user who logs in, and with StrictModes takes none that the group can write, or that
-    /// lies where the group can (`safe_path` in OpenSSH's misc.c; only Debian's lets a private group pass).
+    /// sshd reads these files as the user who logs in. With StrictModes it accepts none that the group can write, nor
+    /// one below a directory that the group can write (`safe_path` in OpenSSH's misc.c; only Debian's accepts a
+    /// private group).
     fn refuse_unread_principals(&self, directory: &Path) -> Result<()> {
         let is_strict = self.view()?.effective.values("strictmodes").first().is_none_or(|strict| strict != "no");
         let refused = |path: &Path, why: &str, command: &str| {
@@ -158,10 +159,11 @@ impl Candidate {
         Ok(())
     }
 
-    /// Such a file may be there already, and a run that writes it keeps its owner.
+    /// Refuses files and directories that others can change: a file may already be there, and a run that writes it
+    /// keeps its owner.
     fn refuse_changeable_principals(&self, directory: &Path) -> Result<()> {
         let root = Root::ambient().map_err(|error| Error::failed("cannot open the root directory").cause(error))?;
-        // Where it is still to be made, the directories on the way to it count.
+        // If the directory does not exist yet, the directories above it count.
         let inside = AbsolutePath::try_from(directory.join("any").as_path());
         let inside = inside.map_err(|why| Error::refused(format!("{} is no path", directory.display())).cause(why))?;
         if let Err(error) = root.place(&inside, usize::MAX) {

@@ -1,4 +1,4 @@
-//! Why sshd would let a user in by no certificate of the CA: the line of its configuration that says so.
+//! Why sshd would let a user in by no certificate of the CA: the line of its configuration that prevents it.
 
 use super::{
     User, is_own,
@@ -13,16 +13,16 @@ use ssh_key::PublicKey;
 use sshd_config::principals;
 use std::io;
 
-/// The type of the certificates that people get; one is enough for sshd to be able to take certificates at all.
+/// The type of the certificates that people get. One type is enough for sshd to accept certificates at all.
 const CERTIFICATE: &str = "ssh-ed25519-cert-v01@openssh.com";
 
 /// The values of `PermitRootLogin` with which root is not let in by a key without a forced command.
 pub(super) const KEEP_ROOT_OUT: [&str; 2] = ["no", "forced-commands-only"];
 
-/// As many names of a file are tried.
+/// At most this many names from a file are tried.
 const MAX_NAMES: usize = 8;
 
-/// Refuses where sshd would take certificates of nobody: it does so without a word.
+/// Refuses a configuration with which sshd would silently accept nobody's certificates.
 pub(super) fn refuse_algorithms(effective: &Effective, key: &PublicKey) -> Result<()> {
     let Some(MissingWord { keyword, word }) = missing(effective, key) else { return Ok(()) };
     Err(Error::refused(format!("sshd would take no certificate of this CA: {keyword} has no {word}"))
@@ -42,7 +42,7 @@ fn missing(effective: &Effective, key: &PublicKey) -> Option<MissingWord> {
     };
     let accepted = list("pubkeyacceptedalgorithms");
     if !accepted.is_empty() && !accepted.iter().any(|name| name.contains("-cert-v0")) {
-        // Before 8.5 sshd knows it by its former name alone.
+        // sshd before 8.5 knows only the former name.
         let former = "PubkeyAcceptedKeyTypes";
         let keyword = if effective.prints(former) { former } else { "PubkeyAcceptedAlgorithms" };
         return Some(MissingWord { keyword, word: CERTIFICATE.to_owned() });
@@ -56,12 +56,12 @@ fn missing(effective: &Effective, key: &PublicKey) -> Option<MissingWord> {
     None
 }
 
-/// Which list lacks what the CA's certificates need, by a user's own configuration.
+/// Which list lacks a word that the CA's certificates need, in a user's own configuration.
 pub(super) fn algorithms(own: &Effective, key: &PublicKey) -> Option<String> {
     missing(own, key).map(|MissingWord { keyword, word }| format!("{keyword} has no {word}"))
 }
 
-/// A list of users by which an address decides: what sshd answers this machine says nothing of others.
+/// A list of users that depends on an address: what sshd answers to this machine says nothing about others.
 pub(super) fn by_address(own: &Effective) -> Option<String> {
     ["AllowUsers", "DenyUsers"].into_iter().find_map(|keyword| {
         let pattern = own.values(&keyword.to_lowercase()).iter().find(|pattern| pattern.contains('@'))?;
@@ -69,7 +69,7 @@ pub(super) fn by_address(own: &Effective) -> Option<String> {
     })
 }
 
-/// What a user's own configuration has against every certificate; none where nothing is found.
+/// What in a user's own configuration rules out every certificate; none if nothing does.
 pub(super) fn of(own: &Effective) -> Option<String> {
     let first = |keyword: &str| own.values(keyword).first().map(String::as_str);
     if first("pubkeyauthentication") == Some("no") {
@@ -87,14 +87,14 @@ pub(super) fn of(own: &Effective) -> Option<String> {
     None
 }
 
-/// Whether root is kept out whatever the key: the query of a key does not show that.
+/// Whether root is kept out whatever the key is: the query for a key does not show that.
 pub(super) fn keeps_root_out(own: &Effective) -> Option<String> {
     let value = own.values("permitrootlogin").first()?;
-    // A certificate of people's has no forced command.
+    // The certificates that people get have no forced command.
     KEEP_ROOT_OUT.contains(&value.as_str()).then(|| format!("PermitRootLogin {value}"))
 }
 
-/// The names of which one has to be a certificate's principal, or why there are none.
+/// The names of which one has to be among a certificate's principals, or why there are none.
 pub(super) fn names(user: &User, own: &Effective, overlay: Overlay<'_>) -> Result<Vec<String>, String> {
     let Some(pattern) = file(own) else { return Ok(vec![user.name.clone()]) };
     let Some(path) =

@@ -6,7 +6,7 @@ use rsa::signature::Verifier as _;
 use ssh_key::{PublicKey, public::KeyData};
 use std::fs;
 
-/// Whether a signature, as JSON Web Signatures have it, is this key's.
+/// Whether a signature in the format of a JSON Web Signature was made with this key.
 fn verifies(public: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
     match public.key_data() {
         KeyData::Ed25519(key) => ed25519_dalek::VerifyingKey::from_bytes(&key.0)
@@ -56,7 +56,7 @@ fn every_key_signs_from_every_format() {
     }
 }
 
-/// The point on the curve, which does not depend on chance as signatures do.
+/// The point on the curve: unlike a signature it is the same every time.
 fn point(key: &SigningKey) -> Vec<u8> {
     match key {
         SigningKey::P256(key) => key.verifying_key().to_encoded_point(false).as_bytes().to_vec(),

@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 const WIREGUARD: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 const OKP: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
-/// Everything that is said of a key with its private half, and of the same key without it.
+/// Checks the detection on a file with a private key and on the same file with only the public key.
 #[track_caller]
 fn tells(private: &[u8], public: &[u8], what: &str) {
     assert!(holds_private_key(private), "not known as private: {what}: {}", String::from_utf8_lossy(private));
@@ -20,7 +20,7 @@ fn openssl(workshop: &Workshop, arguments: &[&str]) -> Vec<u8> {
     made.stdout
 }
 
-/// Lines as tools wrap them.
+/// Splits a text into lines as tools do.
 fn wrapped(text: &str, width: usize) -> String {
     text.as_bytes().chunks(width).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect()
 }
@@ -42,12 +42,12 @@ fn a_key_is_known_in_any_wrapping() {
             both(&|text| text.lines().map(|line| format!("> \"{line}\"\n")).collect::<String>().into());
             both(&|text| serde_json::to_string(&[text]).unwrap().into());
             both(&|text| [&[0xff, 0xfe], &utf16(text)[..]].concat());
-            // As secrets are kept in JSON and YAML.
+            // As secrets are stored in JSON and YAML.
             both(&|text| STANDARD.encode(text).into());
             both(&|text| serde_json::json!({ "host_key": STANDARD.encode(text) }).to_string().into());
             both(&|text| wrapped(&STANDARD.encode(text), 76).into());
             both(&|text| format!("  key: {}\n", URL_SAFE_NO_PAD.encode(format!("\n{text}"))).into());
-            // Without the lines that say what it is.
+            // Without the lines that name the format.
             let body: Vec<&str> = private.lines().filter(|line| !line.starts_with('-')).collect();
             for body in [body.join("\n"), body.concat(), wrapped(&body.concat(), 16)] {
                 tells(body.as_bytes(), public.as_bytes(), &name);
@@ -165,7 +165,7 @@ fn other_programs_keys_are_known() {
     assert!(!holds_private_key(&config) && !holds_private_key(b""));
 }
 
-/// A guest chooses what it stages. Time that grows with the square of a file's size would be hours.
+/// A guest chooses what it stages. Quadratic time in the size of a file would be hours.
 #[test]
 fn a_large_file_takes_no_long_time() {
     let processor = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_sec;
@@ -176,7 +176,7 @@ fn a_large_file_takes_no_long_time() {
     assert!(processor() - start < 60, "{} s", processor() - start);
 }
 
-/// sshd and ssh quote every line of a file that is none of their configuration.
+/// sshd and ssh quote every line of a file that is not a configuration.
 #[test]
 fn what_is_said_of_a_file_shows_no_key() {
     let key = crate::machine::keys::generate("ssh-ed25519", "x").unwrap().private;
@@ -196,7 +196,7 @@ fn what_is_said_of_a_file_shows_no_key() {
     assert!(key.lines().skip(1).all(|line| !shown.contains(line)), "{shown}");
     let plain = quoted("NoSuchKeyword\nAnother");
     assert_eq!(without_private_key(&plain), plain);
-    // As sshd words it, with the mark's first word alone, and without it.
+    // As sshd words it, with only the first word of the mark, and without the mark.
     let body: String =
         key.lines().skip(1).map(|line| format!("/f line 2: no argument after keyword \"{line}\"\n")).collect();
     for said in [format!("/f: line 1: Bad configuration option: -----BEGIN\n{body}"), body] {

@@ -33,7 +33,7 @@ fn a_drop_in_of_our_own_timer_says_how_often_it_runs() {
     }
     fs::remove_file(&drop_in).unwrap();
 
-    // For all units whose names begin so, and for all timers; of one name the nearest counts.
+    // Drop-ins for all units with the same prefix, and for all timers; for equal names the most specific one counts.
     let put = |file: &str, text: &str| put(root.path(), file, text);
     let every = |times: &str| format!("[Timer]\nOnCalendar=\nOnCalendar={times}\n");
     put("etc/systemd/system/timer.d/50-all.conf", &every("daily"));

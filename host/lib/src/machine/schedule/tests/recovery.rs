@@ -29,7 +29,7 @@ fn lines_of_crons_and_scripts_of_inits_recover_where_they_are_started() {
         let found = recovers_at_start(root.path(), &installation(root.path()));
         assert_eq!(found.as_deref(), expected.map(Path::new), "{case}");
     }
-    // Nobody reads the table.
+    // No daemon reads the table.
     let root = tempfile::tempdir().unwrap();
     put(root.path(), "etc/cron.d/w", "@reboot root warded recover\n");
     assert_eq!(recovers_at_start(root.path(), &usual()), None);

@@ -1,5 +1,5 @@
-//! A program that counts how often it is asked. The procedure and the guard ask the same; what sshd read meanwhile is read
-//! again.
+//! Tests with a program that counts how often it is started. The procedure and the guard ask the same question; when
+//! something that sshd read has changed, it is asked again.
 
 use super::*;
 use crate::machine::path::AbsolutePath;
@@ -10,7 +10,7 @@ struct Bench {
     at: PathBuf,
     config: AbsolutePath,
     key: PathBuf,
-    /// A configuration that names the key.
+    /// A configuration that names the host key.
     base: String,
 }
 
@@ -27,7 +27,7 @@ impl Bench {
         bench
     }
 
-    /// The program, which does this besides.
+    /// Installs the program, which also runs `besides`.
     fn program(&self, besides: &str) {
         let (calls, key) = (self.at.join("calls"), self.key.display());
         let script = format!("#!/bin/sh\n[ $1 = -V ] || echo x >>{}\n{besides}\necho hostkey {key}\n", calls.display());
@@ -52,7 +52,7 @@ impl Bench {
         fs::read_to_string(self.at.join("calls")).map_or(0, |text| text.lines().count())
     }
 
-    /// Waits until what was written is older than a tick of the kernel's clock.
+    /// Waits until the written files are older than a tick of the kernel's clock.
     fn settle(&self) {
         let is_fresh =
             |name: &str| FileIdentity::of(&self.at.join(name)).is_some_and(|file| file.is_fresh_at(SystemTime::now()));
@@ -92,7 +92,7 @@ fn sshd_is_asked_once_while_nothing_changes() {
         fs::write(path, contents).unwrap();
         assert_eq!((bench.asks(&sshd), bench.asks(&sshd)), (1, 0), "{what}");
     }
-    // Another program has to have its time, too.
+    // A new program needs to be asked once, too.
     bench.configure(base);
     assert_eq!(bench.asks(&sshd), 1);
     bench.program("");
@@ -111,7 +111,7 @@ fn sshd_is_asked_each_time_where_its_answer_depends_on_what_is_not_watched() {
         bench.configure(&format!("{}{line}\n", bench.base));
         assert_eq!((bench.asks(&sshd), bench.asks(&sshd)), (4, 4), "{line}");
     }
-    // Its default keys are elsewhere, whether they are there or not.
+    // The default keys lie elsewhere, whether they exist or not.
     bench.configure("");
     assert_eq!((bench.asks(&sshd), bench.asks(&sshd)), (4, 4));
     bench.configure(&bench.base);
@@ -128,14 +128,14 @@ fn an_answer_is_not_kept_where_a_file_may_have_changed_meanwhile() {
         sshd.look().unwrap();
         bench.calls() - before
     };
-    // A key that was written right before the question: its file could be written again within the same tick.
+    // A key that was written right before the question: the file could be written again within the same clock tick.
     bench.settle();
     let mut next = 0;
     let soon = loop {
         next += 1;
         fs::write(&bench.key, format!("{next}")).unwrap();
         let asked = (ask(), ask());
-        // A machine that is busy takes longer than a tick.
+        // On a busy machine this takes longer than a tick.
         if asked == (1, 1) || next == 100 {
             break asked;
         }
@@ -149,7 +149,7 @@ fn an_answer_about_another_configuration_is_not_kept() {
     let bench = Bench::new();
     let sshd = bench.sshd();
     bench.settle();
-    // It changes after it was read for the question, and then it is as before.
+    // The configuration changes after it was read for the question, and is changed back later.
     let tree = bench.tree();
     bench.configure(&format!("{}Port 2222\n", bench.base));
     sshd.view(bench.config.as_path(), &tree).unwrap();

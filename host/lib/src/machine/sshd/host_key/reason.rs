@@ -18,21 +18,21 @@ pub const LEAST_RSA_BITS: usize = 2048;
 pub enum IgnoredReason {
     /// There is no such file.
     Missing,
-    /// There is no such file, though its public key lies beside, and sshd has no agent.
+    /// There is no such file, though its `.pub` exists, and sshd has no agent.
     NoPrivateKey,
     /// It is a directory, a device or a pipe.
     NotAFile,
-    /// Whoever runs this may not read it.
+    /// This user may not read it.
     Unreadable(String),
     /// The file is empty.
     Empty,
-    /// Others than its owner may use the file, to which sshd's own rule is: not at all.
+    /// Group or others have permissions on the file; sshd then refuses it.
     Mode(u32),
     /// The private key has a passphrase.
     Passphrase,
-    /// The file has a public key only, and sshd has no agent with the private one.
+    /// The file holds only a public key, and no agent of sshd has the private one.
     PublicOnly,
-    /// No agent that can be asked: `HostKeyAgent` names it by sshd's environment.
+    /// The agent cannot be asked: `HostKeyAgent` names it by a variable of sshd's environment.
     UnknownAgent,
     /// The RSA key is shorter than `RequiredRSASize` allows.
     ShortRsa {
@@ -43,31 +43,31 @@ pub enum IgnoredReason {
     },
     /// No key can be read from the file.
     Damaged(String),
-    /// sshd has another key of the same type, which comes first.
+    /// sshd offers an earlier key of the same type.
     SecondOfItsType(PathBuf),
-    /// What sshd says, or nothing: the file itself shows no cause.
+    /// What sshd says, which may be empty: the file itself shows no cause.
     Unexplained(String),
 }
 
-/// Why no certificate is asked for a host key.
+/// Why no certificate is requested for a host key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UncertifiedReason {
     /// sshd does not offer it.
     Ignored(IgnoredReason),
-    /// sshd offers it; its type is not one that CAs certify.
+    /// sshd offers it, but CAs do not certify its type.
     UnknownType(String),
-    /// sshd offers it; CAs do not certify RSA keys of less than [`LEAST_RSA_BITS`].
+    /// sshd offers it, but CAs do not certify RSA keys of less than [`LEAST_RSA_BITS`].
     ShortRsa {
         /// Its size.
         bits: usize,
     },
-    /// sshd offers it, and would sign for its certificate with SHA-1, which OpenSSH has refused as a client since 8.8.
+    /// sshd offers it, but would sign for its certificate with SHA-1, which OpenSSH clients refuse since 8.8.
     SignsBySha1,
-    /// sshd offers it by an agent, and this release serves no certificate for such a key.
+    /// sshd offers it through an agent, and this release serves no certificate for such a key.
     InAgent,
-    /// sshd offers it, and its public half cannot be had from its files.
+    /// sshd offers it, but its public half cannot be read from its files.
     NoPublicHalf,
-    /// sshd offers it; Warded does not use a path like its one.
+    /// sshd offers it, but Warded does not accept its path.
     Path(String),
 }
 
@@ -97,7 +97,7 @@ impl UncertifiedReason {
         }
     }
 
-    /// What an operator can do about it; none where it is well as it is.
+    /// What an operator can do about it; none if nothing needs to be done.
     #[must_use]
     pub fn next(&self, path: &Path) -> Option<String> {
         let named = shell_word(&path.to_string_lossy());
@@ -129,7 +129,7 @@ impl IgnoredReason {
             Self::Passphrase => "it has a passphrase, which nobody gives to sshd".to_owned(),
             Self::PublicOnly => "the file has the public key only, and no agent has the private one".to_owned(),
             Self::UnknownAgent => {
-                "HostKeyAgent names its agent by sshd's environment, in which Warded cannot look".to_owned()
+                "HostKeyAgent names its agent with a variable of sshd's environment, which Warded cannot see".to_owned()
             }
             Self::ShortRsa { bits, required } => {
                 format!("it is an RSA key of {bits} bits, and sshd takes none of less than {required}")
@@ -166,15 +166,15 @@ impl IgnoredReason {
             Self::ShortRsa { .. } => {
                 format!("make a longer one in its place: ssh-keygen -t rsa -b 3072 -f {named}")
             }
-            // The way in which OpenSSH has clients learn the next key.
+            // This is how OpenSSH lets clients learn the next key.
             Self::SecondOfItsType(_) => return None,
-            Self::Unexplained(_) => format!("look what it is: ssh-keygen -y -f {named}"),
+            Self::Unexplained(_) => format!("see what the file is: ssh-keygen -y -f {named}"),
         };
         Some(next)
     }
 }
 
-/// Why sshd did not load the key in a file. `has_agent`: `HostKeyAgent` names one; `words`: what sshd says of the key.
+/// Why sshd did not load the key in a file. `has_agent`: `HostKeyAgent` is set; `words`: what sshd says about the key.
 pub(super) fn find(path: &Path, required: usize, has_agent: bool, words: &str) -> IgnoredReason {
     let found = match fs::metadata(path) {
         Ok(found) => found,
@@ -195,12 +195,12 @@ pub(super) fn find(path: &Path, required: usize, has_agent: bool, words: &str) -
         Err(error) => return IgnoredReason::Unreadable(error.to_string()),
     };
     let public = keys::blob_of(&contents);
-    // The key beside a file in which nothing can be read says nothing of that file.
+    // The file holds a public key. If nothing can be read from the file, the `.pub` beside it says nothing about it.
     if public.is_err() && super::line(path).is_some() && !keys::holds_private_key(&contents) {
         return IgnoredReason::PublicOnly;
     }
     let mode = found.permissions().mode() & 0o7777;
-    // sshd looks at the mode of its own user's files only (sshkey_perm_ok in authfile.c).
+    // sshd checks the mode only of files that belong to its own user (sshkey_perm_ok in authfile.c).
     if mode & 0o077 != 0 && found.uid() == rustix::process::geteuid().as_raw() {
         return IgnoredReason::Mode(mode);
     }

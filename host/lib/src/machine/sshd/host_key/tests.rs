@@ -1,4 +1,4 @@
-//! What sshd does with host keys, from its own words and from files as people have them.
+//! What sshd does with host keys, by its own messages and by files as users have them.
 
 use super::*;
 use crate::machine::{keys::testing::Workshop, sshd::Sshd};
@@ -8,7 +8,7 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A workshop with one key for each way in which sshd can ignore one, and their names.
+/// A workshop with one key for each reason for which sshd ignores a key, and their names.
 fn odd_keys() -> (Workshop, Vec<&'static str>) {
     let at = Workshop::new();
     at.key("good", &["-t", "ed25519"]);
@@ -50,7 +50,7 @@ fn odd_keys() -> (Workshop, Vec<&'static str>) {
     (at, names.to_vec())
 }
 
-/// The host keys of a configuration with these and more lines, by name, as this machine's sshd sees them.
+/// The host keys of a configuration with these keys and more lines, by name, as this machine's sshd reports them.
 fn seen(at: &Workshop, names: &[&str], lines: &str) -> Vec<(String, HostKey)> {
     let mut config = lines.to_owned();
     for name in names {
@@ -120,7 +120,7 @@ fn a_key_in_an_agent_is_offered() {
     let (at, _) = odd_keys();
     at.key("held", &["-t", "ecdsa"]);
     let socket = at.path("agent.sock");
-    // The agent ends with its command, which ends with its input.
+    // The agent ends when its command ends, which ends at the end of its input.
     let mut agent = Command::new("ssh-agent")
         .arg("-a")
         .arg(&socket)
@@ -146,7 +146,7 @@ fn a_key_in_an_agent_is_offered() {
     agent.wait().unwrap();
 }
 
-/// What the four releases print that were asked: 8.4, 9.2, 10.0, 10.6.
+/// The output of four releases: 8.4, 9.2, 10.0, 10.6.
 #[test]
 fn sshds_words_are_read() {
     let stdout = "port 22\nhostkeyagent none\nhostkey /n/rsa\nhostkey /n/ecdsa\nhostkey /n/gone\n";
@@ -173,7 +173,7 @@ fn sshds_words_are_read() {
     assert_eq!(said.words(Path::new("/n/rsa")), "bad permissions");
 }
 
-/// The type that OpenSSH 10.6 makes by default, and `ssh-key` 0.6 cannot read.
+/// A type that OpenSSH 10.6 makes by default and `ssh-key` 0.6 cannot read.
 #[test]
 fn a_type_that_is_not_known_stays_offered() {
     let name = "ssh-mldsa44-ed25519";

@@ -1,6 +1,6 @@
-//! The sockets that are listened on, asked of the kernel (sock_diag(7)). It looks through these alone; for
-//! `/proc/net/tcp` it looks through the table of all connections too, which takes milliseconds on a machine with much
-//! memory, however few connections there are.
+//! Asks the kernel for the listening sockets (sock_diag(7)). The kernel then walks only these. For `/proc/net/tcp` it
+//! also walks the table of all connections, which takes milliseconds on a machine with much memory, however few
+//! connections there are.
 
 #![expect(clippy::disallowed_methods, reason = "asks the kernel by a socket that leads nowhere else")]
 
@@ -19,7 +19,7 @@ use std::{
 
 /// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`.
 const BY_FAMILY: u16 = 20;
-/// `NLM_F_REQUEST | NLM_F_DUMP` of `linux/netlink.h`, and of the answer `NLM_F_DUMP_INTR`: what was listed changed meanwhile.
+/// `NLM_F_REQUEST | NLM_F_DUMP` of `linux/netlink.h`; and `NLM_F_DUMP_INTR` of an answer: the list changed meanwhile.
 const DUMP: u16 = 0x301;
 const INTERRUPTED: u16 = 0x10;
 /// `NLMSG_DONE`.
@@ -31,11 +31,11 @@ const LISTEN: u8 = 10;
 const HEADER: usize = 16;
 const QUESTION: usize = 56;
 const ANSWER: usize = 72;
-/// The kernel sends no longer messages.
+/// The kernel does not send longer messages.
 const LONGEST: usize = 1 << 15;
 
-/// All addresses that are listened on in this thread's network, each with its socket's number; none where the kernel does
-/// not say.
+/// All listening addresses in this thread's network namespace, each with the inode of its socket. None if the kernel
+/// does not answer.
 pub(super) fn listening() -> Option<Vec<(SocketAddr, u64)>> {
     let mut all = Vec::new();
     for family in [AddressFamily::INET, AddressFamily::INET6] {
@@ -44,7 +44,7 @@ pub(super) fn listening() -> Option<Vec<(SocketAddr, u64)>> {
     Some(all)
 }
 
-/// Whether a process is in this thread's network.
+/// Whether a process is in this thread's network namespace.
 pub(super) fn shares_network(pid: i32) -> bool {
     let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
     network("thread-self").is_some_and(|own| network(&pid.to_string()) == Some(own))
@@ -52,7 +52,7 @@ pub(super) fn shares_network(pid: i32) -> bool {
 
 fn of(family: u8) -> Result<Vec<(SocketAddr, u64)>, Errno> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?;
-    // Then nobody else's message is taken.
+    // A connected socket takes messages only from the kernel.
     connect(&socket, &SocketAddrNetlink::new(0, 0))?;
     send(&socket, &question(family), SendFlags::empty())?;
     let mut found = Vec::new();
@@ -71,7 +71,7 @@ fn of(family: u8) -> Result<Vec<(SocketAddr, u64)>, Errno> {
     }
 }
 
-/// `struct nlmsghdr` and `struct inet_diag_req_v2`: each listening TCP socket of a family.
+/// `struct nlmsghdr` and `struct inet_diag_req_v2`: asks for each listening TCP socket of a family.
 fn question(family: u8) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + QUESTION);
     bytes.extend(u32::try_from(HEADER + QUESTION).unwrap_or_default().to_ne_bytes());
@@ -84,14 +84,14 @@ fn question(family: u8) -> Vec<u8> {
     bytes
 }
 
-/// What one message says.
+/// The content of one message.
 enum Message {
     Done,
-    /// None: one that does not listen.
+    /// None: a socket that does not listen.
     Socket(Option<(SocketAddr, u64)>),
 }
 
-/// The first message of some, and the rest. None where it is not what was asked for: `NLMSG_ERROR`, where the kernel
+/// The first of several messages, and the rest. None for any unexpected message, such as `NLMSG_ERROR` if the kernel
 /// has no such service.
 fn message(bytes: &[u8]) -> Option<(Message, &[u8])> {
     let (length, header) = bytes.split_first_chunk::<4>()?;
@@ -99,7 +99,7 @@ fn message(bytes: &[u8]) -> Option<(Message, &[u8])> {
     let [kind, flags] =
         [header.first_chunk::<2>()?, header.get(2..)?.first_chunk::<2>()?].map(|two| u16::from_ne_bytes(*two));
     let whole = bytes.get(..length).filter(|whole| whole.len() >= HEADER)?;
-    // Messages begin at multiples of four.
+    // Messages are aligned to four bytes.
     let after = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     match kind {
         _ if flags & INTERRUPTED != 0 => None,
@@ -109,7 +109,7 @@ fn message(bytes: &[u8]) -> Option<(Message, &[u8])> {
     }
 }
 
-/// `struct inet_diag_msg`; none within, where the socket does not listen.
+/// `struct inet_diag_msg`; the inner option is none if the socket does not listen.
 fn socket(bytes: &[u8]) -> Option<Option<(SocketAddr, u64)>> {
     let bytes = bytes.first_chunk::<ANSWER>()?;
     let [family, state, ..] = *bytes;

@@ -1,5 +1,5 @@
-//! ECDSA signatures that *ring* does not verify: with P-521, and with SHA-512 on smaller curves. Roots and
-//! intermediates have them; openssl, curl and `step` accept these too.
+//! ECDSA signatures that *ring* does not verify: with P-521, and with SHA-512 on smaller curves. Some roots and
+//! intermediates have them; openssl, curl and `step` accept them, too.
 
 use rustls::{
     SignatureScheme,
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha384, Sha512};
 use signature::hazmat::PrehashVerifier as _;
 use std::sync::LazyLock;
 
-/// Of *ring*, and those of this file.
+/// The algorithms of *ring*, and those of this file.
 pub(super) fn algorithms() -> WebPkiSupportedAlgorithms {
     WebPkiSupportedAlgorithms { all: &ALL, mapping: &MAPPING }
 }
@@ -29,7 +29,7 @@ static ALL: LazyLock<Vec<Algorithm>> = LazyLock::new(|| {
 
 static MAPPING: LazyLock<Vec<(SignatureScheme, &[Algorithm])>> = LazyLock::new(|| {
     let of_ring = ring::default_provider().signature_verification_algorithms.mapping;
-    // TLS 1.3 takes the first alone; in TLS 1.2 the scheme names the hash, and not the curve.
+    // TLS 1.3 uses only the first one; in TLS 1.2 the scheme names the hash, but not the curve.
     let ours: (_, &[Algorithm]) = (SignatureScheme::ECDSA_NISTP521_SHA512, &[P521_SHA512, P384_SHA512, P256_SHA512]);
     [of_ring, &[ours]].concat()
 });
@@ -94,7 +94,7 @@ mod tests {
         der::{DecodePem as _, Encode as _},
     };
 
-    /// Certificates that `openssl req -x509` signed with their own keys, by curve and hash.
+    /// Certificates that `openssl req -x509` signed with their own keys, for each curve and hash.
     #[test]
     fn what_openssl_signs_is_verified_and_nothing_else() {
         for (pem, curve, hash) in [
