@@ -143,7 +143,10 @@ struct Issuance<'a> {
 impl Issuance<'_> {
     /// Obtains one certificate: one that an earlier run was given and did not install, or else a new one.
     fn obtain(&self, work: &Work, request: &Request, roots: &[PublicKey]) -> Result<Result<Certificate, CaError>> {
-        if let Some(known) = self.known(request, roots)? {
+        // An operator who accepts a new key of the CA wants what the CA signs now, and nothing that its former key signed for
+        // a run that was interrupted.
+        let signer = request.current.as_ref().map(Certificate::signer).filter(|_| work.terms.new_ca_key);
+        if let Some(known) = self.known(request, roots, |found| signer != Some(found.signer()))? {
             return Ok(Ok(known));
         }
         let authority = self.context.authority.open()?;
@@ -199,7 +202,7 @@ impl Issuance<'_> {
         vouchers: &[Voucher],
         roots: &[PublicKey],
     ) -> Result<Result<Certificate, CaError>> {
-        if let Some(known) = self.known(request, roots)? {
+        if let Some(known) = self.known(request, roots, |_| true)? {
             return Ok(Ok(known));
         }
         let authority = self.context.authority.open()?;
@@ -230,8 +233,13 @@ impl Issuance<'_> {
         })))
     }
 
-    fn known(&self, request: &Request, roots: &[PublicKey]) -> Result<Option<Certificate>> {
-        let found = issued::find(self.context, &wanted(request), request.current.as_ref(), roots)?;
+    fn known(
+        &self,
+        request: &Request,
+        roots: &[PublicKey],
+        may_serve: impl Fn(&Certificate) -> bool,
+    ) -> Result<Option<Certificate>> {
+        let found = issued::find(self.context, &wanted(request), request.current.as_ref(), roots)?.filter(may_serve);
         if let Some(certificate) = &found {
             let detail = format!("serial {}, which an earlier run obtained", certificate.serial());
             self.record(request, EventKind::Result, action(request), &detail)?;

@@ -4,6 +4,7 @@
 use crate::support::{ClientKnowledge, Machine, Member, machine::KEYS, step_ca::StepCa};
 use ssh_key::{HashAlg, PublicKey};
 use std::fs;
+use warded_lib::digest::Digest;
 
 fn fingerprint(line: &str) -> String {
     PublicKey::from_openssh(line).unwrap().fingerprint(HashAlg::Sha256).to_string()
@@ -118,4 +119,29 @@ fn the_new_key_is_taken_where_the_former_certificates_have_expired() {
     // This CA does not renew expired certificates, but Warded got the new ones before.
     member.warded(&["renew"]).ends(0);
     assert!(certificates(&member).iter().zip(&before).all(|(now, before)| now != before));
+}
+
+/// A renewal was killed after the former key had signed its certificates. The operator who accepts the new key gets new
+/// ones.
+#[test]
+fn an_operator_who_accepts_the_new_key_gets_no_certificate_of_the_former_one() {
+    let machine = Machine::start();
+    let Some(mut ca) = StepCa::start(&machine.network()) else { return };
+    let member = Member::of(machine, &ca).certified(&ca);
+    let installed = certificates(&member);
+    member.signed_by_hand(&ca, &["-V", "-1m:+30d"]);
+    let issued = member.machine.path("state/issued");
+    fs::create_dir_all(&issued).unwrap();
+    for (name, before) in KEYS.iter().zip(&installed) {
+        let file = member.certificate_file(name);
+        let key = fs::read_to_string(file.with_file_name(format!("ssh_host_{name}_key.pub"))).unwrap();
+        let digest = Digest::of(&PublicKey::from_openssh(&key).unwrap().to_bytes().unwrap()).to_string();
+        let kept = issued.join(format!("{}-cert.pub", digest.trim_start_matches("sha256:")));
+        fs::copy(&file, kept).unwrap();
+        fs::write(&file, before).unwrap();
+    }
+    let former = ca.rotate_host_key();
+    member.warded(&["renew", "--force", "--accept-risk=new-ca-key"]).ends(0);
+    member.machine.client(&ClientKnowledge::Authority(ca.authority("host"))).connects();
+    member.machine.client(&ClientKnowledge::Authority(former)).tries().ends(255);
 }
