@@ -98,7 +98,7 @@ fn passwords() {
     let mode = |mode| fs::set_permissions(&wrong, fs::Permissions::from_mode(mode)).unwrap();
     mode(0o644);
     for option in ["--provisioner-password-file", "--provisioner-key-file"] {
-        member.certifies(&[option, file]).ends(2).says(&["others on this machine can read", "chmod 600"]);
+        member.certifies(&[option, file]).ends(2).says(&["other users of this machine can read", "chmod 600"]);
     }
     mode(0o600);
     member.certifies(&["--provisioner-password-file", file]).ends(2).says(&["the password is wrong"]);

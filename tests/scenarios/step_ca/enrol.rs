@@ -167,7 +167,7 @@ fn a_code_that_did_not_arrive_whole_is_told_as_such() {
     fs::write(&file, code).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let from_file = ["enrol", "--yes", "--code-file", file.to_str().unwrap()];
-    site.member.warded(&from_file).ends(2).says(&["others on this machine can read", "chmod 600"]);
+    site.member.warded(&from_file).ends(2).says(&["other users of this machine can read", "chmod 600"]);
     assert_eq!(site.requests("/ssh/sign"), 0);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     site.member.warded(&from_file).ends(0);
@@ -214,7 +214,7 @@ fn a_code_has_a_time_and_serves_once() {
     let refused = site.enrols(&used, &[]).ends(1);
     refused.says(&[
         "the cause is not known",
-        "somebody else may have used",
+        "another person may have used",
         "has given a certificate for web1.example.org, web1 before",
         "the lines of its log with \"/ssh/sign\"",
         "warded revoke SERIAL",

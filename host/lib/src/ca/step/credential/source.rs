@@ -122,7 +122,7 @@ pub(super) fn read_private(path: &Path) -> Result<Secret, CaError> {
     let others = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o007 != 0);
     if others(path) {
         return Err(unusable(
-            format!("others on this machine can read or change {}", path.display()),
+            format!("other users of this machine can read or change {}", path.display()),
             format!(
                 "chmod 600 {}; if another user may have read it already, replace what is in it",
                 shell_word(&path.to_string_lossy())

@@ -146,7 +146,7 @@ fn of_token(request: &IssueRequest, known: &Evidence<'_>) -> Finding {
     Finding::unknown(
         format!(
             "{NOT_KNOWN}: the CA does not say why, and the one-time token fits as far as it can be read. A token serves \
-             once: somebody else may have used this one{seen}"
+             once: another person may have used this one{seen}"
         ),
         "see which certificates there are for these names: on the CA, the lines of its log with \"/ssh/sign\" have the \
          serial, the names and the key of each; warded revoke SERIAL for one that is not yours. Then make a new token \
