@@ -290,7 +290,7 @@ fn what_stops_it() {
     };
     // Somebody appended a line, and pfSense has not generated the file since.
     fs::write(machine.peer.file("/etc/sshd_extra"), "Banner none\nMaxAuthTries 3\n").unwrap();
-    refused(&machine, &["stale-configuration", "pfSense would generate another file"]);
+    refused(&machine, &["stale-configuration", "pfSense would generate a different file"]);
     generate(&machine.peer, PfSense);
     machine.warded(&CERTIFY).ends(0);
     machine.lets_in(true);

@@ -87,7 +87,7 @@ fn undo_and_removal_give_back_what_was_there() {
     let settings = Settings { options: "Match User bob\n  X11Forwarding no", ..Settings::of("24.10") };
     let Some(machine) = TrueNas::start(Settings { password_user: USER, ..settings }) else { return };
     let before = machine.state();
-    machine.warded(&CERTIFY).ends(0).prints(&["before an", "update to one of them"]);
+    machine.warded(&CERTIFY).ends(0).prints(&["before an", "update to such a release"]);
     assert!(machine.stored("options").starts_with("# BEGIN warded\n"));
     machine.lets_everybody_in(true);
     machine.is_as_generated();
@@ -167,7 +167,7 @@ fn the_documents_steps_lock_people_out_and_ours_do_not() {
     machine.lets_everybody_in(false);
     for (directory, code, words) in [
         ("/root/.step", 1, "take the line `HostKey /root/.step/ssh_host_ecdsa_key2` out"),
-        ("/root/keys", 3, "drops the host keys that TrueNAS made"),
+        ("/root/keys", 3, "does not use the host keys that TrueNAS made"),
     ] {
         sh(&format!("mkdir -p {directory} && ssh-keygen -q -t ecdsa -N '' -f {directory}/ssh_host_ecdsa_key2"));
         machine.sets(Settings { options: &format!("HostKey {directory}/ssh_host_ecdsa_key2"), ..quiet });

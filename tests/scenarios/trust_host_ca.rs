@@ -102,7 +102,7 @@ fn ssh_of_every_release_trusts_the_ca() {
         assert!(!client.reaches("web1.lab.test"), "{suite}");
         let set = format!("domain={DOMAIN}");
         let plan = client.root(&["plan", "trust-host-ca", "--set", &set]).ends(3);
-        plan.prints(&["Clients come first", "golang/go#33366"]);
+        plan.prints(&["Set up clients first", "golang/go#33366"]);
         assert!(!client.file(SYSTEM).exists(), "{suite}");
         let apply = ["apply", "trust-host-ca", "--set", &set, "--yes"];
         let run = client.root(&apply).ends(0);

@@ -121,7 +121,7 @@ fn people_log_in_by_certificates_of_the_ca() {
         assert_eq!((server.by_certificate(), server.by_key()), ([false; 4], [true; 2]), "{suite}");
         let plan = server.warded(&["plan", "trust-user-ca"]).ends(3);
         plan.prints(&[
-            "From then on sshd lets in",
+            "From then on, whoever has",
             "sshd would let in root, ann",
             ROOT,
             "ann logged in by a certificate",

@@ -77,7 +77,7 @@ impl Extra {
             Fault::BrokenBlock => broken_block(EXTRA, &self.texts.extra),
             Fault::Stale => Error::new(
                 "stale-configuration",
-                format!("{path} does not end in what is in {EXTRA}: pfSense would generate another file."),
+                format!("{path} does not end with the text of {EXTRA}: pfSense would generate a different file."),
             )
             .about("path", path)
             .next("see what differs: tail /etc/ssh/sshd_config /etc/sshd_extra")
@@ -87,7 +87,8 @@ impl Extra {
             ),
             Fault::NoPlace => Error::new(
                 "no-place",
-                format!("A Match block is open where our lines would stand in {EXTRA}, and lines follow there."),
+                format!("In {EXTRA}, Warded's lines would stand inside a Match block that has further lines after \
+                         them."),
             )
             .about("path", EXTRA)
             .next(format!("end the Match block in {EXTRA} with a line `{MATCH_ALL}`, then run this again")),

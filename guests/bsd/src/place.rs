@@ -38,7 +38,10 @@ impl Place {
             if !own.is_drop_in() {
                 return Err(no_drop_ins());
             }
-            log::info("OPNsense shows a notice that sshd's configuration is overridden: it means Warded's drop-in.");
+            log::info(
+                "OPNsense shows a notice that sshd's configuration is overridden: the notice refers to Warded's \
+                       drop-in.",
+            );
         }
         Ok(Self::Own(own))
     }
@@ -83,9 +86,9 @@ fn is_pfsense() -> Result<bool, Error> {
 fn no_drop_ins() -> Error {
     Error::new(
         "no-drop-ins",
-        format!("OPNsense generates {OPNSENSE}, and it includes no drop-ins: lines of Warded's would not last."),
+        format!("OPNsense generates {OPNSENSE}, which includes no drop-ins: lines that Warded adds would be lost."),
     )
     .about("path", OPNSENSE)
     .next("update OPNsense to 25.1 or later")
-    .next("see that the directory is there: mkdir -p /usr/local/etc/ssh/sshd_config.d")
+    .next("make sure that the directory exists: mkdir -p /usr/local/etc/ssh/sshd_config.d")
 }

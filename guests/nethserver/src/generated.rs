@@ -33,10 +33,10 @@ impl Generated {
         if path != CONFIG {
             return Err(Error::new(
                 "other-configuration",
-                format!("sshd reads {path}, and the templates give {CONFIG}."),
+                format!("sshd reads {path}, but NethServer's templates generate {CONFIG}."),
             )
             .about("path", path)
-            .next("use the policy of that sshd, or run this for the one that NethServer configures"));
+            .next("use a policy for that sshd, or run this for the sshd that NethServer configures"));
         }
         let live = files::read(CONFIG)?
             .ok_or_else(|| Error::new("no-sshd", format!("{CONFIG} does not exist.")).about("path", CONFIG))?;

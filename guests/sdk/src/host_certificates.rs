@@ -67,7 +67,10 @@ pub fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
     if offered.is_empty() {
         return Err(Error::new("no-host-key", "HostKeyAlgorithms keeps sshd from offering any of its host keys.")
             .about("HostKeyAlgorithms", algorithms.join(" "))
-            .next("add the algorithms of the host keys to HostKeyAlgorithms, or take that line out (sshd -T shows what counts)"));
+            .next(
+                "add the algorithms of the host keys to HostKeyAlgorithms, or take that line out (sshd -T shows the \
+                   effective value)",
+            ));
     }
     all_last(&offered)?;
     Ok(offered)
@@ -80,11 +83,12 @@ fn all_last(keys: &[KeyPair]) -> Result<(), Error> {
     if paths.is_empty() {
         return Ok(());
     }
-    let message = "sshd's host keys lie in a directory that is empty after each start of the machine, as their certificates would.";
+    let message = "sshd's host keys are in a directory that is empty after each reboot, and their certificates would \
+                   be in it, too.";
     let error = paths.iter().fold(Error::new("unsafe", message), |error, path| error.about("path", path));
     Err(error
         .next("if another tool makes and certifies these keys, remove it, and its HostKey and HostCertificate lines from sshd's configuration")
-        .next("else have sshd use host keys that last, such as HostKey /etc/ssh/ssh_host_ed25519_key"))
+        .next("else have sshd use host keys that survive a reboot, such as HostKey /etc/ssh/ssh_host_ed25519_key"))
 }
 
 /// Whether a file at this path is gone at the next start of the machine.
@@ -194,7 +198,7 @@ fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String], roots:
         Ok(None) => Ok(false),
         Ok(Some(certificate)) => Ok(is_good(&Present::from(&certificate), &key.public_key(), principals, roots)),
         Err(error) if error.code == "not-a-certificate" => {
-            log::warn(&format!("{path} is no certificate, and is replaced by one."));
+            log::warn(&format!("{path} is not a certificate: Warded replaces it with one."));
             Ok(false)
         }
         Err(error) => Err(error),
@@ -205,7 +209,7 @@ fn has_good_certificate(key: &KeyPair, path: &str, principals: &[String], roots:
 fn renew_one(key: &KeyPair, path: &str, principals: &[String]) -> Result<bool, Error> {
     let current = match authority::read(path) {
         Err(error) if error.code == "not-a-certificate" => {
-            log::warn(&format!("{path} is left as it is, for it is no certificate. {NEXT}"));
+            log::warn(&format!("{path} is left as it is, because it is not a certificate. {NEXT}"));
             return Ok(false);
         }
         read => read?,
@@ -223,7 +227,7 @@ fn renew_one(key: &KeyPair, path: &str, principals: &[String]) -> Result<bool, E
             Ok(false)
         }
         (Renewal::Replaced, _) => {
-            log::warn(&format!("{path} does not fit its key: {} was replaced. {NEXT}", key.path()));
+            log::warn(&format!("{path} does not match its key: {} was replaced. {NEXT}", key.path()));
             Ok(false)
         }
         (Renewal::Odd(why), _) => {
@@ -237,7 +241,7 @@ fn renew_current(key: &KeyPair, path: &str, current: &Certificate, principals: &
     match authority::renew(key, current) {
         Ok(certificate) => authority::write(path, &certificate),
         Err(error) if error.code == "expired" && !principals.is_empty() => {
-            log::info(&format!("{path} has expired: a new one is asked for."));
+            log::info(&format!("{path} has expired: Warded requests a new certificate."));
             authority::write(path, &authority::issue(key, Kind::Host, principals)?)
         }
         Err(error) => Err(error),

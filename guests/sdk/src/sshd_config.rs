@@ -237,15 +237,15 @@ fn is_vendors(path: &str) -> bool {
 fn vendors_file(main: &str, included: Option<&str>) -> Error {
     let (why, next) = match included {
         Some(directory) => (
-            format!("the directory {directory}/sshd_config.d, which it includes, is not there"),
+            format!("the directory {directory}/sshd_config.d, which it includes, does not exist"),
             format!("make it: mkdir -m 755 {directory}/sshd_config.d"),
         ),
         None => (
-            format!("it includes no {}/{DROP_IN}", include::DIRECTORY),
+            format!("it does not include {}/{DROP_IN}", include::DIRECTORY),
             format!("include {}/sshd_config.d/*.conf in a main file of your own", include::DIRECTORY),
         ),
     };
-    Error::new("vendors-file", format!("{main} is the vendor's and stays as it is, and {why}."))
+    Error::new("vendors-file", format!("{main} belongs to the vendor, so Warded does not change it, and {why}."))
         .about("path", main)
         .next(next)
 }
@@ -263,13 +263,13 @@ pub fn broken_block(path: &str, text: &[u8]) -> Error {
     Error::new(
         "broken-block",
         format!(
-            "In {path}, a line `{BEGIN}` or `{BEGIN} PROCEDURE` is not followed by its own line `{END}`, or there are two \
-             of them: such marks are in line {lines}."
+            "In {path}, a line `{BEGIN}` or `{BEGIN} PROCEDURE` is not followed by its own line `{END}`, or occurs \
+             twice: such marks are in line {lines}."
         ),
     )
     .about("path", path)
     .about("line", lines)
-    .next("put them right, or take them out with what Warded wrote between them")
+    .next("correct these lines, or take them out together with the lines that Warded wrote between them")
 }
 
 fn no_sshd(why: &str) -> Error {

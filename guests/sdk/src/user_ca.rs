@@ -8,8 +8,8 @@ use crate::{Error, files, host_certificates::is_same_path, log};
 /// The keyword of the line that names the file.
 pub const KEYWORD: &str = "TrustedUserCAKeys";
 /// Who gets in from then on.
-const MEANING: &str = "From then on sshd lets in as a user whoever has a certificate of this CA with that user's name \
-                       as a principal, unless what is told for that user says otherwise.";
+const MEANING: &str = "From then on, whoever has a certificate of this CA with a user's name as a principal can log \
+                       in as that user, unless a line about that user says otherwise.";
 /// Everybody may know whom sshd trusts.
 const MODE: u32 = 0o644;
 
@@ -22,8 +22,8 @@ pub fn keys() -> Result<Vec<String>, Error> {
     match trusted_keys::read(&trusted_keys::contents(&keys)) {
         Ok(read) if !keys.is_empty() && read == keys => Ok(keys),
         Ok(_) => Err(Error::new("no-user-ca", "The CA has no key that signs user certificates.")
-            .next("ask the CA's administrator for one; warded ca show tells what the CA signs")),
-        Err(fault) => Err(Error::new("not-a-key", format!("What the CA gives as its user keys {fault}."))
+            .next("ask the CA's administrator for one; warded ca show lists what the CA signs")),
+        Err(fault) => Err(Error::new("not-a-key", format!("The list of user keys that the CA gave {fault}."))
             .next("ask the CA's administrator which of its user keys is right: warded ca roots --user shows them")),
     }
 }
@@ -39,7 +39,7 @@ pub fn refuse_another(path: &str, named: &[String], place: &str) -> Result<(), E
         None => Ok(()),
         Some(other) => Err(Error::new(
             "other-user-ca",
-            format!("sshd takes the keys of user CAs from {other}, and from one file only: ours would not count."),
+            format!("sshd reads the keys of user CAs from one file only, {other}: it would ignore Warded's file."),
         )
         .about("path", other)
         .next(format!("to have sshd trust both, append what `warded ca roots --user` prints to {other}"))
@@ -82,8 +82,8 @@ fn say_what_changes(path: &str, known: &[String], keys: &[String]) {
     }
     if gone > 0 {
         log::warn(&format!(
-            "{path} has {gone} key(s) that the CA has dropped. They go: sshd then refuses the certificates that they \
-             signed."
+            "{path} has {gone} key(s) that the CA has dropped. Warded removes them, and sshd then refuses the \
+             certificates that they signed."
         ));
     }
 }
@@ -91,6 +91,6 @@ fn say_what_changes(path: &str, known: &[String], keys: &[String]) {
 fn damaged(path: &str, fault: Fault) -> Error {
     Error::new("damaged-user-ca", format!("{path} {fault}: it is not as Warded wrote it.")).about("path", path).about(
         "next",
-        format!("see what it is meant to say, and move it away: mv {path} {path}.old; then run this again"),
+        format!("see what the file is meant to contain, and move it away: mv {path} {path}.old; then run this again"),
     )
 }

@@ -113,14 +113,19 @@ impl Trust<'_> {
                 }
                 _ if is_ours(line) => {}
                 _ if self.is_stale(line) && there.contains(&line) => {}
-                _ => return Err(format!("line {} is neither there now nor one of `warded`'s", index + 1)),
+                _ => {
+                    return Err(format!("line {} is neither in the present file nor one of Warded's lines", index + 1));
+                }
             }
         }
         match kept.next() {
             None => Ok(()),
             Some(line) => {
                 let number = there.iter().position(|one| one == line).map_or(0, |index| index + 1);
-                Err(format!("line {number} would go, and is not one of `warded`'s for a key that the CA has dropped"))
+                Err(format!(
+                    "line {number} would be removed, but is not one of Warded's lines for a key that the CA \
+                             has dropped"
+                ))
             }
         }
     }

@@ -54,13 +54,13 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoList => f.write_str("is no key revocation list"),
+            Self::NoList => f.write_str("is not a key revocation list"),
             Self::CutOff => f.write_str("is cut off"),
-            Self::Format(version) => write!(f, "is damaged: its format is of version {version}"),
-            Self::Signed => f.write_str("is signed, which not every sshd reads"),
-            Self::Section(kind) => write!(f, "has a section of type {kind}, which not every sshd reads"),
+            Self::Format(version) => write!(f, "is damaged: its format has the version {version}"),
+            Self::Signed => f.write_str("is signed, and not every sshd reads signed lists"),
+            Self::Section(kind) => write!(f, "has a section of type {kind}, and not every sshd reads such sections"),
             Self::Part(kind) => {
-                write!(f, "has certificates listed in a way (type {kind:#x}) that not every sshd reads")
+                write!(f, "lists certificates in a form (type {kind:#x}) that not every sshd reads")
             }
             Self::Damaged(how) => write!(f, "is damaged: {how}"),
         }
@@ -226,7 +226,7 @@ impl<'a> Part<'a> {
             }
             other => return Err(Fault::Part(other)),
         };
-        if rest.0.is_empty() { Ok(parsed) } else { Err(Fault::Damaged("it has more in it than sshd reads")) }
+        if rest.0.is_empty() { Ok(parsed) } else { Err(Fault::Damaged("it has bytes that sshd does not expect")) }
     }
 
     fn has(&self, serial: u64) -> bool {
@@ -247,7 +247,7 @@ impl<'a> Part<'a> {
 /// So many serial numbers more than one, which begin at `first`.
 fn serials(first: u64, more: u64) -> Result<(), Fault> {
     if first == 0 || first.checked_add(more).is_none() {
-        return Err(Fault::Damaged("it has a serial number that there cannot be"));
+        return Err(Fault::Damaged("it has a serial number that cannot exist"));
     }
     Ok(())
 }
@@ -256,7 +256,7 @@ fn bitmap(offset: u64, bits: &[u8]) -> Result<(), Fault> {
     let is_negative = bits.first().is_some_and(|byte| byte & 0x80 != 0);
     let is_long = bits.len() > LONGEST_NUMBER + 1 || bits.len() == LONGEST_NUMBER + 1 && bits.first() != Some(&0);
     if is_negative || is_long {
-        return Err(Fault::Damaged("a set of serial numbers in it is none"));
+        return Err(Fault::Damaged("a set of serial numbers in it is not valid"));
     }
     let Some(highest) = bits.iter().position(|byte| *byte != 0) else { return Ok(()) };
     let top = 7 - bits.get(highest).map_or(0, |byte| byte.leading_zeros().min(7));
@@ -272,7 +272,7 @@ fn blobs(section: &[u8], length: Option<usize>) -> Result<(), Fault> {
     while !rest.0.is_empty() {
         let one = rest.string()?;
         if length.is_some_and(|length| one.len() != length) {
-            return Err(Fault::Damaged("a fingerprint in it is no such thing"));
+            return Err(Fault::Damaged("a fingerprint in it has the wrong length"));
         }
     }
     Ok(())

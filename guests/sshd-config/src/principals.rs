@@ -99,7 +99,7 @@ pub fn directory_of(value: &str) -> Option<&str> {
 
 fn entry(value: &str) -> Result<(&str, Vec<&str>), String> {
     if value == NONE {
-        return Err(format!("{NONE} stands alone, without other values"));
+        return Err(format!("{NONE} cannot be combined with other values"));
     }
     let Some((login, principals)) = value.split_once('=') else {
         return Err(format!("{value:?} has no `=`; write {FORM}"));
@@ -117,7 +117,10 @@ fn check_login(login: &str) -> Result<(), String> {
     if starts && login.len() <= MAX_NAME && login.bytes().all(allowed) {
         return Ok(());
     }
-    Err(format!("{login:?} is no login name: letters, digits, `.`, `_`, `-` and `@`, and a letter, digit or `_` first"))
+    Err(format!(
+        "{login:?} is not a login name: letters, digits, `.`, `_`, `-` and `@`, and a letter, digit or `_` \
+                 first"
+    ))
 }
 
 /// sshd takes what stands before a blank for options, and compares the rest letter by letter.
@@ -130,7 +133,7 @@ fn check_principal(login: &str, principal: &str) -> Result<(), String> {
         return wrong("it is too long");
     }
     if principal.bytes().any(|byte| byte.is_ascii_whitespace()) {
-        return wrong("it has a blank, and sshd takes what stands before that for options");
+        return wrong("it has a blank, and sshd reads the text before a blank as options");
     }
     if principal.contains(['*', '?', '!']) {
         return wrong("sshd compares principals letter by letter, so name each one");
@@ -170,13 +173,13 @@ mod tests {
         for (value, why) in [
             ("", "has no `=`"),
             ("jane", "has no `=`"),
-            ("=jane", "is no login name"),
-            ("../root=jane", "is no login name"),
-            ("a/b=jane", "is no login name"),
-            (".jane=jane", "is no login name"),
-            ("-jane=jane", "is no login name"),
-            ("ja ne=jane", "is no login name"),
-            ("%u=jane", "is no login name"),
+            ("=jane", "is not a login name"),
+            ("../root=jane", "is not a login name"),
+            ("a/b=jane", "is not a login name"),
+            (".jane=jane", "is not a login name"),
+            ("-jane=jane", "is not a login name"),
+            ("ja ne=jane", "is not a login name"),
+            ("%u=jane", "is not a login name"),
             ("jane=", "it is empty"),
             ("jane=jane,", "it is empty"),
             ("jane=jane,,ops", "it is empty"),
@@ -193,7 +196,7 @@ mod tests {
             assert!(said.contains(why), "{value}: {said}");
             assert_eq!(Mapping::parse([value]).unwrap_err(), said);
         }
-        assert!(Mapping::parse(["jane=jane", NONE]).unwrap_err().contains("stands alone"));
+        assert!(Mapping::parse(["jane=jane", NONE]).unwrap_err().contains("cannot be combined"));
         for value in ["none", "jane=jane", "jane=jane@example.org,urn:ops/a", "none=ops", "j.d_e-x@ad=ops"] {
             assert_eq!(check(value), Ok(()), "{value}");
         }

@@ -65,12 +65,12 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = self.line;
         match self.kind {
-            Kind::ByteOrderMark => f.write_str("begins with a byte order mark, which is no part of a key"),
+            Kind::ByteOrderMark => f.write_str("begins with a byte order mark, which is not part of a key"),
             Kind::NotText => f.write_str("is not text, or is UTF-16"),
             Kind::Markup => write!(f, "has HTML in line {line}: it was fetched from a page that is not the key"),
-            Kind::KnownHosts => write!(f, "has a line of known_hosts in line {line}, and not a key alone"),
-            Kind::Options => write!(f, "has options before the key in line {line}, as authorized_keys has them"),
-            Kind::Certificate => write!(f, "has a certificate in line {line}, and not the key of a CA"),
+            Kind::KnownHosts => write!(f, "has a line of known_hosts in line {line} instead of a key alone"),
+            Kind::Options => write!(f, "has options before the key in line {line}, as in authorized_keys"),
+            Kind::Certificate => write!(f, "has a certificate in line {line} instead of the key of a CA"),
             Kind::PrivateKey => write!(f, "has a private key in line {line}"),
             Kind::CarriageReturn => write!(f, "has a carriage return at the end of line {line}"),
             Kind::Unended => write!(f, "has no end of line after line {line}"),

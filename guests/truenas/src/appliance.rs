@@ -7,7 +7,7 @@ use warded_guest::{Error, Setting, actions, files, log, machine};
 /// Where files last. The middleware deletes what it does not know in `/etc/ssh`, and an upgrade replaces `/etc`.
 pub(crate) fn place() -> Result<String, Error> {
     machine::fact("home").ok_or_else(|| {
-        Error::new("no-home", "This user has no home directory, where certificates would last.")
+        Error::new("no-home", "This user has no home directory, and certificates are kept there.")
             .next("run this as root, whose home directory TrueNAS keeps through upgrades")
     })
 }
@@ -26,7 +26,7 @@ impl Appliance {
                 .next("look at what this prints: midclt call ssh.config")
         })?;
         let no_sshd = || {
-            Error::new("no-sshd", "sshd's configuration was never generated.")
+            Error::new("no-sshd", "TrueNAS has never generated sshd's configuration.")
                 .next("start the SSH service: Services, SSH, in the web interface")
         };
         let path = machine::fact("sshd.config").ok_or_else(no_sshd)?;
@@ -60,9 +60,9 @@ impl Appliance {
         let next = self.texts.with(lines).map_err(fault)?;
         if next.is_for_an_earlier_layout().map_err(fault)? {
             log::warn(
-                "This release writes its Match blocks after our lines. Releases from 25.04.1 on write them before, and \
-                 sshd does not start then where a user may log in by password: run `warded apply remove` before an \
-                 update to one of them, and `warded apply certify-host` after it.",
+                "This release writes its Match blocks after Warded's lines. Releases from 25.04.1 on write them \
+                 before these lines, and then sshd does not start if a user may log in by password: run `warded apply \
+                 remove` before an update to such a release, and `warded apply certify-host` after it.",
             );
         }
         let is_new = files::write(&self.path, &next.live, None)?;
@@ -75,20 +75,28 @@ impl Appliance {
         match fault {
             Fault::BrokenBlock => Error::new(
                 "broken-block",
-                "The auxiliary parameters do not have one line `# BEGIN warded` with one line `# END warded` after it.",
+                "The auxiliary parameters do not have exactly one line `# BEGIN warded`, followed by one line `# END \
+                 warded`.",
             )
-            .next("put these lines right, or take them out: Services, SSH, Auxiliary Parameters, in the web interface"),
+            .next("correct these lines, or take them out: Services, SSH, Auxiliary Parameters, in the web interface"),
             Fault::Stale => Error::new(
                 "stale-configuration",
                 format!(
-                    "{path} is not what the stored settings give: it does not have the auxiliary parameters just once."
+                    "{path} is not what TrueNAS generates from its stored settings: it does not have the auxiliary \
+                     parameters exactly once."
                 ),
             )
             .about("path", path)
-            .next("have it generated: save the settings of the SSH service in the web interface, then run this again"),
+            .next(
+                "have TrueNAS generate it: save the settings of the SSH service in the web interface, then run this \
+                   again",
+            ),
             Fault::NoPlace => Error::new(
                 "no-place",
-                format!("{path} has no place for our lines: a Match block stands before every one, and lines follow."),
+                format!(
+                    "{path} has no place for Warded's lines: each place is inside a Match block that has further \
+                         lines after it."
+                ),
             )
             .about("path", path)
             .next("end the Match block in the auxiliary parameters with a line `Match all`, then run this again"),

@@ -20,7 +20,8 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     if keys.is_empty() {
         return Err(Error::new(
             "no-host-key",
-            "Each host key that sshd uses has a certificate by a line of the auxiliary parameters: there is nothing to certify.",
+            "Lines of the auxiliary parameters already name a certificate for each host key that sshd uses: there is \
+             nothing to certify.",
         )
         .next("take the HostKey and HostCertificate lines out of the auxiliary parameters, then run this again"));
     }
@@ -31,7 +32,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     if !actions::change("renewal-job-create", &[])? && stored::is_disabled(&actions::query("renewal-job", &[])?) {
         log::warn(
             "The cron job `Warded: renew SSH host certificates` is disabled, so nothing renews the certificates \
-             automatically. It stays so: enable it in the web interface.",
+             automatically. Warded leaves the job disabled: enable it in the web interface.",
         );
     }
     if changed { services::reload("ssh") } else { Ok(()) }
@@ -55,9 +56,9 @@ fn keys_of(foreign: &str) -> Result<Vec<KeyPair>, Error> {
     let theirs = values(foreign.as_bytes(), "HostKey");
     if let Some(path) = theirs.first() {
         log::warn(&format!(
-            "The auxiliary parameters have a line `HostKey {path}`. By such a line sshd drops the host keys that TrueNAS \
-             made, so that clients who know one of these see a changed key. It stays: take it out in the web interface, \
-             then run this again."
+            "The auxiliary parameters have a line `HostKey {path}`. Because of such a line, sshd does not use the \
+             host keys that TrueNAS made, so that clients that know one of these see a changed key. Warded leaves the \
+             line there: take it out in the web interface, then run this again."
         ));
     }
     let keys = match (keys::host_keys(), theirs.first()) {

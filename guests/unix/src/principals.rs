@@ -61,7 +61,7 @@ fn say_what_stays(directory: &str, there: &[String]) -> Result<(), Error> {
         logins.push(format!("{login} ({})", names.join(", ")));
     }
     log::info(&format!(
-        "The principals of logins stay as they are: {}. --set principals={NONE} takes them out.",
+        "The principals of logins stay as they are: {}. --set principals={NONE} removes them.",
         if logins.is_empty() { "no login has any".to_owned() } else { logins.join(", ") }
     ));
     Ok(())
@@ -80,7 +80,8 @@ fn refuse_another(pattern: &str) -> Result<(), Error> {
             }
             if value != pattern {
                 log::warn(&format!(
-                    "{text} names other files, {value}: where that line holds, these say whose certificates log in."
+                    "{text} names other files, {value}: where that line applies, those files decide whose \
+                     certificates log in."
                 ));
             }
         }
@@ -91,10 +92,13 @@ fn refuse_another(pattern: &str) -> Result<(), Error> {
 fn another(value: &str, place: &str) -> Error {
     Error::new(
         "other-principals",
-        format!("{place} says `{KEYWORD} {value}`, and sshd takes the first such line: ours might not count."),
+        format!("{place} says `{KEYWORD} {value}`, and sshd uses the first such line: it might ignore Warded's."),
     )
     .about("value", value)
-    .next(format!("to keep that line, leave the setting principals out, and write the principals of each login where it says: {value}"))
+    .next(format!(
+        "to keep that line, leave out the setting principals, and write the principals of each login into \
+                   the file that the line names: {value}"
+    ))
     .next("to have Warded write them, take that line out")
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     if is_proxmox && only.contains(&PINNED_BY_PROXMOX) {
         return Err(Error::new("not-rekeyed", pinned())
             .about("key", PINNED_BY_PROXMOX)
-            .next("name the other keys alone, or none: without --set key=FILE all keys but this one are replaced"));
+            .next("name only other keys, or none: without --set key=FILE, Warded replaces all keys but this one"));
     }
     let roots = authority::roots(Kind::Host)?;
     let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
@@ -34,7 +34,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
         // A certificate that sshd does not serve is refused, and with it all others.
         if offer(&algorithms, &key.algorithm()) != Offer::Certified {
             log::warn(&format!(
-                "{} is not replaced: HostKeyAlgorithms keeps its certificate from clients.",
+                "{} is not replaced: HostKeyAlgorithms keeps sshd from offering its certificate.",
                 key.path()
             ));
         } else if (only.is_empty() || only.contains(&key.path().as_str())) && rekey(&key, &roots)? {
@@ -42,13 +42,16 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
         }
     }
     if let Some(path) = only.iter().find(|path| !replaced.iter().any(|one| one == *path)) {
-        return Err(Error::new("not-rekeyed", format!("{path} is no host key that can be replaced."))
+        return Err(Error::new("not-rekeyed", format!("{path} is not a host key that can be replaced."))
             .about("key", *path)
             .next("warded status shows the host keys, and which of them have a certificate"));
     }
     if replaced.is_empty() {
-        return Err(Error::new("not-rekeyed", "No host key has a certificate of this CA, so that none is replaced.")
-            .next("warded apply certify-host"));
+        return Err(Error::new(
+            "not-rekeyed",
+            "No host key has a certificate of this CA, so there is none to replace.",
+        )
+        .next("warded apply certify-host"));
     }
     services::reload("ssh")
 }

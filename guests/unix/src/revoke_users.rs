@@ -26,21 +26,27 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let mut list = match files::read(&path)? {
         None => Krl::default(),
         Some(bytes) => Krl::parse(&bytes).map_err(|fault| {
-            Error::new("not-a-revocation-list", format!("{path} cannot be added to: it {fault}."))
-                .about("path", &*path)
-                .next(format!(
-                    "restore it from a backup; else move it away and revoke all serial numbers anew. sshd refuses every \
+            Error::new(
+                "not-a-revocation-list",
+                format!(
+                    "Warded cannot add serial numbers to {path}: the file \
+                        {fault}."
+                ),
+            )
+            .about("path", &*path)
+            .next(format!(
+                "restore it from a backup; else move it away and revoke all serial numbers anew. sshd refuses every \
                      key while its configuration names a list that it cannot read: see ssh-keygen -Q -l -f {path}"
-                ))
+            ))
         })?,
     };
     if sshd::effective("trustedusercakeys", &[])?.iter().all(|path| path.eq_ignore_ascii_case("none")) {
-        log::warn("sshd trusts no user CA (TrustedUserCAKeys), so that it accepts none of these certificates anyway.");
+        log::warn("sshd trusts no user CA (TrustedUserCAKeys), so it accepts none of these certificates anyway.");
     }
     let mut new = false;
     for root in authority::roots(Kind::User)? {
         let authority = wire_form(&root).ok_or_else(|| {
-            Error::new("not-a-key", format!("A user key of the CA's is none that can be named in a list: {root}"))
+            Error::new("not-a-key", format!("The revocation list cannot name this user key of the CA: {root}"))
                 .next("ask the CA's administrator which of its user keys is right: warded ca roots --user shows them")
         })?;
         new |= list.revoke(&authority, &serials);
@@ -52,7 +58,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     }
     let mut lines = Vec::new();
     if named.is_empty() {
-        log::info(&format!("Somebody else's RevokedKeys line names {path}, so that none of ours is needed."));
+        log::info(&format!("A RevokedKeys line that Warded did not write names {path}, so Warded adds none."));
     } else {
         lines.push(revoked_keys::line(&named)?);
     }
@@ -74,9 +80,9 @@ fn take_out_earlier() -> Result<bool, Error> {
 
 fn serial(text: &str) -> Result<u64, Error> {
     text.parse().ok().filter(|serial| *serial != 0).ok_or_else(|| {
-        Error::new("invalid-serial", format!("{text} is no serial number of a certificate."))
+        Error::new("invalid-serial", format!("{text} is not the serial number of a certificate."))
             .about("serial", text)
-            .next("it is a whole number from 1 on: ssh-keygen -L -f CERTIFICATE prints that of a certificate")
+            .next("a serial number is a whole number from 1 on: ssh-keygen -L -f CERTIFICATE prints it")
     })
 }
 

@@ -80,7 +80,7 @@ impl Known<'_> {
             *name == self.own || self.ours.contains(name) || lines.iter().any(|line| line.names.contains(name))
         };
         if let Some(hidden) = self.effective.iter().find(|name| !is_known(name)) {
-            return Err(lost(hidden, "a file that is not looked at", "takes only one line"));
+            return Err(lost(hidden, "a file that Warded does not read", "uses only one line"));
         }
         let Some(first) = others.first() else {
             let both = with_ours.iter().any(|line| line.names.len() > 1 && !line.is_conditional);
@@ -88,13 +88,13 @@ impl Known<'_> {
         };
         let name = first.names.first().map(String::as_str).unwrap_or_default();
         if self.version.and_then(major_minor).is_none_or(|version| version < SEVERAL) {
-            return Err(lost(name, &first.place(), "takes only one"));
+            return Err(lost(name, &first.place(), "uses only one"));
         }
         if let Some(line) = others.iter().find(|line| line.is_conditional) {
-            return Err(lost(name, &line.place(), "takes only that line where its `Match` holds"));
+            return Err(lost(name, &line.place(), "uses only that line where its `Match` applies"));
         }
         if let Some(line) = others.iter().chain(&with_ours).find(|line| line.is_before) {
-            return Err(lost(name, &line.place(), "takes only that line, which comes before ours"));
+            return Err(lost(name, &line.place(), "uses only that line, which comes before Warded's"));
         }
         Ok(first.names.iter().cloned().chain([self.own.to_owned()]).collect())
     }
@@ -143,10 +143,7 @@ fn major_minor(version: &str) -> Option<(u32, u32)> {
 fn none_is_said(line: &Line<'_>) -> Error {
     Error::new(
         "other-revoked-keys",
-        format!(
-            "{} says `RevokedKeys none`, and sshd takes the first such line: a list would not count.",
-            line.place()
-        ),
+        format!("{} says `RevokedKeys none`, and sshd uses the first such line: it would ignore a list.", line.place()),
     )
     .about("path", line.file)
     .next("take that line out")
@@ -192,9 +189,9 @@ mod tests {
         for (version, files, ours, effective, expected) in [
             ("9.2p1", &[(Around, "Port 22\n")][..], &[][..], &[][..], Ok(&[OWN][..])),
             ("9.2p1", &[(Around, "RevokedKeys /etc/ssh/warded-revoked.krl\n")], &[], &[OWN], Ok(&[OWN])),
-            ("9.2p1", &[(Around, theirs)], &[], &["/t"], Err("takes only one")),
-            ("10.2p1", &[(Around, theirs)], &[], &["/t"], Err("takes only one")),
-            ("unknown", &[(Around, theirs)], &[], &["/t"], Err("takes only one")),
+            ("9.2p1", &[(Around, theirs)], &[], &["/t"], Err("uses only one")),
+            ("10.2p1", &[(Around, theirs)], &[], &["/t"], Err("uses only one")),
+            ("unknown", &[(Around, theirs)], &[], &["/t"], Err("uses only one")),
             ("10.3p1", &[(Around, theirs)], &[], &["/t"], Ok(&["/t", OWN])),
             ("11.0p1", &[(After, "RevokedKeys /t \"/u v\"\n")], &[], &["/t", "/u v"], Ok(&["/t", "/u v", OWN])),
             // As we left it, and after they changed theirs.
@@ -203,17 +200,17 @@ mod tests {
             ("10.6p1", &[(After, "RevokedKeys /u\n")], &["/t", OWN], &["/t", OWN], Ok(&["/u", OWN])),
             // They name ours.
             ("10.6p1", &[(Before, "RevokedKeys /t /etc/ssh/warded-revoked.krl\n")], &[], &["/t", OWN], Ok(&[])),
-            ("10.6p1", &[(Before, "RevokedKeys /t\n")], &[], &["/t"], Err("/f line 1), and sshd takes only that line")),
-            ("10.6p1", &[(Around, "RevokedKeys /t\nInclude d/*\n")], &[], &["/t"], Err("comes before ours")),
+            ("10.6p1", &[(Before, "RevokedKeys /t\n")], &[], &["/t"], Err("/f line 1), and sshd uses only that line")),
+            ("10.6p1", &[(Around, "RevokedKeys /t\nInclude d/*\n")], &[], &["/t"], Err("comes before Warded's")),
             (
                 "10.6p1",
                 &[(Around, "Include e/*\nRevokedKeys /t\nInclude d/*\n")],
                 &[],
                 &["/t"],
-                Err("comes before ours"),
+                Err("comes before Warded's"),
             ),
-            ("10.6p1", &[(After, "Match User a\nRevokedKeys /t\n")], &[], &[], Err("where its `Match` holds")),
-            ("10.6p1", &[], &[], &["/hidden"], Err("a file that is not looked at")),
+            ("10.6p1", &[(After, "Match User a\nRevokedKeys /t\n")], &[], &[], Err("where its `Match` applies")),
+            ("10.6p1", &[], &[], &["/hidden"], Err("a file that Warded does not read")),
             ("10.6p1", &[(After, "RevokedKeys NONE\n")], &[], &[], Err("/f line 1 says `RevokedKeys none`")),
         ] {
             let named = named(version, files, ours, effective);

@@ -18,8 +18,8 @@ const NEW_USER_MODE: u32 = 0o600;
 /// Values of the keywords that name no file with lines.
 const NO_FILE: [&str; 2] = ["none", "/dev/null"];
 
-const ORDER: &str = "Clients come first: once a host presents a certificate, Go programs that know the host's plain \
-                     key, and not this CA, refuse the host (golang/go#33366).";
+const ORDER: &str = "Set up clients first: once a host presents a certificate, Go programs that know the host's plain \
+                     key, but not this CA, refuse the host (golang/go#33366).";
 
 pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     log::info(ORDER);
@@ -47,7 +47,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     }
     let has_nul = |line: &[u8]| line.contains(&0);
     if let Some(index) = known_hosts::lines(now.as_deref().unwrap_or_default()).position(has_nul) {
-        log::warn(&format!("{path} line {} has a NUL byte: ssh reads the line no further than there.", index + 1));
+        log::warn(&format!("{path} line {} has a NUL byte: ssh reads the line only up to it.", index + 1));
     }
     let mode = place.mode(now.is_some());
     files::write(&path, &next, mode)?;
@@ -68,7 +68,7 @@ fn refuse_missing_directory(path: &str) -> Result<(), Error> {
 fn say_what_is_wide(lists: &[Patterns]) {
     for wide in lists.iter().flat_map(Patterns::wide) {
         log::warn(&format!(
-            "{} is not for one domain alone: this CA could stand in for each host for which it holds, such as {}.",
+            "{} is not limited to one domain: this CA could impersonate every host that it matches, such as {}.",
             wide.pattern, wide.covers
         ));
     }
@@ -148,34 +148,39 @@ fn not_read(trust: &Trust<'_>, own: &Own, name: &str, read: &[String]) -> Error 
         .about("path", &*path);
     let files: Vec<&str> = read.iter().map(String::as_str).filter(|file| !NO_FILE.contains(file)).collect();
     let Some(instead) = files.first() else {
-        return error.next(format!("have ssh read it, in ssh_config: {keyword} {path}"));
+        return error.next(format!("have ssh read it, with this line in ssh_config: {keyword} {path}"));
     };
     // With the name in it, it is another file for each host.
     if files.iter().any(|file| file.contains(name)) {
         return error
-            .next(format!("have ssh read it, too: put {path} behind the files of the {keyword} line of ssh_config"));
+            .next(format!("have ssh read it, too: add {path} after the files of the {keyword} line of ssh_config"));
     }
     let lines = trust.lines().fold(error, |error, line| error.next(format!("put this line into {instead}: {line}")));
-    lines.next(format!("or have ssh read it, too, in ssh_config: {keyword} {} {path}", files.join(" ")))
+    lines.next(format!("or have ssh read it, too, with this line in ssh_config: {keyword} {} {path}", files.join(" ")))
 }
 
 fn refusal(file: &str, conflict: Conflict) -> Error {
     let error = match conflict {
-        Conflict::Encoding(name) => Error::new(
-            "foreign-encoding",
-            format!("{file} is {name}, and ssh finds no line in that."),
-        )
-        .next(format!("write it again as UTF-8: iconv -f UTF-16 -t UTF-8 {file} >{file}.new")),
+        Conflict::Encoding(name) => {
+            Error::new("foreign-encoding", format!("{file} is {name}, and ssh finds no lines in such a file."))
+                .next(format!("write it again as UTF-8: iconv -f UTF-16 -t UTF-8 {file} >{file}.new"))
+        }
         Conflict::Revoked(line) => Error::new(
             "revoked",
-            format!("{file} line {line} revokes a key of this CA: ssh refuses the hosts of that line whatever else is there."),
+            format!(
+                "{file} line {line} revokes a key of this CA: ssh refuses the hosts of that line, whatever other \
+                     lines say."
+            ),
         )
-        .next("see why it was revoked; if that is over, take the line out"),
+        .next("find out why the key was revoked; if that reason no longer applies, take the line out"),
         Conflict::Excluded(line, pattern) => Error::new(
             "excluded",
-            format!("{file} line {line} trusts this CA, but not for {pattern}: a line of ours would let it in."),
+            format!(
+                "{file} line {line} trusts this CA, but not for {pattern}: a line of Warded's would trust it \
+                     there, too."
+            ),
         )
-        .next(format!("leave it out as well: --set domain='PATTERN,!{pattern}'; or take that line out")),
+        .next(format!("exclude it as well: --set domain='PATTERN,!{pattern}'; or take that line out")),
     };
     error.about("path", file)
 }

@@ -46,7 +46,10 @@ fn other(own: &OwnLines, path: &str) -> Result<Option<String>, Error> {
             if is_none(&value) {
                 return Err(Error::new(
                     "other-user-ca",
-                    format!("{text} says `{KEYWORD} none`, and sshd takes the first such line: ours might not count."),
+                    format!(
+                        "{text} says `{KEYWORD} none`, and sshd uses the first such line: it might ignore \
+                             Warded's."
+                    ),
                 )
                 .about("path", &*text)
                 .about("next", "take that line out"));
@@ -54,8 +57,8 @@ fn other(own: &OwnLines, path: &str) -> Result<Option<String>, Error> {
             // Such a line holds for some connections, or for none: the one that holds for all was looked at.
             if value != path {
                 log::warn(&format!(
-                    "{text} names another file, {value}: where that line holds, sshd does not take certificates of this \
-                     CA by ours."
+                    "{text} names another file, {value}: where that line applies, sshd does not read this CA's keys \
+                     from Warded's file."
                 ));
             }
         }
@@ -74,28 +77,33 @@ fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(),
             return Err(Error::new(
                 "other-user-ca",
                 format!(
-                    "sshd trusts this CA by {other}, which is not Warded's: principals would hold for every CA in it."
+                    "sshd trusts this CA through {other}, which Warded did not write: the principals would apply to \
+                     every CA in it."
                 ),
             )
             .about("path", other)
             .next(format!(
-                "take the line `{KEYWORD} {other}` out, if nobody needs another CA in it; then run this again"
+                "take the line `{KEYWORD} {other}` out, if nobody needs the other CAs in that file; then run this again"
             ))
-            .next("or write the lines AuthorizedPrincipalsFile and its files yourself (sshd_config(5))"));
+            .next(
+                "or write the line AuthorizedPrincipalsFile, and the files that it names, yourself \
+                   (sshd_config(5))",
+            ));
         }
         if let Some((why, next)) = untaken(keys)? {
             return Err(Error::new(
                 "other-user-ca",
                 format!(
-                    "sshd reads this CA's keys from {other}, which is not Warded's, and takes no certificate by them: {why}."
+                    "sshd reads this CA's keys from {other}, which Warded did not write, but accepts no certificate \
+                     that they signed: {why}."
                 ),
             )
             .about("path", other)
             .next(next));
         }
         log::info(&format!(
-            "sshd reads this CA's keys already, from {other}, which is not Warded's: nothing is to do. Whom it lets in by \
-             them was not proved: `warded verify HOST --login-as USER` shows it."
+            "sshd already reads this CA's keys from {other}, which Warded did not write: there is nothing to do. \
+             Warded has not proved whom sshd lets in by them: `warded verify HOST --login-as USER` shows it."
         ));
         return Ok(());
     }
@@ -105,13 +113,13 @@ fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(),
     };
     let mut error = Error::new(
         "other-user-ca",
-        format!("sshd takes the keys of user CAs from {other}, and from one file only: ours would not count."),
+        format!("sshd reads the keys of user CAs from one file only, {other}: it would ignore Warded's file."),
     )
     .about("path", other);
     if let Some(Err(fault)) = read {
         error = error.about(
             "next",
-            format!("mend that file first: it {fault}, so that sshd takes no certificate by any key in it"),
+            format!("correct that file first: it {fault}, so that sshd accepts no certificate by any key in it"),
         );
     }
     Err(error
@@ -140,8 +148,12 @@ fn obstacle(keys: &[String], login: &[String], accepted: &[String], signatures: 
     }
     let (accepted, signatures) = (names(accepted), names(signatures));
     if !accepted.is_empty() && !accepted.iter().any(|name| name.contains("-cert-v01@openssh.com")) {
-        let why = "PubkeyAcceptedAlgorithms has no algorithm of certificates";
-        return told(why.to_owned(), "add those of your keys, such as ssh-ed25519-cert-v01@openssh.com, to it");
+        let why = "PubkeyAcceptedAlgorithms has no certificate algorithm";
+        return told(
+            why.to_owned(),
+            "add the certificate algorithms of your keys to it, such as \
+                                     ssh-ed25519-cert-v01@openssh.com",
+        );
     }
     let signs = |key: &String| {
         let kind = key.split(' ').next().unwrap_or_default();

@@ -115,5 +115,5 @@ fn another_main_file() {
     let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
     fs::copy(machine.file("/etc/ssh/sshd_config"), machine.file("/etc/ssh/other_config")).unwrap();
     let mut command = machine.warded_command(&["plan", "certify-host", "--set", SET]);
-    Run::of(command.env("WARDED_SSHD_CONFIG", "/etc/ssh/other_config")).ends(1).says(&["the templates give"]);
+    Run::of(command.env("WARDED_SSHD_CONFIG", "/etc/ssh/other_config")).ends(1).says(&["templates generate"]);
 }

@@ -74,7 +74,7 @@ fn of_policies_that_are_signed_added_and_updated() {
       renew-host       Renew the certificates of this machine's host keys when they are due
       revoke-users     Have sshd refuse user certificates, by their serial numbers
       trust-host-ca    Have ssh on this machine trust the CA for the hosts of a domain
-      trust-user-ca    Have sshd let people in by user certificates of the CA
+      trust-user-ca    Have sshd accept user certificates of the CA
     mine 1.0.0  /tmp/warded-test-dddddd/policies/mine.toml · for this machine
       go               A test
     [0]
@@ -113,7 +113,7 @@ fn of_policies_that_are_signed_added_and_updated() {
       renew-host       Renew the certificates of this machine's host keys when they are due
       revoke-users     Have sshd refuse user certificates, by their serial numbers
       trust-host-ca    Have ssh on this machine trust the CA for the hosts of a domain
-      trust-user-ca    Have sshd let people in by user certificates of the CA
+      trust-user-ca    Have sshd accept user certificates of the CA
     mine 1.0.0  /tmp/warded-test-dddddd/policies/mine.toml · for this machine
       go               A test
     [0]
@@ -129,7 +129,7 @@ fn of_policies_that_are_signed_added_and_updated() {
       renew-host       Renew the certificates of this machine's host keys when they are due
       revoke-users     Have sshd refuse user certificates, by their serial numbers
       trust-host-ca    Have ssh on this machine trust the CA for the hosts of a domain
-      trust-user-ca    Have sshd let people in by user certificates of the CA
+      trust-user-ca    Have sshd accept user certificates of the CA
     [0]
     "#);
 }

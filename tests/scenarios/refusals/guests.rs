@@ -17,7 +17,7 @@ fn every_failure_says_what_to_do_next() {
         (
             &CERTIFY,
             &|machine| main(machine, "# BEGIN warded\nUseDNS no\n# BEGIN warded\n"),
-            &["gave up (broken-block)", "such marks are in line ", "put them right"],
+            &["gave up (broken-block)", "such marks are in line ", "correct these lines"],
         ),
         (
             &CERTIFY,
@@ -38,7 +38,7 @@ fn every_failure_says_what_to_do_next() {
         (
             &REVOKE,
             &|machine| fs::write(machine.path("ssh/warded-revoked.krl"), "what is this?\n").unwrap(),
-            &["gave up (not-a-revocation-list)", "warded-revoked.krl cannot be added to", "restore it from a backup"],
+            &["gave up (not-a-revocation-list)", "cannot add serial numbers to", "warded-revoked.krl", "restore it from a backup"],
         ),
         (
             &REVOKE,
@@ -57,7 +57,7 @@ fn every_failure_says_what_to_do_next() {
         (
             &["rekey-host", "--set", "key=/etc/ssh/no_such_key"],
             &|_| (),
-            &["gave up (not-rekeyed)", "/etc/ssh/no_such_key is no host key", "warded status shows"],
+            &["gave up (not-rekeyed)", "/etc/ssh/no_such_key is not a host key", "warded status shows"],
         ),
     ];
     for (procedure, fault, words) in cases {

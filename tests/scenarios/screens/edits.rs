@@ -93,7 +93,7 @@ fn of_what_somebody_else_did() {
         +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub
         +HostCertificate /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
-    warning: /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub is no certificate, and is replaced by one.
+    warning: /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub is not a certificate: Warded replaces it with one.
     warning: Nothing runs `warded renew` automatically: /tmp/warded-test-dddddd/ssh/sshd_config is not the configuration of this machine's own sshd. Run it every hour from cron or a systemd timer (docs/RENEWAL.md).
     Certified 1 key for web1.example.org.
     Proved beforehand: clients that pinned a plain key (ecdsa-sha2-nistp256, ssh-ed25519) get in, clients that know only the CA (SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx) get in.

@@ -34,7 +34,7 @@ fn of_trust() {
         +# Managed by Warded (policy unix, trust-user-ca). `warded undo` takes it out.
         +TrustedUserCAKeys /etc/ssh/warded-user-ca.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
-    note: From then on sshd lets in as a user whoever has a certificate of this CA with that user's name as a principal, unless what is told for that user says otherwise.
+    note: From then on, whoever has a certificate of this CA with a user's name as a principal can log in as that user, unless a line about that user says otherwise.
     trust-user-ca would change 2 files. Nothing has been changed.
     Found out: by certificates of this CA sshd would let in root.
     Found out: root logged in by a certificate of a temporary CA in place of this one, and not by one of another CA.
@@ -50,7 +50,7 @@ fn of_trust() {
         +# Managed by Warded (policy unix, trust-user-ca). `warded undo` takes it out.
         +TrustedUserCAKeys /etc/ssh/warded-user-ca.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
-    note: From then on sshd lets in as a user whoever has a certificate of this CA with that user's name as a principal, unless what is told for that user says otherwise.
+    note: From then on, whoever has a certificate of this CA with a user's name as a principal can log in as that user, unless a line about that user says otherwise.
     refused: a certificate with the principal root would log in as root
     cause: the CA may give a person such a certificate, for example for a mail address that begins with root@
     state: nothing was changed
@@ -66,7 +66,7 @@ fn of_trust() {
         +# Managed by Warded (policy unix, trust-user-ca). `warded undo` takes it out.
         +TrustedUserCAKeys /etc/ssh/warded-user-ca.pub
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
-    note: From then on sshd lets in as a user whoever has a certificate of this CA with that user's name as a principal, unless what is told for that user says otherwise.
+    note: From then on, whoever has a certificate of this CA with a user's name as a principal can log in as that user, unless a line about that user says otherwise.
     Done.
     Proved beforehand: clients that pinned a plain key (ssh-rsa, ecdsa-sha2-nistp256, ssh-ed25519) get in, root can log in.
     Proved beforehand: by certificates of this CA sshd lets in root.
@@ -78,7 +78,7 @@ fn of_trust() {
 
     $ warded apply trust-user-ca --yes --accept-risk=root-by-certificate
     OS · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)
-    note: From then on sshd lets in as a user whoever has a certificate of this CA with that user's name as a principal, unless what is told for that user says otherwise.
+    note: From then on, whoever has a certificate of this CA with a user's name as a principal can log in as that user, unless a line about that user says otherwise.
     Nothing to do.
     [0]
 
@@ -105,8 +105,8 @@ fn of_trust() {
     OS · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)
     + /etc/ssh/ssh_known_hosts
         +@cert-authority * ssh-ed25519 AAAA… warded trust-host-ca /root/ca
-    note: Clients come first: once a host presents a certificate, Go programs that know the host's plain key, and not this CA, refuse the host (golang/go#00000).
-    warning: * is not for one domain alone: this CA could stand in for each host for which it holds, such as github.com.
+    note: Set up clients first: once a host presents a certificate, Go programs that know the host's plain key, but not this CA, refuse the host (golang/go#00000).
+    warning: * is not limited to one domain: this CA could impersonate every host that it matches, such as github.com.
     refused: the CA would be trusted for *, which is not limited to one domain
     cause: whoever holds the CA's key could impersonate every host that the pattern covers, such as github.com
     state: nothing was changed
@@ -118,7 +118,7 @@ fn of_trust() {
     OS · init none · policy unix 0.1.0 (bundled)
     + /etc/ssh/ssh_known_hosts
         +@cert-authority *.example.org ssh-ed25519 AAAA… warded trust-host-ca /root/ca
-    note: Clients come first: once a host presents a certificate, Go programs that know the host's plain key, and not this CA, refuse the host (golang/go#00000).
+    note: Set up clients first: once a host presents a certificate, Go programs that know the host's plain key, but not this CA, refuse the host (golang/go#00000).
     trust-host-ca would change 1 file. Nothing has been changed.
     [3]
 
@@ -126,7 +126,7 @@ fn of_trust() {
     OS · OpenSSH 9.2 · init none · policy unix 0.1.0 (bundled)
     + /etc/ssh/ssh_known_hosts
         +@cert-authority *.example.org ssh-ed25519 AAAA… warded trust-host-ca /root/ca
-    note: Clients come first: once a host presents a certificate, Go programs that know the host's plain key, and not this CA, refuse the host (golang/go#00000).
+    note: Set up clients first: once a host presents a certificate, Go programs that know the host's plain key, but not this CA, refuse the host (golang/go#00000).
     Done.
     Proved beforehand: ssh trusts the CA for *.example.org, and for no other name.
     Undo it with: warded undo  (run 7)

@@ -28,7 +28,7 @@ fn of_policies_and_the_audit() {
       renew-host       Renew the certificates of this machine's host keys when they are due
       revoke-users     Have sshd refuse user certificates, by their serial numbers
       trust-host-ca    Have ssh on this machine trust the CA for the hosts of a domain
-      trust-user-ca    Have sshd let people in by user certificates of the CA
+      trust-user-ca    Have sshd accept user certificates of the CA
     [0]
 
     $ warded policy show unix
@@ -87,8 +87,8 @@ fn of_policies_and_the_audit() {
       may  read ssh's effective configuration
       may  tell you something
 
-    trust-user-ca: Have sshd let people in by user certificates of the CA
-      --set principals=…  LOGIN=PRINCIPAL[,PRINCIPAL...]: whose certificates log in as LOGIN, and as no other; or none, may be repeated
+    trust-user-ca: Have sshd accept user certificates of the CA
+      --set principals=…  LOGIN=PRINCIPAL[,PRINCIPAL...]: the principals whose certificates log in as LOGIN; or none, may be repeated
       may  know facts: sshd.config, sshd.directory
       may  read files: {sshd}/sshd_config.d/*, /etc/ssh/sshd_config.d/*, {sshd}/*.pub, /etc/ssh/*.pub
       may  write files: {sshd}/warded-user-ca.pub, {sshd}/sshd_config.d/50-warded-trust-user-ca.conf, {sshd-config}, /etc/ssh/warded-user-ca.pub, /etc/ssh/sshd_config.d/50-warded-trust-user-ca.conf, { path = "{sshd}/warded-principals/*", parents = true }, { path = "/etc/ssh/warded-principals/*", parents = true }

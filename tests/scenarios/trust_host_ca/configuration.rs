@@ -80,7 +80,7 @@ fn what_ssh_does_with_a_configuration_is_what_is_said_of_it() {
         ("KnownHostsCommand /bin/false\n", 5, &["KnownHostsCommand failed"]),
         ("UserKnownHostsFile none\n", 1, &["in ssh_config: UserKnownHostsFile /home/ann/.ssh/known_hosts"]),
         ("UserKnownHostsFile /dev/null\n", 1, &["in ssh_config: UserKnownHostsFile /home/ann/.ssh/known_hosts"]),
-        ("UserKnownHostsFile ~/.ssh/hosts.d/%k\n", 1, &["behind the files of the UserKnownHostsFile line"]),
+        ("UserKnownHostsFile ~/.ssh/hosts.d/%k\n", 1, &["after the files of the UserKnownHostsFile line"]),
         ("Include ~/.ssh/config\n", 5, &["ssh cannot use its configuration"]),
     ] {
         client.knows(b"");

@@ -108,15 +108,15 @@ fn principals_that_cannot_be_are_refused() {
     let Some(server) = Server::start("bookworm", "PermitRootLogin no\n").map(Server::with_ops) else { return };
     for (value, says) in [
         ("ann", "has no `=`"),
-        ("../root=ops", "is no login name"),
+        ("../root=ops", "is not a login name"),
         ("ann=", "it is empty"),
-        ("ann=no-pty ops", "takes what stands before that for options"),
+        ("ann=no-pty ops", "reads the text before a blank as options"),
         ("ann=\"ops\"", "a quote"),
         ("ann=*", "letter by letter"),
     ] {
         server.maps(&[value], &[]).ends(2).says(&["setting principals of trust-user-ca", says, "LOGIN=PRINCIPAL"]);
     }
-    server.maps(&["ann=ops", "none"], &[]).ends(1).says(&["invalid-principals", "none stands alone"]);
+    server.maps(&["ann=ops", "none"], &[]).ends(1).says(&["invalid-principals", "none cannot be combined"]);
     let two = ["plan", "trust-user-ca", "--set", "principals=ann=ops", "--set", "principals=nobody-here=ops"];
     server.warded(&two).ends(3).prints(&["This machine has no user nobody-here"]);
     // Nobody could log in by it.

@@ -16,15 +16,16 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
         (None, &[][..]),
         (Some(other.clone()), &[]),
         (Some(other.trim_end().to_owned()), &[]),
-        (Some(format!("cert-authority {other}")), &["mend that file first", "options before the key in line 1"]),
-        (Some(format!("@cert-authority * {other}")), &["mend that file first", "a line of known_hosts in line 1"]),
+        (Some(format!("cert-authority {other}")), &["correct that file first", "options before the key in line 1"]),
+        (Some(format!("@cert-authority * {other}")), &["correct that file first", "a line of known_hosts in line 1"]),
     ] {
         match &contents {
             None => drop(fs::remove_file(&theirs)),
             Some(contents) => fs::write(&theirs, contents).unwrap(),
         }
         let run = server.warded(&APPLY).ends(1);
-        run.says(&["other-user-ca", "from /etc/ssh/trustedca.pub", grant, ">>'/etc/ssh/trustedca.pub'"]).says(says);
+        run.says(&["other-user-ca", "one file only, /etc/ssh/trustedca.pub", grant, ">>'/etc/ssh/trustedca.pub'"])
+            .says(says);
         assert!(!server.exists(FILE));
         assert_eq!(fs::read_to_string(&theirs).ok(), contents);
     }
@@ -39,19 +40,19 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
     server
         .warded(&APPLY)
         .ends(0)
-        .prints(&["sshd reads this CA's keys already, from /etc/ssh/trustedca.pub", "Nothing to do."]);
+        .prints(&["sshd already reads this CA's keys from /etc/ssh/trustedca.pub", "Nothing to do."]);
     // sshd reads a last line without a line end, and one with a Windows line end.
     for end in ["", "\r\n"] {
         fs::write(&theirs, format!("{}\n{}{end}", other.trim_end(), server.key())).unwrap();
         assert_eq!(server.by_certificate(), [true, false, true, false], "{end:?}");
-        server.warded(&APPLY).ends(0).prints(&["sshd reads this CA's keys already, from /etc/ssh/trustedca.pub"]);
+        server.warded(&APPLY).ends(0).prints(&["sshd already reads this CA's keys from /etc/ssh/trustedca.pub"]);
     }
     // Another line of theirs that makes sshd ignore certificates.
     let more = server.file("/etc/ssh/sshd_config.d/11-hardening.conf");
     for keyword in ["PubkeyAcceptedAlgorithms ssh-ed25519,rsa-sha2-512", "CASignatureAlgorithms rsa-sha2-512"] {
         fs::write(&more, format!("{keyword}\n")).unwrap();
         let name = keyword.split(' ').next().unwrap();
-        server.warded(&APPLY).ends(1).says(&["other-user-ca", "takes no certificate by them", name]);
+        server.warded(&APPLY).ends(1).says(&["other-user-ca", "accepts no certificate that they signed", name]);
     }
     fs::remove_file(more).unwrap();
     // Whoever can write the list decides who can log in.
@@ -61,7 +62,7 @@ fn another_file_that_counts_stays_and_what_to_do_is_said() {
     server.warded(&["status"]).ends(0);
     // A file that only a program of root's reads, as with Okta's agent.
     fs::write(&line, "TrustedUserCAKeys \"/var/lib/sftd/ssh_ca.pub\"\n").unwrap();
-    server.warded(&APPLY).ends(1).says(&["other-user-ca", "from /var/lib/sftd/ssh_ca.pub"]);
+    server.warded(&APPLY).ends(1).says(&["other-user-ca", "one file only, /var/lib/sftd/ssh_ca.pub"]);
     fs::write(&line, "TrustedUserCAKeys none\n").unwrap();
     server.warded(&APPLY).ends(1).says(&["TrustedUserCAKeys none", "take that line out"]);
 }

@@ -63,18 +63,22 @@ impl Pattern {
         let Some(in_brackets) = text.strip_prefix('[') else {
             return Ok(Self { is_left_out, host: host(text)?, port: None });
         };
-        let (name, rest) =
-            in_brackets.split_once(']').ok_or_else(|| format!("{text:?} has a bracket that nothing closes"))?;
+        let (name, rest) = in_brackets.split_once(']').ok_or_else(|| {
+            format!(
+                "{text:?} has an opening bracket without a closing \
+                                                               one"
+            )
+        })?;
         let name = host(name)?;
         let is_port =
             |port: &&str| *port == "*" || port.parse::<u16>().is_ok_and(|number| number.to_string() == **port);
         match rest.strip_prefix(':').filter(is_port) {
-            None if rest.is_empty() => Err(format!("brackets are for a name with a port: write {name}")),
+            None if rest.is_empty() => Err(format!("brackets are only for a name with a port: write {name}")),
             None | Some("0") => Err(format!(
-                "{text:?} has no port after its bracket: write [{name}]:2222, or [{name}]:* for each but 22"
+                "{text:?} has no port after its bracket: write [{name}]:2222, or [{name}]:* for every port but 22"
             )),
             Some(port) if port.parse() == Ok(DEFAULT_PORT) => {
-                Err(format!("ssh looks a name up without the port where that is 22: write {name}"))
+                Err(format!("ssh looks up a name with the port 22 without that port: write {name}"))
             }
             Some(port) => Ok(Self { is_left_out, host: name, port: Some(port.to_owned()) }),
         }
@@ -139,7 +143,7 @@ impl Pattern {
 /// The form in which ssh looks up a name or an address, wildcards included.
 fn host(text: &str) -> Result<String, String> {
     if text.is_empty() {
-        return Err("an empty pattern holds for no name".to_owned());
+        return Err("an empty pattern matches no name".to_owned());
     }
     if text.contains(':') { address(text) } else { name(text).map(|()| text.to_owned()) }
 }
@@ -150,9 +154,9 @@ fn address(text: &str) -> Result<String, String> {
     let is_zone = |zone: &str| zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     let wrong = || match text.rsplit_once(':') {
         Some((name, port)) if !name.contains(':') => {
-            format!("{text:?}: ssh looks up no such name; a name with a port is [{name}]:{port}")
+            format!("{text:?}: ssh looks up no such name; write a name with a port as [{name}]:{port}")
         }
-        _ => format!("{text:?} is no IPv6 address"),
+        _ => format!("{text:?} is not an IPv6 address"),
     };
     let has_port = text.split_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     if has_port || zone.is_some_and(|zone| zone.is_empty() || !is_zone(zone)) {
@@ -184,11 +188,11 @@ fn name(text: &str) -> Result<(), String> {
         let is_plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_*?".contains(&byte));
         let fits = (1..=LONGEST_LABEL).contains(&label.len());
         if !is_plain || !fits || label.starts_with('-') {
-            return wrong("letters, digits, hyphens and wildcards stand between its dots, 63 of them at most");
+            return wrong("each part between dots may have up to 63 letters, digits, hyphens and wildcards");
         }
     }
     if !has_wildcard && is_address(text) && text.parse::<Ipv4Addr>().is_err() {
-        return wrong("an address is four numbers");
+        return wrong("an IPv4 address has four numbers");
     }
     Ok(())
 }

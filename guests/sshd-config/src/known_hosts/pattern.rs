@@ -38,13 +38,13 @@ impl FromStr for Patterns {
         if text.is_empty() || text.len() > 1024 || !text.bytes().all(is_plain) {
             return Err(format!(
                 "{text:?} is not a list of host name patterns: letters, digits, `.`, `-`, `*` and `?`, \
-                 with commas between patterns and `!` before one to leave out (names of other scripts as punycode)"
+                 with commas between patterns and `!` before one to exclude (names in other scripts as punycode)"
             ));
         }
         let list = Self(text.to_ascii_lowercase().split(',').map(Pattern::parse).collect::<Result<_, _>>()?);
         list.refuse_idle()?;
         if list.example(Wanted::Inside).is_none() {
-            return Err(format!("{text:?} holds for no name"));
+            return Err(format!("{text:?} matches no name"));
         }
         Ok(list)
     }
@@ -87,14 +87,14 @@ impl Patterns {
         let left_out = || self.0.iter().filter(|one| one.is_left_out);
         for one in left_out() {
             if !self.kept().any(|kept| both_match(kept.text().as_bytes(), one.text().as_bytes())) {
-                return Err(format!("{one} leaves out nothing for which the other patterns hold"));
+                return Err(format!("{one} excludes nothing that the other patterns match"));
             }
             for kept in self.kept() {
                 let again = one.let_in_again(kept);
                 let open = again
                     .filter(|wanted| !left_out().any(|other| one_matches(other.text().as_bytes(), wanted.as_bytes())));
                 if let Some(open) = open {
-                    return Err(format!("{kept} lets in again what {one} leaves out: leave out {open} as well"));
+                    return Err(format!("{kept} includes again what {one} excludes: exclude {open} as well"));
                 }
             }
         }
