@@ -66,7 +66,7 @@ use warded_lib::{
     machine::{core_dump, exec, memory, signals, umask},
 };
 
-/// SSH certificates on every machine, by sandboxed procedures that are planned, proved and undone.
+/// SSH certificates on every machine, by sandboxed procedures that can be planned, proved and undone.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
@@ -79,34 +79,34 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Global {
     /// Warded's configuration file
-    #[arg(long, global = true, env = "WARDED_CONFIG", value_name = "FILE", help_heading = "Where things are")]
+    #[arg(long, global = true, env = "WARDED_CONFIG", value_name = "FILE", help_heading = "Paths")]
     config: Option<PathBuf>,
     /// Directory of state, journal and audit
-    #[arg(long, global = true, env = "WARDED_STATE", value_name = "DIR", help_heading = "Where things are")]
+    #[arg(long, global = true, env = "WARDED_STATE", value_name = "DIR", help_heading = "Paths")]
     state: Option<PathBuf>,
     /// Directory of your own policies
-    #[arg(long, global = true, env = "WARDED_POLICIES", value_name = "DIR", help_heading = "Where things are")]
+    #[arg(long, global = true, env = "WARDED_POLICIES", value_name = "DIR", help_heading = "Paths")]
     policies: Option<PathBuf>,
     /// sshd's main configuration file
-    #[arg(long, global = true, env = "WARDED_SSHD_CONFIG", value_name = "FILE", help_heading = "Where things are")]
+    #[arg(long, global = true, env = "WARDED_SSHD_CONFIG", value_name = "FILE", help_heading = "Paths")]
     sshd_config: Option<PathBuf>,
     /// The sshd program, if it is not the one that runs or the one in PATH
-    #[arg(long, global = true, env = "WARDED_SSHD", value_name = "FILE", help_heading = "Where things are")]
+    #[arg(long, global = true, env = "WARDED_SSHD", value_name = "FILE", help_heading = "Paths")]
     sshd: Option<PathBuf>,
     /// Directory of a local CA, or the name of one that `bootstrap --name` configured
-    #[arg(long, global = true, env = "WARDED_CA", value_name = "DIR|NAME", help_heading = "Where things are")]
+    #[arg(long, global = true, env = "WARDED_CA", value_name = "DIR|NAME", help_heading = "Paths")]
     ca: Option<PathBuf>,
-    /// Print one JSON object instead of words
+    /// Print one JSON object instead of text
     #[arg(long, global = true)]
     json: bool,
-    /// Say only how it failed; for commands that change something
-    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "What is printed")]
+    /// Print only errors; for commands that change something
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "Output")]
     quiet: bool,
-    /// Also say what is being done, and which programs are started
-    #[arg(long, short, global = true, help_heading = "What is printed")]
+    /// Also print each step, and the programs that Warded starts
+    #[arg(long, short, global = true, help_heading = "Output")]
     verbose: bool,
-    /// Colour words
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "What is printed")]
+    /// When to colour the output
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
     color: ColorChoice,
 }
 
@@ -124,7 +124,7 @@ enum Command {
     Apply(apply::Apply),
     /// Renew the certificates that are due
     Renew(renew::Renew),
-    /// Replace the certified host keys by new ones, and get certificates for these
+    /// Replace the certified host keys with new ones, and get certificates for them
     Rekey(rekey::Rekey),
     /// Stop renewing the certificates of an sshd
     Unenrol(unenrol::Unenrol),
@@ -150,13 +150,13 @@ enum Command {
     Ca(ca::Ca),
     /// Find what is wrong with this machine and its CA, and say how to correct it
     Doctor(doctor::Doctor),
-    /// Make one-time tokens, so that a machine needs no password of the CA's
+    /// Make one-time tokens, so that a machine needs no password for the CA
     Token(token::Token),
     /// Get a certificate for yourself, and put it into your ssh-agent or into files
     Login(login::Login),
     /// Take Warded's certificates out of your ssh-agent, and remove their files
     Logout(logout::Logout),
-    /// Print the line of ssh_config that has ssh log you in where it is needed
+    /// Print the line for ssh_config that makes ssh run `warded login` when needed
     SshConfig(ssh_config::SshConfig),
     /// Check from outside, without a login, that machines present certificates that clients accept
     Verify(verify::Verify),

@@ -50,7 +50,11 @@ fn a_main_file_of_the_vendors_stays_as_it_is() {
     let before = (tree(&own), tree(&vendors));
     let refused = peer.warded(&["apply", "certify-host", "--set", SET, "--yes"]);
     assert!(!matches!(refused.code, None | Some(0)), "{refused:?}");
-    refused.says(&["belongs to the vendor, so Warded does not change it", "mkdir -m 755 /etc/ssh/sshd_config.d", "nothing was changed"]);
+    refused.says(&[
+        "belongs to the vendor, so Warded does not change it",
+        "mkdir -m 755 /etc/ssh/sshd_config.d",
+        "nothing was changed",
+    ]);
     assert!(before == (tree(&own), tree(&vendors)));
 }
 

@@ -46,7 +46,7 @@ use warded_lib::{
 pub(super) struct Apply {
     #[command(flatten)]
     pub(super) procedure: ProcedureArgs,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub(super) yes: bool,
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub(super) struct Apply {
 /// Which procedure, with which settings.
 #[derive(Debug, Args)]
 pub(super) struct ProcedureArgs {
-    /// The procedure, as `warded policy list` shows them
+    /// The procedure (`warded policy list` shows them)
     #[arg(add = ArgValueCandidates::new(completions::procedures))]
     pub(super) procedure: Name,
     /// A setting; may be given more than once
@@ -70,13 +70,13 @@ pub(super) struct ProcedureArgs {
     /// A file with settings as a JSON object, {"NAME": VALUE or list of values, ...}; `-` reads standard input
     #[arg(long, value_name = "FILE", value_parser = settings_file::read)]
     pub(super) settings_file: Option<SettingsFile>,
-    /// The policy, where more than one has the procedure
+    /// The policy, if more than one has the procedure
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::policies))]
     pub(super) policy: Option<Name>,
-    /// Treat every certificate as due: ask for new ones. Waives nothing
+    /// Treat every certificate as due and request new ones; skips no check
     #[arg(long)]
     pub(super) force: bool,
-    /// Write what the procedure asks for, and what it gets, into a new file, for `warded policy replay`
+    /// Record the procedure's calls and their results in a new file, for `warded policy replay`
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
 }

@@ -31,23 +31,23 @@ pub(super) struct Bootstrap {
     /// The address of the CA
     #[arg(long, value_name = "URL", requires = "fingerprint")]
     ca_url: Option<CaUrl>,
-    /// The fingerprint of its root certificate, from whoever runs it (`warded root-fingerprint` there)
+    /// The fingerprint of its root certificate, from its administrator (`warded root-fingerprint` on the CA)
     #[arg(long, value_name = "HEX", requires = "ca_url")]
     fingerprint: Option<Fingerprint>,
-    /// File of a one-time token, which says both; `-` is standard input
+    /// File of a one-time token, which contains both; `-` reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "ca_url")]
     token_file: Option<PathBuf>,
-    /// A one-time token, which says both. Others on this machine can see it here
+    /// A one-time token, which contains both. Other users of this machine can see it on the command line
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["ca_url", "token_file"])]
     token: Option<String>,
-    /// What you call it, where you log in with several CAs: then `warded login --ca NAME`. Without a name it is the CA of
+    /// Your name for the CA, if you log in with several: then `warded login --ca NAME`. Without a name it is the CA of
     /// this machine, or yours
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
     /// Also put the root into the system's trust store. SSH does not need that
     #[arg(long)]
     install: bool,
-    /// Take the place of a CA that is trusted already
+    /// Replace a CA that is already trusted
     #[arg(long)]
     force: bool,
     /// Show which CA it is and what would be written, and write nothing

@@ -11,7 +11,7 @@ use warded_lib::error::{Exit, Result};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
-    /// Show the CA: whether it answers, what it can be asked for, its keys, its clock
+    /// Show the CA: whether it answers, its keys, its provisioners and its clock
     Show(show::Show),
     /// Print the public keys with which the CA signs certificates
     Roots(roots::Roots),

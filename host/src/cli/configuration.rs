@@ -19,7 +19,7 @@ use warded_lib::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Check the configuration file, and show each value with where it comes from
+    /// Check the configuration file, and show each value and where it comes from
     Check(Check),
 }
 

@@ -57,11 +57,10 @@ fn files(journal: &Journal) -> Vec<String> {
 
 #[derive(Debug, Args)]
 pub(super) struct Confirm {
-    /// Confirm it from anywhere: from a login that is older than the change, or from none by SSH,
-    /// which proves nothing
+    /// Confirm from any login, even one that is older than the change or does not use SSH; this proves nothing
     #[arg(long)]
     same_login: bool,
-    /// Show what would stay as changed, and confirm nothing
+    /// Show which changes would stay, and confirm nothing
     #[arg(long)]
     plan: bool,
 }
@@ -69,8 +68,8 @@ pub(super) struct Confirm {
 /// For the commands whose changes can be confirmed.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ConfirmWithin {
-    /// Roll it back automatically unless `warded confirm` is run from a new login within this time (5s
-    /// to 24h, such as 10m)
+    /// Roll the change back automatically unless `warded confirm` is run from a new login within this time (5s to 24h,
+    /// such as 10m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) confirm_within: Option<SignedDuration>,
 }

@@ -21,7 +21,7 @@ use warded_lib::{
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// Keep the scratch directory, to look around in
+    /// Keep the scratch directory, for inspection
     #[arg(long)]
     keep: bool,
 }

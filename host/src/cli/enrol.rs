@@ -29,19 +29,20 @@ const PRINCIPAL: &str = "principal";
 
 #[derive(Debug, Args)]
 pub(super) struct Enrol {
-    /// File of the code; `-` reads standard input. Without this the code is asked for, and not shown
+    /// File with the code; `-` reads standard input. Default: Warded asks for the code, and does not show what you
+    /// type
     #[arg(long, value_name = "FILE")]
     code_file: Option<PathBuf>,
     /// A setting of certify-host; may be given more than once
     #[arg(long, value_name = "NAME=VALUE", value_parser = super::apply::parse_setting)]
     set: Vec<Setting>,
-    /// The policy, where more than one has the procedure
+    /// The policy, if more than one has the procedure
     #[arg(long, value_name = "NAME")]
     policy: Option<Name>,
-    /// Show what would change, and change nothing; the code stays good
+    /// Show what would change, and change nothing; the code stays valid
     #[arg(long, conflicts_with_all = ["yes", "confirm_within"])]
     plan: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]

@@ -10,33 +10,38 @@ use zeroize::Zeroizing;
 
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct Identification {
-    /// The CA's provisioner, where several would do
-    #[arg(long, value_name = "NAME", env = "WARDED_PROVISIONER", help_heading = "Who you are to the CA")]
+    /// The CA's provisioner, if several are possible
+    #[arg(long, value_name = "NAME", env = "WARDED_PROVISIONER", help_heading = "Credentials for the CA")]
     provisioner: Option<String>,
     /// File of the provisioner's password
-    #[arg(long, value_name = "FILE", env = "WARDED_PROVISIONER_PASSWORD_FILE", help_heading = "Who you are to the CA")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WARDED_PROVISIONER_PASSWORD_FILE",
+        help_heading = "Credentials for the CA"
+    )]
     provisioner_password_file: Option<PathBuf>,
     /// File of the provisioner's private key (JWK or PEM), instead of a password
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with = "provisioner_password_file",
-        help_heading = "Who you are to the CA"
+        help_heading = "Credentials for the CA"
     )]
     provisioner_key_file: Option<PathBuf>,
-    /// File of one-time tokens (`warded token`), one a line; `-` reads standard input
+    /// File of one-time tokens (`warded token`), one per line; `-` reads standard input
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with_all = ["provisioner_password_file", "provisioner_key_file", "x5c_cert"],
-        help_heading = "Who you are to the CA"
+        help_heading = "Credentials for the CA"
     )]
     pub(super) token_file: Option<PathBuf>,
-    /// X.509 certificate of yours or of this machine, with its chain (PEM)
-    #[arg(long, value_name = "FILE", requires = "x5c_key", help_heading = "Who you are to the CA")]
+    /// Your X.509 certificate or this machine's, with its chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "x5c_key", help_heading = "Credentials for the CA")]
     x5c_cert: Option<PathBuf>,
     /// The private key of that certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "x5c_cert", help_heading = "Who you are to the CA")]
+    #[arg(long, value_name = "FILE", requires = "x5c_cert", help_heading = "Credentials for the CA")]
     x5c_key: Option<PathBuf>,
 }
 

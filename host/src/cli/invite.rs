@@ -24,16 +24,16 @@ const LINE: usize = 2000;
 
 #[derive(Debug, Args)]
 pub(super) struct Invite {
-    /// The machine's name, which its certificates hold for
+    /// The machine's name, for which its certificates are valid
     name: String,
-    /// Another name that they hold for, beside NAME; may be given more than once
+    /// Another name for which they are valid, besides NAME; may be given more than once
     #[arg(long = "principal", short = 'n', value_name = "NAME")]
     principals: Vec<String>,
-    /// How long the code can be used (10s to 1h; 5 min unless told otherwise)
+    /// How long the code is valid (10s to 1h; default: 5 min)
     #[arg(long, value_name = "DURATION", value_parser = token::parse_duration)]
     valid: Option<SignedDuration>,
-    /// Put a token for each of so many host keys into the code. Without this: one token, where the CA certifies the
-    /// machine's other keys on the word of the first (SSHPOP), and three where it does not
+    /// How many tokens to put into the code, one for each host key. Default: one if the CA certifies the machine's
+    /// other keys on the word of the first (SSHPOP), else three
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=20))]
     keys: Option<u8>,
     #[command(flatten)]

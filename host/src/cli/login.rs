@@ -42,31 +42,31 @@ const LOST: &str = "the CA has signed a certificate, and it is lost; a one-time 
 
 #[derive(Debug, Args)]
 pub(super) struct Login {
-    /// Your login name on the machines; your own one here, if you leave it out. It is what the certificate is called in
-    /// logs, and without -n the name that it holds for
+    /// Your login name on the machines; default: your login name here. The certificate has this name in logs and,
+    /// without -n, is valid for it
     user: Option<String>,
-    /// A name that the certificate holds for; may be given more than once
+    /// A name for which the certificate is valid; may be given more than once
     #[arg(long = "principal", short = 'n', value_name = "NAME")]
     principals: Vec<String>,
-    /// A host that you will log in to, where your ssh_config names another agent for it
+    /// A host that you will log in to, if your ssh_config names another agent for it
     #[arg(long, value_name = "HOST", value_parser = parse_host)]
     host: Option<String>,
     /// Write the key and its certificate into files, FILE and FILE-cert.pub, instead of the agent
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// With --out: put it into the agent, too
+    /// With --out: also put them into the agent
     #[arg(long, requires = "out")]
     agent: bool,
-    /// Have the agent ask you at each use of the key
+    /// Have the agent ask you before each use of the key
     #[arg(long)]
     confirm: bool,
-    /// Get a new certificate although the present one still holds
+    /// Get a new certificate although the present one is still valid
     #[arg(long)]
     force: bool,
-    /// Show which certificate would be asked for and where it would go, and ask for none
+    /// Show which certificate would be requested and where it would go, and request none
     #[arg(long)]
     plan: bool,
-    /// For `Match exec` in ssh_config (`warded ssh-config`): log in only where it is needed, and end with 0 whatever happens
+    /// For `Match exec` in ssh_config (`warded ssh-config`): log in only if needed, and always exit with code 0
     #[arg(long, conflicts_with_all = ["out", "confirm", "force", "plan", "principals", "host"])]
     pub(super) on_demand: bool,
     #[cfg(feature = "sso")]

@@ -23,7 +23,7 @@ const END: &str = "end that agent, or empty it: ssh-add -D";
 
 #[derive(Debug, Args)]
 pub(super) struct Logout {
-    /// A host that you log in to, where your ssh_config names another agent for it
+    /// A host that you log in to, if your ssh_config names another agent for it
     #[arg(long, value_name = "HOST", value_parser = parse_host)]
     host: Option<String>,
     /// Also remove the files that `warded login --out FILE` wrote

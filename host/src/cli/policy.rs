@@ -57,15 +57,15 @@ pub(super) enum PolicyCommand {
     List,
     /// Show what each procedure of a policy may do
     Show(Show),
-    /// Compile a guest, and make the component that is shipped: with its request, and without names, versions and paths
+    /// Compile a guest into the component to ship: with its request, and without names, versions and paths
     Build(build::Build),
-    /// Check that a component asks for what it can call, and for nothing else
+    /// Check that a component requests what it can call, and nothing else
     Check(check::Check),
     /// Run a component on the machines that its scenarios describe
     Test(test::Test),
-    /// Run another build of a component against a recording of `plan` or `apply`, and say what it does otherwise
+    /// Run another build of a component against a recording of `plan` or `apply`, and show what it does differently
     Replay(replay::Replay),
-    /// Make a folder for a new policy, with a guest that builds as it is
+    /// Make a folder for a new policy, with a guest that builds unchanged
     New(new::New),
     /// Write the interfaces that this program offers to guests
     Wit(new::Wit),
@@ -79,7 +79,7 @@ pub(super) enum PolicyCommand {
     Pull(registry::Pull),
     /// Show who signed a component and what it would be granted, then add it
     Add(add::Add),
-    /// Add a higher version by the same publisher that asks for nothing more; asks no question
+    /// Add a higher version by the same publisher that requests nothing more, without asking
     Update(add::Update),
     /// Write all policies that were added, with their signatures, into one file, for a machine without network
     Save(save::Save),

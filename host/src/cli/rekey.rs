@@ -20,12 +20,12 @@ pub(super) struct Rekey {
     /// Show what would change, and change nothing
     #[arg(long, conflicts_with_all = ["yes", "confirm_within"])]
     plan: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
     confirm: ConfirmWithin,
-    /// The policy, where more than one has the procedure rekey-host
+    /// The policy, if more than one has the procedure rekey-host
     #[arg(long, value_name = "NAME")]
     policy: Option<Name>,
     #[command(flatten)]

@@ -30,10 +30,10 @@ pub(super) struct Remove {
     /// Show what would change, and change nothing
     #[arg(long, conflicts_with_all = ["yes", "discard_edits", "confirm_within"])]
     plan: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
-    /// Give up what was edited since in the files that go or are restored
+    /// Discard later edits of the files that Warded removes or restores
     #[arg(long)]
     discard_edits: bool,
     #[command(flatten)]

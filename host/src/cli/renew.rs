@@ -53,7 +53,7 @@ const NOTHING_DUE: &str = "Nothing is due.";
 
 #[derive(Debug, Args)]
 pub(super) struct Renew {
-    /// Renew everything, due or not
+    /// Renew all certificates, whether due or not
     #[arg(long)]
     force: bool,
     /// Show what would change, and change nothing

@@ -30,16 +30,16 @@ const MAX_FILE: u64 = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct Revoke {
-    /// A serial number, or the file of a certificate
+    /// A serial number, or a certificate's file
     #[arg(required = true, value_name = "SERIAL|CERT-FILE")]
     what: Vec<String>,
-    /// Why, by the numbers of RFC 5280: 1 key compromise, 4 superseded, 5 out of use
+    /// The reason, as a number of RFC 5280: 1 key compromise, 4 superseded, 5 out of use
     #[arg(long, value_name = "CODE", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=10))]
     reason: u8,
     /// Show what would be revoked, and revoke nothing
     #[arg(long, conflicts_with = "yes")]
     plan: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use warded_lib::guard::Risks;
 enum Risk {
     /// A user may not be able to log in without a certificate any more
     LoseSsh,
-    /// A user who cannot log in today may be able to
+    /// A user who cannot log in today may be able to log in
     AdmitLogins,
     /// A certificate of the CA with the principal root logs in as root
     RootByCertificate,
@@ -18,7 +18,7 @@ enum Risk {
     ReplaceHostKeys,
     /// Clients that do not know the CA's new key do not accept its certificates
     NewCaKey,
-    /// The CA is trusted for hosts of every domain, not only of one's own
+    /// The CA is trusted for hosts of every domain, not only of your own
     AnyHost,
     /// The listening program is not recognised as this sshd, so it is not reloaded
     UnknownListener,
@@ -29,7 +29,7 @@ enum Risk {
 /// For the commands that may take one.
 #[derive(Clone, Debug, Args)]
 pub(super) struct AcceptRisk {
-    /// Do it although it is refused for this risk
+    /// Accept a risk for which Warded would otherwise refuse
     #[arg(long, value_name = "RISK")]
     accept_risk: Vec<Risk>,
 }
@@ -68,7 +68,7 @@ enum RenewalRisk {
 /// For `renew`, which takes those that it can name.
 #[derive(Clone, Debug, Args)]
 pub(super) struct AcceptRenewalRisk {
-    /// Do it although it is put off for this risk
+    /// Accept a risk for which Warded would otherwise postpone the renewal
     #[arg(long, value_name = "RISK")]
     accept_risk: Vec<RenewalRisk>,
 }

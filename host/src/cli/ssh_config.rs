@@ -14,7 +14,7 @@ use warded_lib::{
 
 #[derive(Debug, Args)]
 pub(super) struct SshConfig {
-    /// The hosts before whose connections ssh logs you in; without it, for each CA those of the domain that it is in
+    /// The hosts for which ssh logs you in before it connects; default: for each CA, the hosts of the CA's domain
     #[arg(value_name = "PATTERN", value_parser = only_some)]
     patterns: Vec<String>,
 }

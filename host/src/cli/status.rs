@@ -59,7 +59,7 @@ use warded_lib::{
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// Write metrics for Prometheus' textfile collector instead of words: into a file, or to standard output
+    /// Write metrics for Prometheus' textfile collector instead of text: into a file, or to standard output
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with = "json")]
     #[expect(clippy::option_option, reason = "clap's: not given, given, given with a value")]
     prometheus: Option<Option<PathBuf>>,

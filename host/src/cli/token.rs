@@ -34,7 +34,7 @@ const HOST_KEYS: u8 = 3;
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("kind").args(["host", "user"]).required(true))]
 pub(super) struct Token {
-    /// What the certificate is called in logs; without -n also the name that it holds for
+    /// The certificate's name in logs; without -n also the name for which it is valid
     name: String,
     /// For a machine's certificate
     #[arg(long)]
@@ -42,17 +42,17 @@ pub(super) struct Token {
     /// For a person's certificate
     #[arg(long)]
     user: bool,
-    /// A name that the certificate holds for; may be given more than once
+    /// A name for which the certificate is valid; may be given more than once
     #[arg(long = "principal", short = 'n', value_name = "NAME")]
     principals: Vec<String>,
-    /// How many. Without this: one, which is enough where the CA certifies a machine's other host keys on the word of
-    /// the first (SSHPOP); three, one a host key, where it does not
+    /// How many tokens. Default: one if the CA certifies a machine's other host keys on the word of the first
+    /// (SSHPOP), else three, one per host key
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=20))]
     count: Option<u8>,
-    /// How long they can be used (10s to 1h)
+    /// How long they are valid (10s to 1h)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     valid: Option<SignedDuration>,
-    /// Where the provisioner is a single sign-on: sign in on another device, by a code
+    /// If the provisioner is a single sign-on: sign in on another device, with a code
     #[cfg(feature = "sso")]
     #[arg(long, help_heading = "Single sign-on")]
     device: bool,

@@ -32,7 +32,7 @@ use warded_lib::{
 
 #[derive(Debug, Args)]
 pub(super) struct Undo {
-    /// The run, as `warded history` shows it; else the newest that changed more than certificates' contents
+    /// The run's number in `warded history`; default: the newest that changed more than certificates' contents
     #[arg(value_name = "RUN", conflicts_with = "down_to", add = ArgValueCandidates::new(completions::runs))]
     number: Option<u64>,
     /// Undo this run and all since, in one step
@@ -41,7 +41,7 @@ pub(super) struct Undo {
     /// Show what would change, and change nothing
     #[arg(long, conflicts_with_all = ["yes", "confirm_within"])]
     plan: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]

@@ -16,7 +16,7 @@ pub(super) struct Unenrol {
     /// Show what would change, and change nothing
     #[arg(long, conflicts_with = "yes")]
     plan: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }

@@ -33,16 +33,17 @@ pub(super) struct Verify {
     /// The machines, by the names that clients use: NAME, NAME:PORT, [ADDRESS]:PORT
     #[arg(value_name = "HOST", required_unless_present = "hosts", value_parser = |text: &str| text.parse::<Place>())]
     places: Vec<Place>,
-    /// File of machines, one a line: NAME[:PORT], and where it listens if that is not where the name leads
+    /// File of machines, one per line: NAME[:PORT], and its address if NAME does not resolve to it
     #[arg(long, value_name = "FILE")]
     hosts: Option<PathBuf>,
-    /// Ask for every certificate that a machine offers, each over a connection of its own; else for the one that `ssh` takes
+    /// Check every certificate that a machine offers, each over its own connection; default: only the one that `ssh`
+    /// uses
     #[arg(long)]
     all_keys: bool,
-    /// File of the CA's public host keys, one a line, so that the CA is not asked
+    /// File of the CA's public host keys, one per line, instead of asking the CA
     #[arg(long, value_name = "FILE")]
     ca_key: Option<PathBuf>,
-    /// Also tell of certificates that end within this time (7d, 12h)
+    /// Also report certificates that expire within this time (7d, 12h)
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     expect_within: Option<u64>,
     /// How many machines to ask at a time
@@ -54,7 +55,7 @@ pub(super) struct Verify {
     /// Also write the findings for Prometheus' textfile collector
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
-    /// Log in as this user with the certificate in the agent, by `ssh`, and do nothing there
+    /// Log in as this user with `ssh` and the certificate in the agent, and do nothing there
     #[arg(long, value_name = "USER", value_parser = parse_user, conflicts_with_all = ["all_keys", "prometheus", "hosts"])]
     login_as: Option<String>,
 }

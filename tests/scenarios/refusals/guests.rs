@@ -38,7 +38,12 @@ fn every_failure_says_what_to_do_next() {
         (
             &REVOKE,
             &|machine| fs::write(machine.path("ssh/warded-revoked.krl"), "what is this?\n").unwrap(),
-            &["gave up (not-a-revocation-list)", "cannot add serial numbers to", "warded-revoked.krl", "restore it from a backup"],
+            &[
+                "gave up (not-a-revocation-list)",
+                "cannot add serial numbers to",
+                "warded-revoked.krl",
+                "restore it from a backup",
+            ],
         ),
         (
             &REVOKE,

@@ -19,7 +19,7 @@ const OLDER: u32 = 1000;
 pub(in crate::cli) struct Log {
     #[command(flatten)]
     filter: Filter,
-    /// Only this number of records, the newest
+    /// Only this many of the newest records
     #[arg(long, short = 'n', value_name = "COUNT")]
     last: Option<usize>,
 }
@@ -27,22 +27,23 @@ pub(in crate::cli) struct Log {
 /// Which records.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct Filter {
-    /// Only this run
+    /// Only records of this run
     #[arg(long, value_name = "NUMBER")]
     run: Option<u64>,
-    /// Only of this policy
+    /// Only records of this policy
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// Only of this procedure
+    /// Only records of this procedure
     #[arg(long, value_name = "NAME")]
     procedure: Option<String>,
-    /// Only calls of this function, or of all of an interface: files.write, files
+    /// Only calls of this function or interface: files.write, files
     #[arg(long, value_name = "FUNCTION")]
     capability: Option<String>,
-    /// Only since this moment (2026-11-28, 2026-11-28T14:00; UTC unless it has a zone), or this long ago (12h, 7d)
+    /// Only records since this time (2026-11-28, 2026-11-28T14:00; UTC unless it has a zone), or since so long ago
+    /// (12h, 7d)
     #[arg(long, value_name = "WHEN", value_parser = |text: &str| moment::since(text, Timestamp::now()))]
     since: Option<Timestamp>,
-    /// Only what was denied
+    /// Only calls that were denied
     #[arg(long)]
     denied: bool,
 }

@@ -36,19 +36,19 @@ pub(super) struct Report {
     /// A policy's name, or a component: a name with a `/`, or one that ends in `.wasm`
     #[arg(value_name = "POLICY|FILE.wasm")]
     what: Option<String>,
-    /// Only this procedure
+    /// Report only on this procedure
     #[arg(long, value_name = "NAME")]
     procedure: Option<String>,
-    /// End with 4 if there are such findings
+    /// Exit with code 4 if there are such findings
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     fail_on: Vec<Severity>,
-    /// Write the report as a page, too: one file, for a browser or for paper
+    /// Also write the report as one HTML file, for a browser or a printer
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Print the smallest policy file that covers what was used here, and what is needed besides
+    /// Print the smallest policy file that covers what was used here, and what else is needed
     #[arg(long, conflicts_with = "procedure")]
     suggest: bool,
-    /// Replace the file of --html although it is not such a report
+    /// Overwrite the file of --html even if it is not such a report
     #[arg(long, requires = "html")]
     overwrite: bool,
 }

@@ -29,13 +29,13 @@ pub(super) struct Signing {
     /// Check every record from the first one on, not only those since the last verification
     #[arg(long)]
     pub(super) all: bool,
-    /// Sign the head of the log with a host key, and write that to a new file
+    /// Sign the head of the log with a host key, and write the signature to a new file
     #[arg(long, value_name = "FILE")]
     sign: Option<PathBuf>,
     /// The host key that signs, instead of ssh_host_ed25519_key beside sshd's configuration
     #[arg(long, value_name = "FILE", requires = "sign")]
     key: Option<PathBuf>,
-    /// Check that the log still has what was signed in this file, and who signed it
+    /// Check that the log still contains what this file signs, and who signed it
     #[arg(long, value_name = "FILE", conflicts_with = "sign")]
     signed: Option<PathBuf>,
     /// The public keys that may sign host certificates, instead of the configured CA's

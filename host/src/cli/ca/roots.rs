@@ -20,8 +20,7 @@ pub(in crate::cli) struct Roots {
     /// Only the keys that sign certificates of people, for sshd's TrustedUserCAKeys
     #[arg(long)]
     user: bool,
-    /// Lines for the known_hosts of clients that connect to these machines: patterns of host names, with commas
-    /// between them
+    /// Print known_hosts lines for clients that connect to these machines: host name patterns, separated by commas
     #[arg(long, value_name = "PATTERN", conflicts_with_all = ["host", "user"], value_parser = known_hosts::pattern)]
     known_hosts: Option<String>,
 }

@@ -33,8 +33,8 @@ const REMINDER: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Sign in on another device: shows an address and a code. Without a display here this is what happens, where the
-    /// single sign-on can do it
+    /// Sign in on another device: shows an address and a code. Default without a display here, if the single sign-on
+    /// supports it
     #[arg(long, help_heading = "Single sign-on")]
     device: bool,
     /// Read an ID token of the single sign-on from standard input, instead of signing in

@@ -34,26 +34,26 @@ use warded_lib::{
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Add {
-    /// The component: a file, whose signature is looked for in FILE.wasm.manifest and FILE.wasm.manifest.sig; an artifact
-    /// in a registry, oci://HOST[:PORT]/NAME:TAG or …@sha256:HEX; or - for standard input
+    /// The component: a file, with its signature in FILE.wasm.manifest and FILE.wasm.manifest.sig; an artifact in a
+    /// registry, oci://HOST[:PORT]/NAME:TAG or …@sha256:HEX; or - for standard input
     #[arg(value_name = "FILE.wasm|oci://…|-", required_unless_present = "lock")]
     component: Option<Source>,
-    /// Add all policies of this lock file, each as it is named there by its digest
+    /// Add all policies of this lock file, each with the digest that is given there
     #[arg(long, value_name = "FILE", conflicts_with_all = ["component", "grants", "digest"])]
     lock: Option<PathBuf>,
-    /// Where the files of a lock file are, instead of /usr/share/warded/policies
+    /// The directory of the lock file's components, instead of /usr/share/warded/policies
     #[arg(long, value_name = "DIR", requires = "lock")]
     from: Option<PathBuf>,
-    /// Grant what this policy file says, and not all that the component asks for
+    /// Grant only what this policy file says, not all that the component requests
     #[arg(long, value_name = "FILE.toml")]
     grants: Option<PathBuf>,
     /// Show what would be added, and add nothing
     #[arg(long, conflicts_with = "yes")]
     pub(super) plan: bool,
-    /// Do not ask; needs --digest, or --lock
+    /// Do not ask for confirmation; needs --digest or --lock
     #[arg(long, short)]
     yes: bool,
-    /// Take this component and no other
+    /// Accept only the component with this digest
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<Digest>,
     #[command(flatten)]
@@ -64,12 +64,13 @@ pub(in crate::cli) struct Add {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Update {
-    /// The policy, of which a package offers a higher version (one that was added from a registry is only compared with what
-    /// its reference names now); or the component: a file, whose signature is looked for in FILE.wasm.manifest and
-    /// FILE.wasm.manifest.sig, or an artifact in a registry, oci://HOST[:PORT]/NAME@sha256:HEX or a tag that was not used before
+    /// The policy, if a package offers a higher version (a policy from a registry is only compared with what its
+    /// reference names now); or the component: a file, with its signature in FILE.wasm.manifest and
+    /// FILE.wasm.manifest.sig, or an artifact in a registry, oci://HOST[:PORT]/NAME@sha256:HEX or a tag that was not
+    /// used before
     #[arg(value_name = "NAME|FILE.wasm|oci://…", add = ArgValueCandidates::new(completions::policies))]
     component: UpdateSource,
-    /// Show what would be taken, and take nothing
+    /// Show what would be updated, and update nothing
     #[arg(long)]
     pub(super) plan: bool,
     /// Who may publish policies, instead of /etc/warded/allowed_signers

@@ -25,7 +25,7 @@ pub(in crate::cli) struct Check {
     /// The component
     #[arg(value_name = "FILE.wasm")]
     component: PathBuf,
-    /// The request, to compare with the one that the component carries
+    /// A request, to compare with the one in the component
     #[arg(value_name = "REQUEST.toml")]
     request: Option<PathBuf>,
 }

@@ -21,7 +21,7 @@ pub(in crate::cli) struct Compile {
     /// The component
     #[arg(value_name = "FILE.wasm")]
     component: PathBuf,
-    /// Where to write its machine code, under the name that it is looked for by
+    /// The directory for its machine code; Warded chooses the file's name
     directory: PathBuf,
 }
 

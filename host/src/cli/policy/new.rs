@@ -41,7 +41,7 @@ const JAVASCRIPT: [(&str, &str); 9] = [
 pub(in crate::cli) struct New {
     /// The policy's name, and the new folder's
     name: Name,
-    /// What the guest is written in
+    /// The language of the guest
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     language: Language,
 }
@@ -54,7 +54,7 @@ enum Language {
     /// Needs Node.js and npm
     #[value(name = "javascript")]
     JavaScript,
-    /// Only to say why not
+    /// Not supported; says why
     #[value(hide = true)]
     Python,
 }

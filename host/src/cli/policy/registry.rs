@@ -27,7 +27,7 @@ pub(in crate::cli) struct Push {
     /// The component; FILE.wasm.manifest and FILE.wasm.manifest.sig go with it
     #[arg(value_name = "FILE.wasm")]
     component: PathBuf,
-    /// Where to: oci://HOST[:PORT]/NAME:TAG
+    /// The destination: oci://HOST[:PORT]/NAME:TAG
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
     #[command(flatten)]
@@ -36,10 +36,10 @@ pub(in crate::cli) struct Push {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Pull {
-    /// Where from: oci://HOST[:PORT]/NAME:TAG or oci://HOST[:PORT]/NAME@sha256:HEX
+    /// The source: oci://HOST[:PORT]/NAME:TAG or oci://HOST[:PORT]/NAME@sha256:HEX
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
-    /// Where to write the component, instead of the last part of NAME, with .wasm
+    /// The file to write, instead of the last part of NAME, with .wasm
     #[arg(long, short, value_name = "FILE.wasm")]
     output: Option<PathBuf>,
     #[command(flatten)]

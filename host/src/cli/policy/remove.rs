@@ -23,7 +23,7 @@ use warded_lib::{
 /// What an operator may take upon himself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Risk {
-    /// This machine's certificates are renewed no more
+    /// This machine's certificates are no longer renewed
     StopRenewal,
 }
 
@@ -35,10 +35,10 @@ pub(in crate::cli) struct Remove {
     /// Show what would be removed, and remove nothing
     #[arg(long, conflicts_with = "yes")]
     plan: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
-    /// Do it although it is refused for this risk
+    /// Accept a risk for which Warded would otherwise refuse
     #[arg(long, value_name = "RISK")]
     accept_risk: Vec<Risk>,
 }
@@ -48,7 +48,7 @@ pub(in crate::cli) struct Rollback {
     /// The policy
     #[arg(add = ArgValueCandidates::new(completions::policies))]
     name: Name,
-    /// Show which version would be taken, and take none
+    /// Show which version would be restored, and restore none
     #[arg(long)]
     plan: bool,
 }

@@ -39,10 +39,10 @@ pub(in crate::cli) struct Load {
     /// Show what would be added, and add nothing
     #[arg(long, conflicts_with = "yes")]
     pub(super) plan: bool,
-    /// Do not ask; needs --digest
+    /// Do not ask for confirmation; needs --digest
     #[arg(long, short, requires = "digest")]
     yes: bool,
-    /// Take this file and no other
+    /// Accept only the file with this digest
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<Digest>,
     #[command(flatten)]

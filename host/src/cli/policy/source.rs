@@ -52,7 +52,7 @@ pub(super) struct Reach {
     /// Ask this registry instead of the one that a reference names
     #[arg(long, value_name = "HOST[:PORT]")]
     mirror: Option<String>,
-    /// Without TLS; only for a registry at a loopback address
+    /// Use no TLS; only for a registry at a loopback address
     #[arg(long)]
     plain_http: bool,
 }

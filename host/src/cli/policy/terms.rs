@@ -20,7 +20,7 @@ use warded_lib::{
 enum Risk {
     /// Nobody vouches for the component
     UnsignedPolicy,
-    /// Somebody else than before vouches for it
+    /// Another publisher than before vouches for it
     OtherPublisher,
 }
 
@@ -29,10 +29,10 @@ pub(super) struct Terms {
     /// Who may publish policies, instead of /etc/warded/allowed_signers
     #[arg(long, value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
-    /// Do it although it is refused for this risk
+    /// Accept a risk for which Warded would otherwise refuse
     #[arg(long, value_name = "RISK")]
     accept_risk: Vec<Risk>,
-    /// Take a version that is not higher than the one that is there
+    /// Accept a version that is not higher than the present one
     #[arg(long)]
     allow_downgrade: bool,
 }

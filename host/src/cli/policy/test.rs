@@ -33,19 +33,19 @@ pub(in crate::cli) struct Test {
     /// A policy's folder: its component, and scenarios/*.toml
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
-    /// The component, where it does not lie in that folder
+    /// The component, if it is not in that folder
     #[arg(long, value_name = "FILE.wasm")]
     component: Option<PathBuf>,
-    /// Grant what this policy file says, and not all that the component asks for
+    /// Grant only what this policy file says, not all that the component requests
     #[arg(long, value_name = "FILE.toml", conflicts_with = "bless")]
     grants: Option<PathBuf>,
-    /// Only this scenario: its file's name without .toml
+    /// Run only this scenario: its file's name without .toml
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
-    /// Write what each scenario gave into it, as what is expected
+    /// Write each scenario's result into its file, as the expected result
     #[arg(long)]
     bless: bool,
-    /// Print the smallest policy file that covers what the scenarios used, and what is needed besides
+    /// Print the smallest policy file that covers what the scenarios used, and what else is needed
     #[arg(long, conflicts_with_all = ["bless", "scenario"])]
     suggest: bool,
 }
