@@ -1,6 +1,6 @@
 //! `certify-host`: a certificate for every host key that sshd offers, and a `HostCertificate` line for each.
 //!
-//! OPNsense and pfSense name their host keys by `HostKey` lines, and these stay as they are.
+//! OPNsense and pfSense name their host keys in `HostKey` lines, which stay as they are.
 
 use crate::place::Place;
 use warded_guest::certificate::certificate_path;

@@ -1,5 +1,5 @@
-//! pfSense's `/etc/sshd_extra`: it is appended, as it is, to the configuration that pfSense generates at each start of sshd.
-//! Our block stands at the end of both files, so that what pfSense generates is what is there already.
+//! pfSense's `/etc/sshd_extra`. pfSense appends it, as it is, to the configuration that it generates at each start of
+//! sshd. Warded's block stands at the end of both files, so that pfSense generates the bytes that are already there.
 
 use warded_guest::block::{BrokenBlock, Marks};
 use warded_guest::sshd_config::{self, broken_block, directives};
@@ -8,7 +8,7 @@ use warded_guest::{Error, files};
 const EXTRA: &str = "/etc/sshd_extra";
 const MATCH_ALL: &str = "Match all";
 
-/// Both files, as they are.
+/// `/etc/sshd_extra` and sshd's configuration, as they are.
 #[derive(Debug)]
 pub(crate) struct Extra {
     path: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct Extra {
     texts: Texts,
 }
 
-/// Their texts, as they are or as they are to be.
+/// The texts of both files, present or future.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Texts {
     extra: Vec<u8>,
@@ -24,14 +24,14 @@ struct Texts {
     live: Vec<u8>,
 }
 
-/// Why our block has no place.
+/// Why there is no place for Warded's block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// Our marks are no pair.
+    /// Warded's marks are not a pair.
     BrokenBlock,
-    /// sshd's configuration does not end in what pfSense appends.
+    /// sshd's configuration does not end with the text that pfSense appends.
     Stale,
-    /// A `Match` is open there, and lines that are not ours follow.
+    /// A `Match` is open there, and lines that are not Warded's follow.
     NoPlace,
 }
 
@@ -42,7 +42,7 @@ impl From<BrokenBlock> for Fault {
 }
 
 impl Extra {
-    /// Reads both.
+    /// Reads both files.
     pub(crate) fn find(path: &'static str) -> Result<Self, Error> {
         let live = files::read(path)?
             .ok_or_else(|| Error::new("no-sshd", format!("{path} does not exist.")).about("path", path))?;
@@ -97,11 +97,11 @@ impl Extra {
 }
 
 impl Texts {
-    /// What pfSense generates before it appends the file.
+    /// The part of sshd's configuration that pfSense generates before it appends the file.
     fn generated(&self) -> Result<&[u8], Fault> {
         let generated = self.live.strip_suffix(self.extra.as_slice()).ok_or(Fault::Stale)?;
         let is_ended = generated.is_empty() || generated.ends_with(b"\n");
-        // A block before it is one of a file that was there.
+        // A block in the generated part came from an earlier `/etc/sshd_extra`.
         let is_foreign = Marks::default().find(generated)?.is_none();
         if is_ended && is_foreign { Ok(generated) } else { Err(Fault::Stale) }
     }
@@ -116,7 +116,7 @@ impl Texts {
         lines.into_iter().filter(|line| line != MATCH_ALL).collect()
     }
 
-    /// Both with a block of these lines, or without one where there are none.
+    /// Both texts with a block of these lines, or without a block if there are no lines.
     fn with(&self, comment: &str, lines: &[String]) -> Result<Self, Fault> {
         let generated = self.generated()?;
         let end = self.extra.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
@@ -125,7 +125,7 @@ impl Texts {
         let (before, after) = (part(0..range.start), part(range.end..self.extra.len()));
         let had_match_all = self.block().split(|byte| *byte == b'\n').any(|line| line == MATCH_ALL.as_bytes());
         let match_all = had_match_all || leaves_open(&[generated, before].concat());
-        // What follows is somebody's, and stays in the Match that it stands in.
+        // The lines after the block are not Warded's, and must stay in their `Match`.
         if match_all && !had_match_all && !lines.is_empty() && directives(after).next().is_some() {
             return Err(Fault::NoPlace);
         }
@@ -175,7 +175,7 @@ mod tests {
         for (extra, expected) in [
             ("", block("")),
             ("Banner none\n", format!("Banner none\n{}", block(""))),
-            // A last line without an end stays the last one.
+            // A last line without a line ending stays the last one.
             ("AllowTcpForwarding no\nBanner none", format!("AllowTcpForwarding no\n{}Banner none", block(""))),
             (MATCH, format!("{MATCH}{}", block("Match all\n"))),
             ("Match User bob\nMatch all\n", format!("Match User bob\nMatch all\n{}", block(""))),

@@ -1,7 +1,7 @@
 //! The guest `bsd`: certificates for the SSH host keys of FreeBSD, OPNsense and pfSense.
 //!
-//! All that it does is files and a reload. Where sshd's configuration is generated, the lines go to a place that lasts:
-//! OPNsense's drop-in, and `/etc/sshd_extra` on pfSense. What the procedures may do is in `policy.toml`.
+//! It only writes files and reloads sshd. Where the system generates sshd's configuration, the lines go to a place that
+//! survives that: OPNsense's drop-in, and `/etc/sshd_extra` on pfSense. What the procedures may do is in `policy.toml`.
 
 mod certify_host;
 mod extra;

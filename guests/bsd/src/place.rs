@@ -1,19 +1,19 @@
-//! Where our lines in sshd's configuration stand, on each of these systems.
+//! Where Warded's lines in sshd's configuration are, on each of these systems.
 
 use crate::extra::Extra;
 use warded_guest::sshd_config::OwnLines;
 use warded_guest::{Error, files, log, machine};
 
-/// Where OPNsense has sshd's host keys.
+/// The directory in which OPNsense keeps sshd's host keys.
 pub(crate) const KEYS_OF_OPNSENSE: &str = "/conf/sshd";
-/// OPNsense's own sshd, whose configuration it generates.
+/// The configuration of OPNsense's own sshd, which OPNsense generates.
 const OPNSENSE: &str = "/usr/local/etc/ssh/sshd_config";
-/// pfSense's, likewise.
+/// The same on pfSense.
 const PFSENSE: &str = "/etc/ssh/sshd_config";
-/// The comment above our lines.
+/// The comment above Warded's lines.
 const COMMENT: &str = "# Managed by Warded (policy bsd). `warded undo` takes it out.";
 
-/// The place.
+/// The place of Warded's lines.
 #[derive(Debug)]
 pub(crate) enum Place {
     /// A drop-in, or a block in a main file that nothing generates.
@@ -23,11 +23,11 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Finds it.
+    /// Finds the place.
     ///
     /// # Errors
     /// `no-sshd`, `broken-block`, `no-drop-ins` on an OPNsense whose configuration includes none, `stale-configuration`
-    /// where pfSense would generate another file than the one that is there, and those of `files`.
+    /// where pfSense would generate a different file than the present one, and those of `files`.
     pub(crate) fn find() -> Result<Self, Error> {
         let path = machine::fact("sshd.config").unwrap_or_default();
         if path == PFSENSE && is_pfsense()? {
@@ -46,7 +46,7 @@ impl Place {
         Ok(Self::Own(own))
     }
 
-    /// The arguments of a keyword in our lines as they are now.
+    /// The arguments of a keyword in Warded's present lines.
     pub(crate) fn values(&self, keyword: &str) -> Vec<String> {
         match self {
             Self::Own(own) => own.values(keyword),
@@ -54,7 +54,7 @@ impl Place {
         }
     }
 
-    /// Our lines as they are now that have another keyword: another procedure's.
+    /// Warded's present lines with another keyword: those of another procedure.
     pub(crate) fn others(&self, keyword: &str) -> Vec<String> {
         match self {
             Self::Own(own) => own.others(keyword),
@@ -62,7 +62,7 @@ impl Place {
         }
     }
 
-    /// Makes `lines` our lines; without any, ours go. True: the machine will differ.
+    /// Replaces Warded's lines with `lines`; if there are none, removes them. Returns whether the machine will differ.
     ///
     /// # Errors
     /// `broken-block`, `no-place`, and those of `files`.

@@ -1,4 +1,4 @@
-//! `remove`: our lines go, and with them the files that they name.
+//! `remove`: removes Warded's lines, and the files that they name.
 
 use crate::place::{KEYS_OF_OPNSENSE, Place, directory};
 use warded_guest::host_certificates;
@@ -23,7 +23,7 @@ pub(crate) fn run(_settings: &Settings) -> Result<(), Error> {
         services::reload("ssh")?;
     }
     match schedule::none() {
-        // Where nothing can be scheduled, nothing is.
+        // Where nothing can be scheduled, nothing is scheduled.
         Err(error) if error.code != "no-scheduler" => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }

@@ -1,6 +1,6 @@
-//! `trust-user-ca`: sshd lets people in by user certificates of the CA.
+//! `trust-user-ca`: sshd accepts user certificates of the CA.
 //!
-//! sshd reads one file of such CAs' keys, so where another one counts already, that is not touched.
+//! sshd reads the keys of user CAs from one file. If it already reads another file, that one is left alone.
 
 use crate::place::{Place, directory};
 use warded_guest::sshd_config::path_line;

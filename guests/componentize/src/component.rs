@@ -1,4 +1,4 @@
-//! Making a component of a core module, and checking what came of it.
+//! Makes a component from a core module, and checks the result.
 
 use crate::policy::Policy;
 use std::collections::BTreeSet;
@@ -22,11 +22,11 @@ pub(crate) struct Component {
     pub(crate) bytes: Vec<u8>,
     imports: BTreeSet<String>,
     procedures: BTreeSet<String>,
-    /// What it exports besides: the host never calls that.
+    /// Further exports, which the host never calls.
     never_called: BTreeSet<String>,
 }
 
-/// Why a core module did not become a component that the host would take.
+/// Why a core module did not become a component that the host would accept.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Invalid {
     #[error("it does not become a component: {0}")]
@@ -45,8 +45,8 @@ pub(crate) enum Invalid {
     NotExported(String),
 }
 
-/// Makes the component, without names, versions of tools and the like: the same source gives the
-/// same bytes. The policy goes in as it is.
+/// Makes the component without names, versions of tools and the like, so that the same source gives the same bytes. It
+/// contains the policy as it is.
 pub(crate) fn make(core: &[u8], policy: &Policy) -> Result<Component, Invalid> {
     let encode = || ComponentEncoder::default().validate(true).module(core)?.encode();
     let mut encoded = wasm_encoder::Component::new();
@@ -68,7 +68,7 @@ pub(crate) fn make(core: &[u8], policy: &Policy) -> Result<Component, Invalid> {
 }
 
 impl Component {
-    /// What was made, for a person.
+    /// A report of the result, for a person.
     pub(crate) fn report(&self, name: &str) -> String {
         let mut report = format!("{name}: {} bytes\n", self.bytes.len());
         for (what, names) in [
@@ -85,8 +85,8 @@ impl Component {
     }
 }
 
-/// The functions that a component imports, as `interface.function`; of an interface of which it
-/// uses only types, the interface.
+/// The functions that a component imports, as `interface.function`; for an interface of which it uses only types, the
+/// interface's name.
 #[expect(clippy::indexing_slicing, reason = "the IDs are of this very resolve")]
 fn imports(resolve: &Resolve, world: WorldId) -> Result<BTreeSet<String>, Invalid> {
     let (mut imports, mut foreign) = (BTreeSet::new(), Vec::new());
@@ -108,7 +108,7 @@ fn imports(resolve: &Resolve, world: WorldId) -> Result<BTreeSet<String>, Invali
     if foreign.is_empty() { Ok(imports) } else { Err(Invalid::Imports(foreign.join("\n  "))) }
 }
 
-/// What a component exports: the procedures of its policy, and all else.
+/// The exports of a component: the procedures of its policy, and all others.
 #[expect(clippy::indexing_slicing, reason = "the IDs are of this very resolve")]
 fn exports(resolve: &Resolve, world: WorldId, policy: &Policy) -> (BTreeSet<String>, BTreeSet<String>) {
     let exports = resolve.worlds[world].exports.iter();

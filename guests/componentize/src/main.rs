@@ -1,8 +1,8 @@
 //! `componentize CORE.wasm POLICY.toml DIRECTORY`: makes `DIRECTORY/NAME.wasm`, the component, and
 //! `DIRECTORY/NAME.toml`, its policy bound to the component's digest. NAME is the policy's.
 //!
-//! It refuses what the host would refuse later: an import from outside `warded:host`, and a
-//! procedure of the policy that the component does not have.
+//! It refuses what the host would refuse later: an import from outside `warded:host`, and a policy with a procedure
+//! that the component does not export.
 
 mod component;
 mod policy;

@@ -1,4 +1,4 @@
-//! What has to be known of a policy to bind it to a component. The host checks the rest.
+//! Reads what is needed to bind a policy to a component. The host checks the rest.
 
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ impl Policy {
         Ok(Self { name, procedures, text })
     }
 
-    /// The same file with the component's digest below the version: what can be accepted.
+    /// The same file with the component's digest below the version, which an operator can accept.
     pub(crate) fn bound_to(&self, component: &[u8]) -> String {
         let digest = Sha256::digest(component).iter().fold(String::new(), |mut hex, byte| {
             // Writing to a string does not fail.

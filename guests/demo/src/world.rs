@@ -1,5 +1,5 @@
-//! The guest's face to the host: the generated bindings of its world, on top of the SDK's types,
-//! and which function is which procedure.
+//! The guest's interface to the host: the generated bindings of its world, which use the SDK's types, and the function
+//! for each procedure.
 
 use crate::write_file;
 

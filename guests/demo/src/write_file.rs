@@ -1,4 +1,4 @@
-//! `write-file`: the lines that it is given, to the path that it is given.
+//! `write-file`: writes the given lines to the given path.
 
 use warded_guest::{Error, Settings, files, services};
 
@@ -7,7 +7,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     if settings.optional("reload")? == Some("yes") { services::reload("ssh") } else { Ok(()) }
 }
 
-/// The lines, each with its end. No lines: an empty file.
+/// The lines, each with a line ending. No lines: an empty file.
 fn contents(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()
 }

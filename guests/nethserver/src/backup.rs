@@ -1,9 +1,9 @@
-//! Our files in NethServer's backup of the configuration, by the list of further files that it keeps. Our lines stand
-//! before those of others, so that removing them leaves the others as they were.
+//! Puts Warded's files into NethServer's backup of the configuration, by its list of further files. Warded's lines
+//! stand before others, so that removing them leaves the others as they were.
 
 use warded_guest::{Error, files};
 
-/// Paths, one a line.
+/// The list: paths, one per line.
 const INCLUDE: &str = "/etc/backup-config.d/custom.include";
 
 /// Adds these files to the backup. Returns whether the machine will differ.
@@ -31,13 +31,13 @@ pub(crate) fn exclude(paths: &[String]) -> Result<bool, Error> {
     }
 }
 
-/// The list with those paths that it lacks; none: it has them all.
+/// The list with those paths that it lacks; none if it has them all.
 fn with(list: &[u8], paths: &[String]) -> Option<Vec<u8>> {
     let missing: String = paths.iter().filter(|path| !names(list, path)).map(|path| format!("{path}\n")).collect();
     (!missing.is_empty()).then(|| [missing.as_bytes(), list].concat())
 }
 
-/// The list without these paths; none: it has none of them.
+/// The list without these paths; none if it has none of them.
 fn without(list: &[u8], paths: &[String]) -> Option<Vec<u8>> {
     let is_ours = |line: &&[u8]| paths.iter().any(|path| line.trim_ascii() == path.as_bytes());
     let kept: Vec<&[u8]> = list.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_ours(line)).collect();

@@ -1,7 +1,7 @@
 //! `certify-host`: a certificate for every host key that sshd offers, and a `HostCertificate` line for each.
 //!
-//! NethServer's own list of host keys stays as it is, and so does its list of algorithms: OpenSSH before 7.8 shows a
-//! certificate of a key that the list has.
+//! NethServer's own list of host keys stays as it is, and so does its list of algorithms: OpenSSH before 7.8 offers a
+//! certificate if the list has its key's algorithm.
 
 use crate::{backup, generated::Generated};
 use warded_guest::certificate::certificate_path;

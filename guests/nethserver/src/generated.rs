@@ -1,20 +1,21 @@
-//! Our lines in sshd's configuration: in a fragment of the templates, and in the file that these give.
+//! Warded's lines in sshd's configuration: in a fragment of the templates, and in the file that the templates generate.
 
 use ::sshd_config::line;
 use warded_guest::block::{BrokenBlock, Marks};
 use warded_guest::sshd_config::{self, broken_block};
 use warded_guest::{Error, actions, files, machine};
 
-/// The fragment. Of two with one name, the one in `templates-custom` counts, and NethServer has none of this name.
+/// Warded's fragment. If two have the same name, NethServer uses the one in `templates-custom`; it has none of this
+/// name itself.
 const FRAGMENT: &str = "/etc/e-smith/templates-custom/etc/ssh/sshd_config/80Certificates";
-/// The only file that these templates give.
+/// The only file that these templates generate.
 const CONFIG: &str = "/etc/ssh/sshd_config";
-/// The comment above our lines.
+/// The comment above Warded's lines.
 const COMMENT: &str = "# Managed by Warded (policy nethserver). `warded undo` takes it out.";
-/// In the policy: what the templates give, with what is staged.
+/// The policy's name for the query that expands the templates, with what is staged.
 const EXPAND: &str = "expand-sshd-config";
 
-/// sshd's configuration as it is, and the fragment with our lines.
+/// sshd's configuration as it is, and the fragment with Warded's lines.
 #[derive(Debug)]
 pub(crate) struct Generated {
     fragment: Option<Vec<u8>>,
@@ -23,11 +24,11 @@ pub(crate) struct Generated {
 }
 
 impl Generated {
-    /// Reads both.
+    /// Reads both files.
     ///
     /// # Errors
-    /// `no-sshd`, `other-configuration` where sshd reads another file than the one that the templates give, `broken-block`,
-    /// and those of `files`.
+    /// `no-sshd`, `other-configuration` if sshd reads another file than the one that the templates generate,
+    /// `broken-block`, and those of `files`.
     pub(crate) fn find() -> Result<Self, Error> {
         let path = machine::fact("sshd.config").unwrap_or_default();
         if path != CONFIG {
@@ -47,12 +48,12 @@ impl Generated {
         Ok(found)
     }
 
-    /// The arguments of a keyword in our lines as they are now.
+    /// The arguments of a keyword in Warded's present lines.
     pub(crate) fn values(&self, keyword: &str) -> Vec<String> {
         sshd_config::values(self.block(), keyword)
     }
 
-    /// Our lines as they are now that have another keyword: another procedure's.
+    /// Warded's present lines with another keyword: those of another procedure.
     pub(crate) fn others(&self, keyword: &str) -> Vec<String> {
         sshd_config::others(self.block(), keyword)
     }
@@ -62,11 +63,11 @@ impl Generated {
         self.marks.find(text).ok().flatten().and_then(|range| text.get(range)).unwrap_or_default()
     }
 
-    /// Makes `lines` our lines, in the fragment and in what the templates give with it; without any, ours go. True: the
-    /// machine will differ.
+    /// Replaces Warded's lines with `lines`, in the fragment and in the file that the templates generate with it; if
+    /// there are none, removes them. Returns whether the machine will differ.
     ///
     /// # Errors
-    /// `stale-configuration` where what the templates give differs from what is there in more than our lines,
+    /// `stale-configuration` if the templates' result differs from the present file in more than Warded's lines,
     /// `broken-block`, and those of `files` and `actions`.
     pub(crate) fn set(&self, lines: &[String]) -> Result<bool, Error> {
         let wanted: Vec<&str> = std::iter::once(COMMENT).chain(lines.iter().map(String::as_str)).collect();
@@ -90,7 +91,7 @@ impl Generated {
     }
 }
 
-/// The first line in which two texts differ: of the templates, and in the file.
+/// The first line in which two texts differ: the templates' line, and the file's.
 fn first_difference(templates: &[u8], file: &[u8]) -> Option<(String, String)> {
     let (mut of_templates, mut of_file) = (line::lines(templates), line::lines(file));
     loop {

@@ -1,8 +1,8 @@
-//! The guest `nethserver`: certificates for the SSH host keys of NethServer 7, which makes sshd's configuration from
-//! templates.
+//! The guest `nethserver`: certificates for the SSH host keys of NethServer 7, which generates sshd's configuration
+//! from templates.
 //!
-//! The same marked block stands in a fragment and in the file that the templates give. So the next event of NethServer's
-//! gives the bytes that are there already. What the procedures may do is in `policy.toml`.
+//! The same marked block stands in a fragment and in the file that the templates generate, so the next event of
+//! NethServer generates the bytes that are already there. What the procedures may do is in `policy.toml`.
 
 mod backup;
 mod certify_host;

@@ -1,4 +1,4 @@
-//! `remove`: our lines go from the fragment and from sshd's configuration, and with them the files that they name.
+//! `remove`: removes Warded's lines from the fragment and from sshd's configuration, and the files that they name.
 
 use crate::{backup, generated::Generated, trust_user_ca};
 use warded_guest::{Error, Settings, files, log, machine, schedule, services};
@@ -22,7 +22,7 @@ pub(crate) fn run(_settings: &Settings) -> Result<(), Error> {
         services::reload("ssh")?;
     }
     match schedule::none() {
-        // Where nothing can be scheduled, nothing is.
+        // Where nothing can be scheduled, nothing is scheduled.
         Err(error) if error.code != "no-scheduler" => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }

@@ -1,7 +1,7 @@
-//! `trust-user-ca`: sshd lets people in by user certificates of the CA.
+//! `trust-user-ca`: sshd accepts user certificates of the CA.
 //!
-//! The CA's keys are alone in a file of their own. sshd reads one such file, so where another one counts already, that is
-//! not touched.
+//! The CA's keys have a file of their own. sshd reads the keys of user CAs from one file. If it already reads another
+//! file, that one is left alone.
 
 use crate::{backup, generated::Generated};
 use warded_guest::sshd_config::path_line;

@@ -2,8 +2,7 @@
 
 use crate::keys::KeyPair;
 
-/// Where the certificate of a key lies: `KEY-cert.pub`, beside it. There `ssh` and `ssh-keygen`
-/// look for one by themselves.
+/// The path of a key's certificate: `KEY-cert.pub`, beside the key, where `ssh` and `ssh-keygen` look for one.
 #[must_use]
 pub fn certificate_path(key: &KeyPair) -> String {
     format!("{}-cert.pub", key.path())
@@ -15,21 +14,21 @@ pub fn same_key(left: &str, right: &str) -> bool {
     left.split_whitespace().take(2).eq(right.split_whitespace().take(2))
 }
 
-/// What sshd does with a host key and its certificate, by its `HostKeyAlgorithms`.
+/// What sshd does with a host key and its certificate, according to its `HostKeyAlgorithms`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offer {
-    /// Both are offered.
+    /// sshd offers both.
     Certified,
-    /// The plain key only: the certificate would never be seen. With the names that the list lacks.
+    /// sshd offers only the plain key, so no client would see the certificate. The names are those that the list lacks.
     Hidden(Vec<String>),
-    /// Not even the plain key.
+    /// sshd does not offer even the plain key.
     Nothing,
 }
 
-/// What sshd offers of a key of that algorithm. `effective` is what it says of
-/// `hostkeyalgorithms`; nothing: there is no restriction.
+/// What sshd offers for a key of that algorithm. `effective` is its value of `hostkeyalgorithms`; an empty one is no
+/// restriction.
 ///
-/// From OpenSSH 7.8 on the list filters certificates too, without a word in a log or in `sshd -t`
+/// From OpenSSH 7.8 on, the list also filters certificates, and neither a log nor `sshd -t` says so
 /// (`append_hostkey_type` in its sshd.c).
 #[must_use]
 pub fn offer(effective: &[String], key_algorithm: &str) -> Offer {
@@ -50,7 +49,7 @@ pub fn offer(effective: &[String], key_algorithm: &str) -> Offer {
     Offer::Hidden(lacking.collect())
 }
 
-/// The names under which a key of that algorithm signs. An RSA key has three.
+/// The signature algorithms of a key of that algorithm. An RSA key has three.
 fn signature_algorithms(key_algorithm: &str) -> Vec<&str> {
     match key_algorithm {
         "ssh-rsa" | "rsa-sha2-256" | "rsa-sha2-512" => vec!["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"],
@@ -58,7 +57,7 @@ fn signature_algorithms(key_algorithm: &str) -> Vec<&str> {
     }
 }
 
-/// The name of a certificate for a key: the domain of a vendor's name moves behind `-cert-v01`.
+/// The algorithm's name for a certificate of a key: the domain in a vendor's name moves behind `-cert-v01`.
 fn certificate_algorithm(plain: &str) -> String {
     format!("{}-cert-v01@openssh.com", plain.strip_suffix("@openssh.com").unwrap_or(plain))
 }

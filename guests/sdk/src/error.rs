@@ -1,4 +1,4 @@
-//! Making the error that a procedure ends with.
+//! Constructors for the error with which a procedure ends.
 
 use crate::{Error, Setting};
 
@@ -9,14 +9,14 @@ impl Error {
         Self { code: code.to_owned(), message: message.into(), details: Vec::new() }
     }
 
-    /// The same error, with one more thing that it is about, for programs: `path`, `keyword` …
+    /// Adds a detail for programs: `path`, `keyword` …
     #[must_use]
     pub fn about(mut self, name: &str, value: impl Into<String>) -> Self {
         self.details.push(Setting { name: name.to_owned(), value: value.into() });
         self
     }
 
-    /// The same error, with what a person does about it; with several of these, one after the other.
+    /// Adds a next step for a person. Several steps are shown in the order in which they were added.
     #[must_use]
     pub fn next(self, text: impl Into<String>) -> Self {
         self.about("next", text)

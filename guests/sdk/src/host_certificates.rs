@@ -8,17 +8,17 @@ use crate::principal::host_principals;
 use crate::sshd_config::path_line;
 use crate::{Error, Settings, log, schedule, services, sshd};
 
-/// The keyword of a line that has sshd present a certificate.
+/// The keyword of a line that makes sshd present a certificate.
 pub const KEYWORD: &str = "HostCertificate";
 
-/// What speaks against every renewal. Anything else is about one key, and does not keep the others from theirs.
+/// The error codes that stop every renewal. Any other error concerns one key, and the others are renewed all the same.
 const ABOUT_THE_CA: [&str; 2] = ["unreachable", "refused"];
-/// Directories that are empty after each start of a machine.
+/// Directories that are empty after each reboot.
 const TEMPORARY: [&str; 3] = ["/run/", "/var/run/", "/dev/shm/"];
-/// What a person does about a key that a renewal leaves alone.
+/// The next step for a key that a renewal leaves alone.
 const NEXT: &str = "To certify it: `warded apply certify-host`.";
 
-/// What certifying host keys gave.
+/// The result of certifying host keys.
 #[derive(Debug, Default)]
 pub struct Certified {
     /// The certificates, one for each key.
@@ -27,7 +27,8 @@ pub struct Certified {
     pub changed: bool,
 }
 
-/// Stages a certificate for each of these keys that has no good one. `whereabouts`: the path of a key's certificate.
+/// Stages a certificate for each of these keys that has no good one. `whereabouts` gives the path of a key's
+/// certificate.
 ///
 /// # Errors
 /// Those of `authority`.
@@ -48,16 +49,16 @@ pub fn certify(
     Ok(certified)
 }
 
-/// Those of the keys that sshd offers to clients.
+/// Keeps only the keys that sshd offers to clients.
 ///
 /// # Errors
-/// `no-host-key` where it offers none of them, and `unsafe` where one of those does not last.
+/// `no-host-key` if sshd offers none of them, and `unsafe` if one that it offers does not survive a reboot.
 pub fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
     let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
     let mut offered = Vec::new();
     for key in keys {
         match offer(&algorithms, &key.algorithm()) {
-            // The host refuses what sshd would hide, with all the names that its list lacks.
+            // The host refuses a certificate that sshd would hide, and names all algorithms that the list lacks.
             Offer::Certified | Offer::Hidden(_) => offered.push(key),
             Offer::Nothing => {
                 log::info(&format!("{} is left out: HostKeyAlgorithms keeps sshd from offering it.", key.path()));
@@ -76,8 +77,8 @@ pub fn offered(keys: Vec<KeyPair>) -> Result<Vec<KeyPair>, Error> {
     Ok(offered)
 }
 
-/// Refuses host keys that are gone at the next start of the machine, and with them their certificates: whoever makes such
-/// keys makes others then, and certifies them.
+/// Refuses host keys that do not survive a reboot, as their certificates would not. The tool that makes such keys makes
+/// and certifies new ones after the reboot.
 fn all_last(keys: &[KeyPair]) -> Result<(), Error> {
     let paths: Vec<String> = keys.iter().map(KeyPair::path).filter(|path| is_temporary(path)).collect();
     if paths.is_empty() {
@@ -91,20 +92,20 @@ fn all_last(keys: &[KeyPair]) -> Result<(), Error> {
         .next("else have sshd use host keys that survive a reboot, such as HostKey /etc/ssh/ssh_host_ed25519_key"))
 }
 
-/// Whether a file at this path is gone at the next start of the machine.
+/// Whether a file at this path is lost at the next reboot.
 fn is_temporary(path: &str) -> bool {
     let segments: Vec<&str> = path.split('/').filter(is_segment).collect();
     let path = format!("/{}", segments.join("/"));
     TEMPORARY.iter().any(|directory| path.starts_with(directory))
 }
 
-/// Whether this part of a path leads elsewhere: `/etc/ssh//./key` is `/etc/ssh/key`.
+/// Whether this part of a path counts: `/etc/ssh//./key` is `/etc/ssh/key`.
 fn is_segment(segment: &&str) -> bool {
     !matches!(*segment, "" | ".")
 }
 
-/// Our lines: one for each certificate that nobody else's line names already. `own`: the paths in our lines now;
-/// `known`: those in all lines. A line that is ours stays ours.
+/// Warded's lines: one for each certificate that no other line names already. `own` are the paths in Warded's present
+/// lines, `known` those in all lines. A line of Warded's stays one.
 ///
 /// # Errors
 /// `invalid-path`.
@@ -122,8 +123,8 @@ pub fn is_same_path(left: &str, right: &str) -> bool {
     left.split('/').filter(is_segment).eq(right.split('/').filter(is_segment))
 }
 
-/// Has `warded renew` run by itself. Certificates end: something has to renew them. Where nothing can, the machine is
-/// certified all the same.
+/// Schedules `warded renew`, because certificates expire. If there is no scheduler, the machine is certified all the
+/// same.
 ///
 /// # Errors
 /// Those of `schedule`.
@@ -138,7 +139,7 @@ pub fn schedule_renewals() -> Result<(), Error> {
     }
 }
 
-/// The procedure `renew-host`: [`renew`], for the names in the setting `principal`, and a reload.
+/// The procedure `renew-host`: calls [`renew`] with the names in the setting `principal`, and reloads sshd if needed.
 ///
 /// # Errors
 /// `invalid-principal`, and those of [`renew`] and of `services`.
@@ -150,12 +151,12 @@ pub fn renew_host(settings: &Settings, whereabouts: impl Fn(&KeyPair) -> String)
     if renew(&principals, whereabouts)? { services::reload("ssh") } else { Ok(()) }
 }
 
-/// Stages a new certificate for every host key whose certificate is due, or whose key was replaced since; for the
-/// latter the names have to be known. One key's odd certificate never keeps the others from being renewed. True: the
+/// Stages a new certificate for every host key whose certificate is due, or whose key was replaced since; the latter
+/// needs names. A certificate that cannot be renewed never keeps the others from being renewed. Returns whether the
 /// machine will differ.
 ///
 /// # Errors
-/// Those of `authority` that speak against every renewal.
+/// Those of `authority` that stop every renewal.
 pub fn renew(principals: &[String], whereabouts: impl Fn(&KeyPair) -> String) -> Result<bool, Error> {
     let algorithms = sshd::effective("hostkeyalgorithms", &[])?;
     let mut changed = false;
@@ -172,7 +173,7 @@ pub fn renew(principals: &[String], whereabouts: impl Fn(&KeyPair) -> String) ->
                 }
                 renewed => changed |= renewed?,
             },
-            // A certificate that sshd does not serve is refused, and with it all others.
+            // The host refuses the whole run if one certificate would not be served.
             Offer::Hidden(lacking) => log::warn(&format!(
                 "{} is left out: HostKeyAlgorithms would hide its certificate. Add {} to it.",
                 key.path(),
@@ -186,7 +187,7 @@ pub fn renew(principals: &[String], whereabouts: impl Fn(&KeyPair) -> String) ->
     Ok(changed)
 }
 
-/// What a person does about an error: what it says itself, such as about a file that nothing is written over.
+/// The next steps for an error: its own, if it has any.
 fn next(error: &Error) -> String {
     let own = error.details.iter().filter(|detail| detail.name == "next").map(|detail| detail.value.as_str());
     let own = own.collect::<Vec<_>>().join("; or ");

@@ -1,14 +1,14 @@
-//! What is to be done about one host key, decided over plain data.
+//! Decides over plain data what to do about one host key.
 
 use crate::certificate::same_key;
 use crate::{authority, principal};
 
-/// A certificate that lies beside a host key, as far as decisions need it.
+/// The data of a host key's present certificate that a decision needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
     /// The key that it certifies.
     pub public_key: String,
-    /// The names it holds for.
+    /// The names for which it is valid.
     pub principals: Vec<String>,
     /// Whether it certifies a machine.
     pub is_host: bool,
@@ -43,11 +43,11 @@ pub enum Renewal {
     Uncertified,
     /// Its certificate is for another key, and no names for a new one are known.
     Replaced,
-    /// Its certificate is one that should not be there.
+    /// Its certificate should not be there; why, as the rest of a sentence.
     Odd(&'static str),
 }
 
-/// Whether a certificate is what certifying that key for those names by that CA would give.
+/// Whether a certificate is the one that this CA would issue now for this key and these names.
 #[must_use]
 pub fn is_good(present: &Present, public_key: &str, principals: &[String], roots: &[String]) -> bool {
     present.is_host
@@ -71,7 +71,7 @@ pub fn renewal(present: Option<&Present>, public_key: &str, named: bool) -> Rene
             }
         }
         Some(present) if !present.is_host => Renewal::Odd("it is a user certificate"),
-        // Renewed as it is, it would go on holding for every machine.
+        // The renewed certificate would remain valid for every machine.
         Some(present) if present.principals.is_empty() => Renewal::Odd("it names no machine"),
         Some(present) if present.is_due => Renewal::Renew,
         Some(_) => Renewal::Keep,

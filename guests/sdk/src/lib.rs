@@ -1,9 +1,9 @@
-//! What a guest of Warded is written with.
+//! The SDK for guests of Warded.
 //!
-//! The modules [`actions`], [`authority`], [`files`], [`keys`], [`log`], [`machine`], [`schedule`], [`services`], [`ssh`] and
-//! [`sshd`] are the host's capabilities, as documented in `wit/`. A component imports only the functions
-//! that its code calls. The rest of this crate is what several guests need, and decides over plain
-//! data, so that it is tested without a sandbox.
+//! The modules [`actions`], [`authority`], [`files`], [`keys`], [`log`], [`machine`], [`schedule`], [`services`],
+//! [`ssh`] and [`sshd`] are the host's capabilities, as documented in `wit/`. A component imports only the functions
+//! that its code calls. The rest of this crate is code that several guests need. It decides over plain data, so that
+//! tests need no sandbox.
 
 mod bindings;
 pub mod certificate;

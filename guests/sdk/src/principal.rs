@@ -1,16 +1,15 @@
-//! The names that a host certificate holds for.
+//! The names for which a host certificate is valid.
 
 use crate::Error;
 use std::net::Ipv6Addr;
 
-/// The names as they go into a host certificate: in lower case, each once, in the order given.
-/// Lower case, because a client looks a certificate up by the lower-cased name.
+/// The names as they go into a host certificate: in lower case, each once, in the order given. They are in lower case,
+/// because a client compares the lower-cased name.
 ///
 /// # Errors
-/// `missing-setting` where there is no name at all: a certificate without names holds, for older
-/// clients, for every machine. `invalid-principal` for an empty name, a wildcard (clients before
-/// OpenSSH 10.3 compare it letter by letter), a port, a space, or any other character that no host
-/// name or address has.
+/// `missing-setting` if there is no name at all: older clients accept a certificate without names for every machine.
+/// `invalid-principal` for an empty name, a wildcard (clients before OpenSSH 10.3 compare it letter by letter), a port,
+/// a space, or any other character that no host name or address has.
 pub fn host_principals<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<String>, Error> {
     let mut principals: Vec<String> = Vec::new();
     for name in names {
@@ -30,7 +29,7 @@ pub fn host_principals<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<V
     Ok(principals)
 }
 
-/// Whether two certificates hold for the same names, whatever their order.
+/// Whether two lists have the same names, in any order.
 #[must_use]
 pub fn same(left: &[String], right: &[String]) -> bool {
     left.iter().all(|name| right.contains(name)) && right.iter().all(|name| left.contains(name))

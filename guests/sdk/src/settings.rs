@@ -1,5 +1,5 @@
-//! What a procedure was started with. The host has checked names, types and numbers against the
-//! policy before; these checks are for a guest and a policy that do not agree.
+//! The settings of a procedure. The host has already checked their names, types and numbers against the policy; these
+//! checks find a guest and a policy that do not agree.
 
 use crate::{Error, Setting};
 
@@ -8,7 +8,7 @@ use crate::{Error, Setting};
 pub struct Settings(Vec<Setting>);
 
 impl Settings {
-    /// Every value of a setting, in order. None: it was not given.
+    /// Every value of a setting, in order; empty if it was not given.
     #[must_use]
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.0.iter().filter(|setting| setting.name == name).map(|setting| setting.value.as_str()).collect()

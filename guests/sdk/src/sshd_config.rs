@@ -1,7 +1,7 @@
-//! Putting Warded's lines into sshd's configuration, in a way that keeps everything else as it is:
-//! a drop-in where sshd reads one outside every `Match`, else a marked block in the main file.
+//! Puts Warded's lines into sshd's configuration, and keeps everything else as it is: in a drop-in if sshd reads one
+//! outside every `Match`, else in a marked block in the main file.
 //!
-//! What is decided over plain bytes is in the crate `sshd-config`.
+//! The decisions over plain bytes are in the crate `sshd-config`.
 
 use crate::{Error, files, machine};
 use sshd_config::{
@@ -12,20 +12,20 @@ use sshd_config::{
 pub use include::leads_to;
 pub use line::{Directive, directives, values};
 
-/// The name of the drop-in of `certify-host`, below a directory of sshd's configuration. Earlier versions of `revoke-users`
-/// have their line in it, too.
+/// The name of the drop-in of `certify-host`, below a directory of sshd's configuration. Earlier versions of
+/// `revoke-users` wrote their line there, too.
 const DROP_IN: &str = "sshd_config.d/50-warded.conf";
 
 /// Warded's own lines in sshd's configuration, and where they are or will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnLines {
     place: Place,
-    /// The directory of sshd's configuration that has them.
+    /// The directory of sshd's configuration in which the lines are.
     directory: String,
     path: String,
-    /// What opens and closes them in the main file.
+    /// The marks around the lines in the main file.
     marks: Marks,
-    /// The file's bytes; none: there is no such file.
+    /// The file's bytes; none if there is no such file.
     contents: Option<Vec<u8>>,
 }
 
@@ -38,7 +38,7 @@ enum Place {
     Block,
 }
 
-/// What has to be done to a file.
+/// The edit of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Edit {
     Nothing,
@@ -55,15 +55,14 @@ impl OwnLines {
         Self::look(DROP_IN, Marks::default())
     }
 
-    /// Finds the lines that a procedure has for itself, or the place for them: a drop-in where an `Include` that is in force looks, beside the
-    /// main file or, where that is the vendor's (openSUSE's `/usr/etc/ssh/sshd_config`), in `/etc/ssh`. The drop-ins
-    /// belong to the sshd whose main file is called `sshd_config`: another one has its lines in its own file. Needs the
-    /// facts `sshd.config` and `sshd.directory`, and to read the main file and the drop-ins.
+    /// Finds a procedure's own lines, or the place for them: a drop-in that an effective `Include` reads, beside the
+    /// main file or, if that file is the vendor's (openSUSE's `/usr/etc/ssh/sshd_config`), in `/etc/ssh`. The drop-ins
+    /// belong to the sshd whose main file is called `sshd_config`: any other sshd has its lines in its main file. Needs
+    /// the facts `sshd.config` and `sshd.directory`, and to read the main file and the drop-ins.
     ///
     /// # Errors
-    /// `no-sshd` where this machine has no sshd configuration, `broken-block` where our marks in
-    /// it are not a pair, `vendors-file` where only the vendor's file could take our lines, and the errors of
-    /// `files`.
+    /// `no-sshd` if this machine has no sshd configuration, `broken-block` if Warded's marks in it are not a pair,
+    /// `vendors-file` if there is no place for the lines outside the vendor's file, and the errors of `files`.
     pub fn of(procedure: &str) -> Result<Self, Error> {
         Self::look(&format!("sshd_config.d/50-warded-{procedure}.conf"), Marks::of(procedure))
     }
@@ -87,38 +86,38 @@ impl OwnLines {
         Ok(Self { place: Place::Block, directory, path: main_path, marks, contents: Some(main) })
     }
 
-    /// The directory of sshd's configuration that has our lines, and where files that they name belong.
+    /// The directory of sshd's configuration with Warded's lines, in which the files that they name belong.
     #[must_use]
     pub fn directory(&self) -> &str {
         &self.directory
     }
 
-    /// The arguments of a keyword in our lines as they are now, one entry a line.
+    /// The arguments of a keyword in Warded's present lines, one entry per line.
     #[must_use]
     pub fn values(&self, keyword: &str) -> Vec<String> {
         values(self.text(), keyword)
     }
 
-    /// All arguments of a keyword in our lines as they are now.
+    /// All arguments of a keyword in Warded's present lines.
     #[must_use]
     pub fn arguments(&self, keyword: &str) -> Vec<String> {
         let of_keyword = directives(self.text()).filter(|(_, found)| found.keyword.eq_ignore_ascii_case(keyword));
         of_keyword.flat_map(|(_, found)| found.arguments).map(|argument| argument.text).collect()
     }
 
-    /// Whether our lines are in a file of their own.
+    /// Whether Warded's lines are in a file of their own.
     #[must_use]
     pub fn is_drop_in(&self) -> bool {
         self.place == Place::DropIn
     }
 
-    /// The file that has our lines, or will have them.
+    /// The file that has Warded's lines, or will have them.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// A file's text with empty lines in the place of ours.
+    /// A file's text with empty lines in place of Warded's lines.
     ///
     /// # Errors
     /// `broken-block`.
@@ -141,21 +140,21 @@ impl OwnLines {
         Ok(text)
     }
 
-    /// Our lines as they are now that have another keyword: another procedure's.
+    /// Warded's present lines with another keyword: those of another procedure.
     #[must_use]
     pub fn others(&self, keyword: &str) -> Vec<String> {
         others(self.text(), keyword)
     }
 
-    /// The comment above our lines, where there are some.
+    /// The comment above Warded's lines, if there are any.
     #[must_use]
     pub fn comment(&self) -> Option<String> {
         let lines = line::lines(self.text()).map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
         lines.into_iter().find(|line| line.starts_with("# Managed by Warded"))
     }
 
-    /// Makes `lines` our lines, below a comment that says whose they are; with no lines at all,
-    /// takes ours out. True: the result will differ from what is there.
+    /// Replaces Warded's lines with `lines`, below a comment that says whose they are; if there are none, removes them.
+    /// Returns whether the machine will differ.
     ///
     /// # Errors
     /// `broken-block`, and the errors of `files`.
@@ -204,10 +203,10 @@ pub fn others(text: &[u8], keyword: &str) -> Vec<String> {
         .collect()
 }
 
-/// A line of sshd's configuration with a path as its argument, quoted where it has to be.
+/// A line of sshd's configuration with a path as its argument, quoted if needed.
 ///
 /// # Errors
-/// `invalid-path` where no quoting makes sshd of every release read the path back.
+/// `invalid-path` if sshd's releases would not all read the path back, whatever the quoting.
 pub fn path_line(keyword: &str, path: &str) -> Result<String, Error> {
     line::path_line(keyword, path).ok_or_else(|| {
         Error::new("invalid-path", format!("sshd's configuration cannot name the file `{path}`."))
@@ -216,15 +215,15 @@ pub fn path_line(keyword: &str, path: &str) -> Result<String, Error> {
     })
 }
 
-/// The directories whose drop-in an `Include` of the main file reads, its own before the system's.
+/// The directories whose drop-in an `Include` of the main file reads: the main file's directory before `/etc/ssh`.
 fn included<'a>(main: &'a [u8], own: &'a str, drop_in: &'a str) -> impl Iterator<Item = &'a str> {
     let others = Some(include::DIRECTORY).filter(|other| *other != own);
     let is_read = move |directory: &&str| include::reads_outside_match(main, &format!("{directory}/{drop_in}"));
     [own].into_iter().chain(others).filter(is_read)
 }
 
-/// Whether the files in `sshd_config.d` are meant for the sshd with this main file. One that is called otherwise may
-/// include them, and is another sshd's than the system's.
+/// Whether the files in `sshd_config.d` are meant for the sshd with this main file. A main file of another name may
+/// include them, but belongs to another sshd than the system's.
 fn has_drop_ins(main_path: &str) -> bool {
     main_path.rsplit('/').next() == Some("sshd_config")
 }
@@ -254,7 +253,7 @@ fn fact(name: &str) -> Result<String, Error> {
     machine::fact(name).ok_or_else(|| no_sshd("no sshd was found"))
 }
 
-/// What is said of a text whose marks are no pair.
+/// The error for a text whose marks are not a pair.
 #[must_use]
 pub fn broken_block(path: &str, text: &[u8]) -> Error {
     let found = line::lines(text).enumerate().filter(|(_, line)| Marks::is_mark(line));

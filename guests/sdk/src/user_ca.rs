@@ -1,5 +1,5 @@
-//! The file by which sshd trusts a CA for user certificates. It holds the CA's keys and nothing else: one line in it that
-//! is no key, and sshd takes no certificate at all.
+//! The file by which sshd trusts a CA for user certificates. It contains the CA's keys and nothing else: if a single
+//! line is not a key, sshd accepts no certificate at all.
 
 use crate::authority::{self, Kind};
 use crate::trusted_keys::{self, Fault};
@@ -7,13 +7,13 @@ use crate::{Error, files, host_certificates::is_same_path, log};
 
 /// The keyword of the line that names the file.
 pub const KEYWORD: &str = "TrustedUserCAKeys";
-/// Who gets in from then on.
+/// Who can log in from then on.
 const MEANING: &str = "From then on, whoever has a certificate of this CA with a user's name as a principal can log \
                        in as that user, unless a line about that user says otherwise.";
-/// Everybody may know whom sshd trusts.
+/// Every user may read which CAs sshd trusts.
 const MODE: u32 = 0o644;
 
-/// The CA's user keys: several while it exchanges its key.
+/// The CA's user keys: several while the CA replaces its key.
 ///
 /// # Errors
 /// `no-user-ca`, `not-a-key`, and those of `authority`.
@@ -28,8 +28,8 @@ pub fn keys() -> Result<Vec<String>, Error> {
     }
 }
 
-/// Sees that sshd takes the keys from no other file than ours: the first line counts, wherever it stands. `named`: the files
-/// of all such lines; `place`: where a person finds these.
+/// Checks that sshd reads the keys from no other file than Warded's: sshd uses the first such line. `named` are the
+/// files in all these lines, `place` says where a person finds the lines.
 ///
 /// # Errors
 /// `other-user-ca`.
@@ -47,7 +47,8 @@ pub fn refuse_another(path: &str, named: &[String], place: &str) -> Result<(), E
     }
 }
 
-/// Stages the file, and says what that means where the login name decides. Returns whether the machine will differ.
+/// Stages the file, and says what it means if no principals are mapped to logins. Returns whether the machine will
+/// differ.
 ///
 /// # Errors
 /// As [`write_keys`].
@@ -60,7 +61,7 @@ pub fn write(path: &str, keys: &[String]) -> Result<bool, Error> {
 /// Stages the file. Returns whether the machine will differ.
 ///
 /// # Errors
-/// `damaged-user-ca` where the file is not as Warded wrote it, and those of `files`.
+/// `damaged-user-ca` if the file is not as Warded wrote it, and those of `files`.
 pub fn write_keys(path: &str, keys: &[String]) -> Result<bool, Error> {
     say_what_differs(path, keys)?;
     files::write(path, &trusted_keys::contents(keys), Some(MODE))

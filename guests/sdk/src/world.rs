@@ -1,7 +1,7 @@
-//! The bindings of a guest's own world, on top of this crate's.
+//! The bindings of a guest's own world, which reuse those of this crate.
 
-/// Generates the bindings of a world that includes `warded:host/capabilities`, with this crate's types and capabilities in
-/// the place of generated ones. `path`: the directory of `wit/`, from the guest's manifest; `inline`: the world.
+/// Generates the bindings of a world that includes `warded:host/capabilities`, with this crate's types and capabilities
+/// instead of generated ones. `path` is the directory `wit/`, relative to the guest's manifest; `inline` is the world.
 #[macro_export]
 macro_rules! world {
     (path: $path:tt, inline: $inline:tt $(,)?) => {

@@ -1,14 +1,14 @@
-//! Warded's marked blocks in sshd's main file: one for each procedure that has lines there. That of `certify-host` has no
-//! name; earlier versions of `revoke-users` have their line in it, too.
+//! Warded's marked blocks in sshd's main file: one for each procedure that has lines there. The block of `certify-host`
+//! has no name; earlier versions of `revoke-users` wrote their line into it, too.
 //!
-//! A block stands before the first `Match`, where every keyword holds for everybody. A block that opens
-//! with `Match all` could stand anywhere, but it would also change what follows it, which is not
-//! ours. Only whole lines are put in or taken out, so taking the block out gives back every byte.
+//! A block stands before the first `Match`, where every keyword applies to all connections. A block that opens with
+//! `Match all` could stand anywhere, but it would also affect the lines after it, which are not Warded's. Only whole
+//! lines are inserted or removed, so removing the block restores every byte.
 
 use crate::line::{self, Directive};
 use std::ops::Range;
 
-/// The line that opens the block without a name, and how those with one begin.
+/// The line that opens the block without a name; the opening line of a named block begins with it.
 pub const BEGIN: &str = "# BEGIN warded";
 /// The line that closes it.
 pub const END: &str = "# END warded";
@@ -25,14 +25,14 @@ pub struct Marks {
 }
 
 impl Default for Marks {
-    /// Those of the block without a name.
+    /// The marks of the block without a name.
     fn default() -> Self {
         Self { begin: BEGIN.to_owned(), end: END.to_owned() }
     }
 }
 
 impl Marks {
-    /// Those of a procedure's own block.
+    /// The marks of a procedure's own block.
     #[must_use]
     pub fn of(procedure: &str) -> Self {
         Self { begin: format!("{BEGIN} {procedure}"), end: format!("{END} {procedure}") }
@@ -50,19 +50,19 @@ impl Marks {
         &self.end
     }
 
-    /// Whether the line opens or closes a block, of whatever procedure.
+    /// Whether the line opens or closes a block of any procedure.
     #[must_use]
     pub fn is_mark(line: &[u8]) -> bool {
         let line = line.trim_ascii();
         Self::opened_by(line).or_else(|| Self::closed_by(line)).is_some()
     }
 
-    /// Those that a line opens, whatever the procedure.
+    /// The marks of the block that a line opens, of any procedure.
     fn opened_by(line: &[u8]) -> Option<Self> {
         Self::named(line, BEGIN)
     }
 
-    /// Those that a line closes.
+    /// The marks of the block that a line closes.
     fn closed_by(line: &[u8]) -> Option<Self> {
         Self::named(line, END)
     }
@@ -77,16 +77,16 @@ impl Marks {
         (!name.is_empty() && name.bytes().all(is_name)).then(|| Self::of(name))
     }
 
-    /// Where the block is, its marks included; none: there is none.
+    /// Where the block is, its marks included; none if there is no block.
     ///
     /// # Errors
-    /// As [`all`]: what lies between our marks is not ours where another block's mark is among it.
+    /// As [`all`]: if another block's mark is between the marks, the lines there may not be Warded's.
     pub fn find(&self, text: &[u8]) -> Result<Option<Range<usize>>, BrokenBlock> {
         Ok(all(text)?.into_iter().find_map(|(marks, range)| (marks == *self).then_some(range)))
     }
 
-    /// The text with a block of these lines: in place of the one that is there, else before the first
-    /// `Match`. A block that a `Match` now precedes is moved.
+    /// The text with a block of these lines: in place of the present block, else before the first `Match`. If a `Match`
+    /// now precedes the block, it is moved.
     ///
     /// # Errors
     /// As [`all`].
@@ -174,9 +174,9 @@ fn first_match(text: &[u8]) -> Option<usize> {
         .map(|range| range.start)
 }
 
-/// The end of the last line that is ended. Before a last line without an end, rather than after
-/// it: to end that line would be a change outside the block, and a block without an end would be
-/// spoiled by the next line that somebody appends.
+/// The end of the last line that has a line ending. The block goes before a last line without one, not after it: to end
+/// that line would be a change outside the block, and the next line that somebody appends would damage a block without
+/// a line ending.
 fn end_of_lines(text: &[u8]) -> usize {
     text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1)
 }

@@ -1,9 +1,8 @@
-//! The patterns of `Include`, as OpenSSH's own glob takes them (openbsd-compat/glob.c, without
-//! flags; it is what sshd uses on Linux): `*`, `?`, `[…]`, `[!…]`, `[[:digit:]]`, and `\` for what
-//! is meant literally. They match bytes, and none of them matches a slash, or a dot at the start of
-//! a name.
+//! The patterns of `Include`, as OpenSSH's own glob matches them (openbsd-compat/glob.c, without flags; it is what sshd
+//! uses on Linux): `*`, `?`, `[…]`, `[!…]`, `[[:digit:]]`, and `\` before a literal character. They match bytes, and
+//! none of them matches a slash, or a dot at the start of a name.
 
-/// Whether a text has anything in it that is not literal.
+/// Whether a text has a character with a special meaning.
 #[must_use]
 pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '\\'])
@@ -55,8 +54,8 @@ impl Member {
     }
 }
 
-/// Where something does not match, only the last `*` can take more: whatever an earlier one took
-/// instead, the last one can take as well. So no pattern makes this slow.
+/// If something does not match, only the last `*` needs to match more: it can also match whatever an earlier `*` could.
+/// So no pattern makes this slow.
 fn matches_from(pattern: &[Element], name: &[u8]) -> bool {
     let (mut pattern, mut name) = (pattern, name);
     let mut last_star: Option<(&[Element], &[u8])> = None;
@@ -95,7 +94,7 @@ impl Symbol {
     }
 }
 
-/// None for a pattern that matches nothing: a character class in it does not exist.
+/// None for a pattern that matches nothing because it names a character class that does not exist.
 fn elements(pattern: &str) -> Option<Vec<Element>> {
     let mut symbols = Vec::new();
     let mut rest = pattern.as_bytes();

@@ -1,15 +1,15 @@
-//! What `Include` lines name.
+//! The files that `Include` lines name.
 
 use crate::{glob, line};
 use std::borrow::Cow;
 
-/// Where sshd looks for what a relative `Include` names, wherever the main file lies (`SSHDIR` in
-/// OpenSSH's pathnames.h).
+/// The directory in which sshd looks for a relative path of `Include`, wherever the main file is (`SSHDIR` in OpenSSH's
+/// pathnames.h).
 pub const DIRECTORY: &str = "/etc/ssh";
 
-/// The pattern of absolute paths that an argument of `Include` stands for. None for an argument
-/// that sshd refuses because it is empty, and for one that begins with `~`: sshd does not expand
-/// that, but takes it relative to its working directory.
+/// The pattern of absolute paths that an argument of `Include` stands for. None for an argument that sshd refuses
+/// because it is empty, and for one that begins with `~`: sshd does not expand `~`, but takes the path relative to its
+/// working directory.
 #[must_use]
 pub fn pattern(argument: &str) -> Option<Cow<'_, str>> {
     match argument.chars().next()? {

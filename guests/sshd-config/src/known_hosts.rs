@@ -9,7 +9,7 @@ pub use entry::{Entry, Marker, lines};
 pub use pattern::{Patterns, Wanted, Wide, matches, overlap};
 use std::collections::BTreeSet;
 
-/// Names by which a file is taken for one of ssh's: nothing but our lines may change in such a file.
+/// The names of ssh's known_hosts files: in a file of such a name, nothing but Warded's lines may change.
 const FILE_NAMES: [&str; 4] = ["known_hosts", "known_hosts2", "ssh_known_hosts", "ssh_known_hosts2"];
 
 /// Whether a file of this name is one of ssh's known_hosts.
@@ -18,30 +18,31 @@ pub fn is_file_name(name: &str) -> bool {
     FILE_NAMES.contains(&name)
 }
 
-/// Whom to trust for which names.
+/// Which CA to trust for which names.
 #[derive(Clone, Copy, Debug)]
 pub struct Trust<'a> {
     /// Pattern lists, one line each.
     pub patterns: &'a [String],
     /// The CA's keys: type and Base64.
     pub keys: &'a [String],
-    /// Which CA: it stands in the comment of our lines.
+    /// The CA's name, which is in the comment of Warded's lines.
     pub authority: &'a str,
 }
 
-/// Why our lines cannot do what they are for.
+/// Why Warded's lines would have no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conflict {
     /// ssh does not read files in this encoding.
     Encoding(&'static str),
-    /// The line of this number revokes one of the CA's keys for names that our lines are for.
+    /// The line with this number revokes one of the CA's keys for names that Warded's lines cover.
     Revoked(usize),
-    /// The line of this number trusts one of the CA's keys, but not for this pattern, names of which ours are for.
+    /// The line with this number trusts one of the CA's keys, but excludes this pattern, while Warded's lines cover
+    /// names that match it.
     Excluded(usize, String),
 }
 
 impl Trust<'_> {
-    /// What speaks against our lines in a file that ssh reads.
+    /// The conflict of a file that ssh reads with Warded's lines, if there is one.
     #[must_use]
     pub fn conflict(&self, file: &[u8]) -> Option<Conflict> {
         if let Some(name) = foreign_encoding(file) {
@@ -67,8 +68,8 @@ impl Trust<'_> {
         })
     }
 
-    /// The file with a line for each pattern list and key, and without our lines for keys that the CA has dropped.
-    /// A line that is there already, ours or not, is not repeated.
+    /// The file with a line for each pattern list and key, and without Warded's lines for keys that the CA has dropped.
+    /// A line that is already there, whoever wrote it, is not repeated.
     #[must_use]
     pub fn added_to(&self, file: &[u8]) -> Vec<u8> {
         let mut result: Vec<u8> = lines(file).filter(|line| !self.is_stale(line)).flatten().copied().collect();
@@ -86,7 +87,7 @@ impl Trust<'_> {
         result
     }
 
-    /// Our lines, without their ends. A list that is given twice has its lines once.
+    /// Warded's lines, without line endings. A list that is given twice has its lines once.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let Self { patterns, keys, authority } = *self;
         let mut seen = BTreeSet::new();
@@ -96,18 +97,19 @@ impl Trust<'_> {
         })
     }
 
-    /// Refuses a change of more than our lines: every other line stays, byte for byte and in its place; each line
-    /// that comes is one of [`Trust::lines`], and one of ours that goes is for a key that the CA has dropped.
+    /// Refuses a change of anything but Warded's lines: every other line has to stay, byte for byte and in its place;
+    /// each new line has to be one of [`Trust::lines`]; and a removed line has to be Warded's, for a key that the CA
+    /// has dropped.
     ///
     /// # Errors
-    /// What else would change.
+    /// The line that would change without being Warded's.
     pub fn refuse_others(&self, before: &[u8], after: &[u8]) -> Result<(), String> {
         let is_ours = |line: &[u8]| self.lines().any(|ours| without_end(line) == ours.as_bytes());
         let there: Vec<&[u8]> = lines(before).collect();
         let mut kept = there.iter().filter(|line| !self.is_stale(line)).peekable();
         for (index, line) in lines(after).enumerate() {
             match kept.peek() {
-                // Before ours come, the last line gets the end that it lacked.
+                // A last line without a line ending gets one before Warded's lines follow.
                 Some(next) if **next == line || (!next.ends_with(b"\n") && is_end(line.strip_prefix(**next))) => {
                     kept.next();
                 }
@@ -130,15 +132,15 @@ impl Trust<'_> {
         }
     }
 
-    /// Whether a line is ours, and for a key that the CA has dropped.
+    /// Whether a line is Warded's, for a key that the CA has dropped.
     fn is_stale(&self, line: &[u8]) -> bool {
         let Some(entry) = Entry::parse(line) else { return false };
         entry.authority() == Some(self.authority.as_bytes()) && !self.keys.iter().any(|key| entry.has_key(key))
     }
 }
 
-/// A file as it would be if a run had not added our lines to it, whatever else was written since: `left` is what the
-/// run left. A line of ours that the run took out comes back at the end.
+/// The file as it would be if a run had not added Warded's lines to it; later changes stay. `left` is the file as the
+/// run left it. A line of Warded's that the run removed comes back at the end.
 #[must_use]
 pub fn undone(before: &[u8], left: &[u8], now: &[u8]) -> Vec<u8> {
     let ours = |file| lines(file).filter(|line| Entry::parse(line).is_some_and(|entry| entry.authority().is_some()));
@@ -160,7 +162,8 @@ pub fn undone(before: &[u8], left: &[u8], now: &[u8]) -> Vec<u8> {
     result
 }
 
-/// An encoding in which ssh finds no line, by its name. NUL bytes alone are none: ssh reads a line up to its first one.
+/// The name of the file's encoding, if ssh finds no lines in it. NUL bytes alone make no such encoding: ssh reads a
+/// line up to its first NUL.
 fn foreign_encoding(file: &[u8]) -> Option<&'static str> {
     if file.starts_with(b"\xff\xfe") {
         Some("UTF-16, little-endian")
@@ -173,7 +176,8 @@ fn foreign_encoding(file: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether a quarter of the pairs of bytes have one NUL: ASCII in UTF-16 has it in all of them, in UTF-32 in half.
+/// Whether in a quarter of the byte pairs exactly one byte is NUL: ASCII text has this in all pairs in UTF-16, and in
+/// half of them in UTF-32.
 fn is_wide(file: &[u8]) -> bool {
     let pairs = file.chunks_exact(2);
     let all = pairs.len();
@@ -181,7 +185,7 @@ fn is_wide(file: &[u8]) -> bool {
     half > 0 && half * 4 >= all
 }
 
-/// Whether ssh takes both lines for the same, whatever their comments.
+/// Whether both lines mean the same to ssh, whatever their comments.
 fn is_same(left: &[u8], right: &str) -> bool {
     let (Some(left), Some(right)) = (Entry::parse(left), Entry::parse(right.as_bytes())) else { return false };
     left.marker == right.marker && left.hosts.eq_ignore_ascii_case(right.hosts) && left.key() == right.key()
@@ -201,8 +205,8 @@ fn excluded(hosts: &[u8]) -> impl Iterator<Item = String> {
     lists.map(|one| String::from_utf8_lossy(one).into_owned())
 }
 
-/// Whether a list leaves out every name for which a pattern holds, as far as their texts show it: `*` stands for what
-/// the pattern has there, `?` need not.
+/// Whether a list excludes every name that a pattern matches, as far as their texts show it. A `*` in the list matches
+/// whatever the pattern has there; a `?` may not.
 fn excludes(list: &str, pattern: &str) -> bool {
     let pattern = pattern.to_ascii_lowercase();
     list.to_ascii_lowercase()

@@ -1,6 +1,6 @@
-//! Key revocation lists (OpenSSH's PROTOCOL.krl), read to the last byte as sshd does it: what sshd
-//! would not load is a fault here, because sshd then refuses every public key, and `sshd -t` says
-//! nothing. What one release of OpenSSH loads and another does not is a fault, too.
+//! Key revocation lists (OpenSSH's PROTOCOL.krl), read to the last byte, as sshd does. A list that sshd would not load
+//! is a fault here, because sshd then refuses every public key, and `sshd -t` does not report it. A list that only some
+//! releases of OpenSSH load is a fault, too.
 
 use std::fmt;
 
@@ -32,22 +32,22 @@ pub struct Krl {
     sections: Vec<(u8, Vec<u8>)>,
 }
 
-/// Why sshd would not load a list, or not every sshd. Shown as the rest of a sentence.
+/// Why sshd, or some release of it, would not load a list. Shown as the rest of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It does not begin as a list does.
+    /// It does not begin like a list.
     NoList,
     /// It ends too early.
     CutOff,
-    /// Its format is of another version.
+    /// Its format has another version.
     Format(u32),
     /// It is signed.
     Signed,
     /// It has a section of another kind.
     Section(u8),
-    /// It has certificates listed in another way.
+    /// It lists certificates in another form.
     Part(u8),
-    /// It has something in it that cannot be.
+    /// It has an impossible value.
     Damaged(&'static str),
 }
 
@@ -76,8 +76,7 @@ pub fn is_list(bytes: &[u8]) -> bool {
 }
 
 impl Krl {
-    /// Reads a list. Whether the CAs' keys in it are keys that sshd can read remains to be seen:
-    /// [`Krl::authorities`].
+    /// Reads a list. It does not check whether sshd can read the CAs' keys in it: for these see [`Krl::authorities`].
     ///
     /// # Errors
     /// Why sshd would not load it.
@@ -112,8 +111,7 @@ impl Krl {
         self.sections.iter().any(|(kind, _)| *kind != CERTIFICATES)
     }
 
-    /// The CAs that it names, by the wire form of their keys. sshd loads no list with a key that it
-    /// cannot read.
+    /// The CAs that it names, as the wire form of their keys. sshd loads no list with a key that it cannot read.
     pub fn authorities(&self) -> impl Iterator<Item = &[u8]> {
         self.certificates().map(|section| section.authority).filter(|authority| !authority.is_empty())
     }
@@ -122,13 +120,13 @@ impl Krl {
     #[must_use]
     pub fn revokes(&self, authority: &[u8], serial: u64) -> bool {
         self.certificates()
-            // A section without a CA's key is about all of them.
+            // A section without a CA's key applies to all CAs.
             .filter(|section| section.authority.is_empty() || section.authority == authority)
             .any(|section| section.parts.iter().any(|part| part.has(serial)))
     }
 
-    /// Adds serial numbers of that CA's. True: some were not in it. Zero is what a CA gives that
-    /// does not number its certificates, and sshd takes no list with it.
+    /// Adds serial numbers of that CA. Returns whether some were not in it. Zero is left out: it is the number from a
+    /// CA that does not number its certificates, and sshd loads no list that contains it.
     pub fn revoke(&mut self, authority: &[u8], serials: &[u64]) -> bool {
         let mut new: Vec<u64> =
             serials.iter().copied().filter(|serial| *serial != 0 && !self.revokes(authority, *serial)).collect();
@@ -169,7 +167,7 @@ impl Krl {
     }
 }
 
-/// A section about the certificates of one CA; where it names none, of all.
+/// A section about the certificates of one CA, or of all CAs if it names none.
 struct Certificates<'a> {
     authority: &'a [u8],
     parts: Vec<Part<'a>>,
@@ -179,7 +177,7 @@ enum Part<'a> {
     /// Numbers of eight bytes each.
     List(&'a [u8]),
     Range(u64, u64),
-    /// A number of that many bytes, whose bits count from the offset.
+    /// A number as bytes, whose bits count from the offset.
     Bitmap(u64, &'a [u8]),
     Ids,
 }
@@ -244,7 +242,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// So many serial numbers more than one, which begin at `first`.
+/// Checks the serial numbers from `first` to `first + more`.
 fn serials(first: u64, more: u64) -> Result<(), Fault> {
     if first == 0 || first.checked_add(more).is_none() {
         return Err(Fault::Damaged("it has a serial number that cannot exist"));
@@ -261,12 +259,12 @@ fn bitmap(offset: u64, bits: &[u8]) -> Result<(), Fault> {
     let Some(highest) = bits.iter().position(|byte| *byte != 0) else { return Ok(()) };
     let top = 7 - bits.get(highest).map_or(0, |byte| byte.leading_zeros().min(7));
     let last = u64::try_from((bits.len() - highest - 1) * 8).unwrap_or(u64::MAX) + u64::from(top);
-    // Zero is in it only where the lowest bit is set; from one on all that counts is where it ends.
+    // Zero is in the set only if its lowest bit is set. From one on, only the end of the set matters.
     let has_zero = offset == 0 && bits.last().is_some_and(|byte| byte & 1 == 1);
     serials(if has_zero { 0 } else { offset.max(1) }, if offset == 0 { last.saturating_sub(1) } else { last })
 }
 
-/// A section of keys or of fingerprints, the latter of one length.
+/// Checks a section of keys, or of fingerprints of the given length.
 fn blobs(section: &[u8], length: Option<usize>) -> Result<(), Fault> {
     let mut rest = Bytes(section);
     while !rest.0.is_empty() {
@@ -308,7 +306,7 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes(), bytes].concat()
 }
 
-/// What has not been read yet.
+/// The bytes that have not been read yet.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -329,7 +327,7 @@ impl<'a> Bytes<'a> {
         Ok(taken)
     }
 
-    /// What sshd keeps as a C string: a NUL may only be its last byte.
+    /// A string that sshd keeps as a C string: a NUL may only be its last byte.
     fn text(&mut self) -> Result<&'a [u8], Fault> {
         let text = self.string()?;
         match text.iter().position(|byte| *byte == 0) {

@@ -19,11 +19,11 @@ pub enum Splitting {
 pub struct Directive {
     /// The keyword in lower case.
     pub keyword: String,
-    /// What follows it, up to a comment.
+    /// The arguments after it, up to a comment.
     pub arguments: Vec<Argument>,
 }
 
-/// An argument, and where in the line it stands.
+/// An argument, and its place in the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Argument {
     /// Its text without quotes and escapes; invalid UTF-8 is replaced.
@@ -33,15 +33,15 @@ pub struct Argument {
 }
 
 impl Directive {
-    /// Splits a line as OpenSSH has done since 8.7. None if the line says nothing to sshd: it is
-    /// empty, a comment, or has a quote in its keyword that is never closed.
+    /// Splits a line as OpenSSH has done since 8.7. None if the line means nothing to sshd: it is empty, a comment, or
+    /// has a quote in its keyword that is never closed.
     #[must_use]
     pub fn parse(line: &[u8]) -> Option<Self> {
         Self::split(line, Splitting::ArgvSplit)
     }
 
-    /// Splits a line as the given releases do. A quote that is never closed runs to the end of the
-    /// line: sshd refuses such a line, and so nothing depends on how it is read here.
+    /// Splits a line as the given releases do. A quote that is never closed runs to the end of the line. sshd refuses
+    /// such a line, so nothing depends on how it is read here.
     #[must_use]
     pub fn split(line: &[u8], splitting: Splitting) -> Option<Self> {
         let line = match splitting {
@@ -55,7 +55,7 @@ impl Directive {
         let line = line.get(..=last)?;
         let mut keyword = delimited(line, start)?;
         if keyword.text.is_empty() {
-            // What was taken is what stood before it.
+            // The line begins with a delimiter, and the word before it is empty: the next word is the keyword.
             keyword = delimited(line, keyword.next)?;
         }
         if keyword.text.is_empty() || keyword.text.starts_with(b"#") {
@@ -106,8 +106,8 @@ pub fn values(text: &[u8], keyword: &str) -> Vec<String> {
     of_keyword.filter_map(|(_, directive)| Some(directive.arguments.into_iter().next()?.text)).collect()
 }
 
-/// A line with an absolute path as its argument, quoted where it has to be. None where no quoting
-/// makes sshd of every release read the path back.
+/// A line with an absolute path as its argument, quoted if needed. None if sshd's releases would not all read the path
+/// back, whatever the quoting.
 #[must_use]
 pub fn path_line(keyword: &str, path: &str) -> Option<String> {
     if !path.starts_with('/') || path.contains(char::is_control) {
@@ -148,15 +148,15 @@ fn is_blank(byte: u8) -> bool {
     b" \t\r\n".contains(&byte)
 }
 
-/// A word, where it ends, and where what follows its delimiter begins.
+/// A word, its end, and the start of the text after its delimiter.
 struct Word {
     text: Vec<u8>,
     end: usize,
     next: usize,
 }
 
-/// The word up to the next blank or `=`. A quote in the word runs to the next quote and ends it;
-/// none where there is no next one.
+/// The word up to the next blank or `=`. A quote in the word runs to the next quote and ends it; none if there is no
+/// next quote.
 fn delimited(line: &[u8], at: usize) -> Option<Word> {
     let rest = line.get(at..)?;
     let skip = |at: usize| at + line.get(at..).unwrap_or_default().iter().take_while(|byte| is_blank(**byte)).count();

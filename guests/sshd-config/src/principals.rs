@@ -1,16 +1,16 @@
-//! Files that `AuthorizedPrincipalsFile` names: for one user each, the principals of the certificates that may log in as
+//! Files that `AuthorizedPrincipalsFile` names. Each has, for one user, the principals whose certificates may log in as
 //! that user (OpenSSH's auth2-pubkeyfile.c). A line is a principal, perhaps with options before it.
 
 use std::{collections::BTreeMap, fmt};
 
-/// The name of Warded's directory of them, beside sshd's configuration. The host lets no guest write anything into it
-/// but what the operator named.
+/// The name of Warded's directory for these files, beside sshd's configuration. The host lets a guest write only what
+/// the operator named into it.
 pub const DIRECTORY: &str = "warded-principals";
-/// What the operator says in place of a mapping: there is to be none.
+/// The value with which the operator asks for no mapping.
 pub const NONE: &str = "none";
-/// How the values are written.
+/// The form of a value, for messages.
 const FORM: &str = "LOGIN=PRINCIPAL[,PRINCIPAL...], or none";
-/// As long as a name may be.
+/// The greatest length of a name.
 const MAX_NAME: usize = 128;
 
 /// Which principals may log in as which users, by login name.
@@ -18,8 +18,8 @@ const MAX_NAME: usize = 128;
 pub struct Mapping(BTreeMap<String, Vec<String>>);
 
 impl Mapping {
-    /// From the values of a setting, one for each login; the principals of one that is named twice add up. `none` alone
-    /// is an empty mapping.
+    /// Reads the values of a setting, one for each login; if a login is named twice, its principals add up. `none`
+    /// alone gives an empty mapping.
     ///
     /// # Errors
     /// The first value that is wrong, and why.
@@ -52,7 +52,7 @@ impl Mapping {
         self.0.is_empty()
     }
 
-    /// The file of a login; none: the login has none.
+    /// The contents of a login's file; none if the login has no principals.
     #[must_use]
     pub fn file(&self, login: &str) -> Option<Vec<u8>> {
         let principals = self.0.get(login)?;
@@ -75,7 +75,7 @@ impl fmt::Display for Mapping {
     }
 }
 
-/// Sees that one value of the setting is well formed.
+/// Checks that one value of the setting is well formed.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -91,7 +91,8 @@ pub fn named(file: &[u8]) -> Vec<String> {
     lines.filter_map(|line| line.split_whitespace().last()).map(str::to_owned).collect()
 }
 
-/// The directory in which a value of `AuthorizedPrincipalsFile` names one file a user, where it does so plainly.
+/// The directory in which a value of `AuthorizedPrincipalsFile` names one file per user, if the value is
+/// `DIRECTORY/%u`.
 #[must_use]
 pub fn directory_of(value: &str) -> Option<&str> {
     value.strip_suffix("/%u").filter(|directory| directory.starts_with('/') && !directory.contains('%'))
@@ -110,7 +111,7 @@ fn entry(value: &str) -> Result<(&str, Vec<&str>), String> {
     Ok((login, principals))
 }
 
-/// The name is part of a path.
+/// Checks a login name, which becomes part of a path.
 fn check_login(login: &str) -> Result<(), String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
     let starts = login.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_');
@@ -123,7 +124,7 @@ fn check_login(login: &str) -> Result<(), String> {
     ))
 }
 
-/// sshd takes what stands before a blank for options, and compares the rest letter by letter.
+/// Checks a principal. sshd reads the text before a blank as options, and compares the rest letter by letter.
 fn check_principal(login: &str, principal: &str) -> Result<(), String> {
     let wrong = |why: &str| Err(format!("{principal:?} cannot be a principal of {login}: {why}"));
     if principal.is_empty() {

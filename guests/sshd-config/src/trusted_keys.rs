@@ -1,5 +1,5 @@
-//! A file that `TrustedUserCAKeys` names: public keys, one a line. One line in it that is no key, and sshd takes no user
-//! certificate at all, without a word in its log.
+//! A file that `TrustedUserCAKeys` names: public keys, one per line. If a single line is not a key, sshd accepts no
+//! user certificate at all, and its log does not say why.
 
 use crate::krl::wire_form;
 use std::{fmt, str};
@@ -19,12 +19,12 @@ const TYPES: [&str; 7] = [
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
-/// What is wrong with a file, and in which line, from 1.
+/// A fault of a file, and its line, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
     /// The line.
     pub line: usize,
-    /// What.
+    /// The kind of fault.
     pub kind: Kind,
 }
 
@@ -35,7 +35,7 @@ pub enum Kind {
     ByteOrderMark,
     /// It is UTF-16, or binary.
     NotText,
-    /// It is a page of a web server.
+    /// It is a web page.
     Markup,
     /// A line is one of known_hosts.
     KnownHosts,
@@ -54,7 +54,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether sshd reads the keys all the same.
+    /// Whether sshd reads the keys nevertheless.
     #[must_use]
     pub fn is_harmless(self) -> bool {
         matches!(self, Self::CarriageReturn | Self::Unended)
@@ -101,7 +101,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<String>, Fault> {
             [] | [b'#', ..] => {}
             content => keys.push(key(content).map_err(|kind| fault(number, kind))?),
         }
-        // What sshd reads all the same is told only where nothing worse is found.
+        // A fault with which sshd still reads the keys is reported only if there is no worse one.
         if is_returned {
             untidy = untidy.or(Some(fault(number, Kind::CarriageReturn)));
         } else if !is_ended {
@@ -131,7 +131,7 @@ fn key(line: &[u8]) -> Result<String, Kind> {
     })
 }
 
-/// The file that has these keys.
+/// The contents of a file with these keys.
 #[must_use]
 pub fn contents(keys: &[String]) -> Vec<u8> {
     keys.iter().flat_map(|key| [key.as_bytes(), b"\n"]).flatten().copied().collect()

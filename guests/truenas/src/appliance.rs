@@ -1,10 +1,11 @@
-//! The appliance's stored text and the file that it generates from that: read, and staged together.
+//! Reads the appliance's stored text and the file that it generates from that text, and stages both together.
 
 use crate::block::{Fault, Texts};
 use crate::stored;
 use warded_guest::{Error, Setting, actions, files, log, machine};
 
-/// Where files last. The middleware deletes what it does not know in `/etc/ssh`, and an upgrade replaces `/etc`.
+/// The directory in which files survive. The middleware deletes files that it does not know in `/etc/ssh`, and an
+/// upgrade replaces `/etc`.
 pub(crate) fn place() -> Result<String, Error> {
     machine::fact("home").ok_or_else(|| {
         Error::new("no-home", "This user has no home directory, and certificates are kept there.")
@@ -12,7 +13,7 @@ pub(crate) fn place() -> Result<String, Error> {
     })
 }
 
-/// Both as they are.
+/// Both texts as they are.
 pub(crate) struct Appliance {
     path: String,
     texts: Texts,
@@ -39,18 +40,18 @@ impl Appliance {
         self.texts.foreign().map_err(|fault| self.error(fault))
     }
 
-    /// Puts these lines in place of ours that have this keyword. Returns whether the machine will differ.
+    /// Replaces Warded's lines with this keyword by these lines. Returns whether the machine will differ.
     pub(crate) fn set(&self, keyword: &str, lines: &[String]) -> Result<bool, Error> {
         let has_keyword =
             |line: &String| line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case(keyword));
         let mut own = self.texts.lines().map_err(|fault| self.error(fault))?;
-        // Another procedure's lines keep their places: to the host a line that moves is one that is taken out.
+        // Another procedure's lines keep their places: the host would see a moved line as a removed one.
         let rest = own.split_off(own.iter().position(has_keyword).unwrap_or(own.len()));
         own.extend(lines.iter().cloned().chain(rest.into_iter().filter(|line| !has_keyword(line))));
         self.stage(&own)
     }
 
-    /// Takes our block out. Returns whether the machine will differ.
+    /// Removes Warded's block. Returns whether the machine will differ.
     pub(crate) fn clear(&self) -> Result<bool, Error> {
         self.stage(&[])
     }

@@ -1,33 +1,34 @@
-//! Where our block stands: in the stored text, and with it in the file that is generated from that.
+//! Where Warded's block stands: in the stored text, and in the file that the middleware generates from it.
 //!
-//! The generated file is what stands before the stored text, that text, a line end, and what stands after it. Up to
-//! 25.04.0 lines of the appliance's follow, `Match` blocks among them; from 25.04.1 on the stored text comes last, after
-//! these blocks. So our block never stands in an open `Match`, and moves no line of anybody's into another one.
+//! In the generated file, the stored text and a line ending stand between two parts of the appliance's. Up to 25.04.0,
+//! lines of the appliance's follow the stored text, `Match` blocks among them; from 25.04.1 on the stored text comes
+//! last, after these blocks. So Warded's block never stands in an open `Match`, and moves nobody's line into another
+//! `Match`.
 //!
-//! The template looks for words in the stored text, comments included, and leaves its own line out where it finds one
-//! such as `Ciphers`. Nothing of ours has such a word.
+//! The template looks for words in the stored text, comments included, and leaves its own line out if it finds one such
+//! as `Ciphers`. Warded's block has no such word.
 
 use warded_guest::block::{BrokenBlock, Marks};
 use warded_guest::sshd_config::{Directive, directives};
 
 const COMMENT: &str =
     concat!("# Managed by Warded (policy ", env!("CARGO_PKG_NAME"), "). `warded apply remove` takes it out.");
-/// Tells a later run to take the line end before our block out with it.
+/// Tells a later run to remove the line ending before Warded's block together with the block.
 const LINE_END: &str = "# The end of the line before this block is Warded's.";
 const MATCH_ALL: &str = "Match all";
-/// What the template says before the stored text where that comes last.
+/// The template's comment before the stored text in releases in which that comes last.
 const COMES_LAST: &[u8] = b"MUST COME LAST";
-/// The line before the stored text elsewhere.
+/// The line before the stored text in other releases.
 const ANCHOR: &[u8] = b"PubkeyAuthentication yes\n";
 
-/// Why our block has no place.
+/// Why there is no place for Warded's block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Our marks in the stored text are no pair.
+    /// Warded's marks in the stored text are not a pair.
     BrokenBlock,
-    /// The generated file does not have the stored text just once.
+    /// The generated file does not contain the stored text exactly once.
     Stale,
-    /// Every place is in a `Match` block, or would put somebody else's lines into another one.
+    /// Every place is in a `Match` block, or would move somebody else's lines into another one.
     NoPlace,
 }
 
@@ -37,10 +38,10 @@ impl From<BrokenBlock> for Fault {
     }
 }
 
-/// Both texts, as they are or as they are to be.
+/// Both texts, present or future.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Texts {
-    /// The stored one.
+    /// The stored text.
     pub(crate) options: String,
     /// The generated file.
     pub(crate) live: Vec<u8>,
@@ -71,7 +72,7 @@ struct Around<'a> {
 }
 
 impl Texts {
-    /// The lines of our block, without its marks and comments; none: there is no block.
+    /// The lines of Warded's block, without its marks and comments; empty if there is no block.
     pub(crate) fn lines(&self) -> Result<Vec<String>, Fault> {
         let block = parts(&self.options)?.block.unwrap_or_default();
         let is_ours = |line: &&str| Directive::parse(line.as_bytes()).is_some_and(|found| found.keyword != "match");
@@ -83,12 +84,12 @@ impl Texts {
         Ok(parts(&self.options)?.foreign())
     }
 
-    /// Whether a later release that has the stored text after `Match` blocks would put our lines into one.
+    /// Whether a later release, which puts the stored text after `Match` blocks, would put Warded's lines into one.
     pub(crate) fn is_for_an_earlier_layout(&self) -> Result<bool, Fault> {
         Ok(parts(&self.options)?.block.is_some_and(|block| !has_line(block, MATCH_ALL)))
     }
 
-    /// Both with a block of these lines, or without one where there are none.
+    /// Both texts with a block of these lines, or without a block if there are no lines.
     pub(crate) fn with(&self, lines: &[String]) -> Result<Self, Fault> {
         let parts = parts(&self.options)?;
         let around = self.around()?;
@@ -99,7 +100,7 @@ impl Texts {
 
     fn around(&self) -> Result<Around<'_>, Fault> {
         let (live, text) = (self.live.as_slice(), self.options.as_bytes());
-        // An empty line may be anywhere.
+        // An empty stored text would match before every line ending.
         let is_place = |before: &[u8]| {
             if says_last(live.split(|byte| *byte == b'\n')) { comes_last(before) } else { before.ends_with(ANCHOR) }
         };
@@ -133,7 +134,7 @@ fn placed(parts: &Parts<'_>, around: &Around<'_>, lines: &[String]) -> Result<St
     let text = parts.foreign();
     let is_open = leaves_open(&[around.before, text.as_bytes()].concat());
     let is_followed = directives(around.after).next().is_some();
-    // Where the stored text comes last, the appliance may put a `Match` before it at any time: by a user who may log
+    // Where the stored text comes last, the appliance may put a `Match` before it at any time: for a user who may log
     // in by password.
     let match_all = !is_followed && (is_open || is_last);
     if is_open && !match_all {

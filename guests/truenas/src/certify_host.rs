@@ -1,7 +1,7 @@
 //! `certify-host`: a certificate for every host key that sshd uses, and a `HostCertificate` line for each; and
 //! `renew-host`.
 //!
-//! Never a `HostKey` line: one such line takes the appliance's own keys away.
+//! It never writes a `HostKey` line: with one such line sshd no longer uses the appliance's own keys.
 
 use crate::appliance::{Appliance, place};
 use crate::stored;
@@ -38,20 +38,20 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     if changed { services::reload("ssh") } else { Ok(()) }
 }
 
-/// `renew-host`: neither the stored settings nor sshd's configuration change.
+/// `renew-host`: changes neither the stored settings nor sshd's configuration.
 pub(crate) fn renew(settings: &Settings) -> Result<(), Error> {
     let place = place()?;
     host_certificates::renew_host(settings, |key| path_of(&place, key))
 }
 
-/// Where the certificate of a key lies.
+/// The path of a key's certificate.
 fn path_of(place: &str, key: &KeyPair) -> String {
     let path = key.path();
     format!("{place}/warded-{}-cert.pub", path.rsplit('/').next().unwrap_or(&path))
 }
 
-/// The host keys that sshd offers, without those that a line of the administrator's has certificates for: these stay
-/// the administrator's.
+/// The host keys that sshd offers, without those for which a line of the administrator's names a certificate: the
+/// administrator manages these.
 fn keys_of(foreign: &str) -> Result<Vec<KeyPair>, Error> {
     let theirs = values(foreign.as_bytes(), "HostKey");
     if let Some(path) = theirs.first() {
@@ -62,7 +62,7 @@ fn keys_of(foreign: &str) -> Result<Vec<KeyPair>, Error> {
         ));
     }
     let keys = match (keys::host_keys(), theirs.first()) {
-        // In `~/.step` lie the files of the CA's client, which are nobody's host keys to the host.
+        // The host does not accept files in `~/.step` as host keys: that is the directory of the CA's client.
         (Err(error), Some(path)) if error.code == "untrusted-path" => {
             return Err(error.next(format!("take the line `HostKey {path}` out of the auxiliary parameters")));
         }

@@ -1,4 +1,4 @@
-//! `remove`: everything goes that the other procedures put there. What the administrator wrote stays as it is.
+//! `remove`: removes everything that the other procedures put there. The administrator's own text stays as it is.
 
 use crate::appliance::{Appliance, place};
 use warded_guest::trusted_keys::FILE_NAME;

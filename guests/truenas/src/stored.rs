@@ -1,7 +1,7 @@
-//! What the middleware stores, as the host passes it on: `{"options":"…"}` and `[{"enabled":true,"id":1}]`, and nothing
-//! else of it.
+//! Reads the part of the middleware's settings that the host passes on: `{"options":"…"}` and
+//! `[{"enabled":true,"id":1}]`.
 
-/// The text of the one member of such an object; none: it is no such object.
+/// The text of the one member of such an object; none if it is no such object.
 pub(crate) fn options(answer: &[u8]) -> Option<String> {
     let answer = str::from_utf8(answer).ok()?.trim();
     let inner = answer.strip_prefix('{')?.strip_suffix('}')?.trim();
@@ -9,13 +9,13 @@ pub(crate) fn options(answer: &[u8]) -> Option<String> {
     unquoted(quoted.strip_prefix('"')?.strip_suffix('"')?)
 }
 
-/// Whether a job that is there does not run. The host writes no space into such a list, and no text is in it.
+/// Whether an existing job is disabled. The host writes no spaces into such a list, and the list contains no text.
 pub(crate) fn is_disabled(jobs: &[u8]) -> bool {
     const DISABLED: &[u8] = b"\"enabled\":false";
     jobs.windows(DISABLED.len()).any(|window| window == DISABLED)
 }
 
-/// What stands between the quotes of a JSON text.
+/// Decodes the text between the quotes of a JSON string.
 fn unquoted(quoted: &str) -> Option<String> {
     let mut text = String::with_capacity(quoted.len());
     let mut rest = quoted.chars();
@@ -43,7 +43,7 @@ fn escaped(rest: &mut std::str::Chars<'_>) -> Option<char> {
     })
 }
 
-/// Four hexadecimal digits. The host escapes only control characters so, never one half of a pair.
+/// Four hexadecimal digits. The host escapes only control characters in this way, and never half of a surrogate pair.
 fn unit(rest: &mut std::str::Chars<'_>) -> Option<u32> {
     (0..4).try_fold(0, |value, _| Some(value * 16 + rest.next()?.to_digit(16)?))
 }

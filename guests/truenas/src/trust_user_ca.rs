@@ -1,6 +1,6 @@
-//! `trust-user-ca`: sshd lets people in by user certificates of the CA.
+//! `trust-user-ca`: sshd accepts user certificates of the CA.
 //!
-//! sshd reads one file of such CAs' keys, so where another one counts already, that is not touched.
+//! sshd reads the keys of user CAs from one file. If it already reads another file, that one is left alone.
 
 use crate::appliance::{Appliance, place};
 use warded_guest::sshd_config::{path_line, values};
@@ -12,7 +12,7 @@ pub(crate) fn run(_settings: &Settings) -> Result<(), Error> {
     let keys = user_ca::keys()?;
     let path = format!("{}/{FILE_NAME}", place()?);
     let appliance = Appliance::read()?;
-    // One in a `Match` would hold for some connections in the place of ours.
+    // A line in a `Match` would replace Warded's for some connections.
     let named = [sshd::effective(KEYWORD, &[])?, values(appliance.foreign()?.as_bytes(), KEYWORD)].concat();
     user_ca::refuse_another(&path, &named, "the auxiliary parameters")?;
     user_ca::write(&path, &keys)?;

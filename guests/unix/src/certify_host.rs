@@ -1,8 +1,8 @@
 //! `certify-host`: a certificate for every host key that sshd uses, and a `HostCertificate` line
 //! for each.
 //!
-//! Every key, and never a `HostKey` line: one such line takes the default host keys away, and a
-//! certificate for only some keys sends clients that have pinned another one into "REMOTE HOST
+//! It certifies every key, and never writes a `HostKey` line: with one such line sshd no longer uses the default host
+//! keys; and if only some keys have a certificate, clients that pinned another key stop with "REMOTE HOST
 //! IDENTIFICATION HAS CHANGED".
 
 use warded_guest::certificate::certificate_path;
@@ -12,10 +12,10 @@ use warded_guest::principal::host_principals;
 use warded_guest::sshd_config::OwnLines;
 use warded_guest::{Error, Settings, machine, services, sshd};
 
-/// The comment above our lines.
+/// The comment above Warded's lines.
 pub(crate) const COMMENT: &str = "# Managed by Warded (policy unix, certify-host). `warded undo` takes it out.";
 
-/// Where sshd looks for host keys that no `HostKey` line names.
+/// The directory in which sshd looks for host keys that no `HostKey` line names.
 const DEFAULT_DIRECTORY: &str = "/etc/ssh";
 
 /// The default host keys, by file name and algorithm.
@@ -31,7 +31,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let Certified { paths, mut changed } = host_certificates::certify(&keys, &principals, certificate_path)?;
     let own = OwnLines::find()?;
     let lines = host_certificates::lines(&paths, &own.values(KEYWORD), &sshd::effective(KEYWORD, &[])?)?;
-    // Earlier versions wrote the line of `revoke-users` here, which moves it when it is applied next.
+    // Earlier versions wrote the line of `revoke-users` here. `revoke-users` moves it when it is applied next.
     let lines = [lines, own.others(KEYWORD)].concat();
     changed |= own.set(own.comment().as_deref().unwrap_or(COMMENT), &lines)?;
     if changed {
@@ -40,7 +40,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     host_certificates::schedule_renewals()
 }
 
-/// The host keys that sshd uses; where it has none, the default ones, which are made.
+/// The host keys that sshd uses; if it has none, the default ones, which the host then makes.
 fn host_keys() -> Result<Vec<KeyPair>, Error> {
     let keys = keys::host_keys()?;
     if !keys.is_empty() {

@@ -1,5 +1,5 @@
-//! Which principals log in as which users: one file a user in a directory of ours, which `AuthorizedPrincipalsFile` names.
-//! Where there is no such file, sshd takes no certificate for that user.
+//! Maps principals to logins: one file per user in a directory of Warded's, which `AuthorizedPrincipalsFile` names. For
+//! a user without such a file, sshd accepts no certificate.
 
 use warded_guest::principals::{self, DIRECTORY, Mapping, NONE};
 use warded_guest::sshd_config::{self, OwnLines};
@@ -9,8 +9,8 @@ pub(crate) const KEYWORD: &str = "AuthorizedPrincipalsFile";
 /// sshd reads such a file as the user who logs in.
 const MODE: u32 = 0o644;
 
-/// Stages the files, and returns the line that names them, where there is to be one. Without the setting all stays as
-/// it is: to leave the setting out must not open what is closed.
+/// Stages the files, and returns the line that names them, if there is to be one. Without the setting everything stays
+/// as it is: leaving the setting out must not open logins that are closed.
 pub(crate) fn line(settings: &Settings, own: &OwnLines) -> Result<Option<String>, Error> {
     let directory = format!("{}/{DIRECTORY}", own.directory());
     let pattern = format!("{directory}/%u");
@@ -67,7 +67,7 @@ fn say_what_stays(directory: &str, there: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// sshd takes the first such line, wherever it stands.
+/// Refuses if another line names principals: sshd uses the first such line, in whatever file it is.
 fn refuse_another(pattern: &str) -> Result<(), Error> {
     let is_another = |value: &String| !value.eq_ignore_ascii_case("none") && value != pattern;
     if let Some(other) = sshd::effective(KEYWORD, &[])?.into_iter().find(is_another) {
@@ -102,7 +102,7 @@ fn another(value: &str, place: &str) -> Error {
     .next("to have Warded write them, take that line out")
 }
 
-/// The files of sshd's configuration that a line of others may stand in.
+/// The files of sshd's configuration that may contain a line of somebody else's.
 fn texts() -> Result<Vec<String>, Error> {
     let mut texts: Vec<String> = machine::fact("sshd.config").into_iter().collect();
     let mut directories: Vec<String> = machine::fact("sshd.directory").into_iter().collect();

@@ -1,8 +1,9 @@
 //! `rekey-host`: a new key of the same type in place of every host key that this CA certified, and
 //! a successor to its certificate.
 //!
-//! A key that this CA did not certify stays as it is: whoever knows it would be left with nothing. So does the RSA key of a
-//! machine with Proxmox VE: the machines of its cluster know each other by that key alone.
+//! A key that this CA did not certify stays as it is: clients that know it would have nothing else by which to
+//! recognize the machine. The RSA key of a machine with Proxmox VE stays, too: the machines of its cluster know each
+//! other by that key alone.
 
 use warded_guest::authority::{self, Kind};
 use warded_guest::certificate::{Offer, certificate_path, offer};
@@ -10,7 +11,7 @@ use warded_guest::host_key::{Present, rekeyable};
 use warded_guest::keys::{self, KeyPair};
 use warded_guest::{Error, Settings, files, log, services, sshd};
 
-/// Where Proxmox VE has its cluster's files; the directory is there also while the cluster's service is not running.
+/// The directory of the cluster's files of Proxmox VE; it exists even while the cluster's service is not running.
 const PROXMOX: &str = "/etc/pve";
 /// The key that the cluster's `ssh` pins (`PVE/SSHInfo.pm` and `PVE/Cluster/Setup.pm` of pve-cluster).
 const PINNED_BY_PROXMOX: &str = "/etc/ssh/ssh_host_rsa_key";
@@ -31,7 +32,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
             log::warn(&pinned());
             continue;
         }
-        // A certificate that sshd does not serve is refused, and with it all others.
+        // The host refuses the whole run if one certificate would not be served.
         if offer(&algorithms, &key.algorithm()) != Offer::Certified {
             log::warn(&format!(
                 "{} is not replaced: HostKeyAlgorithms keeps sshd from offering its certificate.",
@@ -64,7 +65,7 @@ fn pinned() -> String {
     )
 }
 
-/// Stages a new key and its certificate. False: the old one stays.
+/// Stages a new key and its certificate. Returns false if the old key stays.
 fn rekey(key: &KeyPair, roots: &[String]) -> Result<bool, Error> {
     let path = certificate_path(key);
     let current = match authority::read(&path) {
@@ -80,12 +81,12 @@ fn rekey(key: &KeyPair, roots: &[String]) -> Result<bool, Error> {
         return kept(why);
     }
     let new = match keys::replace(&key.path()) {
-        // One key of which no other can be made does not keep the others from being replaced.
+        // A key of a kind that the host cannot make does not keep the others from being replaced.
         Err(error) if NOT_MADE.contains(&error.code.as_str()) => return kept(&error.message),
         new => new?,
     };
     authority::write(&path, &authority::rekey(&new, &current)?)
 }
 
-/// What speaks against replacing this key, and not against replacing the others.
+/// The error codes that concern only this key, so that the others are replaced.
 const NOT_MADE: [&str; 2] = ["not-a-key", "algorithm"];

@@ -1,7 +1,7 @@
 //! `revoke-users`: sshd refuses user certificates by their serial numbers.
 //!
-//! A `RevokedKeys` file that sshd cannot read makes it refuse every public key: so the list is
-//! written whole, and the host puts it in place before the line that names it.
+//! If sshd cannot read a `RevokedKeys` file, it refuses every public key. So the whole list is written at once, and the
+//! host puts it in place before the line that names it.
 
 use crate::certify_host;
 use crate::revoked_keys::{self, File, KEYWORD, Known, Place, is_none};
@@ -10,7 +10,7 @@ use warded_guest::krl::{Krl, wire_form};
 use warded_guest::sshd_config::OwnLines;
 use warded_guest::{Error, Settings, files, log, machine, services, sshd};
 
-/// The comment above our line.
+/// The comment above Warded's line.
 const COMMENT: &str = "# Managed by Warded (policy unix, revoke-users). `warded undo` takes it out.";
 const PROCEDURE: &str = "revoke-users";
 const FILE_NAME: &str = "warded-revoked.krl";
@@ -19,7 +19,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     let serials: Vec<u64> = settings.all("serial").into_iter().map(serial).collect::<Result<_, _>>()?;
     let (own, earlier) = (OwnLines::of(PROCEDURE)?, OwnLines::find()?);
     let ours = [own.arguments(KEYWORD), earlier.arguments(KEYWORD)].concat();
-    // The list stays where it is: it has what was revoked until now.
+    // An existing list stays where it is: it has what was revoked until now.
     let there = ours.iter().find(|name| name.ends_with(&format!("/{FILE_NAME}"))).cloned();
     let path = there.unwrap_or_else(|| format!("{}/{FILE_NAME}", own.directory()));
     let named = names(&own, &earlier, &ours, &path)?;
@@ -62,14 +62,15 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     } else {
         lines.push(revoked_keys::line(&named)?);
     }
-    // What is staged first is in place first: at no moment is there neither line.
+    // The host puts files in place in the order in which they were staged, so at each moment one of the two lines is
+    // there.
     let mut changed = own.set(COMMENT, &lines)?;
     changed |= take_out_earlier()?;
-    // The list itself is read at each login.
+    // sshd reads the list itself at each login.
     if changed { services::reload("ssh") } else { Ok(()) }
 }
 
-/// Takes our line out from among those of `certify-host`, where earlier versions wrote it. True: there was one.
+/// Removes Warded's line from those of `certify-host`, where earlier versions wrote it. Returns whether there was one.
 fn take_out_earlier() -> Result<bool, Error> {
     let earlier = OwnLines::find()?;
     if earlier.values(KEYWORD).is_empty() {
@@ -86,9 +87,9 @@ fn serial(text: &str) -> Result<u64, Error> {
     })
 }
 
-/// What our line has to name: our list, and theirs where both can stand in it.
+/// The lists that Warded's line has to name: Warded's own, and others' if one line can name several.
 fn names(own: &OwnLines, earlier: &OwnLines, ours: &[String], list: &str) -> Result<Vec<String>, Error> {
-    // Where nothing is named, sshd says `none`, or nothing.
+    // If no list is named, sshd reports `none`, or nothing.
     let mut effective = sshd::effective(KEYWORD, &[])?;
     effective.retain(|name| !is_none(name));
     let main = machine::fact("sshd.config").unwrap_or_default();

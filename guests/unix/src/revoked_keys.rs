@@ -1,7 +1,7 @@
-//! Which lists our `RevokedKeys` line has to name, so that neither somebody else's list nor ours is lost.
+//! Which lists Warded's `RevokedKeys` line has to name, so that sshd ignores neither Warded's list nor anybody else's.
 //!
-//! sshd takes the first such line that holds for everybody and ignores a second one; a `Match` that has one puts it in that
-//! one's place. Since OpenSSH 10.3 a line may name several lists, so that ours can stand beside theirs.
+//! sshd uses the first such line outside every `Match` and ignores a second one; a line in a `Match` replaces it where
+//! that `Match` applies. Since OpenSSH 10.3 one line may name several lists, so that Warded's can stand beside others.
 
 use warded_guest::{
     Error,
@@ -9,10 +9,10 @@ use warded_guest::{
 };
 
 pub(crate) const KEYWORD: &str = "RevokedKeys";
-/// The first release whose sshd takes several lists.
+/// The first release whose sshd reads several lists.
 const SEVERAL: (u32, u32) = (10, 3);
 
-/// A file of sshd's configuration, without our own lines.
+/// A file of sshd's configuration, without Warded's own lines.
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) path: String,
@@ -20,35 +20,35 @@ pub(crate) struct File {
     pub(crate) place: Place,
 }
 
-/// Where a file's lines stand, compared with ours.
+/// Whether sshd reads a file's lines before or after Warded's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Ours come first.
+    /// Warded's lines come first.
     After,
-    /// These come first.
+    /// The file's lines come first.
     Before,
-    /// These come first up to the `Include` that leads to ours.
+    /// The file's lines come first, up to the `Include` that leads to Warded's.
     Around,
 }
 
-/// What sshd knows of revoked keys.
+/// The state of `RevokedKeys` in sshd's configuration.
 #[derive(Debug)]
 pub(crate) struct Known<'a> {
     /// sshd's version: `10.6p1`.
     pub(crate) version: Option<&'a str>,
-    /// Our list.
+    /// The path of Warded's list.
     pub(crate) own: &'a str,
-    /// The file that has our line, or will have it.
+    /// The file that has Warded's line, or will have it.
     pub(crate) own_file: &'a str,
-    /// What our line names now.
+    /// The lists that Warded's line names now.
     pub(crate) ours: &'a [String],
-    /// The lists that count for everybody.
+    /// The lists that sshd uses outside every `Match`.
     pub(crate) effective: &'a [String],
     /// The other files.
     pub(crate) files: &'a [File],
 }
 
-/// A line that is not ours.
+/// A line that is not Warded's.
 #[derive(Debug)]
 struct Line<'a> {
     file: &'a str,
@@ -65,10 +65,11 @@ impl Line<'_> {
 }
 
 impl Known<'_> {
-    /// What our line has to name; nothing: somebody else's line names our list already, and counts.
+    /// The lists that Warded's line has to name; none if an effective line of somebody else's already names Warded's
+    /// list.
     ///
     /// # Errors
-    /// `other-revoked-keys`: one of the lists would be lost.
+    /// `other-revoked-keys` if sshd would ignore one of the lists.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
         let lines: Vec<Line<'_>> = self.files.iter().flat_map(|file| lines(file, self.own_file)).collect();
         if let Some(none) = lines.iter().find(|line| line.names.iter().any(|name| is_none(name))) {
@@ -100,7 +101,7 @@ impl Known<'_> {
     }
 }
 
-/// The lines of a file that name lists.
+/// The `RevokedKeys` lines of a file.
 fn lines<'a>(file: &'a File, own_file: &str) -> Vec<Line<'a>> {
     let (mut is_conditional, mut is_before) = (false, file.place != Place::After);
     let mut lines = Vec::new();
@@ -120,10 +121,10 @@ fn lines<'a>(file: &'a File, own_file: &str) -> Vec<Line<'a>> {
     lines
 }
 
-/// A line of ours.
+/// Warded's line for these lists.
 ///
 /// # Errors
-/// `invalid-path`, where sshd cannot be told one of the names.
+/// `invalid-path` if sshd's configuration cannot express one of the names.
 pub(crate) fn line(names: &[String]) -> Result<String, Error> {
     let lines = names.iter().map(|name| sshd_config::path_line(KEYWORD, name)).collect::<Result<Vec<_>, _>>()?;
     let words = lines.iter().filter_map(|line| line.strip_prefix(KEYWORD));
@@ -163,7 +164,7 @@ mod tests {
 
     const OWN: &str = "/etc/ssh/warded-revoked.krl";
 
-    /// What our line has to name, or words of the refusal.
+    /// The lists that Warded's line has to name, or the refusal's message.
     fn named(version: &str, files: &[(Place, &str)], ours: &[&str], effective: &[&str]) -> Result<Vec<String>, String> {
         let files: Vec<File> = files
             .iter()
@@ -194,11 +195,11 @@ mod tests {
             ("unknown", &[(Around, theirs)], &[], &["/t"], Err("uses only one")),
             ("10.3p1", &[(Around, theirs)], &[], &["/t"], Ok(&["/t", OWN])),
             ("11.0p1", &[(After, "RevokedKeys /t \"/u v\"\n")], &[], &["/t", "/u v"], Ok(&["/t", "/u v", OWN])),
-            // As we left it, and after they changed theirs.
+            // As Warded left it, and after the administrator changed the other line.
             ("10.6p1", &[(Around, theirs)], &["/t", OWN], &["/t", OWN], Ok(&["/t", OWN])),
             ("10.6p1", &[(Around, "Include d/*\n")], &["/t", OWN], &["/t", OWN], Ok(&[OWN])),
             ("10.6p1", &[(After, "RevokedKeys /u\n")], &["/t", OWN], &["/t", OWN], Ok(&["/u", OWN])),
-            // They name ours.
+            // The other line names Warded's list.
             ("10.6p1", &[(Before, "RevokedKeys /t /etc/ssh/warded-revoked.krl\n")], &[], &["/t", OWN], Ok(&[])),
             ("10.6p1", &[(Before, "RevokedKeys /t\n")], &[], &["/t"], Err("/f line 1), and sshd uses only that line")),
             ("10.6p1", &[(Around, "RevokedKeys /t\nInclude d/*\n")], &[], &["/t"], Err("comes before Warded's")),

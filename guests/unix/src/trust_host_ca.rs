@@ -1,17 +1,17 @@
 //! `trust-host-ca`: ssh on this machine trusts the CA's host certificates for the names of a domain.
 //!
-//! A user's run goes to that user's known_hosts, root's to the system's; which file that is, and whether it is read at
-//! all, is asked of ssh. Every line that is not ours stays.
+//! A user's run changes that user's known_hosts, root's the system's. The procedure asks ssh which file that is, and
+//! whether ssh reads it at all. Every line that is not Warded's stays.
 
 use warded_guest::authority::{self, Kind};
 use warded_guest::known_hosts::{self, Conflict, Patterns, Trust, Wanted};
 use warded_guest::{Error, Settings, files, log, machine, ssh};
 
-/// ssh's files, as it has them unless it is configured otherwise.
+/// ssh's default files.
 const OF_SYSTEM: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
 const OF_USER: [&str; 2] = [".ssh/known_hosts", ".ssh/known_hosts2"];
 
-/// Everybody has to read the system's file; a user's hosts are nobody else's business.
+/// Every user has to read the system's file, but nobody else needs to read a user's file.
 const SYSTEM_MODE: u32 = 0o644;
 const NEW_USER_MODE: u32 = 0o600;
 
@@ -54,7 +54,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// Directories are not made here: ssh wants `.ssh` for its owner alone.
+/// The procedure makes no directory, because `.ssh` should be accessible to its owner alone.
 fn refuse_missing_directory(path: &str) -> Result<(), Error> {
     let Some((directory, _)) = path.rsplit_once('/') else { return Ok(()) };
     if files::list(directory)?.is_some() {
@@ -92,7 +92,7 @@ impl Own {
         Ok(Self::User { home })
     }
 
-    /// The file for our lines.
+    /// The file for Warded's lines.
     fn path(&self) -> String {
         match self {
             Self::System => OF_SYSTEM[0].to_owned(),
@@ -116,7 +116,7 @@ impl Own {
     }
 }
 
-/// Refuses where ssh does not read the file, or a line that it reads speaks against ours.
+/// Refuses if ssh does not read the file, or if it reads a line that conflicts with Warded's.
 fn look_for_conflicts(trust: &Trust<'_>, own: &Own, name: &str) -> Result<(), Error> {
     let path = own.path();
     let read = ssh::effective(own.keyword(), name)?;
@@ -127,7 +127,8 @@ fn look_for_conflicts(trust: &Trust<'_>, own: &Own, name: &str) -> Result<(), Er
     let granted = OF_USER.iter().map(|name| format!("{home}/{name}")).chain(OF_SYSTEM.map(str::to_owned));
     let all = [ssh::effective("userknownhostsfile", name)?, ssh::effective("globalknownhostsfile", name)?].concat();
     for file in granted.filter(|file| all.contains(file)) {
-        // Another one than ours may be unreadable to this user, and to ssh then, too.
+        // A file that this user cannot read is unreadable to this user's ssh, too; only the file that is changed has to
+        // be readable.
         let contents = match files::read(&file) {
             Ok(contents) => contents.unwrap_or_default(),
             Err(error) if file == path => return Err(error),
@@ -150,7 +151,7 @@ fn not_read(trust: &Trust<'_>, own: &Own, name: &str, read: &[String]) -> Error 
     let Some(instead) = files.first() else {
         return error.next(format!("have ssh read it, with this line in ssh_config: {keyword} {path}"));
     };
-    // With the name in it, it is another file for each host.
+    // A path with the host's name in it differs for each host.
     if files.iter().any(|file| file.contains(name)) {
         return error
             .next(format!("have ssh read it, too: add {path} after the files of the {keyword} line of ssh_config"));

@@ -1,13 +1,13 @@
-//! `trust-user-ca`: sshd lets people in by user certificates of the CA.
+//! `trust-user-ca`: sshd accepts user certificates of the CA.
 //!
-//! sshd reads one file of such CAs' keys, so where another one counts already, that is not touched.
+//! sshd reads the keys of user CAs from one file. If it already reads another file, that one is left alone.
 
 use crate::principals;
 use warded_guest::sshd_config::{self, OwnLines};
 use warded_guest::trusted_keys::{self, FILE_NAME};
 use warded_guest::{Error, Settings, files, log, machine, services, sshd, user_ca};
 
-/// The comment above our lines.
+/// The comment above Warded's lines.
 const COMMENT: &str = "# Managed by Warded (policy unix, trust-user-ca). `warded undo` takes it out.";
 const PROCEDURE: &str = "trust-user-ca";
 const KEYWORD: &str = "TrustedUserCAKeys";
@@ -31,7 +31,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     if own.set(COMMENT, &lines)? { services::reload("ssh") } else { Ok(()) }
 }
 
-/// Another file that sshd takes the keys of user CAs from, where that is so.
+/// The file from which sshd reads the keys of user CAs, if it is not Warded's.
 fn other(own: &OwnLines, path: &str) -> Result<Option<String>, Error> {
     let is_none = |value: &String| value.eq_ignore_ascii_case("none");
     let effective = sshd::effective(KEYWORD, &[])?;
@@ -54,7 +54,7 @@ fn other(own: &OwnLines, path: &str) -> Result<Option<String>, Error> {
                 .about("path", &*text)
                 .about("next", "take that line out"));
             }
-            // Such a line holds for some connections, or for none: the one that holds for all was looked at.
+            // Such a line applies to some connections, or to none: the one that applies to all was checked above.
             if value != path {
                 log::warn(&format!(
                     "{text} names another file, {value}: where that line applies, sshd does not read this CA's keys \
@@ -66,7 +66,7 @@ fn other(own: &OwnLines, path: &str) -> Result<Option<String>, Error> {
     Ok(None)
 }
 
-/// Where sshd takes the keys from another file, that one may have ours already.
+/// Handles an sshd that reads the keys from another file, which may already contain this CA's.
 fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(), Error> {
     let contents = if is_readable(other) { files::read(other)? } else { None };
     let read = contents.as_deref().map(|contents| trusted_keys::read(&tidied(contents)));
@@ -128,7 +128,8 @@ fn trusted_by(other: &str, keys: &[String], with_principals: bool) -> Result<(),
         .about("next", format!("or take the line `{KEYWORD} {other}` out, if nobody needs that CA")))
 }
 
-/// Why sshd takes no certificate by these keys, as far as its configuration says so for everybody, and what to do.
+/// Why sshd accepts no certificate by these keys, as far as its configuration outside every `Match` says so, and what
+/// to do.
 fn untaken(keys: &[String]) -> Result<Option<(String, String)>, Error> {
     let [login, newer, older, signatures] =
         ["PubkeyAuthentication", "PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes", "CASignatureAlgorithms"]
@@ -137,7 +138,7 @@ fn untaken(keys: &[String]) -> Result<Option<(String, String)>, Error> {
     Ok(obstacle(keys, &login?, &accepted, &signatures?))
 }
 
-/// The same, from what sshd says: nothing where a release does not know a keyword.
+/// Decides this from the values that sshd reports; a value is empty if that release does not know the keyword.
 fn obstacle(keys: &[String], login: &[String], accepted: &[String], signatures: &[String]) -> Option<(String, String)> {
     let names = |lists: &[String]| -> Vec<String> {
         lists.iter().flat_map(|list| list.split(',')).map(|name| name.trim().to_owned()).collect()
@@ -167,13 +168,13 @@ fn obstacle(keys: &[String], login: &[String], accepted: &[String], signatures: 
     None
 }
 
-/// A list without the carriage returns, and with the end of its last line: sshd reads the keys either way.
+/// A list without carriage returns, and with a line ending at its end: sshd reads the keys either way.
 fn tidied(list: &[u8]) -> Vec<u8> {
     let lines = list.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     lines.flat_map(|line| [line, b"\n"].concat()).collect()
 }
 
-/// Whether `policy.toml` lets this procedure read a file of others.
+/// Whether `policy.toml` lets this procedure read another file with keys.
 fn is_readable(path: &str) -> bool {
     let directories = [machine::fact("sshd.directory"), Some("/etc/ssh".to_owned())];
     let inside = |directory: String| {
@@ -182,7 +183,8 @@ fn is_readable(path: &str) -> bool {
     directories.into_iter().flatten().any(inside)
 }
 
-/// A command that appends keys as lines of their own, whether the last line ends or not, and through a link.
+/// A shell command that appends keys as lines of their own, whether or not the last line has a line ending. It follows
+/// a link.
 fn append(path: &str, keys: &[&String]) -> String {
     let path = quoted(path);
     let keys: String = keys.iter().map(|key| format!(" {}", quoted(key))).collect();

@@ -1,4 +1,4 @@
-// What needs no host, and so can be tested without one.
+// The code that needs no host, so that it can be tested without one.
 
 /** The lines, each with its end, as UTF-8. QuickJS has no TextEncoder. */
 export function contents(lines) {

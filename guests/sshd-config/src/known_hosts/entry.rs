@@ -11,7 +11,7 @@ pub enum Marker {
     Revoked,
 }
 
-/// What ssh gets from a line.
+/// The parts of a line that ssh uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// What it is for.
@@ -23,13 +23,13 @@ pub struct Entry<'a> {
     comment: &'a [u8],
 }
 
-/// The lines of a file, each with its end.
+/// The lines of a file, each with its line ending.
 pub fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
     file.split_inclusive(|byte| *byte == b'\n')
 }
 
 impl<'a> Entry<'a> {
-    /// Reads a line; none where ssh passes it over.
+    /// Reads a line; none if ssh ignores it.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         // To ssh a line ends at its first NUL byte.
@@ -62,7 +62,7 @@ impl<'a> Entry<'a> {
         self.key() == (key_type, word(rest).0)
     }
 
-    /// Which CA a line of Warded's is for; none for every other line.
+    /// The CA that a line of Warded's is for; none for every other line.
     #[must_use]
     pub fn authority(&self) -> Option<&'a [u8]> {
         let ours = self.comment.strip_prefix(b"warded trust-host-ca ");
@@ -70,8 +70,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A marker ends at the first space of the line or, where the line has none, at the first tab: a marker with a tab
-/// behind it in a line with a space is unknown to ssh.
+/// A marker ends at the first space of the line or, if the line has no space, at the first tab. So ssh does not know a
+/// marker with a tab behind it in a line that has a space.
 fn marker(text: &[u8]) -> Option<(Marker, &[u8])> {
     if !text.starts_with(b"@") {
         return Some((Marker::None, text));
@@ -84,7 +84,7 @@ fn marker(text: &[u8]) -> Option<(Marker, &[u8])> {
         _ => return None,
     };
     let rest = skip_blanks(rest);
-    // A second marker is none.
+    // A line with two markers is not valid.
     (!rest.starts_with(b"@")).then_some((marker, rest))
 }
 

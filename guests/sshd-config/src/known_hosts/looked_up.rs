@@ -7,17 +7,17 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-/// What a wildcard becomes in an example of a name, the first that gives one.
+/// The replacements for a wildcard in an example of a name; the first that gives a name is used.
 const IN_NAME: [&str; 2] = ["warded-example", "7"];
 const IN_ADDRESS: [&str; 4] = ["7", "7::7", "::7", "7::"];
-/// A port for those that a wildcard stands for.
+/// The replacement for a wildcard in a port.
 const PORT: &str = "2222";
 /// The port without which ssh looks a name up.
 const DEFAULT_PORT: u16 = 22;
-/// A name of somebody else's.
+/// A host of somebody else's, for an example.
 const ELSEWHERE: &str = "github.com";
-/// Names that nobody can buy domains below: reserved (RFC 2606, 6761, 6762; `internal` by ICANN in 2024), or never to be
-/// delegated since networks use them (RFC 6762, appendix G).
+/// Top-level names below which nobody can buy a domain: reserved (RFC 2606, 6761, 6762; `internal` by ICANN in 2024),
+/// or never to be delegated since networks use them (RFC 6762, appendix G).
 const PRIVATE: [&str; 12] = [
     "corp",
     "example",
@@ -36,13 +36,13 @@ const PRIVATE: [&str; 12] = [
 const LONGEST: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
-/// A pattern that holds for a name which ssh may look up.
+/// A pattern that matches a name which ssh may look up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
-    /// Whether the names that it holds for are left out of the list.
+    /// Whether it excludes the names that it matches from the list.
     pub(super) is_left_out: bool,
     host: String,
-    /// `*`, or a number; none: 22, and every other port where ssh finds nothing for that one.
+    /// `*`, or a number. None is 22, and any other port for which ssh finds no line.
     port: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl Pattern {
     /// Reads one, in lower-case letters.
     ///
     /// # Errors
-    /// Why ssh never looks up a name for which it holds.
+    /// Why ssh never looks up a name that it matches.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (is_left_out, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
         let Some(in_brackets) = text.strip_prefix('[') else {
@@ -89,7 +89,7 @@ impl Pattern {
         self.port.as_ref().map_or_else(|| self.host.clone(), |port| format!("[{}]:{port}", self.host))
     }
 
-    /// Names for which it may hold, in the form in which ssh looks them up.
+    /// Names that it may match, in the form in which ssh looks them up.
     pub(super) fn examples(&self) -> impl Iterator<Item = String> {
         let words: &[&str] = if is_address(&self.host) { &IN_ADDRESS } else { &IN_NAME };
         let one = if is_address(&self.host) { "7" } else { "w" };
@@ -101,8 +101,8 @@ impl Pattern {
         })
     }
 
-    /// Whether a wildcard stands elsewhere than before a dot and a name of two labels or a private one: then the pattern is
-    /// not for names of one domain alone. Which domains sell their names (`co.uk`) is not known here.
+    /// Whether the pattern is not limited to one domain: a wildcard stands elsewhere than before a dot and a name of
+    /// two labels or a private one. Domains below which names are sold (`co.uk`) are not known here.
     pub(super) fn is_wide(&self) -> bool {
         let Some(last) = self.host.rfind(['*', '?']) else { return false };
         let behind = self.host.get(last + 1..).and_then(|behind| behind.split_once('.'));
@@ -111,7 +111,7 @@ impl Pattern {
                 .is_some_and(|(label, domain)| domain.contains('.') || label.is_empty() && PRIVATE.contains(&domain))
     }
 
-    /// A host that nobody would think of who wrote the pattern, and for which it holds.
+    /// A host that the pattern matches, though its author would hardly have thought of it.
     pub(super) fn covered(&self) -> String {
         let elsewhere = match self.host.strip_suffix('*') {
             _ if one_matches(self.host.as_bytes(), ELSEWHERE.as_bytes()) => ELSEWHERE.to_owned(),
@@ -125,15 +125,15 @@ impl Pattern {
         Some(elsewhere).filter(|_| is_name).or_else(|| self.examples().next()).unwrap_or_else(|| self.text())
     }
 
-    /// The pattern to leave out as well, so that `kept` does not let in again what this one leaves out: ssh looks a name
-    /// with a port up without it, too.
+    /// The pattern to exclude as well, so that `kept` does not include again what this one excludes: ssh looks up a
+    /// name with a port also without the port.
     pub(super) fn let_in_again(&self, kept: &Self) -> Option<String> {
         let has_host = || both_match(kept.host.as_bytes(), self.host.as_bytes());
         let with = |port: &str| format!("[{}]:{port}", self.host);
         match (&self.port, &kept.port) {
             (None, Some(port)) => has_host().then(|| with(port)),
             (Some(_), None) => has_host().then(|| self.host.clone()),
-            // To ssh the brackets and the port are characters like others.
+            // To ssh, the brackets and the port are ordinary characters.
             (None, None) => both_match(kept.host.as_bytes(), with(PORT).as_bytes()).then(|| with("*")),
             (Some(_), Some(_)) => None,
         }
@@ -197,7 +197,7 @@ fn name(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether it is a pattern of addresses: an IPv6 one, or one of numbers alone.
+/// Whether it is a pattern of addresses: IPv6, or numbers alone.
 fn is_address(host: &str) -> bool {
     let is_numeric = |byte: u8| byte.is_ascii_digit() || b".*?".contains(&byte);
     host.contains(':') || (host.bytes().all(is_numeric) && host.bytes().any(|byte| byte.is_ascii_digit()))

@@ -3,29 +3,29 @@
 use super::looked_up::Pattern;
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-/// What an operator may name: patterns with commas between them, each in a form in which ssh looks names up.
+/// The patterns that an operator may give: separated by commas, each in a form in which ssh looks names up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns(Vec<Pattern>);
 
-/// What an operator wants of a list.
+/// Which kind of example to give for a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// A name for which the list holds.
+    /// A name that the list matches.
     Inside,
-    /// A name for which it does not.
+    /// A name that it does not match.
     Outside,
 }
 
-/// A pattern that is not for names of one domain alone.
+/// A pattern that is not limited to one domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wide {
     /// The pattern.
     pub pattern: String,
-    /// A host for which it holds, too.
+    /// A host that it also matches.
     pub covers: String,
 }
 
-/// From this length on, ssh passes a pattern over (`match_pattern_list` in match.c).
+/// From this length on, ssh ignores a pattern (`match_pattern_list` in match.c).
 const LONGEST: usize = 1023;
 /// A name that nobody has (RFC 6761).
 const NOBODY: &str = "warded-example.invalid";
@@ -61,13 +61,14 @@ impl fmt::Display for Patterns {
 }
 
 impl Patterns {
-    /// The patterns that are not for names of one domain alone: a person with the CA's key could pass for hosts of others.
+    /// The patterns that are not limited to one domain: a person with the CA's key could impersonate hosts of others.
     pub fn wide(&self) -> impl Iterator<Item = Wide> {
         let wide = self.kept().filter(|one| one.is_wide());
         wide.map(|one| Wide { pattern: one.text(), covers: one.covered() })
     }
 
-    /// A name inside or outside, in the form in which ssh looks it up: `[NAME]:PORT` for another port than 22.
+    /// A name that the list matches or does not match, in the form in which ssh looks it up: `[NAME]:PORT` for another
+    /// port than 22.
     #[must_use]
     pub fn example(&self, wanted: Wanted) -> Option<String> {
         let list = self.to_string();
@@ -82,7 +83,7 @@ impl Patterns {
         self.0.iter().filter(|one| !one.is_left_out)
     }
 
-    /// Refuses a `!` that leaves nothing out, or whose names another pattern lets in again.
+    /// Refuses a `!` that excludes nothing, or whose names another pattern includes again.
     fn refuse_idle(&self) -> Result<(), String> {
         let left_out = || self.0.iter().filter(|one| one.is_left_out);
         for one in left_out() {
@@ -102,7 +103,7 @@ impl Patterns {
     }
 }
 
-/// Whether a list holds for a name. A hashed name holds for nothing that can be told here.
+/// Whether a list matches a name. What a hashed name matches cannot be seen here, so it matches nothing.
 #[must_use]
 pub fn matches(list: &[u8], name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -119,8 +120,8 @@ pub fn matches(list: &[u8], name: &str) -> bool {
     holds
 }
 
-/// Whether there may be a name for which both lists hold, with a port or without. What a list leaves out is not looked
-/// at, and a hashed name is taken for any.
+/// Whether there may be a name that both lists match, with a port or without. Exclusions are ignored, and a hashed name
+/// is taken to match any.
 #[must_use]
 pub fn overlap(left: &[u8], right: &[u8]) -> bool {
     if left.starts_with(b"|") || right.starts_with(b"|") {
@@ -128,13 +129,13 @@ pub fn overlap(left: &[u8], right: &[u8]) -> bool {
     }
     wanted(left).any(|left| {
         wanted(right).any(|right| {
-            // ssh looks a name with a port up without it as well.
+            // ssh looks up a name with a port also without the port.
             both_match(left, right) || both_match(without_port(left), right) || both_match(left, without_port(right))
         })
     })
 }
 
-/// The patterns of a list that ssh compares a name with; it passes longer ones over.
+/// The patterns of a list with which ssh compares a name; it ignores longer ones.
 fn wanted(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').filter(|one| !one.starts_with(b"!") && one.len() < LONGEST)
 }
@@ -175,7 +176,7 @@ pub(super) fn both_match(left: &[u8], right: &[u8]) -> bool {
     false
 }
 
-/// `*` stands for any characters, `?` for one; iterative, so that no pattern makes it slow.
+/// `*` stands for any characters, `?` for one; this is iterative, so that no pattern makes it slow.
 pub(super) fn one_matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut in_name, mut star) = (0, 0, None);
     while in_name < name.len() {

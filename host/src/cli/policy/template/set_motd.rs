@@ -1,4 +1,4 @@
-//! `set-motd`: the lines that it is given, to /etc/motd.
+//! `set-motd`: writes the given lines to /etc/motd.
 
 use warded_guest::{Error, Settings, files, log};
 
@@ -9,7 +9,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// The lines, each with its end.
+/// The lines, each with a line ending.
 fn contents(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()
 }

@@ -1,4 +1,4 @@
-//! The guest's face to the host: the generated bindings of its world, and which function is which procedure.
+//! The guest's interface to the host: the generated bindings of its world, and the function for each procedure.
 
 use crate::set_motd;
 
