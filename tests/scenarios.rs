@@ -62,6 +62,7 @@ mod true_nas;
 mod trust_host_ca;
 mod trust_user_ca;
 mod two_people;
+mod unread;
 mod unserved_certificate;
 mod untouched_files;
 mod upgrade;

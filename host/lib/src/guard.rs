@@ -21,6 +21,7 @@ pub mod pins;
 pub mod proof;
 pub mod risks;
 pub mod survey;
+mod unread;
 
 pub use baseline::Baseline;
 pub use candidate::Candidate;

@@ -146,17 +146,9 @@ impl Baseline {
     /// what it read before. What cannot be examined counts as changed.
     #[must_use]
     pub fn changed_since(&self, time: SystemTime) -> Option<PathBuf> {
-        let is_older = |path: &Path| {
-            let changed = fs::metadata(path).ok().and_then(|found| {
-                let (seconds, nanoseconds) = (found.ctime(), found.ctime_nsec());
-                let since = Duration::new(seconds.try_into().ok()?, nanoseconds.try_into().ok()?);
-                UNIX_EPOCH.checked_add(since)
-            });
-            changed.is_some_and(|changed| changed < time)
-        };
         let keys = self.host_keys.iter().map(|(path, _)| path.clone());
         let files = self.tree.files.iter().map(|file| file.path.clone());
-        keys.chain(files).chain(self.places_of_what_is_gone()).find(|path| !is_older(path))
+        first_changed(keys.chain(files).chain(self.places_of_what_is_gone()), time)
     }
 
     /// Where a file may be missing that sshd has read: host keys that a line names and that do not exist, and the
@@ -200,4 +192,17 @@ pub(super) fn public_keys(effective: &Effective, overlay: Overlay<'_>) -> Vec<Pu
         None => host_key::public(Path::new(path)),
     };
     effective.values("hostkey").iter().filter_map(key).collect()
+}
+
+/// The first of these paths that changed after a given time or cannot be examined.
+pub(super) fn first_changed(paths: impl IntoIterator<Item = PathBuf>, time: SystemTime) -> Option<PathBuf> {
+    let is_older = |path: &PathBuf| {
+        let changed = fs::metadata(path).ok().and_then(|found| {
+            let (seconds, nanoseconds) = (found.ctime(), found.ctime_nsec());
+            let since = Duration::new(seconds.try_into().ok()?, nanoseconds.try_into().ok()?);
+            UNIX_EPOCH.checked_add(since)
+        });
+        changed.is_some_and(|changed| changed < time)
+    };
+    paths.into_iter().find(|path| !is_older(path))
 }

@@ -1,12 +1,14 @@
 //! One sshd that the guard watches: the one that a run is for, or another one that reads the same files.
 
+mod unread;
+
 use super::{Forecast, Work};
 use ssh_key::PublicKey;
 use std::{
     cell::{OnceCell, RefCell},
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 use warded_lib::{
     ca::{Certificate, placeholder},
@@ -19,9 +21,8 @@ use warded_lib::{
     },
     machine::{
         facts, services,
-        sshd::{Listener, Sshd, UnknownListener, listener::started_at},
+        sshd::{Listener, Sshd, UnknownListener},
     },
-    text::neutral,
     transaction::{Reload, SshdBefore},
 };
 
@@ -100,7 +101,7 @@ impl WatchedSshd {
             .and_then(|()| candidate.keeps_logins(baseline, work.may_change()))
             .and_then(|logins| {
                 self.refuse_untold(work, &candidate)?;
-                Ok(logins.not_proved.into_iter().chain(self.unasked_beside()?).collect())
+                Ok(logins.not_proved.into_iter().chain(self.unasked(work)?).collect())
             });
         let not_proved = checked.map_err(|error| self.told(error))?;
         self.checked.get_or_init(|| candidate);
@@ -147,7 +148,7 @@ impl WatchedSshd {
                 self.refuse_lost_pins(work, &candidate)?;
                 let mut proof = candidate.prove(baseline, &certificates, &signers)?;
                 proof.logins = logins.proved;
-                proof.not_proved.extend(logins.not_proved.into_iter().chain(self.unasked_beside()?));
+                proof.not_proved.extend(logins.not_proved.into_iter().chain(self.unasked(work)?));
                 proof.users = candidate.admits_certificates(baseline, work.may_change(), &work.user_authorities)?;
                 proof.not_proved.append(&mut proof.users.not_proved);
                 Ok(proof)
@@ -155,12 +156,6 @@ impl WatchedSshd {
         let proof = proved.map_err(|error| self.told(error))?;
         (self.proved, self.certificates) = (Some(candidate.files()), certificates);
         Ok(proof)
-    }
-
-    /// Other programs on ports of its configuration: clients that connect there meet those, and Warded does not ask them.
-    fn unasked_beside(&self) -> Result<Vec<String>> {
-        let beside = self.sshd.unknown_beside(&self.baseline.view.effective)?;
-        Ok(beside.iter().map(ToString::to_string).collect())
     }
 
     fn refuse_lost_pins(&self, work: &Work, candidate: &Candidate) -> Result<()> {
@@ -244,38 +239,6 @@ impl WatchedSshd {
         self.sshd.listener.is_some() && !self.is_spared() && !is_told && keeps_certificates(&self.sshd)
     }
 
-    /// Refuses changes to an sshd that cannot be asked: nobody could tell whether it still offers its keys. A change of
-    /// certificates alone is allowed, even in an unattended renewal: the candidate was proved to serve them, and if they
-    /// expired, clients that know only the CA would be refused. That holds only if sshd has no other keys in memory than
-    /// those on disk. In the middle of an upgrade of sshd, the next run is soon enough.
-    fn refuse_unseen(&self, work: &Work, changed: Option<&Path>) -> Result<()> {
-        let Some(unseen) = self.baseline.unseen.as_ref().filter(|_| !work.terms.not_seen_live) else { return Ok(()) };
-        let is_upgraded = self.sshd.listener.as_ref().is_some_and(Listener::is_upgraded);
-        let is_told = work.reloads.iter().any(|reload| self.is_told_by(reload));
-        let since_read = self.changed_since_it_was_read().filter(|_| is_told);
-        if changed.is_none() && work.replaced().is_empty() && !is_upgraded && since_read.is_none() {
-            return Ok(());
-        }
-        let mut refused = unseen.clone();
-        if let Some(path) = since_read {
-            refused = refused.seen(format!(
-                "{} has changed since sshd was last known to have read it, or is gone: sshd may offer a former key, \
-                 and would stop doing so after a reload",
-                neutral(&path.to_string_lossy())
-            ));
-        }
-        Err(refused.next("to go on without it, until something changes again: --accept-risk=not-seen-live"))
-    }
-
-    /// A file of which sshd may hold another version than the one on disk. Since OpenSSH 9.8 it keeps what it read at
-    /// its start, or at the last reload that was seen to work.
-    fn changed_since_it_was_read(&self) -> Option<PathBuf> {
-        let listener = self.sshd.listener.as_ref().filter(|_| keeps_certificates(&self.sshd))?;
-        let read = self.read_at.into_iter().chain(started_at(listener.pid)).max().unwrap_or(UNIX_EPOCH);
-        let gone = self.read_keys.iter().find(|key| !key.exists()).cloned();
-        gone.or_else(|| self.baseline.changed_since(read))
-    }
-
     /// Refuses a new configuration that the running sshd cannot be told to read. It would keep the old one, and at each
     /// login read files that only the old one names, which the guard no longer checks.
     fn refuse_untold(&self, work: &Work, candidate: &Candidate) -> Result<()> {
@@ -295,7 +258,8 @@ impl WatchedSshd {
             services::refuse_untellable(&reload.name, &reload.service, listener)?;
         }
         let Some(path) = changed else { return Ok(()) };
-        if work.reloads.iter().any(|reload| services::is_sshd(&reload.service, listener)) {
+        let is_told = work.reloads.iter().any(|reload| services::is_sshd(&reload.service, listener));
+        if is_told {
             return Ok(());
         }
         Err(Error::refused(format!("{} would change, but the procedure does not reload sshd", path.display()))
