@@ -276,7 +276,8 @@ fn a_preferred_key_that_would_be_the_only_one_without_a_certificate() {
     let apply = ["apply", "certify-host", "--yes", "--set", "principal=web1.example.org"];
     let unproved = "clients that know only the ssh-ed25519 host key: it has no certificate";
     let told = "clients that know only sshd's ssh-ed25519 host key would be refused";
-    machine.warded(["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(3).prints(&[unproved]);
+    let plan = machine.warded(["plan", "certify-host", "--set", "principal=web1.example.org"]).ends(3);
+    plan.prints(&[unproved, "would be refused: `apply` refuses that without --accept-risk=replace-host-keys."]);
     machine.warded(apply).ends(5).says(&[told, "--accept-risk=replace-host-keys"]);
     assert_eq!(before, machine.tree());
     pinned.connects();

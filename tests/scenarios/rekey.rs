@@ -55,6 +55,8 @@ fn keys_are_replaced_and_brought_back() {
     for print in &old {
         assert!(plan.stdout.contains(&format!("clients that pinned {print} will warn")), "{}", plan.stdout);
     }
+    assert!(plan.stdout.contains(&format!("`apply` refuses that without {ACCEPT}.")), "{}", plan.stdout);
+    machine.warded(["rekey", "--plan", ACCEPT]).ends(3).prints(&[&format!("would be refused: accepted by {ACCEPT}.")]);
     let refused = machine.warded(REKEY).ends(5).says(&["host keys", ACCEPT, "nothing was changed"]);
     old.iter().for_each(|print| assert!(refused.stderr.contains(print.as_str()), "{}", refused.stderr));
     machine.warded(["rekey", "--yes"]).ends(5).says(&[ACCEPT]);

@@ -251,6 +251,8 @@ fn whom_to_trust_is_said_by_name() {
         apply(&[wide], &[]).ends(5).says(&["--accept-risk=any-host", "nothing was changed"]);
         let plan = client.user(&["plan", "trust-host-ca", "--set", &format!("domain={wide}")]).ends(3);
         plan.prints(&["`apply` refuses that without --accept-risk=any-host"]);
+        let accepted = ["plan", "trust-host-ca", "--set", &format!("domain={wide}"), "--accept-risk=any-host"];
+        client.user(&accepted).ends(3).prints(&["more than one domain: accepted by --accept-risk=any-host."]);
     }
     apply(&["10.0.0.*"], &[]).says(&["such as 10.0.0.github.com"]);
     assert!(!client.known_hosts().exists());

@@ -105,7 +105,7 @@ impl Enrol {
             if let Some(ago) = given.expired(now()) {
                 return Err(expired(&ago.to_string()));
             }
-            return Plan { procedure }.with_files(&context, output, &files);
+            return Plan { procedure, risk: self.risk.clone() }.with_files(&context, output, &files);
         }
         let apply = Apply {
             procedure,

@@ -5,6 +5,7 @@ use super::{
     output::Output,
     recover,
     report::{self, PlanObject},
+    risk::AcceptRisk,
     trust::StagedFile,
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     pipeline::{self, Terms, Work, known_hosts, prove::Forecast, serve},
 };
 use clap::Args;
+use serde::Serialize;
 use warded_lib::{
     config::is_root,
     error::{Exit, Result},
@@ -24,6 +26,8 @@ use warded_lib::{
 pub(super) struct Plan {
     #[command(flatten)]
     pub(super) procedure: ProcedureArgs,
+    #[command(flatten)]
+    pub(super) risk: AcceptRisk,
 }
 
 impl Plan {
@@ -67,21 +71,30 @@ impl Plan {
         let object = PlanObject::new(&planned, &review, enrolment.as_ref(), !would.is_empty()).with(&changes);
         let mut object = report::value(&object)?;
         if !planned.session.changes.is_empty() {
-            // These risks count as accepted here: `apply` refuses without them, and names the risk to accept.
-            let logins = Risks { root: true, ..Risks::default() };
-            let terms = Terms { replace_host_keys: true, any_host: true, logins, ..Terms::default() };
+            // These risks count as accepted here, so that the change is shown. Whether they are, is told.
+            let accepted = self.risk.accepted();
+            let logins = Risks { root: true, ..accepted.logins };
+            let terms = Terms { replace_host_keys: true, any_host: true, logins, ..accepted.clone() };
             let work = Work::of(planned, terms);
-            let any_host = known_hosts::is_wide(&work)?;
+            let (any_host, ends_keys) = (known_hosts::is_wide(&work)?, !work.replaced().is_empty());
             let Forecast { not_proved, effects, users, loses_pins } = foresee(context, &work)?;
             effects.iter().try_for_each(|effect| output.line(format!("Effect: {effect}.")))?;
             pipeline::users(&users, "would let", "Found out: ").iter().try_for_each(|line| output.line(line))?;
             report::unproved(output, &not_proved)?;
-            let risks = [(users.admits_root, ROOT), (loses_pins, PINS), (any_host, ANY_HOST)];
-            for (_, line) in risks.iter().filter(|(would, _)| *would) {
-                output.line(line)?;
-            }
+            let risks = [
+                (users.admits_root, ROOT),
+                (ends_keys, ENDS),
+                (loses_pins && !ends_keys, PINS),
+                (any_host, ANY_HOST),
+                (!changes.is_empty(), NEW_KEY),
+            ];
+            let taken: Vec<&ShownRisk> = risks.iter().filter(|(would, _)| *would).map(|(_, risk)| risk).collect();
+            let is_accepted = |shown: &ShownRisk| accepted.accepted().any(|risk| risk == shown.risk);
+            taken.iter().try_for_each(|shown| output.line(shown.line(is_accepted(shown))))?;
+            let not_accepted: Vec<&ShownRisk> = taken.into_iter().filter(|shown| !is_accepted(shown)).collect();
             if let Some(object) = object.as_object_mut() {
                 object.insert("not_proved".to_owned(), not_proved.into());
+                object.insert("not_accepted".to_owned(), report::value(&not_accepted)?);
             }
         }
         output.object(&object)?;
@@ -89,15 +102,35 @@ impl Plan {
     }
 }
 
-/// What a plan says of clients that would be refused.
-const PINS: &str = "Clients that know only this host key would be refused: `apply` refuses that without \
-                    --accept-risk=replace-host-keys.";
-/// What a plan says of a pattern that covers more than one domain.
-const ANY_HOST: &str = "The CA would be trusted for hosts of more than one domain: `apply` refuses that without \
-                        --accept-risk=any-host.";
-/// What a plan says of root, who could log in if that risk is accepted.
-const ROOT: &str = "A certificate with the principal root would log in as root: `apply` refuses that without \
-                    --accept-risk=root-by-certificate.";
+/// A risk for which a run is refused unless it is accepted; its plan is shown all the same.
+#[derive(Serialize)]
+struct ShownRisk {
+    risk: &'static str,
+    what: &'static str,
+}
+
+const ROOT: ShownRisk =
+    ShownRisk { risk: "root-by-certificate", what: "A certificate with the principal root would log in as root" };
+const ENDS: ShownRisk = ShownRisk {
+    risk: "replace-host-keys",
+    what: "Clients that know only a host key which is replaced would be refused",
+};
+const PINS: ShownRisk =
+    ShownRisk { risk: "replace-host-keys", what: "Clients that know only this host key would be refused" };
+const ANY_HOST: ShownRisk =
+    ShownRisk { risk: "any-host", what: "The CA would be trusted for hosts of more than one domain" };
+const NEW_KEY: ShownRisk = ShownRisk {
+    risk: "new-ca-key",
+    what: "Clients that do not know the CA's new key would not accept the new certificates",
+};
+
+impl ShownRisk {
+    fn line(&self, is_accepted: bool) -> String {
+        let Self { risk, what } = self;
+        let decided = if is_accepted { "accepted by" } else { "`apply` refuses that without" };
+        format!("{what}: {decided} --accept-risk={risk}.")
+    }
+}
 
 /// Checks that the work would not be refused, as far as this user can: a user other than root can neither read sshd's
 /// host keys nor run sshd as it is run. Returns what would be proved, and what would not.

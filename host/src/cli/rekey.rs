@@ -40,7 +40,7 @@ impl Rekey {
         let procedure = ProcedureArgs::named("rekey-host").map_err(Error::failed)?;
         let procedure = ProcedureArgs { policy: self.policy.clone(), ..procedure };
         if self.plan {
-            return Plan { procedure }.run(context, output);
+            return Plan { procedure, risk: self.risk.clone() }.run(context, output);
         }
         let (confirm, risk, identification) = (self.confirm.clone(), self.risk.clone(), self.identification.clone());
         Apply { procedure, yes: self.yes, confirm, risk, identification }.run(context, output)

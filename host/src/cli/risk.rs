@@ -37,9 +37,14 @@ pub(super) struct AcceptRisk {
 impl AcceptRisk {
     /// The terms on which a command changes something.
     pub(super) fn terms(&self, confirm: &ConfirmWithin) -> Terms {
+        Terms { confirm_within: confirm.confirm_within, ..self.accepted() }
+    }
+
+    /// The same for a command that only shows a change, which nobody has to confirm.
+    pub(super) fn accepted(&self) -> Terms {
         let accepts = |risk| self.accept_risk.contains(&risk);
         Terms {
-            confirm_within: confirm.confirm_within,
+            confirm_within: None,
             logins: Risks {
                 lose: accepts(Risk::LoseSsh),
                 admit: accepts(Risk::AdmitLogins),

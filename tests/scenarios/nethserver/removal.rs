@@ -26,6 +26,10 @@ fn after_any_order_of_procedures_all_is_as_before() {
     for order in orders {
         for removal in [&REMOVE[..], &ALL] {
             order.iter().for_each(|words| drop(machine.warded(words).ends(0)));
+            // Whoever logs in by a certificate could not any more.
+            let code = if order.contains(&&TRUST[..]) { 5 } else { 3 };
+            machine.warded(&["plan", "remove"]).ends(code);
+            machine.warded(&["plan", "remove", "--accept-risk=lose-ssh"]).ends(3);
             machine.warded(removal).ends(0);
             assert_eq!(machine.tree(), before, "{order:?}, {removal:?}");
         }

@@ -211,6 +211,7 @@ fn from_the_first_plan_to_the_end() {
     ~ /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub   rekeyed host certificate · web1.example.org
     > reload ssh (ssh.service or sshd.service; else SIGHUP to sshd)
     rekey-host would change 6 files. Nothing has been changed.
+    Clients that know only a host key which is replaced would be refused: `apply` refuses that without --accept-risk=replace-host-keys.
     [3]
 
     $ warded rekey --yes

@@ -181,6 +181,20 @@ fn without_another_way_in_nothing_is_done() {
     let refused = server.warded(&[&APPLY[..], &[ROOT]].concat()).ends(5);
     refused.says(&["if the CA were lost, nobody could log in", "--accept-risk=lose-ssh", "nothing was changed"]);
     assert!(!server.exists(FILE));
+    // A plan is refused like the run, unless it has the run's option. Without the option for root it is shown, and says
+    // what the run would be refused for.
+    let plan = |risks: &[&str]| server.warded(&[&["plan", "trust-user-ca"], risks].concat());
+    plan(&[]).ends(5).says(&["if the CA were lost, nobody could log in", "--accept-risk=lose-ssh"]);
+    plan(&[ROOT]).ends(5).says(&["--accept-risk=lose-ssh"]);
+    plan(&["--accept-risk=lose-ssh"]).ends(3).prints(&[FILE, &format!("`apply` refuses that without {ROOT}")]);
+    plan(&["--accept-risk=lose-ssh", ROOT]).ends(3).prints(&[FILE, &format!("log in as root: accepted by {ROOT}.")]);
+    let not_accepted = |risks: &[&str]| {
+        let object = plan(&[&["--json", "--accept-risk=lose-ssh"], risks].concat()).ends(3).object("warded.plan/1");
+        let risks: Vec<_> = object["not_accepted"].as_array().unwrap().iter().map(|one| one["risk"].clone()).collect();
+        risks
+    };
+    assert_eq!((not_accepted(&[]), not_accepted(&[ROOT])), (vec!["root-by-certificate".into()], Vec::new()));
+    assert!(!server.exists(FILE));
     server.warded(&[&APPLY[..], &[ROOT, "--accept-risk=lose-ssh"]].concat()).ends(0);
     assert_eq!(server.by_certificate(), [true, true, false, false]);
     // It is not undone either, and the plan says so.

@@ -7,7 +7,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
+import unittest.mock
 from pathlib import Path
 
 import yaml
@@ -159,6 +161,85 @@ class Recorded:
         assert not expand_user_and_vars
         done = subprocess.run(words, input=data, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
+
+
+class Ended(Exception):
+    def __init__(self, result):
+        super().__init__(result)
+        self.result = result
+
+
+class Module(Recorded):
+    """AnsibleModule for the main function of a module, with these parameters."""
+
+    def __init__(self, params, check_mode, **spec):
+        absent = {name: what.get("default") for name, what in spec["argument_spec"].items()}
+        super().__init__(dict(absent, **params))
+        self.check_mode = check_mode
+
+    def warn(self, text):
+        pass
+
+    def exit_json(self, **result):
+        raise Ended(dict(result, failed=False))
+
+    def fail_json(self, **result):
+        raise Ended(dict(result, failed=True))
+
+
+def ran(name, params, check_mode):
+    """What a module of the collection tells Ansible, whose own parts it does not need here."""
+    basic = types.ModuleType("ansible.module_utils.basic")
+    basic.AnsibleModule = lambda **spec: Module(params, check_mode, **spec)
+    imported = {basic.__name__: basic, "ansible_collections.warded.ssh.plugins.module_utils.warded": warded}
+    for full in list(imported):
+        parts = full.split(".")
+        imported.update((".".join(parts[:end]), types.ModuleType(parts[end - 1])) for end in range(1, len(parts)))
+    with unittest.mock.patch.dict(sys.modules, imported):
+        found = importlib.util.spec_from_file_location(name, COLLECTION / "plugins/modules" / (name + ".py"))
+        module = importlib.util.module_from_spec(found)
+        found.loader.exec_module(module)
+        try:
+            module.main()
+        except Ended as ended:
+            return ended.result
+    raise AssertionError("it told nothing")
+
+
+class CheckMode(unittest.TestCase):
+    ROOT = {"risk": "root-by-certificate", "what": "A certificate with the principal root would log in as root"}
+
+    def procedure(self, accept_risk, check_mode=True):
+        with tempfile.TemporaryDirectory() as directory:
+            # As the program plans trust-user-ca where root may log in.
+            program = Path(directory) / "program"
+            program.write_text(
+                "#!%s\nimport json, sys\n"
+                "missing = [] if '--accept-risk=root-by-certificate' in sys.argv else [%r]\n"
+                "plan = {'schema': 'warded.plan/1', 'argv': sys.argv[1:], 'not_accepted': missing,\n"
+                "        'files': [{'action': 'add', 'path': '/etc/x', 'diff': ['+line']}]}\n"
+                "print(json.dumps(plan))\n"
+                "sys.exit(3 if sys.argv[1] == 'plan' else 0)\n" % (sys.executable, self.ROOT)
+            )
+            program.chmod(stat.S_IRWXU)
+            params = {"program": str(program), "name": "trust-user-ca", "accept_risk": accept_risk}
+            return ran("procedure", params, check_mode)
+
+    def test_a_plan_takes_the_risks_of_its_run(self):
+        result = self.procedure(["root-by-certificate", "lose-ssh"])
+        risks = ["--accept-risk=root-by-certificate", "--accept-risk=lose-ssh"]
+        self.assertEqual(["plan", "trust-user-ca"] + risks + ["--json"], result["warded"]["argv"])
+        self.assertEqual((False, True), (result["failed"], result["changed"]))
+        applied = self.procedure(["root-by-certificate", "lose-ssh"], check_mode=False)
+        self.assertEqual(["apply", "trust-user-ca"] + risks + ["--yes", "--json"], applied["warded"]["argv"])
+
+    def test_a_plan_fails_for_a_risk_that_its_run_is_refused_for(self):
+        result = self.procedure(["lose-ssh"])
+        self.assertEqual((True, False, "refused"), (result["failed"], result["changed"], result["reason"]))
+        self.assertIn("cause: %s\n" % self.ROOT["what"], result["msg"])
+        self.assertIn("next: if that is what you want: accept_risk: [root-by-certificate]", result["msg"])
+        # The change is shown all the same.
+        self.assertEqual("+ /etc/x\n    +line\n", result["diff"]["prepared"])
 
 
 class Secrets(unittest.TestCase):
