@@ -8,8 +8,9 @@ use crate::{
 use std::time::Duration;
 use warded_lib::ca::{
     attempts::{Attempts, Outcome},
-    due,
+    due, rotation,
     step::{diagnosis, retries},
+    verify,
 };
 
 /// step-ca dates certificates back by a minute ("backdate" in ca.json).
@@ -21,6 +22,8 @@ pub(crate) struct Host {
     /// How far the machine's clock is ahead of the CA's, in seconds.
     ahead: i64,
     pub(crate) schedule: Schedule,
+    /// From when its certificate is valid.
+    after: u64,
     /// When its certificate expires; 0 if it has none.
     pub(crate) before: u64,
     due: u64,
@@ -53,6 +56,7 @@ impl Host {
             number,
             ahead,
             schedule: kind.of(&machine_id(number), draw.number()),
+            after: 0,
             before: 0,
             due: 0,
             attempts: Attempts::default(),
@@ -74,7 +78,7 @@ impl Host {
 
     /// Takes a certificate that is valid from `after` to `before`.
     pub(crate) fn hold(&mut self, after: u64, before: u64) {
-        self.before = before;
+        (self.after, self.before) = (after, before);
         self.due = due::moment(after, before, due::RENEW_AFTER, &machine_id(self.number)).unwrap_or(u64::MAX);
     }
 
@@ -106,9 +110,10 @@ impl Host {
         diagnosis::clock("the CA", Some(-1000 * self.ahead)).is_some()
     }
 
-    /// Whether the machine rejects a certificate that the CA's new key signed, and leaves it to a later run.
-    pub(crate) fn puts_off(&self, now: u64) -> bool {
-        self.local(now) < self.before
+    /// Whether the machine leaves a certificate to a later run: its clients know only the key that signed the present one.
+    pub(crate) fn puts_off(&self, now: u64, is_of_new_key: bool) -> bool {
+        let fault = || verify::outside(self.after, self.before, self.local(now));
+        rotation::is_put_off(self.is_of_new_key == is_of_new_key, fault)
     }
 
     /// When the first run after `now` starts that may have something to do, by the CA's clock.

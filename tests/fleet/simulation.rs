@@ -137,7 +137,7 @@ impl<'a> Fleet<'a> {
             Answer::Busy => host.conclude(now, Outcome::Failed(self.case.retry_after), random),
             Answer::Yes if host.is_off() => host.conclude(now, Outcome::Failed(None), random),
             // A certificate that is put off is not a failure: the next run asks again.
-            Answer::Yes if is_new_key && !host.is_of_new_key && host.puts_off(now) => {
+            Answer::Yes if host.puts_off(now, is_new_key) => {
                 host.conclude(now, Outcome::Succeeded, random);
             }
             Answer::Yes => {

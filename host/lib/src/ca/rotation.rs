@@ -1,7 +1,11 @@
 //! Handles a CA that has changed its signing key. Clients that know only its former key accept the present certificate,
 //! but would reject a successor that the new key signs.
 
-use super::{certificate::Certificate, kind::Kind, verify};
+use super::{
+    certificate::Certificate,
+    kind::Kind,
+    verify::{self, CertificateFault},
+};
 use ssh_key::{HashAlg, PublicKey};
 use std::fmt;
 
@@ -31,16 +35,21 @@ pub struct Terms<'a> {
 /// What to do before the successor is installed.
 pub const NEXT: &str = "give clients the CA's new key: warded ca roots --host";
 
+/// Whether a successor has to wait: clients may not know the key that signs it (`is_known`), and nothing is wrong with the
+/// present certificate (`fault`). Where clients do not accept the present one either, replacing it breaks nothing.
+#[must_use]
+pub fn is_put_off(is_known: bool, fault: impl FnOnce() -> Option<CertificateFault>) -> bool {
+    !is_known && fault().is_none()
+}
+
 /// Whether clients that accept the present certificate could reject a successor that `signer` signs (`now`: seconds
 /// since 1970).
 #[must_use]
 pub fn new_signer(present: &Certificate, signer: &PublicKey, now: u64, terms: Terms<'_>) -> Option<NewSigner> {
     let new = signer.fingerprint(HashAlg::Sha256).to_string();
-    if present.signer().key_data() == signer.key_data() || terms.known.contains(&new) {
-        return None;
-    }
-    // No client accepts the present certificate, so replacing it breaks nothing.
-    if verify::problem(present, Kind::Host, std::slice::from_ref(present.key()), now).is_some() {
+    let is_known = present.signer().key_data() == signer.key_data() || terms.known.contains(&new);
+    let fault = || verify::problem(present, Kind::Host, std::slice::from_ref(present.key()), now);
+    if !is_put_off(is_known, fault) {
         return None;
     }
     let until = present.valid_before();

@@ -167,14 +167,18 @@ pub fn problem(certificate: &Certificate, kind: Kind, keys: &[PublicKey], now: u
     if let Some((name, _)) = certificate.critical_options().iter().find(|(name, _)| !known.contains(&name.as_str())) {
         return Some(CertificateFault::CriticalOption(neutral(name)));
     }
+    outside(certificate.valid_after(), certificate.valid_before(), now).or_else(|| signature(certificate))
+}
+
+/// The fault of a certificate that is valid from `after` to `before`, if now is not within that time (all in seconds since
+/// 1970).
+#[must_use]
+pub const fn outside(after: u64, before: u64, now: u64) -> Option<CertificateFault> {
     // PROTOCOL.certkeys: valid after <= now < valid before.
-    if now < certificate.valid_after() {
-        return Some(CertificateFault::NotYetValid(certificate.valid_after()));
+    if now < after {
+        return Some(CertificateFault::NotYetValid(after));
     }
-    if now >= certificate.valid_before() {
-        return Some(CertificateFault::Expired(certificate.valid_before()));
-    }
-    signature(certificate)
+    if now >= before { Some(CertificateFault::Expired(before)) } else { None }
 }
 
 fn signature(certificate: &Certificate) -> Option<CertificateFault> {
