@@ -37,7 +37,7 @@ pub use earlier_texts::{BeforeAfter, written};
 pub use followup::{Confirm, Followup, OwnFile, Reload, SshdBefore};
 pub use history::{History, Outcome, PastRun, WayBack, history};
 pub use journal::{Entry, FILE as JOURNAL, Journal, STATE as JOURNAL_STATE, State};
-pub use leftovers::{files_left, is_left, job_left, policies_left, settings_left};
+pub use leftovers::{LostBlock, files_left, is_left, job_left, list_left, lost_blocks, policies_left, settings_left};
 pub use overtaken::last_to_change;
 pub use precondition::{Target, refuse_irreplaceable};
 pub use recover::{

@@ -32,6 +32,7 @@ use crate::{
     outcomes::{LastRenewal, LastRollBack},
     publishing::offered::{NewerVersion, newer},
 };
+use advice::Unserved;
 use circumstances::Circumstances;
 use clap::Args;
 use configured::ConfigFindings;
@@ -245,7 +246,7 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
         None
     });
     let configured = sshd.as_ref().map(|sshd| configured::look(context, sshd, enrolled)).transpose()?;
-    let ConfigFindings { keys, named, user_cas, problems: wrong, warnings, notes: user_notes, is_broken } =
+    let ConfigFindings { keys, named, algorithms, user_cas, problems: wrong, warnings, notes: user_notes, is_broken } =
         configured.unwrap_or_default();
     problems.extend(wrong);
     let on_disk = |key: &sshd::HostKey| Some((key.path.clone(), key.public.as_ref()?.key()?));
@@ -253,8 +254,8 @@ fn look_at(context: &Context, enrolled: Option<&Enrolment>) -> Result<StatusObje
     let asked = offered.as_ref().zip(sshd.as_ref().and_then(|sshd| sshd.listener.as_ref()));
     let former = asked.map(|(offered, listener)| former(offered, &on_disk, listener)).unwrap_or_default();
     problems.extend(former.iter().map(|former| Problem::with(former.to_string(), former.next())));
-    let advice = if former.is_empty() { advice::UNSERVED } else { advice::UNSERVED_FOR_A_FORMER_KEY };
-    let look = |key| host_key(context, (key, &named), offered.as_ref(), enrolled.is_some(), advice);
+    let unserved = Unserved { algorithms, has_former_key: !former.is_empty() };
+    let look = |key| host_key(context, (key, &named), offered.as_ref(), enrolled.is_some(), &unserved);
     let host_keys: Vec<HostKey> = keys.iter().filter_map(look).collect();
     problems.extend(host_keys.iter().filter_map(|key| {
         let seen = format!("{}: {}", key.path, key.problem.as_ref()?);
@@ -323,7 +324,7 @@ fn host_key(
     (found, named): (&sshd::HostKey, &[String]),
     offered: Option<&ListenerOffer>,
     enrolled: bool,
-    unserved: &str,
+    unserved: &Unserved,
 ) -> Option<HostKey> {
     let path = AbsolutePath::spelled(&found.private_path()).ok()?;
     let public = found.public.as_ref().and_then(RawPublicKey::key);
@@ -383,8 +384,7 @@ fn host_key(
             } else if enrolled && is_offered && !named.contains(&key.certificate_file) {
                 (key.problem, key.next, key.problem_kind) = advice::unnamed(key.served);
             } else if key.served == Some(false) && is_offered {
-                key.problem = Some(format!("serial {} is on disk, and not served", certificate.serial()));
-                key.next = Some(unserved.to_owned());
+                (key.problem, key.next) = unserved.problem(&certificate);
             }
             key.certificate = Some(CertificateObject::from(&certificate));
         }

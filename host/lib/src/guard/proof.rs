@@ -162,12 +162,13 @@ impl<'a> Stage<'a> {
 
     /// Refuses certificates of types that sshd does not offer. The error names all of these types.
     fn refuse_filtered(&self, expect: &[Certificate]) -> Result<()> {
-        let lists = self.effective.values("hostkeyalgorithms").iter().flat_map(|list| list.split(','));
-        let listed: Vec<_> = lists.filter_map(known_hosts::type_of).collect();
-        let types = expect.iter().map(|one| type_name(&one.algorithm()).to_owned());
-        let filtered: Vec<String> = types.filter(|name| !listed.contains(&(name.as_str(), true))).collect();
-        // A release that does not print the list tells nothing about it.
-        if listed.is_empty() || filtered.is_empty() {
+        let lists = self.effective.values("hostkeyalgorithms");
+        let lacking = |one: &Certificate| {
+            let algorithm = one.algorithm();
+            Some((type_name(&algorithm), known_hosts::lacking(lists, algorithm.as_str())?))
+        };
+        let (filtered, missing): (Vec<&str>, Vec<String>) = expect.iter().filter_map(lacking).unzip();
+        if filtered.is_empty() {
             return Ok(());
         }
         let by_argument = |argument: &String| argument.to_lowercase().contains("hostkeyalgorithms");
@@ -176,7 +177,6 @@ impl<'a> Stage<'a> {
             Some(place) => place,
             None => "no line of its configuration: sshd's own default, or the system's crypto policy".to_owned(),
         };
-        let missing: Vec<_> = filtered.iter().map(|name| known_hosts::algorithms(name, true, MODERN)).collect();
         Err(Error::refused("sshd would not serve these certificates")
             .cause(format!("HostKeyAlgorithms ({place}) does not list their types"))
             .seen(format!("types: {}", filtered.join(", ")))
@@ -289,7 +289,7 @@ impl<'a> Stage<'a> {
                 continue;
             }
             // An old client may not know the algorithms that this sshd allows: that is not sshd's fault.
-            if seen.end != End::Incomplete && program.version >= MODERN {
+            if seen.end != End::Incomplete && program.version >= known_hosts::MODERN {
                 return Err(Error::refused(format!(
                     "the `ssh` program of this machine could not connect by the {} host key",
                     question.key_type
@@ -326,8 +326,6 @@ impl Winner {
 /// What to do where nothing better is known: sshd was as it should be when the run first looked.
 const AGAIN: &str = "run this again: somebody may have changed a host key or sshd's configuration meanwhile; if it \
                      fails again, see which keys sshd has (sshd -T)";
-/// The release whose names of algorithms are used.
-const MODERN: (u32, u32) = (8, 8);
 
 /// The name of a key type as the guard uses it; empty for a type that cannot be asked for.
 fn type_name(algorithm: &Algorithm) -> &'static str {

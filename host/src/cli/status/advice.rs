@@ -10,6 +10,7 @@ use std::{io, path::Path};
 use warded_lib::{
     ca::{Certificate, certificate, verify::CertificateFault},
     error::Error,
+    guard::client::known_hosts,
     machine::{
         bounded,
         path::AbsolutePath,
@@ -22,17 +23,38 @@ use warded_lib::{
     text::neutral,
 };
 
-/// What to do about a certificate that sshd does not serve.
-pub(super) const UNSERVED: &str =
-    "warded apply certify-host puts its line back where it is gone; warded renew has sshd read it";
+const UNSERVED: &str = "warded apply certify-host puts its line back where it is gone; warded renew has sshd read it";
 /// Like [`UNSERVED`], if sshd offers a key that it would stop offering after reading its files.
-pub(super) const UNSERVED_FOR_A_FORMER_KEY: &str =
-    "follow what is said of its former host key, so that sshd reads its files";
+const UNSERVED_FOR_A_FORMER_KEY: &str = "follow what is said of its former host key, so that sshd reads its files";
 /// What to do about a host key without a certificate.
 pub(super) const NONE: &str = "warded renew gets one, or says that it takes a token";
 const REPLACED: &str = "if the key was replaced on purpose: warded renew, which has the new key certified or says that it \
                         takes a token";
 const EXPIRED: &str = "warded renew; if the CA does not renew what has expired: warded apply certify-host";
+
+/// What may keep sshd from serving a certificate that its configuration names.
+#[derive(Debug)]
+pub(super) struct Unserved {
+    /// The values of `HostKeyAlgorithms`.
+    pub(super) algorithms: Vec<String>,
+    /// Whether sshd offers a key that it would stop offering after reading its files.
+    pub(super) has_former_key: bool,
+}
+
+impl Unserved {
+    /// What is wrong with this certificate, which sshd does not serve, and what to do.
+    pub(super) fn problem(&self, certificate: &Certificate) -> (Option<String>, Option<String>) {
+        let seen = format!("serial {} is on disk, and not served", certificate.serial());
+        let next = if self.has_former_key { UNSERVED_FOR_A_FORMER_KEY } else { UNSERVED };
+        match known_hosts::lacking(&self.algorithms, certificate.key().algorithm().as_str()) {
+            None => (Some(seen), Some(next.to_owned())),
+            Some(lacking) => {
+                let seen = format!("{seen}: sshd's HostKeyAlgorithms hides it");
+                (Some(seen), Some(format!("add {lacking} to HostKeyAlgorithms, and reload sshd")))
+            }
+        }
+    }
+}
 
 /// Whether a host key's file does not exist or cannot be read.
 pub(super) fn is_hidden(key: &HostKeyFile) -> bool {

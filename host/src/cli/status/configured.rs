@@ -24,6 +24,8 @@ pub(super) struct ConfigFindings {
     pub(super) keys: Vec<HostKey>,
     /// The files that `HostCertificate` lines name.
     pub(super) named: Vec<String>,
+    /// The values of `HostKeyAlgorithms`.
+    pub(super) algorithms: Vec<String>,
     pub(super) user_cas: Vec<UserCa>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
@@ -45,7 +47,9 @@ pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>)
         Err(error) if error.exit() == Exit::Refused => return Ok(broken(sshd, tree, &error)),
         Err(error) => return Err(error),
     };
-    let mut found = ConfigFindings { named: effective.values("hostcertificate").to_vec(), ..ConfigFindings::default() };
+    let values = |keyword| effective.values(keyword).to_vec();
+    let (named, algorithms) = (values("hostcertificate"), values("hostkeyalgorithms"));
+    let mut found = ConfigFindings { named, algorithms, ..ConfigFindings::default() };
     let unknown = sshd.unknown_listener()?.into_iter().chain(sshd.unknown_beside(&effective)?);
     found.problems.extend(unknown.map(|unknown| Problem::with(unknown.to_string(), unknown.next())));
     if enrolled.is_some()
@@ -60,7 +64,7 @@ pub(super) fn look(context: &Context, sshd: &Sshd, enrolled: Option<&Enrolment>)
     found
         .problems
         .extend(tree.filter(|_| enrolled.is_none()).map(|tree| unenrolled::look(context, tree)).transpose()?.flatten());
-    let user_cas = user_ca::look(context, &effective, tree);
+    let user_cas = user_ca::look(context, &effective, tree)?;
     found.problems.extend(user_cas.problems);
     found.problems.extend(principals::look(context, &effective)?);
     found.notes = user_cas.unknown;

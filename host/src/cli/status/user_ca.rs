@@ -7,6 +7,7 @@ use sshd_config::trusted_keys::{self, FILE_NAME};
 use std::{io, path::Path};
 use warded_lib::{
     ca::Kind,
+    error::Result,
     machine::{
         bounded,
         sshd::{
@@ -15,6 +16,7 @@ use warded_lib::{
         },
     },
     text::neutral,
+    transaction,
 };
 
 const APPLY: &str = "warded apply trust-user-ca";
@@ -42,12 +44,37 @@ pub(super) struct UserCas {
 }
 
 /// Checks the list that sshd reads, if it is Warded's own; otherwise whether it should be.
-pub(super) fn look(context: &Context, effective: &Effective, tree: Option<&Tree>) -> UserCas {
+///
+/// # Errors
+/// The journals cannot be read.
+pub(super) fn look(context: &Context, effective: &Effective, tree: Option<&Tree>) -> Result<UserCas> {
     let first = effective.values("trustedusercakeys").first();
     let Some(path) = first.filter(|path| is_own(path)) else {
-        let problems = tree.and_then(|tree| hidden(tree, first.map_or("none", String::as_str))).into_iter().collect();
-        return UserCas { problems, ..UserCas::default() };
+        let other = first.map_or("none", String::as_str);
+        let lost = tree.filter(|_| other == "none").map(|tree| lost(context, tree)).transpose()?.flatten();
+        let problem = lost.or_else(|| tree.and_then(|tree| hidden(tree, other)));
+        return Ok(UserCas { problems: problem.into_iter().collect(), ..UserCas::default() });
     };
+    Ok(read(context, path))
+}
+
+/// The problem if a run made this sshd read Warded's list, and no line of its configuration names that list any more:
+/// an upgrade may have replaced the configuration.
+fn lost(context: &Context, tree: &Tree) -> Result<Option<Problem>> {
+    let named = |list: &str| tree.directives().any(|(_, _, line)| line.arguments.iter().any(|one| one.text == list));
+    let list = transaction::list_left(&context.state, &context.places.sshd_config, FILE_NAME)?;
+    let Some(list) = list.filter(|list| !named(list.as_str())) else { return Ok(None) };
+    let is_gone = if list.as_path().exists() { "" } else { ", which is gone, too" };
+    let seen = format!(
+        "no TrustedUserCAKeys line of sshd's configuration names the list of the CA's user keys {}{is_gone}: nobody \
+         logs in by a certificate",
+        neutral(list.as_str())
+    );
+    Ok(Some(Problem::of_drift(seen, format!("{APPLY} puts it back"))))
+}
+
+/// Checks Warded's list, which sshd reads.
+fn read(context: &Context, path: &str) -> UserCas {
     let shown = neutral(path);
     let nobody = "nobody logs in by a certificate";
     let contents = match bounded::read(Path::new(path)) {

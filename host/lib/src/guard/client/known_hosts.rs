@@ -48,6 +48,8 @@ pub fn line_of(key: &KeyData) -> Result<String> {
     PublicKey::new(key.clone(), "").to_openssh().map(|line| line.trim_end().to_owned()).map_err(wrong)
 }
 
+/// The release whose names of algorithms are used.
+pub const MODERN: (u32, u32) = (8, 8);
 /// The types of host keys that the guard asks for, in OpenSSH's own names.
 pub const TYPES: [&str; 5] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
@@ -77,9 +79,33 @@ pub fn algorithms(key_type: &str, certificate: bool, client: (u32, u32)) -> Stri
     }
 }
 
+/// The algorithms that sshd's HostKeyAlgorithms lacks for the certificate of a key of this algorithm, so that sshd does
+/// not offer it; none if sshd does. A release that does not print the list tells nothing about it.
+#[must_use]
+pub fn lacking(host_key_algorithms: &[String], key: &str) -> Option<String> {
+    let listed: Vec<_> = host_key_algorithms.iter().flat_map(|list| list.split(',')).filter_map(type_of).collect();
+    let key_type = type_of(key).map_or("", |(key_type, _)| key_type);
+    let is_hidden = !listed.is_empty() && !listed.contains(&(key_type, true));
+    is_hidden.then(|| algorithms(key_type, true, MODERN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_hidden_by_a_list_without_its_type() {
+        let list = |list: &str| vec![list.to_owned()];
+        let ed25519 = "ssh-ed25519-cert-v01@openssh.com";
+        for (lists, key, expected) in [
+            (list("ssh-ed25519,rsa-sha2-512"), "ssh-ed25519", Some(ed25519)),
+            (list(ed25519), "ssh-ed25519", None),
+            (list("ssh-ed25519,rsa-sha2-256-cert-v01@openssh.com"), "ssh-rsa", None),
+            (Vec::new(), "ssh-ed25519", None),
+        ] {
+            assert_eq!(lacking(&lists, key).as_deref(), expected, "{lists:?} {key}");
+        }
+    }
 
     #[test]
     fn algorithms_have_key_types() {
