@@ -30,6 +30,7 @@ pub(crate) mod odd;
 pub(crate) mod oidc_provider;
 pub(crate) mod peer;
 pub(crate) mod policy;
+pub(crate) mod reboot;
 pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod screen;

@@ -1,9 +1,12 @@
 //! The policy `bsd`: the paths and configurations of FreeBSD, OPNsense and pfSense in a namespace on Linux, with a real
 //! sshd. Warded itself does not run on FreeBSD.
 
+mod lasting;
+
 use crate::support::{
     ClientKnowledge, Peer, Run,
     files::{Found, with_directories},
+    machine::await_file,
     wait::{LONG, wait},
 };
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Instant};
@@ -102,12 +105,21 @@ impl Bsd {
             Run::of(peer.command("kill").arg(pid.trim())).ends(0);
             wait("sshd ends", LONG, || !peer.file("/run/sshd.pid").exists());
             fs::remove_file(peer.file("/etc/ssh/sshd_config")).unwrap();
-            let mut sshd = peer.command("/usr/local/sbin/sshd");
-            Run::of(sshd.args(["-f", system.config(), "-E", "/run/sshd.log"])).ends(0);
-            wait("sshd listens", LONG, || peer.file("/run/sshd.pid").exists());
         }
         peer.adds_policy("bsd");
-        Some(Self { peer, system })
+        let machine = Self { peer, system };
+        if system == OpnSense {
+            machine.serves();
+        }
+        Some(machine)
+    }
+
+    /// Starts its sshd, and waits until it listens.
+    fn serves(&self) {
+        let program = if self.system == OpnSense { "/usr/local/sbin/sshd" } else { "/usr/sbin/sshd" };
+        let mut sshd = self.peer.command(program);
+        Run::of(sshd.args(["-f", self.system.config(), "-E", "/run/sshd.log"])).ends(0);
+        await_file(&self.peer.file("/run/sshd.pid"), &self.peer.file("/run/sshd.log"));
     }
 
     fn command(&self, words: &[&str]) -> Command {

@@ -164,6 +164,16 @@ impl Peer {
         command
     }
 
+    /// Runs a shell line with this machine's programs: the tree lacks some that every system has. Files in `/etc` are
+    /// those inside.
+    pub(crate) fn shell_beside(&self, line: &str) -> Run {
+        let etc = self.file("/etc");
+        let line = [" ", ">"].into_iter().fold(line.to_owned(), |line, before| {
+            line.replace(&format!("{before}/etc/"), &format!("{before}{}/", etc.display()))
+        });
+        Run::of(Command::new("sh").args(["-ec", &line]))
+    }
+
     /// A command for a program of this machine, outside of the tree but in the same namespaces.
     pub(crate) fn command_beside(&self, program: &str) -> Command {
         self.enclosure.command_beside(program)

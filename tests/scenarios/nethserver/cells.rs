@@ -8,11 +8,11 @@ use crate::support::{
 use std::{fs, time::Instant};
 
 /// NethServer lets root log in, so a certificate for root is a risk to accept.
-const ROOT_TOO: &str = "--accept-risk=root-by-certificate";
-const INCLUDE: &str = "/etc/backup-config.d/custom.include";
+pub(super) const ROOT_TOO: &str = "--accept-risk=root-by-certificate";
+pub(super) const INCLUDE: &str = "/etc/backup-config.d/custom.include";
 
 /// The types of the host keys that sshd offers, and those that get a certificate.
-fn expected(suite: &str, strong: bool) -> (&'static [&'static str], &'static [&'static str]) {
+pub(super) fn expected(suite: &str, strong: bool) -> (&'static [&'static str], &'static [&'static str]) {
     match (suite == OLD, strong) {
         // Without `ssh-rsa` sshd does not offer the RSA key. With it, sshd would sign for the certificate with SHA-1.
         (true, true) => (&["ed25519"], &["ed25519"]),
@@ -44,7 +44,7 @@ fn certified(machine: &NethServer, kinds: &[&str]) {
 }
 
 /// Whether root can log in with the CA's certificate and without an authorized key.
-fn user_certificate_gets_in(machine: &NethServer, works: bool) {
+pub(super) fn user_certificate_gets_in(machine: &NethServer, works: bool) {
     // Every configuration offers the Ed25519 key.
     let run = machine.client_with_certificate(&machine.pins(&["ed25519"])[0]).tries();
     assert_eq!(run.stdout == "in\n", works, "{run:?}");
