@@ -48,7 +48,13 @@ use warded_lib::{
     config::is_root,
     error::{Error, Result},
     guard::LiveReport,
-    machine::{action::Step, facts::Init, schedule::SCHEDULE, services::ReloadResult, signals::Shield},
+    machine::{
+        action::{Code, Step},
+        facts::Init,
+        schedule::SCHEDULE,
+        services::ReloadResult,
+        signals::Shield,
+    },
     transaction::{Confirm, Followup, Reload, Transaction, UntouchedFile},
 };
 use watchdog::{IdleWatchdog, Watchdog};
@@ -273,7 +279,9 @@ impl Run<'_> {
             Err(fault) => {
                 // A log that cannot be written must not hide why the program failed.
                 drop(context.log.append(&event(EventKind::Failed).detail(&fault.message)));
-                Err(fault.into())
+                let is_timeout = fault.code == Code::Timeout;
+                let error = Error::from(fault);
+                Err(if is_timeout { error.next("in a few minutes: warded status") } else { error })
             }
         }
     }

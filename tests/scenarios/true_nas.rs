@@ -1,6 +1,7 @@
 //! The policy `truenas` on machines that generate sshd's configuration from stored settings, each in the order of one
 //! of several releases, with a real sshd.
 
+mod belated;
 mod cells;
 mod core;
 mod faults;
@@ -106,13 +107,14 @@ fn undo_and_removal_give_back_what_was_there() {
 /// Warded's contains one of these words.
 #[test]
 fn no_word_of_ours_switches_a_default_of_the_appliances_off() {
-    const DEFAULTS: [&str; 6] = [
+    const DEFAULTS: [&str; 7] = [
         "Protocol 2",
         "UseDNS no",
         "ChallengeResponseAuthentication no",
         "ClientAliveCountMax 3",
         "ClientAliveInterval 15",
         "VersionAddendum none",
+        "Ciphers +aes128-cbc",
     ];
     let Some(machine) = TrueNas::start(Settings::of("25.10")) else { return };
     let missing = || {

@@ -1,6 +1,6 @@
 //! Runs actions: the programs of this machine, or a substitute for them.
 
-use super::{CHANGE_SECONDS, Invocation, QueryAnswer};
+use super::{CHANGE_SECONDS, Invocation, Kind, QueryAnswer};
 use crate::{
     error::Error,
     machine::{
@@ -236,8 +236,9 @@ impl Invocation {
         let ran = runner.run(call)?;
         let (name, program) = (&self.name, self.action.program());
         if ran.timed_out {
-            let seconds = call.timeout.as_secs();
-            return Err(Fault::new(Code::Timeout, format!("{name} ({program}) did not end within {seconds} s")));
+            let (seconds, is_change) = (call.timeout.as_secs(), self.action.kind == Kind::Change);
+            let rest = if is_change { "; what it has asked for may still happen" } else { "" };
+            return Err(Fault::new(Code::Timeout, format!("{name} ({program}) did not end within {seconds} s{rest}")));
         }
         if ran.overflowed {
             return Err(Fault::unexpected(format!("{name} ({program}) gave more than 1 MiB")));
