@@ -278,9 +278,13 @@ fn a_file_that_sshd_refuses_is_not_left_without_a_word() {
     for queue in queues {
         procedure(&appliance, queue);
         appliance.mode("set:edits-main");
+        fs::write(appliance.store("calls"), "").unwrap();
         let words = ["sshd_config was changed while this ran", "line", "Bad configuration option: Prot", "is silent"];
         apply(&machine).ends(4).says(&words);
         assert_eq!(all(&appliance), before);
+        // The second program of a queue could have made sshd read that file.
+        let calls = calls(&appliance);
+        assert!(calls.iter().any(|call| call == "set") && !calls.iter().any(|call| call == "create"), "{calls:?}");
         // Warded must not remove what somebody else wrote.
         assert_ne!(fs::read_to_string(&config).unwrap(), text);
         machine.client(&ClientKnowledge::Keys(machine.host_key("ed25519"))).connects();
@@ -305,12 +309,18 @@ fn programs_that_take_their_time_are_waited_for_and_one_that_stalls_is_not() {
     assert_ne!(apply().code, Some(0));
     wait("its watchdog has rolled it back", LONG, || state(&machine) == "rolled-back");
     assert_eq!(all(&appliance), before);
-    let begun = Instant::now();
-    appliance.mode("both:slow");
-    apply().ends(0);
-    // Together the programs take longer than the watchdog waits for one of them.
-    assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert_eq!(state(&machine), "kept");
+    // Together the programs take longer than the watchdog waits for one of them, forwards and backwards.
+    for (mode, code, ended) in [("both:fails-slowly", 1, "rolled-back"), ("both:slow", 0, "kept")] {
+        let begun = Instant::now();
+        appliance.mode(mode);
+        let run = apply().ends(code);
+        assert!(begun.elapsed() > Duration::from_secs(5), "{mode}: {:?}", begun.elapsed());
+        assert_eq!(state(&machine), ended, "{mode}: {run:?}");
+        if code != 0 {
+            run.says(&["no such thing", "as before"]);
+            assert_eq!(all(&appliance), before, "{mode}");
+        }
+    }
 }
 
 #[test]

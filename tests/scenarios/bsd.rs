@@ -254,19 +254,21 @@ fn pfsense_whose_packages_append_a_match() {
 #[test]
 fn after_any_order_of_procedures_all_is_as_before() {
     const RENEW: [&str; 2] = ["renew", "--force"];
-    let Some(machine) = Bsd::start(PfSense, Some("Banner none\n")) else { return };
-    let before = machine.tree();
     let orders: [&[&[&str]]; 4] =
         [&[&TRUST], &[&CERTIFY, &RENEW, &TRUST], &[&TRUST, &CERTIFY, &RENEW], &[&CERTIFY, &REMOVE, &TRUST]];
-    for order in orders {
-        for removal in [&REMOVE[..], &ALL] {
-            order.iter().for_each(|words| drop(machine.warded(words).ends(0)));
-            machine.warded(removal).ends(0);
-            assert_eq!(machine.tree(), before, "{order:?}, {removal:?}");
+    for (system, extra) in [(FreeBsd, None), (OpnSense, None), (PfSense, Some("Banner none\n"))] {
+        let Some(machine) = Bsd::start(system, extra) else { return };
+        let before = machine.tree();
+        for order in orders {
+            for removal in [&REMOVE[..], &ALL] {
+                order.iter().for_each(|words| drop(machine.warded(words).ends(0)));
+                machine.warded(removal).ends(0);
+                assert_eq!(machine.tree(), before, "{system:?}, {order:?}, {removal:?}");
+            }
         }
+        machine.is_as_generated();
+        machine.lets_in(false);
     }
-    machine.is_as_generated();
-    machine.lets_in(false);
 }
 
 /// OPNsense makes all keys anew if a file of one is missing; the certificates of the former keys stay.

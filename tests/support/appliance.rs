@@ -21,7 +21,7 @@ $1:talks) exec head -c 2000000 /dev/zero ;;
 $1:lies) exit 0 ;;
 $1:again) echo "no such thing" >&2; exit 3 ;;
 create:stalls) [ $1 != create ] || exec sleep 8 ;;
-*:slow) case $1 in set) sleep 1.5 ;; create) sleep 3.5 ;; esac ;;
+*:slow | *:fails-slowly) case $1 in set) sleep 1.5 ;; create) sleep 3.5 ;; delete) sleep 4 ;; esac ;;
 $1:kills-before) echo none >$store/mode; kill -9 $PPID; sleep 2 ;;
 $1:kills-both)
     echo none >$store/mode
@@ -43,6 +43,7 @@ status=$?
 case $mode in
 $1:kills-after) echo none >$store/mode; kill -9 $PPID; sleep 1 ;;
 $1:fails-after) echo "no such thing" >&2; exit 3 ;;
+*:fails-slowly) [ $1 != create ] || { echo "no such thing" >&2; exit 3; } ;;
 *:again) [ $1 != set ] || grep -q ours $store/settings || echo '# ours' >{dir}/ssh/sshd_config.d/60-case.conf ;;
 $1:edits-second) echo '# of the appliance' >>{dir}/second_config ;;
 $1:edits-main) echo 'Prot 22' >>{dir}/ssh/sshd_config ;;

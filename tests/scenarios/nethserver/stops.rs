@@ -1,6 +1,6 @@
 //! What stops a procedure, and leaves everything as it was.
 
-use super::{NEW, SET, certify, properties};
+use super::{NEW, SET, cells::get_in_by_the_ca, certify, pinned_get_in, properties};
 use crate::support::{
     Run,
     nethserver::{CUSTOM, NethServer, STOCK},
@@ -41,6 +41,32 @@ fn a_fragment_that_changes_meanwhile() {
     fs::write(&tool, engine.replacen("use strict;\n", &format!("use strict;\n{edits}"), 1)).unwrap();
     certify(&machine).ends(5).says(&["expand-sshd-config gives another answer", "nothing was changed"]);
     assert!(!machine.file(CUSTOM).exists());
+}
+
+/// The engine leaves a copy out whose name ends in `~`, and expands one whose name ends in `.bak`.
+#[test]
+fn a_copy_of_our_fragment() {
+    let Some(machine) = NethServer::start(NEW, properties(false, false)) else { return };
+    certify(&machine).ends(0);
+    let certified = machine.configuration();
+    let ours = fs::read_to_string(machine.file(CUSTOM).join("80Certificates")).unwrap();
+    machine.custom("80Certificates~", &ours);
+    assert_eq!(machine.product(), certified);
+    certify(&machine).ends(0).prints(&["Nothing to do"]);
+    machine.custom("80Certificates.bak", &ours);
+    assert_eq!(machine.product(), format!("{certified}{ours}"));
+    let broken = ["broken-block", "there are two of them", "nothing was changed"];
+    stops(&machine, 1, &broken);
+    machine.saves();
+    stops(&machine, 1, &broken);
+    pinned_get_in(&machine, &["rsa", "ecdsa", "ed25519"]);
+    machine.warded(&["renew", "--force"]).ends(0);
+    get_in_by_the_ca(&machine);
+    // Without that copy everything is as before.
+    fs::remove_file(machine.file(CUSTOM).join("80Certificates.bak")).unwrap();
+    machine.saves();
+    assert_eq!(machine.configuration(), certified);
+    certify(&machine).ends(0).prints(&["Nothing to do"]);
 }
 
 /// The run is killed under the lock, when the new files and the fragment's directories exist. Its watchdog rolls them

@@ -7,7 +7,7 @@ use crate::support::true_nas::{CERTIFY, REMOVE, Settings, TRUST, TrueNas};
 #[test]
 fn everything_comes_and_goes_with_the_paths_of_core() {
     for (version, options, two_factor) in
-        [("13.3", "Banner none\n", true), ("11.3", "", false), ("11.2", "Banner none", false)]
+        [("13.3", "Banner none\n", true), ("12.0", "", true), ("11.3", "", false), ("11.2", "Banner none", false)]
     {
         let settings = Settings { password_user: USER, two_factor, options, version };
         let Some(machine) = TrueNas::start(settings) else { return };

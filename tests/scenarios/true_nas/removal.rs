@@ -9,7 +9,16 @@ const RENEW: [&str; 2] = ["renew", "--force"];
 
 #[test]
 fn after_any_order_of_procedures_all_is_as_before() {
-    let settings = Settings { password_user: USER, options: "Banner none", ..Settings::of("25.10") };
+    comes_and_goes_in_any_order("25.10");
+}
+
+#[test]
+fn after_any_order_of_procedures_all_is_as_before_on_core() {
+    comes_and_goes_in_any_order("13.3");
+}
+
+fn comes_and_goes_in_any_order(version: &str) {
+    let settings = Settings { password_user: USER, options: "Banner none", ..Settings::of(version) };
     let Some(machine) = TrueNas::start(settings) else { return };
     let before = machine.state();
     // The restored job has the command of the first one.
