@@ -237,7 +237,7 @@ fn one_odd_key_keeps_no_other_from_its_certificate() {
         (
             "no certificate at all",
             |member| fs::write(member.certificate_file("rsa"), "x\n").unwrap(),
-            &["no certificate"],
+            &["is not a certificate"],
         ),
         ("too large", |member| fs::write(member.certificate_file("rsa"), vec![b'x'; 2 << 20]).unwrap(), &["rsa_key"]),
         ("a second name", |member| second_name(&member.certificate_file("rsa")), &["rsa_key"]),
