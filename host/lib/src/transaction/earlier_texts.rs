@@ -53,8 +53,8 @@ pub fn written(state: &StateDir) -> Result<Vec<(PathBuf, BeforeAfter)>> {
     Ok(written)
 }
 
-/// The texts that the programs of a run set, and from which an appliance makes sshd's main configuration file. A service
-/// that such a program asked may do its work after the run was rolled back.
+/// The texts that the programs of a run set, and from which an appliance makes sshd's main configuration file. A
+/// service that such a program asked may do its work after the run was rolled back.
 fn belated(journal: &Journal) -> Vec<(PathBuf, BeforeAfter)> {
     let Some(config) = journal.sshd.as_ref().map(|sshd| sshd.config.as_path()) else { return Vec::new() };
     let config = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
