@@ -26,6 +26,22 @@ fn a_change_that_sshd_has_not_read_is_told_before_a_reload() {
     fs::write(&deny, "DenyUsers john\n").unwrap();
     let renewed = peer.warded(&["renew", "--force"]).ends(0);
     assert!(renewed.stdout.contains(&format!("Not proved: {TOLD}\n")), "{renewed:?}");
+    // A run that does not reload sshd does not hide it.
+    fs::write(&deny, "DenyUsers jack\n").unwrap();
+    peer.warded(&["renew"]).ends(0);
+    let renewed = peer.warded(&["renew", "--force"]).ends(0);
+    assert!(renewed.stdout.contains(&format!("Not proved: {TOLD}\n")), "{renewed:?}");
+    // Nor does a reload that changes no file.
+    let certificate = peer.file("/etc/ssh/ssh_host_ed25519_key-cert.pub");
+    let former = fs::read(&certificate).unwrap();
+    peer.warded(&["renew", "--force"]).ends(0);
+    let newer = fs::read(&certificate).unwrap();
+    fs::write(&certificate, former).unwrap();
+    peer.reloads_sshd();
+    fs::write(&certificate, newer).unwrap();
+    fs::write(&deny, "DenyUsers jill\n").unwrap();
+    let renewed = peer.warded(&["renew"]).ends(0);
+    assert!(renewed.stdout.contains(&format!("Not proved: {TOLD}\n")), "{renewed:?}");
     fs::write(&deny, "DenyUsers jim\n").unwrap();
     peer.reloads_sshd();
     is_silent(&["renew", "--force"]);

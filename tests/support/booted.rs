@@ -225,7 +225,7 @@ impl Booted {
     }
 }
 
-/// systemd-nspawn(1): since 256, systemd does not start on version 1 control groups, which this machine may have.
+/// systemd-nspawn(1): since 258, systemd does not start on version 1 control groups, which this machine may have.
 fn nspawn(suite: &str) -> &'static str {
     if suite == "sid" { "env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn" } else { "systemd-nspawn" }
 }

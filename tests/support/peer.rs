@@ -171,6 +171,12 @@ impl Peer {
         let line = [" ", ">"].into_iter().fold(line.to_owned(), |line, before| {
             line.replace(&format!("{before}/etc/"), &format!("{before}{}/", etc.display()))
         });
+        let is_inside = |path: &str| path.starts_with(&*etc.to_string_lossy());
+        assert!(
+            line.split([' ', '>', '\'', '"'])
+                .all(|word| !word.starts_with('/') || is_inside(word) || word.starts_with("/^")),
+            "{line}"
+        );
         Run::of(Command::new("sh").args(["-ec", &line]))
     }
 

@@ -21,7 +21,7 @@ pub mod pins;
 pub mod proof;
 pub mod risks;
 pub mod survey;
-mod unread;
+pub mod unread;
 
 pub use baseline::Baseline;
 pub use candidate::Candidate;
@@ -32,3 +32,4 @@ pub use logins::{Certificates, Logins};
 pub use proof::Proof;
 pub use risks::Risks;
 pub use survey::{ListenerOffer, OfferedCertificate, OfferedKey};
+pub use unread::unread;

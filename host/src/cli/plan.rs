@@ -127,7 +127,11 @@ const NEW_KEY: ShownRisk = ShownRisk {
 impl ShownRisk {
     fn line(&self, is_accepted: bool) -> String {
         let Self { risk, what } = self;
-        let decided = if is_accepted { "accepted by" } else { "`apply` refuses that without" };
+        let decided = match *risk {
+            _ if is_accepted => "accepted by",
+            risk if risk == NEW_KEY.risk => "`apply` puts the change off without",
+            _ => "`apply` refuses that without",
+        };
         format!("{what}: {decided} --accept-risk={risk}.")
     }
 }

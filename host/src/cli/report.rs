@@ -141,6 +141,7 @@ pub(super) fn unserved(output: Output, unserved: &PendingReload) -> Result<()> {
     if unserved.is_empty() {
         return Ok(());
     }
+    unserved.unread.iter().try_for_each(|what| output.line(format!("Not proved: {what}.")))?;
     unserved.certificates.iter().try_for_each(|certificate| {
         output.line(format!(
             "note: the {} with serial {} is on disk, and not served until sshd reads it",

@@ -14,7 +14,7 @@ use warded_lib::{
     guard::{
         FormerKey, OfferedCertificate,
         former_key::{former, keeps_certificates},
-        live,
+        live, unread,
     },
     machine::{
         facts::Init,
@@ -23,7 +23,7 @@ use warded_lib::{
         signals::Shield,
         sshd::{
             Effective, host_key,
-            tree::{Overlay, StagedFiles},
+            tree::{Overlay, StagedFiles, Tree},
         },
     },
     transaction::Reload,
@@ -40,6 +40,8 @@ pub struct PendingReload {
     pub unseen: Option<Error>,
     /// The services that the policy lets the procedure reload.
     pub reloads: Vec<Reload>,
+    /// What is not proved about the reload, because sshd would read somebody's change, too.
+    pub unread: Option<String>,
 }
 
 /// The report on a reload that changed no file.
@@ -124,9 +126,11 @@ fn look(context: &Context, planned: &PlannedRun<'_>) -> Result<PendingReload> {
     let services = &planned.granting.policy.services;
     let granted = planned.procedure.services.iter();
     let granted = granted.filter(|(_, operations)| operations.contains(&ServiceOperation::Reload));
+    let tree = Tree::read(sshd.config.as_path(), Overlay(&StagedFiles::new()))?;
     Ok(PendingReload {
         former: former(&offered, &keys, listener),
         unseen: None,
+        unread: unread(&sshd, &tree),
         certificates: on_disk.into_iter().filter(is_unserved).map(|(_, certificate)| certificate).collect(),
         // The procedure that enrols only says why sshd should read its files; the renewal makes it do so.
         reloads: granted

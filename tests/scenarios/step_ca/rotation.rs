@@ -48,7 +48,7 @@ fn renewals_are_put_off_until_the_operator_accepts_the_new_key() {
     let another_name = ["certify-host", "--set", "principal=web1.example.org", "--set", "principal=web2.example.org"];
     let plan = member.warded(&[&["plan"], &another_name[..]].concat()).ends(3);
     assert!(WORDS.iter().all(|word| plan.stdout.contains(word)), "{}", plan.stdout);
-    plan.prints(&["`apply` refuses that without --accept-risk=new-ca-key."]);
+    plan.prints(&["`apply` puts the change off without --accept-risk=new-ca-key."]);
     // This is refused before the CA is asked: no password is given here.
     member.warded(&[&["apply"], &another_name[..], &["--yes"]].concat()).ends(4).says(&WORDS);
     assert_eq!(certificates(&member), before);

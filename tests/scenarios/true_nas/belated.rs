@@ -96,7 +96,9 @@ fn what_a_middleware_does_after_the_roll_back_locks_nobody_out_and_is_told() {
 
     settings_belated(&machine, &REMOVE);
     sshd_starts_anew(&machine, false);
-    machine.warded(&["status"]).ends(4).prints(&[&set(8, "ssh-config", "ssh-update"), "run warded apply remove again"]);
+    let status = machine.warded(&["status"]).ends(4);
+    let status = status.prints(&[&set(8, "ssh-config", "ssh-update"), "run warded apply remove again"]);
+    assert!(!status.stdout.contains("somebody changed"), "{status:?}");
     machine.warded(&REMOVE).ends(0);
     assert_eq!(machine.state(), before);
     machine.lets_everybody_in(false);

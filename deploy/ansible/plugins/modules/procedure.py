@@ -78,7 +78,8 @@ def planned(code, document, stderr):
     if risks and not result["failed"]:
         said = told("warded would refuse this run", "; ".join(one["what"] for one in risks),
                     "if that is what you want: accept_risk: [{0}]".format(", ".join(one["risk"] for one in risks)))
-        result.update(failed=True, changed=False, reason="refused", msg=said)
+        reason = "incomplete" if {one["risk"] for one in risks} == {"new-ca-key"} else "refused"
+        result.update(failed=True, changed=False, reason=reason, msg=said)
     return result
 
 

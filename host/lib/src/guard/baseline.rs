@@ -54,7 +54,7 @@ pub struct Baseline {
     /// How many more users are logged in.
     pub(super) more_users: usize,
     pub(super) client: Client,
-    pub(super) tree: Tree,
+    pub tree: Tree,
 }
 
 impl Baseline {

@@ -1,27 +1,25 @@
 //! Changes of sshd's configuration that sshd has not read yet. A reload puts them into effect, too, and whoever made them
 //! may not have finished.
 
-use super::baseline::{Baseline, first_changed};
+use super::baseline::first_changed;
 use crate::{
-    machine::sshd::{Sshd, listener::started_at},
+    machine::sshd::{Sshd, listener::started_at, tree::Tree},
     text::neutral,
 };
 use std::{fs, time::SystemTime};
 
-impl Baseline {
-    /// What nothing shows if a file of the configuration has changed since sshd last read it, because the baseline is
-    /// what is on disk. `known` is another time at which sshd is known to have read its files. `None` if nothing has
-    /// changed, and if Warded cannot tell when sshd read its files.
-    #[must_use]
-    pub fn unread(&self, sshd: &Sshd, known: Option<SystemTime>) -> Option<String> {
-        let read = read_at(sshd)?.max(known.unwrap_or(SystemTime::UNIX_EPOCH));
-        let changed = first_changed(self.tree.files.iter().map(|file| file.path.clone()), read)?;
-        Some(format!(
-            "that everybody who can log in now still can: sshd has not read {} since it was changed, and the reload \
-             puts that change into effect, too",
-            neutral(&changed.to_string_lossy())
-        ))
-    }
+/// What nothing shows if a file of the configuration has changed since sshd last read it, because the guard compares only
+/// what is on disk. `None` if none has changed, and if Warded cannot tell when sshd read its files.
+///
+/// A file that was removed is not noticed.
+#[must_use]
+pub fn unread(sshd: &Sshd, tree: &Tree) -> Option<String> {
+    let changed = first_changed(tree.files.iter().map(|file| file.path.clone()), read_at(sshd)?)?;
+    Some(format!(
+        "that everybody who can log in now still can: sshd has not read {} since it was changed, and the reload puts \
+         that change into effect, too",
+        neutral(&changed.to_string_lossy())
+    ))
 }
 
 /// When sshd last read its configuration: it writes its PidFile at each start, and at each reload, which is a start of

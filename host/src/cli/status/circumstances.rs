@@ -22,7 +22,7 @@ use warded_lib::{
     moment,
     name::Name,
     text::neutral,
-    transaction::{self, Outcome, PastRun, RunIdentity},
+    transaction,
 };
 
 /// The result of all these checks.
@@ -56,7 +56,6 @@ impl Circumstances {
         };
         found.notes.extend(found.last_roll_back.as_ref().map(ToString::to_string));
         found.problems.extend(rooms(context));
-        found.problems.extend(belated(context)?);
         let timer = match &found.schedule {
             Schedule::Timer(timer) => services::timer(&timer.name),
             Schedule::DisabledTimer(_)
@@ -212,40 +211,6 @@ fn failed(renewal: &LastRenewal) -> Option<String> {
 pub(in crate::cli) fn last_roll_back(context: &Context) -> Result<Option<LastRollBack>> {
     let Some(last) = LastRollBack::load(&context.state) else { return Ok(None) };
     Ok(transaction::newest(&context.state)?.filter(|newest| newest.run.run == last.run).map(|_| last))
-}
-
-/// What the programs of the newest run that had any have set, although that run was rolled back. A program such as
-/// TrueNAS's client asks a service to do the work; the service may do it after the client was ended for its time limit.
-fn belated(context: &Context) -> Result<Vec<Problem>> {
-    let runs = transaction::history(&context.state)?.runs;
-    let since: Vec<_> = runs.iter().take_while(|run| run.journal.steps.is_empty()).collect();
-    let Some(run) = runs.get(since.len()).filter(|run| run.outcome == Outcome::RolledBack) else {
-        return Ok(Vec::new());
-    };
-    let RunIdentity { run: number, policy, procedure, undoes, .. } = &run.journal.run;
-    // Where the programs had done their part already, the same procedure did the rest without them.
-    let is_repetition = |later: &&PastRun| {
-        let RunIdentity { policy: its, procedure: own, .. } = &later.journal.run;
-        later.outcome == Outcome::Kept && (its, own) == (policy, procedure)
-    };
-    if since.into_iter().any(|later| is_repetition(&later)) {
-        return Ok(Vec::new());
-    }
-    let next = match undoes {
-        Some(_) => "to complete it, run warded undo again".to_owned(),
-        None => format!("to complete it, run warded apply {procedure} again, with the same settings"),
-    };
-    let problem = |step: &Step| {
-        let (name, seen) = (&step.change.name, step.seen.as_ref()?);
-        let (now, _) = seen.now(context.runner.as_ref()).ok()?;
-        let is_there = transaction::is_left(&seen.after, &now) && !transaction::is_left(&seen.before, &now);
-        is_there.then(|| {
-            let query = &seen.query.name;
-            let set = format!("run {number} was rolled back, and {query} shows all the same what {name} was to set");
-            Problem::of_drift(format!("{set}: the program took effect later, or somebody did the same"), next.clone())
-        })
-    };
-    Ok(run.journal.steps.iter().filter_map(problem).collect())
 }
 
 /// The file systems with too little free space for what a renewal writes.

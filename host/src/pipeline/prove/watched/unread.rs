@@ -7,7 +7,7 @@ use std::{
 };
 use warded_lib::{
     error::Result,
-    guard::former_key::keeps_certificates,
+    guard::{former_key::keeps_certificates, unread},
     machine::sshd::{Listener, listener::started_at},
     text::neutral,
 };
@@ -17,7 +17,7 @@ impl WatchedSshd {
     pub(super) fn unasked(&self, work: &Work) -> Result<Vec<String>> {
         let beside = self.sshd.unknown_beside(&self.baseline.view.effective)?;
         let is_told = work.reloads.iter().any(|reload| self.is_told_by(reload));
-        let unread = self.baseline.unread(&self.sshd, self.read_at).filter(|_| is_told);
+        let unread = unread(&self.sshd, &self.baseline.tree).filter(|_| is_told);
         Ok(beside.iter().map(ToString::to_string).chain(unread).collect())
     }
 
