@@ -3,7 +3,7 @@
 
 use super::baseline::first_changed;
 use crate::{
-    machine::sshd::{Sshd, listener::started_at, tree::Tree},
+    machine::sshd::{Sshd, tree::Tree},
     text::neutral,
 };
 use std::{fs, time::SystemTime};
@@ -29,5 +29,5 @@ fn read_at(sshd: &Sshd) -> Option<SystemTime> {
     let path = sshd.pid_file()?;
     let named: i32 = fs::read_to_string(&path).ok()?.trim().parse().ok()?;
     let written = fs::metadata(&path).ok()?.modified().ok()?;
-    (named == listener.pid).then_some(written.max(started_at(listener.pid)?))
+    (named == listener.pid).then_some(written)
 }
