@@ -55,7 +55,7 @@ fn a_copy_of_our_fragment() {
     certify(&machine).ends(0).prints(&["Nothing to do"]);
     machine.custom("80Certificates.bak", &ours);
     assert_eq!(machine.product(), format!("{certified}{ours}"));
-    let broken = ["broken-block", "there are two of them", "nothing was changed"];
+    let broken = ["broken-block", "or occurs twice", "nothing was changed"];
     stops(&machine, 1, &broken);
     machine.saves();
     stops(&machine, 1, &broken);
