@@ -10,6 +10,7 @@ mod ending;
 mod issued;
 pub mod known_hosts;
 pub mod overtaken;
+pub mod own_certificates;
 pub mod plan;
 pub mod prove;
 pub mod roll_back;

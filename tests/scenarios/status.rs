@@ -138,8 +138,14 @@ fn a_certificate_that_no_line_names_is_told_before_the_next_reload() {
     let told =
         ["no HostCertificate line of sshd's configuration names its certificate", "warded apply certify-host puts"];
     machine.warded(["status"]).ends(4).prints(&told).prints(&["serves it until its next reload"]);
-    machine.warded(["renew", "--force"]).ends(5).says(&["no HostCertificate line", "next:  warded apply certify-host"]);
+    let told = "To put the line back: warded apply certify-host";
+    machine.warded(["renew"]).ends(4).prints(&["no HostCertificate line", told, "Nothing was renewed."]);
+    machine.warded(["renew", "--plan"]).ends(4).prints(&["no HostCertificate line", told]);
+    let forced = machine.warded(["renew", "--force"]).ends(5);
+    let forced = forced.says(&["no HostCertificate line", "next:  warded apply certify-host"]);
+    assert!(!forced.stdout.contains(told), "{forced:?}");
     machine.certify();
+    machine.warded(["renew"]).ends(0);
     assert_eq!(fs::read_to_string(&drop_in).unwrap(), lines);
     machine.warded(["status"]).ends(0);
 }

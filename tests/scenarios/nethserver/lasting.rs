@@ -13,6 +13,7 @@ use crate::support::{
     peer::OLD,
     wait::{LONG, wait},
 };
+use jiff::Timestamp;
 use std::fs;
 
 const TRUST: [&str; 4] = ["apply", "trust-user-ca", "--yes", ROOT_TOO];
@@ -178,6 +179,7 @@ fn a_fragment_that_is_gone_is_told_and_mended() {
         "no TrustedUserCAKeys line of sshd's configuration names the list of the CA's user keys",
         "put them back: warded apply certify-host, then warded apply trust-user-ca",
     ]);
+    machine.warded(&["renew"]).ends(4).prints(&["To put the line back: warded apply certify-host"]);
     certify(&machine).ends(0);
     machine.warded(&TRUST).ends(0);
     is_well(&machine, NEW, false);
@@ -192,7 +194,7 @@ fn a_run_that_a_power_cut_interrupts_is_recovered_after_the_reboot() {
         &|| drop(machine.warded(&["apply", "certify-host", "--set", SET, "--yes", "--confirm-within", "10m"]).ends(0)),
         &|| is_killed_before_the_commit(&machine),
     ];
-    for (cut, is_changed) in cuts.into_iter().zip([true, false]) {
+    for (cut, is_changed) in cuts.iter().zip([true, false]) {
         cut();
         machine.loses_power();
         assert_ne!(machine.tree(), before);
@@ -208,6 +210,16 @@ fn a_run_that_a_power_cut_interrupts_is_recovered_after_the_reboot() {
         assert!(!gets_in_by_the_ca(&machine));
         agrees(&machine);
     }
+    // A renewal that waits before it asks the CA again does not let the recovery wait, too.
+    let attempts = machine.file("/var/lib/warded/renewal-attempts.json");
+    let until = Timestamp::now().as_second() + 1800;
+    cuts[0]();
+    machine.loses_power();
+    machine.serves();
+    fs::write(&attempts, format!(r#"{{"failures":3,"not_before":{until}}}"#)).unwrap();
+    machine.warded(&["renew"]).ends(4).prints(&["Not tried"]).says(&["had been interrupted"]);
+    assert_eq!(machine.tree(), before);
+    fs::remove_file(&attempts).unwrap();
     certify(&machine).ends(0);
     get_in_by_the_ca(&machine);
 }
