@@ -1,5 +1,6 @@
 //! With the real step-ca: everything for which the `step` program was needed.
 
+mod again;
 mod agent;
 mod away;
 mod bootstrap;

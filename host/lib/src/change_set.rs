@@ -328,6 +328,13 @@ impl ChangeSet {
         self.requests.get(id.0)
     }
 
+    /// Has a certificate renewed, instead of asking for a new one with the same key and names.
+    pub fn succeed(&mut self, id: RequestId, current: Certificate) {
+        if let Some(request) = self.requests.get_mut(id.0) {
+            request.current = Some(current);
+        }
+    }
+
     /// The certificates that are now in the files to which a request's certificate will be written.
     pub fn present(&self, id: RequestId) -> impl Iterator<Item = Certificate> + '_ {
         self.answered_by(id)

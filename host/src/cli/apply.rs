@@ -172,6 +172,9 @@ impl Apply {
         }
         work.shows_rest = self.procedure.plan_line();
         PlanInputs::of(&work).refuse_overtaken(context).map_err(Error::or_unchanged)?;
+        if first_day.is_none() && !self.procedure.force && !self.identification.is_given() {
+            certify::renew_where_possible(context, &mut work)?;
+        }
         certify::ready(context, &mut work)?;
         work.trust =
             files.iter().map(|file| file.change(context)).collect::<Result<_>>().map_err(Error::or_unchanged)?;

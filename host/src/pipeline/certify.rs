@@ -1,6 +1,7 @@
 //! Asks the CA: after the review, and after everything local that could fail.
 
 mod ready;
+mod successors;
 
 use super::{
     Work, issued, rotation,
@@ -17,6 +18,7 @@ use std::{
     fmt,
     path::Path,
 };
+pub use successors::renew_where_possible;
 use warded_lib::{
     agent::AgentKey,
     audit::Kind as EventKind,
@@ -288,7 +290,11 @@ impl Issuance<'_> {
                 // A key that this run makes must not be left without the certificate that belongs to it.
                 let may_be_left =
                     work.renewal.is_some() && error.is_about_one() && work.made_key(&request.key).is_none();
+                let is_refusal = error.is_about_one();
                 let error = told(error, request);
+                if is_refusal && work.succeeded.contains(&id) {
+                    return Err(error.next("to request a new certificate instead, repeat the command with --force"));
+                }
                 if !may_be_left {
                     return Err(error);
                 }

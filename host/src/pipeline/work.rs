@@ -14,7 +14,11 @@ use order::{order_of, order_of_removal};
 pub use queue::QueueItem;
 use ssh_key::PublicKey;
 use sshd_config::principals::Mapping;
-use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    path::PathBuf,
+};
 use warded_lib::{
     ca::Certificate,
     change_set::{
@@ -55,6 +59,8 @@ pub struct Work {
     pub warnings: Vec<String>,
     /// The requests that are made on the word of other host keys.
     pub vouched: BTreeMap<RequestId, Vec<Voucher>>,
+    /// The requests for new certificates that became renewals.
+    pub succeeded: BTreeSet<RequestId>,
     /// The keys that the CA gave this run for users' certificates: sshd may not come to trust any others.
     pub user_authorities: Vec<PublicKey>,
     /// Which principals the operator lets log in as which users; `None` if the operator did not say.
@@ -107,6 +113,7 @@ impl Work {
             renewal: None,
             warnings: Vec::new(),
             vouched: BTreeMap::new(),
+            succeeded: BTreeSet::new(),
             withdrawn: Vec::new(),
             user_authorities: planned.session.user_authorities,
             principals: mapping(&planned.session.circumstances.mapped),
@@ -134,6 +141,7 @@ impl Work {
             renewal: None,
             warnings: Vec::new(),
             vouched: BTreeMap::new(),
+            succeeded: BTreeSet::new(),
             withdrawn: Vec::new(),
             user_authorities: Vec::new(),
             principals: None,
@@ -149,6 +157,14 @@ impl Work {
     pub fn requests(&self) -> Vec<(RequestId, Request)> {
         let Source::Staged(changes) = &self.source else { return Vec::new() };
         changes.requests().map(|(id, request)| (id, request.clone())).collect()
+    }
+
+    /// Has a certificate renewed, instead of asking for a new one with the same key and names.
+    pub fn succeed(&mut self, id: RequestId, current: Certificate) {
+        if let Source::Staged(changes) = &mut self.source {
+            changes.succeed(id, current);
+            self.succeeded.insert(id);
+        }
     }
 
     /// The certificates in the files where a request's answer will be written.
