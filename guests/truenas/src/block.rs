@@ -109,13 +109,15 @@ impl Texts {
         let around = |at| {
             let (before, rest) = live.split_at_checked(at)?;
             let after = rest.strip_prefix(text)?;
-            (after.starts_with(b"\n") && (!text.is_empty() || is_place(before))).then_some(Around { before, after })
+            after.starts_with(b"\n").then_some(Around { before, after })
         };
-        let mut found = starts.filter_map(around);
-        match (found.next(), found.next()) {
-            (Some(one), None) => Ok(one),
-            (None, _) | (Some(_), Some(_)) => Err(Fault::Stale),
+        let mut found: Vec<_> = starts.filter_map(around).collect();
+        // The appliance's own lines may say the same as the stored text.
+        if text.is_empty() || found.len() > 1 {
+            found.retain(|around| is_place(around.before));
         }
+        let one = found.pop().filter(|_| found.is_empty());
+        one.ok_or(Fault::Stale)
     }
 }
 

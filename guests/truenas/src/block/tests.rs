@@ -94,7 +94,7 @@ fn what_is_not_known_is_refused() {
     };
     for (options, live, expected) in [
         ("Banner none", "Port 22\nPubkeyAuthentication yes\n\n", Fault::Stale),
-        ("Banner none", "Banner none\nPubkeyAuthentication yes\nBanner none\n", Fault::Stale),
+        ("Banner none", "Banner none\nPort 22\nBanner none\n", Fault::Stale),
         ("Banner none", "PubkeyAuthentication yes\nBanner none # x\n", Fault::Stale),
         ("Banner none", "PubkeyAuthentication yes\nxBanner none\n", Fault::Stale),
         ("", "PubkeyAuthentication yes\nBanner none\n", Fault::Stale),
@@ -103,6 +103,18 @@ fn what_is_not_known_is_refused() {
         ("Match User a", "Match User b\nMatch User a\nSetEnv X=1\n", Fault::NoPlace),
     ] {
         assert_eq!(with(options, live), Err(expected), "{options:?} {live:?}");
+    }
+    // The template may have a line that says the same as the stored text.
+    for (live, made) in [
+        (
+            "UsePAM yes\nPubkeyAuthentication yes\nUsePAM yes\nPort 22\n",
+            "UsePAM yes\nPubkeyAuthentication yes\nUsePAM yes\n# BEGIN",
+        ),
+        (&*format!("{LAST}UsePAM yes\n"), "# in the config.\nUsePAM yes\n# BEGIN"),
+    ] {
+        let texts = Texts { options: "UsePAM yes".to_owned(), live: live.as_bytes().to_vec() };
+        let made_live = String::from_utf8(texts.with(&lines()).unwrap().live).unwrap();
+        assert!(made_live.contains(made) && made_live.matches("UsePAM yes").count() == 2, "{made_live}");
     }
     // The anchor stands before an empty line there, too.
     assert!(with("", &format!("{LAST}\n")).is_ok());
