@@ -5,6 +5,7 @@ mod belated;
 mod cells;
 mod core;
 mod faults;
+mod interrupted;
 mod killed;
 mod lasting;
 mod removal;
