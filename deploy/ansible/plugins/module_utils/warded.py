@@ -46,11 +46,19 @@ def arguments(*groups, **own):
     return spec
 
 
+class WrongSetting(ValueError):
+    """A value that no setting can have, in words."""
+
+
 def settings_words(settings):
     """`--set NAME=VALUE` for each value; a list has one for each of its members."""
     words = []
     for name, values in sorted((settings or {}).items()):
         for value in values if isinstance(values, list) else [values]:
+            # As text these would be values of which nobody thought, such as None.
+            if value is None or isinstance(value, (dict, list)):
+                kinds = {dict: "a dictionary", list: "a list in a list"}
+                raise WrongSetting("the setting {0} has {1}".format(name, kinds.get(type(value), "no value (null)")))
             if isinstance(value, bool):
                 value = "true" if value else "false"
             words.append("--set={0}={1}".format(name, value))
@@ -157,6 +165,43 @@ def outcome(code, document, stderr, planned=False):
     return result
 
 
+def planned(code, document, stderr):
+    """The result of a plan. It shows a change although the run would be refused for a risk; check mode fails as the run would."""
+    result = outcome(code, document, stderr, planned=True)
+    risks = (document or {}).get("not_accepted")
+    if risks and not result["failed"]:
+        said = told("warded would refuse this run", "; ".join(one["what"] for one in risks),
+                    "if that is what you want: accept_risk: [{0}]".format(", ".join(one["risk"] for one in risks)))
+        reason = "incomplete" if {one["risk"] for one in risks} == {"new-ca-key"} else "refused"
+        result.update(failed=True, changed=False, reason=reason, msg=said)
+    return result
+
+
+def accepted_doubt(document, accepted):
+    """Why a run that ended with 4 is as the task accepts it: its one doubt is that nobody saw what sshd serves. Else None.
+
+    The object does not say whether another sshd that reads the files could not be queried, which is such a doubt, too.
+    """
+    if not document or document.get("run") is None:
+        return None
+    if any(document.get(name) for name in ("put_off", "refused", "unrecorded", "former_keys")):
+        return None
+    # A renewal ends with 4 for each of its warnings.
+    warnings = [one for one in document.get("messages") or [] if one.get("level") == "warn"]
+    if document.get("schema") == "warded.renew/1" and warnings:
+        return None
+    for name, risk in (("unknown_listener", "unknown-listener"), ("not_seen_live", "not-seen-live")):
+        if document.get(name):
+            return "accepted as {0}, not seen live: {1}".format(risk, document[name]) if risk in accepted else None
+    return None
+
+
+def cannot_be_asked(status):
+    """Whether sshd listens, but did not tell `warded status` which certificates it serves."""
+    certified = [key for key in status.get("host_keys") or [] if key.get("certificate")]
+    return bool(status.get("listening") and certified and all(key.get("served") is None for key in certified))
+
+
 class Warded:
     """The program, as a module's arguments name it."""
 
@@ -165,12 +210,24 @@ class Warded:
         self.params = module.params
         self.program = module.get_bin_path(self.params["program"], opt_dirs=["/usr/local/bin", "/usr/local/sbin"])
 
-    def call(self, words, secret=None):
-        """Runs one command: its exit code, its JSON object, and its standard error."""
+    def require(self):
+        """Fails where the program is not installed."""
         if self.program is None:
             where = "it is neither in the PATH nor in /usr/local/bin or /usr/local/sbin"
             self.fail("not_installed", "the program {0} is not on this machine".format(self.params["program"]), where,
                       "the role warded.ssh.install installs it")
+
+    def settings(self):
+        """The words for the task's settings."""
+        try:
+            return settings_words(self.params["settings"])
+        except WrongSetting as wrong:
+            self.fail("usage", "the settings of the task cannot be used", str(wrong),
+                      "give it a value or a list of values, or leave the setting out")
+
+    def call(self, words, secret=None):
+        """Runs one command: its exit code, its JSON object, and its standard error."""
+        self.require()
         places = [word for place in PLACES for word in option(place.replace("_", "-"), self.params.get(place))]
         # Neither `~` nor `$` means anything in a setting.
         code, stdout, stderr = self.module.run_command(
@@ -192,8 +249,21 @@ class Warded:
             self.module.fail_json(**result)
         self.module.exit_json(**result)
 
+    def ran(self, code, document, stderr):
+        """The result of a run. Where a risk that the task accepts is all that is in doubt, 4 is no failure but a warning."""
+        accepted = self.params.get("accept_risk") or []
+        doubt = accepted_doubt(document, accepted) if code == 4 else None
+        # Where no file had to change, the object says nothing of it. The risk was accepted once, and stays.
+        is_silent = code == 4 and document and document.get("schema") == "warded.apply/1" and document.get("run") is None
+        if is_silent and "not-seen-live" in accepted and cannot_be_asked(self.call(["status"])[1] or {}):
+            doubt = "accepted as not-seen-live: sshd cannot be asked which certificates it serves"
+        if doubt:
+            self.module.warn(doubt)
+        result = outcome(0 if doubt else code, document, stderr)
+        return dict(result, exit=code)
+
     def change(self, words, plan, secret=None):
         """Runs what changes something; in check mode what only shows it."""
         if self.module.check_mode:
-            self.finish(outcome(*self.call(plan), planned=True))
-        self.finish(outcome(*self.call(words, secret)))
+            self.finish(planned(*self.call(plan)))
+        self.finish(self.ran(*self.call(words, secret)))

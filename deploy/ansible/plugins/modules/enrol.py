@@ -8,7 +8,9 @@ module: enrol
 short_description: Have a machine certified with a code of invite
 description:
   - Runs C(warded enrol), with the code on standard input.
-  - Without a valid code Warded cannot know the CA, and C(warded enrol) has no plan. Check mode tells only whether the machine is enrolled.
+  - Where the machine is certified as the code says, nothing changes, and the code is not used up.
+  - Check mode runs C(warded enrol --plan), which uses up no code. Without O(code) it tells only whether the machine is enrolled.
+  - A run that ends with 4 fails, unless O(accept_risk) names the one reason, V(unknown-listener) or V(not-seen-live). That is a warning.
 options:
   code:
     description: The code that M(warded.ssh.invite) returned. It goes to the program by standard input.
@@ -55,8 +57,8 @@ from ansible_collections.warded.ssh.plugins.module_utils.warded import (
     arguments,
     option,
     outcome,
+    planned,
     risk_words,
-    settings_words,
 )
 
 
@@ -72,7 +74,8 @@ def main():
     )
     params = module.params
     warded = Warded(module)
-    if module.check_mode:
+    warded.require()
+    if module.check_mode and not params["code"]:
         code, status, stderr = warded.call(["status"])
         result = outcome(0 if code == 4 else code, status, stderr)
         result["changed"] = not (status and status.get("enrolled"))
@@ -80,9 +83,11 @@ def main():
     if not params["code"]:
         warded.fail("usage", "the machine cannot be enrolled", "the task has no code",
                     "make one with warded.ssh.invite where the provisioner's password is")
-    words = ["enrol", "--code-file=-", "--yes"] + settings_words(params["settings"]) + option("policy", params["policy"])
-    words += risk_words(params) + option("confirm-within", params["confirm_within"])
-    warded.finish(outcome(*warded.call(words, params["code"])))
+    words = ["enrol", "--code-file=-"] + warded.settings() + option("policy", params["policy"]) + risk_words(params)
+    if module.check_mode:
+        warded.finish(planned(*warded.call(words + ["--plan"], params["code"])))
+    words += ["--yes"] + option("confirm-within", params["confirm_within"])
+    warded.finish(warded.ran(*warded.call(words, params["code"])))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ short_description: Run a procedure of a policy
 description:
   - Runs C(warded apply). Check mode runs C(warded plan), with the same O(accept_risk). It fails where the run would be refused,
     also for a risk that is not accepted.
+  - A run that ends with 4 fails, unless O(accept_risk) names the one reason, V(unknown-listener) or V(not-seen-live). That is a warning.
 options:
   name:
     description: The procedure, as C(warded policy list) shows it.
@@ -64,23 +65,8 @@ from ansible_collections.warded.ssh.plugins.module_utils.warded import (
     arguments,
     identity,
     option,
-    outcome,
     risk_words,
-    settings_words,
-    told,
 )
-
-
-def planned(code, document, stderr):
-    """The result of a plan. It shows a change although the run would be refused for a risk; check mode fails as the run would."""
-    result = outcome(code, document, stderr, planned=True)
-    risks = (document or {}).get("not_accepted")
-    if risks and not result["failed"]:
-        said = told("warded would refuse this run", "; ".join(one["what"] for one in risks),
-                    "if that is what you want: accept_risk: [{0}]".format(", ".join(one["risk"] for one in risks)))
-        reason = "incomplete" if {one["risk"] for one in risks} == {"new-ca-key"} else "refused"
-        result.update(failed=True, changed=False, reason=reason, msg=said)
-    return result
 
 
 def main():
@@ -96,15 +82,13 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    plan = [params["name"]] + settings_words(params["settings"]) + option("policy", params["policy"])
+    warded = Warded(module)
+    plan = [params["name"]] + warded.settings() + option("policy", params["policy"])
     plan += ["--force"] if params["force"] else []
     words, secret = identity(params)
     plan += risk_words(params)
     words += ["--yes"] + option("confirm-within", params["confirm_within"])
-    warded = Warded(module)
-    if module.check_mode:
-        warded.finish(planned(*warded.call(["plan"] + plan)))
-    warded.finish(outcome(*warded.call(["apply"] + plan + words, secret)))
+    warded.change(["apply"] + plan + words, ["plan"] + plan, secret)
 
 
 if __name__ == "__main__":

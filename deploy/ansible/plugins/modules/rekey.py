@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: rekey
 short_description: Replace the certified host keys
 description:
-  - Runs C(warded rekey). Check mode runs C(warded rekey --plan).
+  - Runs C(warded rekey). Check mode runs C(warded rekey --plan), with the same O(accept_risk), and fails where the run would be refused.
   - Each run makes new keys, so this module is not idempotent.
 extends_documentation_fragment:
   - warded.ssh.warded

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: renew
 short_description: Renew what is due
 description:
-  - Runs C(warded renew). Check mode runs C(warded renew --plan).
+  - Runs C(warded renew). Check mode runs C(warded renew --plan), with the same O(accept_risk).
   - Where some keys got no new certificate, the task has changed something and has failed.
 options:
   force:
@@ -59,7 +59,7 @@ def main():
     force = ["--force"] if module.params["force"] else []
     words, secret = identity(module.params)
     words = ["renew"] + force + risk_words(module.params) + words
-    Warded(module).change(words, ["renew", "--plan"] + force, secret)
+    Warded(module).change(words, ["renew", "--plan"] + force + risk_words(module.params), secret)
 
 
 if __name__ == "__main__":

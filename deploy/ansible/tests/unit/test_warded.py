@@ -74,6 +74,62 @@ class ExitCodes(unittest.TestCase):
         self.assertEqual((True, True), (result["failed"], result["changed"]))
 
 
+class AcceptedDoubts(unittest.TestCase):
+    """A run that ends with 4 only for a risk that its task accepts is no failure."""
+
+    KEPT = {"schema": "warded.apply/1", "run": 7, "not_seen_live": "sshd cannot be asked"}
+    UNKNOWN = dict(KEPT, unknown_listener="an unknown program listens")
+    # Nothing had to change, and the object does not say what is in doubt.
+    SILENT = {"schema": "warded.apply/1", "run": None}
+    BLIND = {"schema": "warded.status/1", "listening": True, "host_keys": [{"certificate": {"serial": "1"}, "served": None}, {"certificate": None}]}
+    SEEN = dict(BLIND, host_keys=[{"certificate": {"serial": "1"}, "served": False}])
+
+    def apply(self, document, accept_risk, name="procedure", status=None, code=4):
+        with tempfile.TemporaryDirectory() as directory:
+            answers = Path(directory) / "answers"
+            answers.write_text(json.dumps({"apply": [document, code], "enrol": [document, code], "status": [status or self.SEEN, 4]}))
+            program = written(directory, "answer, code = json.load(open(%r))[sys.argv[1]]\nprint(json.dumps(answer))\nsys.exit(code)\n" % str(answers))
+            own = {"code": "x"} if name == "enrol" else {"name": "certify-host"}
+            return ran(name, dict(own, program=program, accept_risk=accept_risk), check_mode=False)
+
+    def test_that_risk_alone(self):
+        cases = [
+            # object, accepted: failed, changed
+            (self.KEPT, ["not-seen-live"], False, True),
+            (dict(self.KEPT, confirm_until="2026-01-01T00:00:00Z"), ["not-seen-live"], False, True),
+            (self.UNKNOWN, ["unknown-listener"], False, True),
+            (self.UNKNOWN, ["not-seen-live"], True, True),
+            (self.KEPT, ["unknown-listener"], True, True),
+            (self.KEPT, [], True, True),
+            (dict(self.KEPT, not_seen_live=None), ["not-seen-live"], True, True),
+            (dict(self.KEPT, put_off=["SHA256:x"]), ["not-seen-live"], True, True),
+            (dict(self.KEPT, refused=[{"key": "k", "why": "no"}]), ["not-seen-live"], True, True),
+            (dict(self.KEPT, former_keys=["SHA256:x"]), ["not-seen-live"], True, True),
+            (dict(self.KEPT, unrecorded="no"), ["not-seen-live"], True, True),
+        ]
+        for document, accepted, failed, changed in cases:
+            for name in ("procedure", "enrol"):
+                with self.subTest(document=document, accepted=accepted, name=name):
+                    result = self.apply(document, accepted, name)
+                    self.assertEqual((failed, changed, 4), (result["failed"], result["changed"], result["exit"]))
+                    self.assertEqual([] if failed else ["accepted"], [text.split()[0] for text in result["warned"]])
+
+    def test_where_nothing_had_to_change(self):
+        for status, accepted, failed in [
+            (self.BLIND, ["not-seen-live"], False),
+            (self.BLIND, [], True),
+            (self.SEEN, ["not-seen-live"], True),
+            (dict(self.BLIND, listening=False), ["not-seen-live"], True),
+            (dict(self.BLIND, host_keys=[]), ["not-seen-live"], True),
+        ]:
+            with self.subTest(status=status, accepted=accepted):
+                result = self.apply(self.SILENT, accepted, status=status)
+                self.assertEqual((failed, False), (result["failed"], result["changed"]))
+
+    def test_no_other_code(self):
+        self.assertTrue(self.apply(self.KEPT, ["not-seen-live"], code=1)["failed"])
+
+
 class Messages(unittest.TestCase):
     """Each message of a failed task names the cause, and what to do next."""
 
@@ -128,6 +184,16 @@ class Words(unittest.TestCase):
         words = warded.settings_words({"principal": ["a", "b c"], "all": True, "n": 3})
         self.assertEqual(["--set=all=true", "--set=n=3", "--set=principal=a", "--set=principal=b c"], words)
 
+    def test_settings_without_a_value_are_refused_by_name(self):
+        for value, kind in ((None, "null"), (["a", None], "null"), ({"a": 1}, "dictionary"), ([{}], "dictionary"), ([["a"]], "list in a list")):
+            with self.subTest(value=value):
+                for name in ("procedure", "enrol"):
+                    params = {"program": "/no/such", "settings": {"principal": value}, "name": "x", "code": "x"}
+                    result = ran(name, params, check_mode=False)
+                    self.assertEqual((True, "usage"), (result["failed"], result["reason"]))
+                    self.assertRegex(result["msg"], "cause: the setting principal has .*%s" % kind)
+                    self.assertIn("\nnext: ", result["msg"])
+
     def test_a_plan_and_its_run_have_the_same_diff(self):
         files = [{"action": "add", "path": "/etc/x", "what": "", "diff": ["+line"], "ends": ["a key ends"]}]
         plan = warded.diff_of({"files": files, "reloads": ["ssh"]})
@@ -150,6 +216,7 @@ class Recorded:
 
     def __init__(self, params):
         self.params = params
+        self.warned = []
 
     def fail_json(self, **result):
         raise Failed(result)
@@ -159,7 +226,7 @@ class Recorded:
 
     def run_command(self, words, data=None, expand_user_and_vars=True):
         assert not expand_user_and_vars
-        done = subprocess.run(words, input=data, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, input=data or "", capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
 
@@ -178,13 +245,13 @@ class Module(Recorded):
         self.check_mode = check_mode
 
     def warn(self, text):
-        pass
+        self.warned.append(text)
 
     def exit_json(self, **result):
-        raise Ended(dict(result, failed=False))
+        raise Ended(dict(result, failed=False, warned=self.warned))
 
     def fail_json(self, **result):
-        raise Ended(dict(result, failed=True))
+        raise Ended(dict(result, failed=True, warned=self.warned))
 
 
 def ran(name, params, check_mode):
@@ -206,40 +273,61 @@ def ran(name, params, check_mode):
     raise AssertionError("it told nothing")
 
 
+def written(directory, body):
+    """A program in Python."""
+    program = Path(directory) / "program"
+    program.write_text("#!%s\nimport json, os, sys\n" % sys.executable + body)
+    program.chmod(stat.S_IRWXU)
+    return str(program)
+
+
 class CheckMode(unittest.TestCase):
     ROOT = {"risk": "root-by-certificate", "what": "A certificate with the principal root would log in as root"}
 
-    def procedure(self, accept_risk, check_mode=True):
+    def told(self, module, accept_risk, check_mode=True, **params):
         with tempfile.TemporaryDirectory() as directory:
-            # As the program plans trust-user-ca where root may log in.
-            program = Path(directory) / "program"
-            program.write_text(
-                "#!%s\nimport json, sys\n"
+            # As the program plans a procedure that would let root in.
+            program = written(
+                directory,
                 "missing = [] if '--accept-risk=root-by-certificate' in sys.argv else [%r]\n"
-                "plan = {'schema': 'warded.plan/1', 'argv': sys.argv[1:], 'not_accepted': missing,\n"
+                "plan = {'schema': 'warded.plan/1', 'argv': sys.argv[1:], 'not_accepted': missing, 'stdin': sys.stdin.read(),\n"
                 "        'files': [{'action': 'add', 'path': '/etc/x', 'diff': ['+line']}]}\n"
                 "print(json.dumps(plan))\n"
-                "sys.exit(3 if sys.argv[1] == 'plan' else 0)\n" % (sys.executable, self.ROOT)
+                "sys.exit(3 if {'plan', '--plan'} & set(sys.argv) else 0)\n" % self.ROOT,
             )
-            program.chmod(stat.S_IRWXU)
-            params = {"program": str(program), "name": "trust-user-ca", "accept_risk": accept_risk}
-            return ran("procedure", params, check_mode)
+            return ran(module, dict(params, program=program, accept_risk=accept_risk), check_mode)
+
+    PLANS = [
+        # module, its parameters, the words of its plan and of its run before and after the risks
+        ("procedure", {"name": "trust-user-ca"}, (["plan", "trust-user-ca"], []), (["apply", "trust-user-ca"], ["--yes"])),
+        ("enrol", {"code": "secret"}, (["enrol", "--code-file=-"], ["--plan"]), (["enrol", "--code-file=-"], ["--yes"])),
+        ("rekey", {}, (["rekey", "--plan"], []), (["rekey", "--yes"], [])),
+        ("renew", {}, (["renew", "--plan"], []), (["renew"], [])),
+    ]
 
     def test_a_plan_takes_the_risks_of_its_run(self):
-        result = self.procedure(["root-by-certificate", "lose-ssh"])
         risks = ["--accept-risk=root-by-certificate", "--accept-risk=lose-ssh"]
-        self.assertEqual(["plan", "trust-user-ca"] + risks + ["--json"], result["warded"]["argv"])
-        self.assertEqual((False, True), (result["failed"], result["changed"]))
-        applied = self.procedure(["root-by-certificate", "lose-ssh"], check_mode=False)
-        self.assertEqual(["apply", "trust-user-ca"] + risks + ["--yes", "--json"], applied["warded"]["argv"])
+        for name, params, plan, run in self.PLANS:
+            for check_mode, (before, after) in ((True, plan), (False, run)):
+                with self.subTest(name, check_mode=check_mode):
+                    result = self.told(name, ["root-by-certificate", "lose-ssh"], check_mode, **params)
+                    self.assertEqual(before + risks + after + ["--json"], result["warded"]["argv"])
+                    self.assertEqual((False, check_mode), (result["failed"], result["changed"]))
+                    self.assertEqual(params.get("code", ""), result["warded"]["stdin"])
 
     def test_a_plan_fails_for_a_risk_that_its_run_is_refused_for(self):
-        result = self.procedure(["lose-ssh"])
-        self.assertEqual((True, False, "refused"), (result["failed"], result["changed"], result["reason"]))
-        self.assertIn("cause: %s\n" % self.ROOT["what"], result["msg"])
-        self.assertIn("next: if that is what you want: accept_risk: [root-by-certificate]", result["msg"])
-        # The change is shown all the same.
-        self.assertEqual("+ /etc/x\n    +line\n", result["diff"]["prepared"])
+        for name, params in (plan[:2] for plan in self.PLANS):
+            with self.subTest(name):
+                result = self.told(name, ["lose-ssh"], **params)
+                self.assertEqual((True, False, "refused"), (result["failed"], result["changed"], result["reason"]))
+                self.assertIn("cause: %s\n" % self.ROOT["what"], result["msg"])
+                self.assertIn("next: if that is what you want: accept_risk: [root-by-certificate]", result["msg"])
+                # The change is shown all the same.
+                self.assertEqual("+ /etc/x\n    +line\n", result["diff"]["prepared"])
+
+    def test_without_a_code_only_the_enrolment_is_told(self):
+        self.assertEqual(["status", "--json"], self.told("enrol", [])["warded"]["argv"])
+        self.assertEqual("usage", self.told("enrol", [], check_mode=False)["reason"])
 
 
 class Secrets(unittest.TestCase):
