@@ -171,13 +171,25 @@ class Messages(unittest.TestCase):
                         with self.subTest(task["name"]):
                             self.labelled(task[module][key])
                         found += 1
-        self.assertEqual(3, found)
+        self.assertEqual(4, found)
 
 
 def tasks_of(tasks):
     for task in tasks:
         yield task
         yield from tasks_of(task.get("block", []))
+
+
+class Files(unittest.TestCase):
+    def test_the_role_installs_neither_archives_nor_packages_of_other_systems(self):
+        neither = yaml.safe_load((COLLECTION / "roles/install/vars/main.yml").read_text())["warded_neither"]
+        names = {
+            True: ["warded-0.1.0-x86_64-unknown-linux-musl.tar.gz", "warded_0.1.0_x86_64.apk", "warded-0.1.0-1-x86_64.pkg.tar.zst", "SHA256SUMS.sig"],
+            False: ["warded", "warded-0.1.0", "warded_0.1.0_amd64.deb", "warded-0.1.0-1.x86_64.rpm", "/x.tar.gz.d/warded"],
+        }
+        for refused, given in names.items():
+            for name in given:
+                self.assertEqual(refused, bool(re.search(neither, name)), name)
 
 
 class Words(unittest.TestCase):
