@@ -84,6 +84,41 @@ fn what_an_administrator_wrote_since_stays() {
     machine.warded(&["status"]).ends(0).prints(&["enrolled     no", "problems     none"]);
 }
 
+/// The block's `Match all` ends the `Match` of a user who may log in with a password. A line that an administrator has
+/// added below the block would fall into that `Match`.
+#[test]
+fn a_line_below_the_block_stays_and_holds_for_everybody() {
+    const LINE: &str = "LogLevel VERBOSE";
+    for (password_user, end) in [(None, ""), (None, "\n"), (USER, ""), (USER, "\n")] {
+        let settings = Settings { password_user, options: "Banner none", ..Settings::of("25.10") };
+        let Some(machine) = TrueNas::start(settings) else { return };
+        machine.warded(&CERTIFY).ends(0);
+        let adds = |text: &str| {
+            let options = format!("{}\n{text}{end}", machine.stored("options").trim_end());
+            machine.sets(Settings { options: &options, ..settings });
+            machine.lets_everybody_in(true);
+        };
+        adds(LINE);
+        let mut expected = format!("Banner none\n{LINE}{end}");
+        if password_user.is_some() {
+            let with_line = machine.state();
+            let told = ["`loglevel \"VERBOSE\"` (line", "fall into `match \"User\" \"jane\"`", "a line `Match all`"];
+            machine.warded(&REMOVE).ends(5).says(&told);
+            machine.warded(&ALL).ends(5).says(&told);
+            assert_eq!(machine.state(), with_line);
+            let options = machine.stored("options").replace(LINE, &format!("Match all\n{LINE}"));
+            machine.sets(Settings { options: &options, ..settings });
+            expected = format!("Banner none\nMatch all\n{LINE}{end}");
+        }
+        machine.warded(if end.is_empty() { &REMOVE[..] } else { &ALL }).ends(0);
+        assert_eq!(machine.stored("options"), expected);
+        machine.is_as_generated();
+        machine.lets_everybody_in(false);
+        let shown = machine.command("/usr/sbin/sshd").args(["-T", "-C", "user=ann,host=h,addr=192.0.2.1"]).output();
+        assert!(String::from_utf8(shown.unwrap().stdout).unwrap().contains("loglevel VERBOSE"));
+    }
+}
+
 #[test]
 fn settings_without_our_block_are_drift() {
     let Some(machine) = TrueNas::start(Settings::of("25.10")) else { return };

@@ -112,8 +112,12 @@ impl Candidate {
     /// Compares what sshd makes of the lines, as a second opinion: without a connection, and for the users who run
     /// this. However many users and blocks there are, this takes at most three questions.
     fn check_effects(&self, baseline: &Baseline, after: &Effective, granted: MayChange<'_>) -> Result<()> {
-        refuse_effects(&self.resolved(&baseline.view.effective), after, "everybody", granted)?;
-        if !baseline.tree.directives().any(|(_, _, directive)| directive.is_conditional()) {
+        // For this answer sshd was told to debug, which sets a level of its own, and only a line behind a `Match all` wins
+        // over that.
+        let before = self.resolved(&baseline.view.effective).without("loglevel");
+        refuse_effects(&before, &after.clone().without("loglevel"), "everybody", granted)?;
+        // Behind a `Match all`, too, a line may win over one for everybody, such as one of sshd's arguments.
+        if !baseline.tree.directives().any(|(_, _, directive)| directive.keyword == "match") {
             return Ok(());
         }
         for user in &baseline.kept {

@@ -2,10 +2,10 @@
 //! ours keeps its place in the order and the conditions under which it holds, and our lines hold for everybody. Then
 //! nothing that is not granted changes for any connection, and there is no need to ask about single connections.
 
-use super::{
-    authorship::{self, Authorship},
-    keywords::MayChange,
-};
+mod match_all;
+
+use self::match_all::OwnBlocks;
+use super::{authorship::Authorship, keywords::MayChange};
 use crate::{
     error::{Error, Result},
     machine::{
@@ -33,7 +33,7 @@ use std::{
 /// than 256 KiB, and `sshd -t` does not say so.
 const ROOM: usize = 16 * 1024;
 /// Keywords that are never granted: after a `Match`, the lines below it would hold for others than before, and an
-/// `Include` brings in lines that nobody reviewed. Only a `Match all` may open the last block ([`OwnEnd`]).
+/// `Include` brings in lines that nobody reviewed. Only a `Match all` may come or go ([`match_all`]).
 const NEVER: [&str; 2] = ["match", "include"];
 const REMOVES: &str = "removes";
 /// What an operator can do about a line that a procedure may not write.
@@ -58,6 +58,8 @@ enum LineRefusal {
     },
     /// The line would be removed, and it is not Warded's.
     Foreign(String),
+    /// Warded's `Match all` would be removed, and a line of somebody else's needs it.
+    Needed(String),
 }
 
 /// Compares two configurations line by line. Without an `authorship`, it does not matter who wrote the removed lines.
@@ -70,63 +72,45 @@ pub fn difference(
     granted: MayChange<'_>,
     authorship: Option<&Authorship>,
 ) -> Result<Difference> {
+    let (old, new) = (before.lines()?, after.lines()?);
+    let (old_blocks, new_blocks) = (OwnBlocks::of(before, &old), OwnBlocks::of(after, &new));
     let is_foreign = |line: &Line<'_>| {
         let Some(authorship) = authorship else { return false };
         let file = before.find(line.file).and_then(|index| before.files.get(index));
         let real = fs::canonicalize(line.file).unwrap_or_else(|_| line.file.to_owned());
         file.is_none_or(|file| !authorship.lines(&real, &file.contents).contains(&line.number))
     };
-    let (old, new) = (before.lines()?, after.lines()?);
     // Compares the bytes: releases before 8.7 split a line into other arguments than later ones.
-    let (old_words, new_words) = (words(&old), words(&new));
-    let (old_end, new_end) = (OwnEnd::of(before, &old), OwnEnd::of(after, &new));
+    let changes = diff::changes(&words(&old, &old_blocks), &words(&new, &new_blocks));
+    let kept: Vec<_> = diff::kept(&changes, old.len()).collect();
+    // A line that was there would take effect behind a `Match all` that comes.
+    let is_mixed = kept
+        .iter()
+        .filter_map(|(was, is)| old.get(*was).zip(new.get(*is)))
+        .any(|(was, is)| new_blocks.has_at_end(is) && is_foreign(was));
+    let is_theirs = |line: &Line<'_>| !old_blocks.has(line) || is_foreign(line);
+    let removed = |at: usize, line: &Line<'_>| {
+        let refused = if line.directive.is_match_all() && old_blocks.has(line) {
+            match_all::harm((&old, &new), at, &kept, is_theirs).map(LineRefusal::Needed)
+        } else {
+            wrong(line, REMOVES, &new, granted)
+        };
+        refused.or_else(|| is_foreign(line).then(|| LineRefusal::Foreign(described(line, REMOVES))))
+    };
+    let added = |line: &Line<'_>| {
+        let ends_blocks = line.directive.is_match_all() && new_blocks.has_at_end(line) && !is_mixed;
+        (!ends_blocks).then(|| wrong(line, "has", &new, granted)).flatten()
+    };
     let mut difference = Difference::default();
-    let changes = diff::changes(&old_words, &new_words);
-    // For each connection, sshd reads the lines behind a `Match all` again, and they win over global ones before
-    // them. So a `Match all` may come or go only if all lines behind it are Warded's.
-    let kept: Vec<_> = diff::kept(&changes, old.len()).filter_map(|(was, is)| old.get(was).zip(new.get(is))).collect();
-    let old_mixed = kept.iter().any(|(was, _)| old_end.has(was) && is_foreign(was));
-    let new_mixed = kept.iter().any(|(was, is)| new_end.has(is) && is_foreign(was));
-    for Change { before, after } in &changes {
-        let sides = [
-            (REMOVES, old.get(before.clone()), &old_end, old_mixed),
-            ("has", new.get(after.clone()), &new_end, new_mixed),
-        ];
-        for (verb, lines, end, is_mixed) in sides {
-            for line in lines.unwrap_or_default() {
-                difference.keywords.insert(line.directive.keyword.clone());
-                if difference.wrong.is_some() || matches!(granted, MayChange::Any) {
-                    continue;
-                }
-                let ends_blocks = line.directive.is_match_all() && end.has(line) && !is_mixed;
-                difference.wrong = (!ends_blocks).then(|| wrong(line, verb, &new, granted)).flatten().or_else(|| {
-                    (verb == REMOVES && is_foreign(line)).then(|| LineRefusal::Foreign(described(line, verb)))
-                });
-            }
+    for Change { before, after } in changes {
+        let lines = old.get(before.clone()).into_iter().chain(new.get(after.clone())).flatten();
+        difference.keywords.extend(lines.map(|line| line.directive.keyword.clone()));
+        if difference.wrong.is_none() && matches!(granted, MayChange::Only(_)) {
+            let mut gone = before.filter_map(|at| removed(at, old.get(at)?));
+            difference.wrong = gone.next().or_else(|| new.get(after)?.iter().find_map(added));
         }
     }
     Ok(difference)
-}
-
-/// The lines of Warded's blocks at the end of the main file. A `Match all` among them takes those after it out of
-/// every block, and only Warded's lines follow: an appliance writes its own `Match` blocks before our lines.
-struct OwnEnd<'a> {
-    main: &'a Path,
-    /// The number of the first of them; none: the last line is not one of them.
-    first: Option<usize>,
-}
-
-impl<'a> OwnEnd<'a> {
-    fn of(tree: &'a Tree, lines: &[Line<'_>]) -> Self {
-        let Some(main) = tree.files.first() else { return Self { main: Path::new(""), first: None } };
-        let own = authorship::marked(&main.contents);
-        let is_own = |line: &&Line<'_>| line.file == main.path && own.contains(&line.number);
-        Self { main: &main.path, first: lines.iter().rev().take_while(is_own).last().map(|line| line.number) }
-    }
-
-    fn has(&self, line: &Line<'_>) -> bool {
-        line.file == self.main && self.first.is_some_and(|first| line.number >= first)
-    }
 }
 
 /// What is wrong with adding or removing this line.
@@ -157,8 +141,10 @@ fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>
     None
 }
 
-fn words<'a>(lines: &[Line<'a>]) -> Vec<(&'a [u8], Vec<String>)> {
-    lines.iter().map(|one| (one.text, one.within.clone())).collect()
+/// What has to be the same for a line to be the same. Warded's `Match all` is never somebody else's.
+fn words<'a>(lines: &[Line<'a>], blocks: &OwnBlocks<'_>) -> Vec<(&'a [u8], Vec<String>, bool)> {
+    let is_own = |line: &Line<'_>| line.directive.is_match_all() && blocks.has(line);
+    lines.iter().map(|one| (one.text, one.within.clone(), is_own(one))).collect()
 }
 
 fn described(line: &Line<'_>, verb: &str) -> String {
@@ -178,6 +164,12 @@ impl Difference {
             Some(LineRefusal::Foreign(what)) => Error::refused(format!("{what}, which Warded did not write"))
                 .cause("the file, or Warded's block in it, was changed since: a procedure removes only its own lines")
                 .next("move that line to another file of sshd's configuration, or take it out; then run this again"),
+            Some(LineRefusal::Needed(what)) => Error::refused(what.clone())
+                .cause("Warded did not write that line, and what it does depends on the `Match all` of Warded's block")
+                .next(
+                    "put a line `Match all` between Warded's block and that line (on an appliance: in its settings); \
+                     then run this again",
+                ),
         };
         Err(refused)
     }

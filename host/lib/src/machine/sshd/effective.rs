@@ -142,6 +142,13 @@ impl Effective {
         keywords.into_iter().filter_map(difference).collect()
     }
 
+    /// The same without this keyword.
+    #[must_use]
+    pub fn without(mut self, keyword: &str) -> Self {
+        self.values.remove(keyword);
+        self
+    }
+
     pub(super) fn forget_host_keys(&mut self) {
         self.values.remove("hostkey");
         self.host_keys.clear();

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod match_all;
+
 /// A directory with a configuration: `main`, and the files that it includes.
 struct ConfigFixture {
     _scratch: tempfile::TempDir,
@@ -73,74 +75,6 @@ fn lines_need_a_grant_and_hold_for_everybody() {
     }
     let found = made.refusal(&made.staged("main", Some("Match User x\nMatch all\n")), &["Match", "Include"]);
     assert!(found.contains("not granted"), "{found}");
-}
-
-#[test]
-fn a_match_all_opens_the_last_block_and_no_other() {
-    const OLD: &str = "Include DIR/d/*.conf\nMatch User bob\n  ForceCommand x\n";
-    const BLOCK: &str = "# BEGIN warded\n# note\nMatch all\nHostCertificate /a\n# END warded\n";
-    const SECOND: &str = "# BEGIN warded x\nMatch all\nHostCertificate /b\n# END warded x\n";
-    for (before, after, expected) in [
-        ("", BLOCK, ""),
-        ("", &format!("{BLOCK}# theirs\n\n"), ""),
-        ("", &format!("{BLOCK}{SECOND}"), ""),
-        (BLOCK, "", ""),
-        (BLOCK, SECOND, ""),
-        ("", "Match all\nHostCertificate /a\n", "line 4 has `match \"all\"`, which is not granted"),
-        (
-            "",
-            &BLOCK.replace("Match all", "Match User eve"),
-            "line 6 has `match \"User\" \"eve\"`, which is not granted",
-        ),
-        (
-            "",
-            &BLOCK.replace("Match all", "Match all\nBanner none"),
-            "line 7 has `banner \"none\"`, which is not granted",
-        ),
-        ("Port 22\n", &format!("{BLOCK}Port 22\n"), "removes `port"),
-        (&format!("{BLOCK}Port 22\n"), "Port 22\n", "removes"),
-        // Marks that do not pair up mark nothing.
-        ("", &BLOCK.replace("# END warded", ""), "line 6 has `match \"all\"`, which is not granted"),
-    ] {
-        let made = ConfigFixture::new(&[("main", &format!("{OLD}{before}")), ("d/a.conf", "")]);
-        let staged = |text: &str| text.replace("DIR", made.at.to_str().unwrap());
-        let found = made.refusal(&made.staged("main", Some(&staged(&format!("{OLD}{after}")))), &["HostCertificate"]);
-        assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{after}: {found}");
-    }
-    // Outside the main file nobody knows what follows.
-    let made = ConfigFixture::new(&[("main", OLD), ("d/a.conf", "")]);
-    let found = made.refusal(&made.staged("d/a.conf", Some(BLOCK)), &["HostCertificate"]);
-    assert!(found.contains("d/a.conf line 3 has `match \"all\"`"), "{found}");
-    // A run must have written the block.
-    let made = ConfigFixture::new(&[("main", &format!("Match User bob\n  ForceCommand x\n{BLOCK}"))]);
-    let keywords = ["hostcertificate".to_owned()];
-    let granted = MayChange::Only(&keywords);
-    let gone = made.staged("main", Some("Match User bob\n  ForceCommand x\n"));
-    let (before, after) = (made.tree(&StagedFiles::new()), made.tree(&gone));
-    let found = difference(&before, &after, granted, Some(&Authorship::default())).and_then(|one| one.refuse(granted));
-    assert!(found.unwrap_err().message().contains("which Warded did not write"));
-}
-
-/// A line without effect, because an earlier line sets the keyword first, would take effect behind a `Match all`.
-#[test]
-fn a_match_all_comes_only_before_lines_of_wardeds() {
-    let block =
-        |text: &str| format!("Port 22\nHostCertificate /c\n# BEGIN warded\n{text}HostCertificate /a\n# END warded\n");
-    let keywords = ["hostcertificate".to_owned()];
-    let granted = MayChange::Only(&keywords);
-    let (with, without) = (block("Match all\n"), block(""));
-    for (before, after, verb) in [(&without, &with, "has"), (&with, &without, "removes")] {
-        let made = ConfigFixture::new(&[("main", before)]);
-        let staged = made.staged("main", Some(after));
-        let (old, new) = (made.tree(&StagedFiles::new()), made.tree(&staged));
-        let found =
-            |authorship: &Authorship| difference(&old, &new, granted, Some(authorship)).unwrap().refuse(granted);
-        let refused = found(&Authorship::default()).unwrap_err();
-        assert!(refused.message().contains(&format!("{verb} `match \"all\"`, which is not granted")), "{refused}");
-        let main = made.at.join("main");
-        let ours = Authorship::of([(main, [None, Some(before.as_bytes().to_vec())])]);
-        assert!(found(&ours).is_ok(), "{verb}");
-    }
 }
 
 #[test]
