@@ -1,6 +1,7 @@
 //! `warded remove`.
 
 mod own;
+mod unrecorded;
 
 use super::{
     confirm::ConfirmWithin,
@@ -98,9 +99,8 @@ impl Remove {
             let Forecast { not_proved, .. } = foresee(context, undo, self.risk.terms(&self.confirm))
                 .map_err(|error| error.or_next("correct the cause, then run this again"))?;
             report::unproved(output, &not_proved)?;
-            if let Some(told) = told.as_object_mut() {
-                told.insert("not_proved".to_owned(), not_proved.into());
-            }
+            add(&mut told, "not_proved", not_proved.into());
+            add(&mut told, "unrecorded", report::value(&unrecorded::tell(context, output)?)?);
             output.line("Nothing has been changed.")?;
             output.object(&told)?;
             return Ok(Exit::Pending);
@@ -115,7 +115,7 @@ impl Remove {
         if !self.yes && !confirm(&question)? {
             return Err(stopped(output, by_policies));
         }
-        let told = object(&undo, &shown);
+        let mut told = object(&undo, &shown);
         let keys = undo.keys_left.clone();
         let done = carry_out(context, undo, self.risk.terms(&self.confirm), &Progress::new(output))
             .map_err(|error| error.or_next("correct the cause, then run this again"))?;
@@ -132,10 +132,13 @@ impl Remove {
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
         // A change that waits to be confirmed may be rolled back, which would not restore a login.
         let logout = done.confirm.is_none().then(|| log_out(context, output));
+        let unrecorded = unrecorded::tell(context, output).unwrap_or_default();
+        add(&mut told, "unrecorded", report::value(&unrecorded).unwrap_or_default());
         remains(context, output);
         drop(output.object(&finished(told, &done, logout.as_ref())));
         done.not_seen_live().iter().for_each(|why| drop(output.line(format!("Not seen live: {why}."))));
-        let is_degraded = of_policies == Some(Exit::Degraded) || matches!(logout, Some(Err(_)));
+        let is_degraded =
+            of_policies == Some(Exit::Degraded) || !unrecorded.is_empty() || matches!(logout, Some(Err(_)));
         let is_degraded = is_degraded && done.exit() == Exit::Done;
         Ok(if is_degraded { Exit::Degraded } else { done.exit() })
     }
@@ -143,16 +146,20 @@ impl Remove {
     /// The end of the command if no run has left a change.
     fn nothing(&self, context: &Context, output: Output) -> Result<Exit> {
         let is_enrolled = Enrolments::load(&context.state)?.iter().next().is_some();
-        output.line("Warded has changed no file here, or every change was undone.")?;
+        let unrecorded = unrecorded::tell(context, output)?;
+        if unrecorded.is_empty() {
+            output.line("Warded has changed no file here, or every change was undone.")?;
+        }
         if is_enrolled {
             output.line("This machine is still enrolled: `warded renew` continues to renew its certificates.")?;
         }
         let logout = (!self.plan).then(|| log_out(context, output));
         let object = serde_json::json!({
             "schema": "warded.remove/1", "run": null, "undoes": null, "logout": logout_object(logout.as_ref()),
+            "unrecorded": unrecorded,
         });
         output.object(&object)?;
-        let is_degraded = is_enrolled || matches!(logout, Some(Err(_)));
+        let is_degraded = is_enrolled || !unrecorded.is_empty() || matches!(logout, Some(Err(_)));
         Ok(if is_degraded { Exit::Degraded } else { Exit::Done })
     }
 
@@ -233,19 +240,23 @@ fn logout_object(logout: Option<&Result<LogoutObject>>) -> serde_json::Value {
     }
 }
 
+fn add(object: &mut serde_json::Value, name: &str, value: serde_json::Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.to_owned(), value);
+    }
+}
+
 fn finished(
     mut object: serde_json::Value,
     done: &RunReport,
     logout: Option<&Result<LogoutObject>>,
 ) -> serde_json::Value {
-    if let Some(object) = object.as_object_mut() {
-        object.insert("run".to_owned(), done.run.into());
-        let until = done.confirm.as_ref().map(|confirm| confirm.until.to_string());
-        object.insert("confirm_until".to_owned(), until.into());
-        object.insert("not_proved".to_owned(), done.not_proved().to_vec().into());
-        object.insert("not_seen_live".to_owned(), done.not_seen_live().into());
-        object.insert("logout".to_owned(), logout_object(logout));
-    }
+    let until = done.confirm.as_ref().map(|confirm| confirm.until.to_string());
+    add(&mut object, "run", done.run.into());
+    add(&mut object, "confirm_until", until.into());
+    add(&mut object, "not_proved", done.not_proved().to_vec().into());
+    add(&mut object, "not_seen_live", done.not_seen_live().into());
+    add(&mut object, "logout", logout_object(logout));
     object
 }
 

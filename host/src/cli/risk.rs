@@ -24,6 +24,8 @@ enum Risk {
     UnknownListener,
     /// sshd lets no probe in, so nobody can tell afterwards what it serves
     NotSeenLive,
+    /// A line of sshd's configuration may be removed although no record says that Warded wrote it
+    UnrecordedLines,
 }
 
 /// For the commands that may take one.
@@ -55,6 +57,7 @@ impl AcceptRisk {
             new_ca_key: accepts(Risk::NewCaKey),
             unknown_listener: accepts(Risk::UnknownListener),
             not_seen_live: accepts(Risk::NotSeenLive),
+            unrecorded_lines: accepts(Risk::UnrecordedLines),
         }
     }
 }

@@ -149,7 +149,10 @@ fn edited(session: &Session, authorship: &Authorship) -> Vec<Message> {
     for staged in session.changes.staged() {
         let Some(before) = &staged.before else { continue };
         if authorship.is_edited(&staged.place.resolved(), &before.contents) {
-            let text = format!("{} was edited since Warded wrote it. No line of it is removed.", staged.path);
+            let text = format!(
+                "{} was edited since Warded wrote it. No line of it is removed without --accept-risk=unrecorded-lines.",
+                staged.path
+            );
             messages.push(Message { level: Level::Info, text });
         }
     }

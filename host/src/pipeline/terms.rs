@@ -21,6 +21,8 @@ pub struct Terms {
     pub unknown_listener: bool,
     /// Whether a listener that cannot be asked may be reloaded all the same.
     pub not_seen_live: bool,
+    /// Whether lines that no record of a run covers may be removed.
+    pub unrecorded_lines: bool,
 }
 
 impl Terms {
@@ -35,6 +37,7 @@ impl Terms {
             (self.not_seen_live, "not-seen-live"),
             (self.new_ca_key, "new-ca-key"),
             (self.any_host, "any-host"),
+            (self.unrecorded_lines, "unrecorded-lines"),
         ]
         .into_iter()
         .filter_map(|(is_accepted, risk)| is_accepted.then_some(risk))

@@ -109,6 +109,7 @@ impl Work {
             steps,
             trust: Vec::new(),
             own: None,
+            authorship: planned.authorship.with_unrecorded(terms.unrecorded_lines),
             terms,
             renewal: None,
             warnings: Vec::new(),
@@ -119,7 +120,6 @@ impl Work {
             principals: mapping(&planned.session.circumstances.mapped),
             configuration: planned.session.configuration,
             shows_rest: format!("warded plan {}", planned.identity.procedure),
-            authorship: planned.authorship,
             restores_expired: false,
             undoes: None,
         }

@@ -133,6 +133,37 @@ fn an_upgrade_that_takes_wardeds_state_is_told_and_mended() {
     }
 }
 
+/// No record covers the lines. A person who sees them in the plan accepts that they go.
+#[test]
+fn without_records_the_lines_go_on_request() {
+    let words = ["apply", "remove", "--yes", "--accept-risk=lose-ssh"];
+    let next = "--accept-risk=unrecorded-lines";
+    for system in ALL {
+        let Some(machine) = Bsd::start(system, None) else { return };
+        machine.peer.starts_cron();
+        let before = machine.tree();
+        machine.warded(&CERTIFY).ends(0);
+        machine.warded(&TRUST).ends(0);
+        machine.sh("rm -r /var/lib/warded /etc/warded /etc/cron.d/warded-renew");
+        // Without the policy, too, it is told that the lines are there.
+        machine.warded(&["remove", "--yes"]).ends(4).prints(&["no record of a run covers them", "warded policy add"]);
+        machine.peer.adds_policy("bsd");
+        machine.warded(&CERTIFY).ends(0);
+        // There is a run again, which made only the schedule.
+        machine.warded(&["remove", "--plan"]).ends(3).prints(&[
+            "no record of a run covers",
+            "warded apply remove",
+            next,
+        ]);
+        let certified = machine.tree();
+        machine.warded(&words).ends(5).says(&["which Warded did not write", next]);
+        assert_eq!(machine.tree(), certified);
+        machine.warded(&[&words[..], &[next]].concat()).ends(0);
+        assert_eq!(machine.tree(), before, "{system:?}");
+        machine.lets_in(false);
+    }
+}
+
 /// sshd starts with the run's lines, or without them where an upgrade has taken them meanwhile, and the recovery comes
 /// later.
 #[test]

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use std::fs;
 
 const TRUST: [&str; 4] = ["apply", "trust-user-ca", "--yes", ROOT_TOO];
+const LOSE: &str = "--accept-risk=lose-ssh";
 /// An event that NethServer signals when the package is updated; it restarts sshd.
 const UPDATE: &str = "nethserver-openssh-update";
 /// OpenSSH 9.2 without NethServer's list of algorithms, and an OpenSSH nearly as old as NethServer 7's with that list.
@@ -152,6 +153,34 @@ fn a_backup_that_is_restored_on_a_new_machine() {
         machine.warded(&["renew", "--force"]).ends(0);
         is_well(&machine, suite, strong);
     }
+}
+
+/// No record covers the lines. A person who sees them in the plan accepts that they go.
+#[test]
+fn without_records_the_lines_go_on_request() {
+    let Some(machine) = NethServer::start(NEW, properties(false, true)) else { return };
+    machine.starts_cron();
+    // Only a record says who made the directories of the fragment.
+    let files = || {
+        let is_file = |(_, (mode, ..)): &(_, (u32, _, _, _))| mode & 0o170_000 != 0o040_000;
+        machine.tree().into_iter().filter(is_file).collect::<Vec<_>>()
+    };
+    let before = files();
+    certify(&machine).ends(0);
+    machine.warded(&TRUST).ends(0);
+    sh(&machine, "rm -r /etc/warded /var/lib/warded /etc/cron.d/warded-renew");
+    machine.adds_policy("nethserver");
+    certify(&machine).ends(0);
+    let certified = machine.tree();
+    let next = "--accept-risk=unrecorded-lines";
+    machine.warded(&["apply", "remove", "--yes", LOSE]).ends(5).says(&["which Warded did not write", next]);
+    machine.warded(&["plan", "remove", LOSE]).ends(5).prints(&["-HostCertificate"]).says(&[next]);
+    machine.warded(&["plan", "remove", LOSE, next]).ends(3).prints(&["-HostCertificate", "-TrustedUserCAKeys"]);
+    assert_eq!(machine.tree(), certified);
+    machine.warded(&["apply", "remove", "--yes", LOSE, next]).ends(0);
+    assert!(files() == before);
+    agrees(&machine);
+    assert!(!gets_in_by_the_ca(&machine));
 }
 
 /// sshd has the lines until the next event.

@@ -106,7 +106,7 @@ fn of_what_was_typed() {
 
     $ warded apply certify-host --yes --set principal=web1 --accept-risk=all
     error: invalid value 'all' for '--accept-risk <RISK>'
-      [possible values: lose-ssh, admit-logins, root-by-certificate, replace-host-keys, new-ca-key, any-host, unknown-listener, not-seen-live]
+      [possible values: lose-ssh, admit-logins, root-by-certificate, replace-host-keys, new-ca-key, any-host, unknown-listener, not-seen-live, unrecorded-lines]
 
     For more information, try '--help'.
     [2]

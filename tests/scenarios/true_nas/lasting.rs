@@ -4,7 +4,7 @@
 use super::USER;
 use crate::support::{
     Run,
-    true_nas::{CERTIFY, REMOVE, Settings, TrueNas},
+    true_nas::{CERTIFY, REMOVE, Settings, TRUST, TrueNas},
     wait::{LONG, wait},
 };
 use std::fs;
@@ -116,6 +116,34 @@ fn an_upgrade_replaces_what_lies_elsewhere() {
     machine.warded(&["status"]).ends(4).prints(&["nothing renews automatically"]);
     machine.warded(&CERTIFY).ends(0).prints(&["> run renewal-job-create"]);
     machine.warded(&["status"]).ends(0).prints(&[JOB]);
+}
+
+/// No record covers the lines. A person who sees them in the plan accepts that they go, whether or not the machine is
+/// enrolled again. In releases before 25.04.1 the block has no `Match all`.
+#[test]
+fn without_records_the_lines_go_on_request() {
+    let next = "--accept-risk=unrecorded-lines";
+    for (version, enrols) in [("25.10", true), ("25.10", false), ("24.10", true), ("24.10", false)] {
+        let settings = Settings { password_user: USER, options: "Banner none", ..Settings::of(version) };
+        let Some(machine) = TrueNas::start(settings) else { return };
+        let before = machine.state();
+        machine.warded(&CERTIFY).ends(0);
+        machine.warded(&TRUST).ends(0);
+        let certified = machine.state();
+        sh(&machine, "rm -rf /var/lib/warded /etc/warded");
+        machine.adds_policy("truenas");
+        if enrols {
+            machine.warded(&CERTIFY).ends(0).prints(&["Enrolled. No file had to change."]);
+        }
+        let found = ["/etc/ssh/sshd_config has lines of Warded's", "warded apply remove", next];
+        machine.warded(&["remove", "--yes"]).ends(4).prints(&found);
+        machine.warded(&REMOVE).ends(5).says(&["which Warded did not write", next]);
+        assert_eq!(machine.state(), certified, "{version}");
+        machine.warded(&[&REMOVE[..], &[next]].concat()).ends(0);
+        assert_eq!(machine.state(), before, "{version}, enrolled again: {enrols}");
+        machine.is_as_generated();
+        machine.lets_everybody_in(false);
+    }
 }
 
 #[test]

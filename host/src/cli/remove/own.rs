@@ -14,7 +14,7 @@ use warded_lib::{
 };
 
 /// The procedure's name, in every policy that has it.
-const REMOVE: &str = "remove";
+pub(super) const REMOVE: &str = "remove";
 
 impl Remove {
     /// If edits prevent the runs from being undone, runs these procedures, each as a run of its own, or shows what they
@@ -102,12 +102,13 @@ fn state(out: &[&str]) -> String {
 
 /// The policy of that name, if it has such a procedure that needs no settings.
 fn with_remove<'a>(policies: &'a [BoundPolicy], name: &str) -> Option<&'a BoundPolicy> {
-    let remove: Name = REMOVE.parse().ok()?;
-    policies.iter().find(|granting| {
-        let procedure = granting.policy.procedures.get(&remove);
-        granting.policy.name.as_str() == name
-            && procedure.is_some_and(|procedure| !procedure.settings.values().any(|setting| setting.required))
-    })
+    policies.iter().find(|granting| granting.policy.name.as_str() == name && has_remove(granting))
+}
+
+/// Whether a policy has such a procedure that needs no settings.
+pub(super) fn has_remove(granting: &BoundPolicy) -> bool {
+    let procedure = REMOVE.parse::<Name>().ok().and_then(|name| granting.policy.procedures.get(&name));
+    procedure.is_some_and(|procedure| !procedure.settings.values().any(|setting| setting.required))
 }
 
 #[cfg(test)]

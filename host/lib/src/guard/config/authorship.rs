@@ -1,5 +1,6 @@
 //! Which lines of sshd's configuration are Warded's: those that its runs wrote, according to their records. Any other
-//! line is not, even in a file of Warded's name or between its marks.
+//! line is not, even in a file of Warded's name or between its marks, unless the operator accepts that it counts as
+//! Warded's: the records may be lost.
 
 use crate::digest::Digest;
 use sshd_config::{
@@ -12,9 +13,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What a file that holds nothing else begins with.
+const MANAGED: &[u8] = b"# Managed by Warded";
+
 /// The texts that Warded wrote, by file.
 #[derive(Clone, Debug, Default)]
-pub struct Authorship(BTreeMap<PathBuf, Texts>);
+pub struct Authorship {
+    texts: BTreeMap<PathBuf, Texts>,
+    /// Whether the operator accepts that lines which no record covers count as Warded's.
+    with_unrecorded: bool,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Texts {
@@ -34,7 +42,7 @@ impl Authorship {
         let mut authorship = Self::default();
         for (path, [before, after]) in written {
             let Some(after) = after else { continue };
-            let texts = authorship.0.entry(path).or_default();
+            let texts = authorship.texts.entry(path).or_default();
             let is_whole = before.as_ref().is_none_or(|before| texts.whole.contains(&Digest::of(before)));
             if is_whole {
                 texts.whole.insert(Digest::of(&after));
@@ -52,10 +60,22 @@ impl Authorship {
         authorship
     }
 
-    /// The numbers, from 1, of the lines of a file that are Warded's.
+    /// Sets whether the operator accepts that lines which no record covers count as Warded's.
+    #[must_use]
+    pub fn with_unrecorded(self, with_unrecorded: bool) -> Self {
+        Self { with_unrecorded, ..self }
+    }
+
+    /// Whether lines that no record covers count as Warded's. This says nothing of where they may be, and which keywords
+    /// they may have.
+    pub(super) fn has_unrecorded(&self) -> bool {
+        self.with_unrecorded
+    }
+
+    /// The numbers, from 1, of the lines of a file that are Warded's by the records.
     #[must_use]
     pub fn lines(&self, path: &Path, contents: &[u8]) -> BTreeSet<usize> {
-        let Some(texts) = self.0.get(path) else { return BTreeSet::new() };
+        let Some(texts) = self.texts.get(path) else { return BTreeSet::new() };
         if texts.whole.contains(&Digest::of(contents)) {
             return (1..line::lines(contents).count() + 1).collect();
         }
@@ -63,10 +83,18 @@ impl Authorship {
         known.flat_map(|block| block.lines).collect()
     }
 
+    /// Whether a file has lines in a place of Warded's, between its marks or below its comment, that no record covers.
+    #[must_use]
+    pub fn misses(&self, path: &Path, contents: &[u8]) -> bool {
+        let (known, marked) = (self.lines(path, contents), marked(contents));
+        let is_whole = contents.starts_with(MANAGED);
+        line::directives(contents).any(|(number, _)| (is_whole || marked.contains(&number)) && !known.contains(&number))
+    }
+
     /// Whether a file, or the block in it, was edited since Warded wrote it.
     #[must_use]
     pub fn is_edited(&self, path: &Path, contents: &[u8]) -> bool {
-        let Some(texts) = self.0.get(path) else { return false };
+        let Some(texts) = self.texts.get(path) else { return false };
         let blocks = blocks_of(contents);
         if blocks.is_empty() {
             return !texts.whole.is_empty() && self.lines(path, contents).is_empty();
@@ -163,6 +191,25 @@ mod tests {
             assert_eq!(authorship.lines(Path::new(FILE), contents.as_bytes()), lines.collect(), "{case}");
             assert_eq!(authorship.is_edited(Path::new(FILE), contents.as_bytes()), is_edited, "{case}");
             assert_eq!(authorship.lines(Path::new("/else"), contents.as_bytes()), BTreeSet::new(), "{case}");
+        }
+    }
+
+    #[test]
+    fn lines_in_a_place_of_wardeds_are_missed() {
+        let managed = "# Managed by Warded (policy unix).\nHostCertificate /a\n";
+        let comment = "# BEGIN warded\n# theirs\n# END warded\n";
+        for (contents, expected) in [
+            ("Port 22\n", false),
+            (BLOCK, true),
+            (managed, true),
+            (comment, false),
+            (&format!("Port 22\n{comment}"), false),
+            (&format!("Port 22\n{managed}"), false),
+            (&format!("{comment}{}", BLOCK.replace("warded", "warded x")), true),
+        ] {
+            let misses = |known: &[_]| after(known).misses(Path::new(FILE), contents.as_bytes());
+            assert_eq!(misses(&[]), expected, "{contents}");
+            assert!(!misses(&[(None, Some(contents))]), "{contents}");
         }
     }
 

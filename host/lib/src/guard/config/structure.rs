@@ -76,6 +76,10 @@ pub fn difference(
     let (old_blocks, new_blocks) = (OwnBlocks::of(before, &old), OwnBlocks::of(after, &new));
     let is_foreign = |line: &Line<'_>| {
         let Some(authorship) = authorship else { return false };
+        let may_be_ours = granted.has(&line.directive.keyword) || line.directive.is_match_all() && old_blocks.has(line);
+        if authorship.has_unrecorded() && may_be_ours {
+            return false;
+        }
         let file = before.find(line.file).and_then(|index| before.files.get(index));
         let real = fs::canonicalize(line.file).unwrap_or_else(|_| line.file.to_owned());
         file.is_none_or(|file| !authorship.lines(&real, &file.contents).contains(&line.number))
@@ -163,7 +167,8 @@ impl Difference {
             }
             Some(LineRefusal::Foreign(what)) => Error::refused(format!("{what}, which Warded did not write"))
                 .cause("the file, or Warded's block in it, was changed since: a procedure removes only its own lines")
-                .next("move that line to another file of sshd's configuration, or take it out; then run this again"),
+                .next("move that line to another file of sshd's configuration, or take it out; then run this again")
+                .next("if it is Warded's, and the records of its runs are lost: --accept-risk=unrecorded-lines"),
             Some(LineRefusal::Needed(what)) => Error::refused(what.clone())
                 .cause("Warded did not write that line, and what it does depends on the `Match all` of Warded's block")
                 .next(

@@ -108,6 +108,41 @@ fn a_line_goes_only_if_a_run_wrote_it() {
     );
 }
 
+/// The operator's word stands in for lost records. What is not granted stays.
+#[test]
+fn lines_without_a_record_go_if_the_operator_accepts_it() {
+    const BLOCK: &str = "# BEGIN warded\nHostCertificate /c\n# END warded\n";
+    let made = ConfigFixture::new(&[
+        ("main", &format!("Include DIR/d/*.conf\n{BLOCK}Match User bob\n  Banner none\n")),
+        ("d/50-warded.conf", "HostCertificate /a\nBanner none\n"),
+    ]);
+    let keywords = ["hostcertificate".to_owned()];
+    let granted = MayChange::Only(&keywords);
+    let main = fs::read_to_string(made.at.join("main")).unwrap();
+    let banner = "50-warded.conf line 2 removes `banner \"none\"`, which is not granted";
+    for (name, after, accepted) in [
+        ("d/50-warded.conf", Some("Banner none\n"), ""),
+        ("d/50-warded.conf", Some("HostCertificate /b\nBanner none\n"), ""),
+        ("d/50-warded.conf", Some("HostCertificate /a\n"), banner),
+        ("d/50-warded.conf", None, banner),
+        ("main", Some(main.replace(BLOCK, "").as_str()), ""),
+        ("main", Some(main.replace("  Banner none\n", "").as_str()), "line 6 removes `banner \"none\"`, which is not"),
+        ("main", Some(main.replace("Match User bob\n", "").as_str()), "line 5 removes `match \"User\" \"bob\"`, which"),
+    ] {
+        let (before, after) = (made.tree(&StagedFiles::new()), made.tree(&made.staged(name, after)));
+        let refusal = |is_accepted| {
+            let authorship = Authorship::default().with_unrecorded(is_accepted);
+            let found = difference(&before, &after, granted, Some(&authorship)).unwrap().refuse(granted);
+            found.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let (by_default, with_risk) = (refusal(false), refusal(true));
+        assert!(!by_default.is_empty(), "{name}");
+        assert!(with_risk.contains(accepted) && with_risk.is_empty() == accepted.is_empty(), "{name}: {with_risk}");
+        let is_told = by_default.contains("--accept-risk=unrecorded-lines");
+        assert!(is_told || !accepted.is_empty(), "{name}: {by_default}");
+    }
+}
+
 #[test]
 fn a_directory_that_is_included_twice_is_looked_at_twice() {
     let drop_in = |made: &ConfigFixture| {

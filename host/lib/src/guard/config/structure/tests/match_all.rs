@@ -118,8 +118,14 @@ fn a_match_all_goes_only_if_no_other_line_needs_it() {
         };
         let main = made.at.join("main");
         let ours = [Some(head.clone().into_bytes()), Some(format!("{head}{BLOCK}").into_bytes())];
-        let found = refusal(&Authorship::of([(main.clone(), ours)]));
-        assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{head}{tail}: {found}");
+        for authorship in [
+            Authorship::of([(main.clone(), ours)]),
+            // The records are lost.
+            Authorship::default().with_unrecorded(true),
+        ] {
+            let found = refusal(&authorship);
+            assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{head}{tail}: {found}");
+        }
         let found = refusal(&Authorship::default());
         assert!(found.contains(if expected.is_empty() { "which Warded did not write" } else { expected }), "{found}");
 
