@@ -1,6 +1,7 @@
 //! Asks the CA: after the review, and after everything local that could fail.
 
 mod ready;
+mod refusal;
 mod successors;
 
 use super::{
@@ -12,10 +13,10 @@ use super::{
 };
 use crate::{broker::Identity, context::Context};
 pub use ready::ready;
+pub use refusal::Refusal;
 use ssh_key::PublicKey;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fmt,
     path::Path,
 };
 pub use successors::renew_where_possible;
@@ -24,7 +25,7 @@ use warded_lib::{
     audit::Kind as EventKind,
     ca::{self, CaError, Certificate, HeldKey, IssueRequest, Kind, rotation::NewSigner, verify},
     change_set::{Request, RequestId},
-    error::{Error, Label, Result},
+    error::{Error, Result},
     machine::{keys::signing::SigningKey, path::AbsolutePath},
     text,
 };
@@ -44,31 +45,6 @@ pub struct IssuedCertificates {
     pub put_off: Vec<NewSigner>,
     /// Why Warded could not record that these keys have certificates, and what follows from that.
     pub unrecorded: Option<String>,
-}
-
-/// A certificate that the CA refused to a renewal: its file stays as it is.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// The private key's path.
-    pub key: AbsolutePath,
-    /// Why, and what to do.
-    pub error: Error,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (key, message) = (self.key.as_str(), self.error.message());
-        f.write_str("Not renewed: ")?;
-        if message.contains(key) {
-            f.write_str(message)?;
-        } else {
-            write!(f, "{key}: {message}")?;
-        }
-        self.error.notes().filter(|(label, _)| *label != Label::State).try_for_each(|(label, text)| match label {
-            Label::Cause => write!(f, ": {text}"),
-            Label::Seen | Label::State | Label::Next => write!(f, "; {label}: {text}"),
-        })
-    }
 }
 
 /// Asks for every certificate that the work waits for, checks each, and fills it in. In a renewal, a certificate that
