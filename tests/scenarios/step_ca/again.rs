@@ -1,6 +1,10 @@
 //! `apply certify-host` once more, on a machine that has certificates.
 
-use crate::support::{Machine, Member, step_ca::StepCa};
+use super::enrol::Site;
+use crate::support::{
+    Machine, Member,
+    step_ca::{Setup, StepCa},
+};
 
 /// A certificate that is due, and valid for five days.
 const DUE: [&str; 2] = ["-V", "-20d:+5d"];
@@ -47,4 +51,25 @@ fn a_refused_renewal_says_how_to_get_a_new_certificate() {
     let tree = member.machine.tree();
     member.certifies(&[]).ends(1).says(&["refused to renew", "repeat the command with --force", "nothing was changed"]);
     assert_eq!(member.machine.tree(), tree);
+}
+
+/// As Ansible's role `host` does it on every run.
+#[test]
+fn a_further_code_is_used_only_where_something_has_to_change() {
+    let Some(site) = Site::new(Machine::stopped(), &Setup::default()) else { return };
+    let tokens = ["--keys", "3"];
+    site.enrols(&site.invites(&[]), &[]).ends(0);
+    let asked = requests(&site.ca);
+    let tree = site.member.machine.tree();
+    site.enrols(&site.invites(&tokens), &[]).ends(0).prints(&["Nothing to do."]);
+    assert_eq!(requests(&site.ca), asked);
+    assert_eq!(site.member.machine.tree(), tree);
+    for life in [DUE, ["-V", "-20d:-1d"]] {
+        site.member.signed_by_hand(&site.ca, &life);
+        site.enrols(&site.invites(&tokens), &[]).ends(0).prints(&["Certified 3 keys"]);
+        site.enrols(&site.invites(&tokens), &[]).ends(0).prints(&["Nothing to do."]);
+    }
+    site.enrols(&site.invites(&[&tokens[..], &["-n", "www.example.org"]].concat()), &[])
+        .ends(0)
+        .prints(&["Certified 3 keys"]);
 }

@@ -47,13 +47,13 @@ impl Site {
     }
 
     /// Makes a code, as `invite` prints it.
-    fn invites(&self, more: &[&str]) -> String {
+    pub(super) fn invites(&self, more: &[&str]) -> String {
         let run = self.admin(&[&NAMES[..], more].concat()).ends(0).says(&["sudo warded enrol", NAME, "web1"]);
         run.stdout
     }
 
     /// Enrols the machine with a code from standard input.
-    fn enrols(&self, code: &str, more: &[&str]) -> Run {
+    pub(super) fn enrols(&self, code: &str, more: &[&str]) -> Run {
         let mut command = self.member.command(&[&["enrol", "--yes"], more].concat());
         fed(&mut command, code)
     }
