@@ -19,6 +19,7 @@ use crate::{
     public_status::PublicStatus,
 };
 use clap::Args;
+use std::path::Path;
 use warded_lib::{
     change_set::review::{ProgramRun, Review},
     error::{Error, Exit, Result},
@@ -100,7 +101,8 @@ impl Remove {
                 .map_err(|error| error.or_next("correct the cause, then run this again"))?;
             report::unproved(output, &not_proved)?;
             add(&mut told, "not_proved", not_proved.into());
-            add(&mut told, "unrecorded", report::value(&unrecorded::tell(context, output)?)?);
+            let is_undone = |path: &Path| shown.files.iter().any(|file| Path::new(&file.path) == path);
+            add(&mut told, "unrecorded", report::value(&unrecorded::tell(context, output, is_undone)?)?);
             output.line("Nothing has been changed.")?;
             output.object(&told)?;
             return Ok(Exit::Pending);
@@ -132,7 +134,7 @@ impl Remove {
         done.told_beside().iter().for_each(|line| drop(output.line(line)));
         // A change that waits to be confirmed may be rolled back, which would not restore a login.
         let logout = done.confirm.is_none().then(|| log_out(context, output));
-        let unrecorded = unrecorded::tell(context, output).unwrap_or_default();
+        let unrecorded = unrecorded::tell(context, output, |_| false).unwrap_or_default();
         add(&mut told, "unrecorded", report::value(&unrecorded).unwrap_or_default());
         remains(context, output);
         drop(output.object(&finished(told, &done, logout.as_ref())));
@@ -146,7 +148,7 @@ impl Remove {
     /// The end of the command if no run has left a change.
     fn nothing(&self, context: &Context, output: Output) -> Result<Exit> {
         let is_enrolled = Enrolments::load(&context.state)?.iter().next().is_some();
-        let unrecorded = unrecorded::tell(context, output)?;
+        let unrecorded = unrecorded::tell(context, output, |_| false)?;
         if unrecorded.is_empty() {
             output.line("Warded has changed no file here, or every change was undone.")?;
         }

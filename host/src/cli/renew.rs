@@ -23,7 +23,7 @@ use crate::{
     pipeline::{
         self, Request, RunReport, Work,
         at_rest::{RestObservation, RestRecord},
-        certify, own_certificates, serve,
+        certify, serve, unnamed,
         vouch::HostKeyRecords,
     },
     publishing::offered,
@@ -106,7 +106,12 @@ impl Renew {
         let is_unattended = !self.force && !self.identification.is_given() && !io::stdin().is_terminal();
         if is_unattended && let Err(until) = attempts.may_try(ca::now()) {
             // What an interrupted run left waits for nobody, and its recovery needs no CA.
-            recover::first(context, output)?;
+            if transaction::interrupted(&context.state)?.is_some()
+                && let Err(error) = recover::first(context, output)
+            {
+                LastRenewal::now(error.exit(), Some(unattended::in_a_line(&error))).save(&context.state);
+                return Err(error);
+            }
             return unattended::wait(output, attempts, until);
         }
         unattended::spare(context, attempts, is_unattended);
@@ -229,7 +234,7 @@ impl Renew {
         let mut planned = pipeline::plan(context, request)?;
         let vouching = HostKeyRecords::look(context, &mut planned.session);
         vouching.warning().into_iter().for_each(|text| planned.session.tell(Level::Warn, text));
-        own_certificates::tell_of_unnamed(&mut planned.session);
+        unnamed::tell(&mut planned.session);
         let offer = offered::newer(&context.offered, &granting);
         offer.into_iter().for_each(|newer| planned.session.tell(Level::Info, newer.to_string()));
         let (mut review, mut messages, identity) =

@@ -6,16 +6,15 @@
 
 pub mod certified;
 
-use super::own_certificates::{OwnCertificate, own_certificates};
 use crate::{broker::session::Session, context::Context};
 use certified::CertifiedKeys;
 use ssh_key::PublicKey;
 use std::path::PathBuf;
 use warded_lib::{
-    ca::{self, Certificate, Kind, Principals, verify},
+    ca::{self, Certificate, Kind, Principals, certificate, verify},
     change_set::Request,
     error::Result,
-    machine::path::AbsolutePath,
+    machine::{path::AbsolutePath, sshd::host_key::Standing},
 };
 
 /// A host certificate that is valid now, and the key that can vouch with it.
@@ -55,7 +54,7 @@ impl HostKeyRecords {
     pub fn look(context: &Context, session: &mut Session) -> Self {
         let mut certified = CertifiedKeys::load(&context.state);
         let mut vouchers = Vec::new();
-        for OwnCertificate { public, voucher: own, .. } in own_certificates(session) {
+        for (public, own) in own_certificates(session) {
             let Voucher { key, certificate, .. } = &own;
             if certificate.key().key_data() != public.key_data() {
                 certified.note(key, certificate.key());
@@ -112,4 +111,26 @@ impl HostKeyRecords {
             some => Ok(some),
         }
     }
+}
+
+/// The host keys that sshd offers and that have a certificate, whether or not it is for that key. An unreadable
+/// certificate vouches for no key.
+fn own_certificates(session: &mut Session) -> Vec<(PublicKey, Voucher)> {
+    let keys = session.host_keys().unwrap_or_default();
+    let named = session.values(&[], "hostcertificate").unwrap_or_default();
+    keys.into_iter()
+        .filter_map(|key| {
+            let agent = match &key.standing {
+                Standing::Loaded => None,
+                Standing::InAgent { socket } => Some(socket.clone()),
+                Standing::Ignored(_) => return None,
+            };
+            let public = key.public.as_ref()?.key()?;
+            let path = AbsolutePath::spelled(&key.private_path()).ok()?;
+            let file: AbsolutePath = certificate::whereabouts(&named, path.as_str(), Some(&public)).parse().ok()?;
+            let place = session.place(&file, file.segments().count()).ok()??;
+            let certificate = certificate::parse(&place.snapshot().ok()??.contents).ok()?;
+            Some((public, Voucher { key: path, agent, certificate }))
+        })
+        .collect()
 }

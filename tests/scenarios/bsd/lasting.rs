@@ -81,7 +81,7 @@ fn an_upgrade_that_takes_the_lines_is_told_and_mended() {
             "warded apply certify-host puts its line back",
             &format!("{list}: nobody logs in by a certificate; warded apply trust-user-ca puts it back"),
         ]);
-        machine.warded(&["renew"]).ends(4).prints(&["To put the line back: warded apply certify-host"]);
+        machine.warded(&["renew"]).ends(4).prints(&["To put back what is missing: warded apply certify-host"]);
         machine.warded(&["renew", "--force"]).ends(5).says(&["warded apply certify-host puts its line back"]);
         machine.warded(&CERTIFY).ends(0);
         machine.lets_in(true);
@@ -160,6 +160,8 @@ fn without_records_the_lines_go_on_request() {
         assert_eq!(machine.tree(), certified);
         machine.warded(&[&words[..], &[next]].concat()).ends(0);
         assert_eq!(machine.tree(), before, "{system:?}");
+        machine.warded(&["remove", "--yes", "--accept-risk=lose-ssh"]).ends(0);
+        assert_eq!(machine.tree(), before, "{system:?}, what was taken out stays out");
         machine.lets_in(false);
     }
 }

@@ -208,7 +208,7 @@ fn a_fragment_that_is_gone_is_told_and_mended() {
         "no TrustedUserCAKeys line of sshd's configuration names the list of the CA's user keys",
         "put them back: warded apply certify-host, then warded apply trust-user-ca",
     ]);
-    machine.warded(&["renew"]).ends(4).prints(&["To put the line back: warded apply certify-host"]);
+    machine.warded(&["renew"]).ends(4).prints(&["To put back what is missing: warded apply certify-host"]);
     certify(&machine).ends(0);
     machine.warded(&TRUST).ends(0);
     is_well(&machine, NEW, false);

@@ -69,8 +69,9 @@ fn of_what_somebody_else_did() {
     [4]
 
     $ warded renew
-    Nothing is due.
-    [0]
+    warning: no HostCertificate line of sshd's configuration names /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub, /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub: sshd does not present them after its next reload or start. To put back what is missing: warded apply certify-host
+    Nothing was renewed.
+    [4]
 
     $ warded status
     HOST · OS · OpenSSH 9.2
@@ -78,8 +79,9 @@ fn of_what_somebody_else_did() {
     host key     ssh-ed25519          its certificate is not an SSH certificate: it is not a certificate's line (a plain key?)
     enrolled     web1.example.org by the local CA in /tmp/warded-test-dddddd/ca, policy unix
     renewal      due in N days, at 00:00 UTC: warded renew
-    last run     0 s ago, at 00:00 UTC: succeeded
+    last run     0 s ago, at 00:00 UTC: did not renew everything
     schedule     unknown: systemd is installed, and is not process 1 here
+    note         the last renewal (0 s ago, at 00:00 UTC) did not renew everything (exit code 4): no HostCertificate line of sshd's configuration names /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key-cert.pub, /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key-cert.pub: sshd does not present them after its next reload or start. To put back what is missing: warded apply certify-host; no renewal is due yet
     note         this machine is called HOST, and is certified as web1.example.org
     problem      /tmp/warded-test-dddddd/ssh/ssh_host_ecdsa_key: no HostCertificate line of sshd's configuration names its certificate: sshd serves it until its next reload or start; warded apply certify-host puts its line back
     problem      /tmp/warded-test-dddddd/ssh/ssh_host_ed25519_key: its certificate is not an SSH certificate: it is not a certificate's line (a plain key?)

@@ -141,6 +141,9 @@ fn without_records_the_lines_go_on_request() {
         assert_eq!(machine.state(), certified, "{version}");
         machine.warded(&[&REMOVE[..], &[next]].concat()).ends(0);
         assert_eq!(machine.state(), before, "{version}, enrolled again: {enrols}");
+        // What was taken out stays out.
+        machine.warded(&["remove", "--yes", "--accept-risk=lose-ssh"]).ends(0);
+        assert_eq!(machine.state(), before, "{version}, enrolled again: {enrols}");
         machine.is_as_generated();
         machine.lets_everybody_in(false);
     }
@@ -201,4 +204,17 @@ fn host_keys_that_are_made_anew_get_new_certificates() {
     machine.lets_everybody_in(true);
     machine.is_as_generated();
     machine.warded(&["status"]).ends(0).prints(&["problems     none"]);
+}
+
+/// Until a certificate is due, nothing else than the renewal's warning and `status` would tell.
+#[test]
+fn parameters_that_somebody_emptied_are_told_by_the_renewal() {
+    let Some(machine) = start() else { return };
+    machine.warded(&CERTIFY).ends(0);
+    machine.warded(&["renew"]).ends(0).prints(&["Nothing is due."]);
+    machine.sets(Settings { password_user: USER, options: "", ..Settings::of("25.10") });
+    let told = ["/root/warded-ssh_host_ed25519_key-cert.pub", "To put back what is missing: warded apply certify-host"];
+    machine.warded(&["renew"]).ends(4).prints(&told);
+    machine.warded(&CERTIFY).ends(0);
+    machine.warded(&["renew"]).ends(0);
 }

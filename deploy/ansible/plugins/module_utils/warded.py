@@ -186,6 +186,8 @@ def accepted_doubt(document, accepted):
         return None
     if any(document.get(name) for name in ("put_off", "refused", "unrecorded", "former_keys")):
         return None
+    if (document.get("logout") or {}).get("cause"):
+        return None
     # A renewal ends with 4 for each of its warnings.
     warnings = [one for one in document.get("messages") or [] if one.get("level") == "warn"]
     if document.get("schema") == "warded.renew/1" and warnings:

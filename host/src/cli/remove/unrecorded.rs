@@ -6,7 +6,10 @@ use super::{
     own::{REMOVE, has_remove},
 };
 use crate::{components, context::Context};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use warded_lib::{
     config::is_root,
     error::Result,
@@ -18,8 +21,9 @@ use warded_lib::{
     transaction,
 };
 
-/// Says which files of sshd's configuration have such lines, and how to remove them. Returns these files.
-pub(super) fn tell(context: &Context, output: Output) -> Result<Vec<PathBuf>> {
+/// Says which files of sshd's configuration have such lines, and how to remove them. Returns these files, without those
+/// that are about to be undone.
+pub(super) fn tell(context: &Context, output: Output, is_undone: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     // The records of the runs for the system's sshd are root's.
     if !is_root() && context.places.sshd_config.as_str() == sshd::default_config() {
         return Ok(Vec::new());
@@ -30,7 +34,7 @@ pub(super) fn tell(context: &Context, output: Output) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for file in tree.files {
         let real = fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone());
-        if authorship.misses(&real, &file.contents) {
+        if !is_undone(&real) && authorship.misses(&real, &file.contents) {
             output
                 .line(format!("{} has lines of Warded's, and no record of a run covers them.", file.path.display()))?;
             found.push(file.path);

@@ -23,7 +23,11 @@ pub(super) fn undo(root: &Root, joint: &JointChange<'_>, (runs, edits): (&[Run],
     let found = undo_one(root, joint)?;
     let Some(place) = joint.place(root)? else { return Ok(found) };
     let own = OwnBlocks::of(joint)?;
+    // The records from before a policy's own `remove` are lost: what it took out was Warded's, and stays out.
+    let begins_with_removal =
+        is_removal(joint.oldest.run.journal()) && is_removed(runs, &joint.newest.run.journal().run.policy);
     match found {
+        FileUndo::Change(_) | FileUndo::Edited(_) if begins_with_removal => Ok(FileUndo::AsBefore),
         FileUndo::Change(mut change) => {
             if let Some(after) = &mut change.after {
                 after.contents = Zeroizing::new(own.outside(&after.contents));
