@@ -69,7 +69,14 @@ fn is_renewed(machine: &Booted, init: Init) {
             wait("the renewal ends", LONG, || machine.shell("pgrep -x warded").code == Some(1));
         }
     }
-    root(machine, &format!("verify {SERVER}")).ends(0);
+    lets_clients_in(machine);
+}
+
+/// Waits until clients get in: a renewal that the timer starts has sshd read its files again, and sshd does not listen for
+/// a moment then.
+#[track_caller]
+fn lets_clients_in(machine: &Booted) {
+    wait("clients get in", LONG, || root(machine, &format!("verify {SERVER}")).code == Some(0));
 }
 
 fn lives(machine: &mut Booted, ca: &StepCa, init: Init) {
@@ -81,10 +88,9 @@ fn lives(machine: &mut Booted, ca: &StepCa, init: Init) {
     let before = configuration(machine);
     root(machine, &format!("bootstrap --ca-url {} --fingerprint {}", ca.url(), ca.fingerprint())).ends(0);
     root(machine, &format!("apply certify-host --yes --set principal={SERVER}")).ends(0).prints(&["Certified "]);
-    root(machine, &format!("verify {SERVER}")).ends(0);
+    lets_clients_in(machine);
     machine.reboots();
-    // The timer may start a renewal at once, and sshd does not listen for a moment while it reads its files again.
-    wait("clients get in", LONG, || root(machine, &format!("verify {SERVER}")).code == Some(0));
+    lets_clients_in(machine);
     is_renewed(machine, init);
     root(machine, "remove --yes").ends(0);
     let after = configuration(machine);
