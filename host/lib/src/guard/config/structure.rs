@@ -33,7 +33,7 @@ use std::{
 /// than 256 KiB, and `sshd -t` does not say so.
 const ROOM: usize = 16 * 1024;
 /// Keywords that are never granted: after a `Match`, the lines below it would hold for others than before, and an
-/// `Include` brings in lines that nobody reviewed. Only a `Match all` may come or go ([`match_all`]).
+/// `Include` brings in lines that nobody reviewed. A procedure may add or remove only a `Match all` ([`match_all`]).
 const NEVER: [&str; 2] = ["match", "include"];
 const REMOVES: &str = "removes";
 /// What an operator can do about a line that a procedure may not write.
@@ -58,7 +58,7 @@ enum LineRefusal {
     },
     /// The line would be removed, and it is not Warded's.
     Foreign(String),
-    /// Warded's `Match all` would be removed, and a line of somebody else's needs it.
+    /// The procedure would remove Warded's `Match all`, and a line that Warded did not write depends on it.
     Needed(String),
 }
 
@@ -145,7 +145,8 @@ fn wrong(line: &Line<'_>, verb: &str, after: &[Line<'_>], granted: MayChange<'_>
     None
 }
 
-/// What has to be the same for a line to be the same. Warded's `Match all` is never somebody else's.
+/// What the comparison of two lines looks at: their bytes, their conditions, and whether they are Warded's `Match all`.
+/// So it never takes Warded's `Match all` for one that an administrator wrote.
 fn words<'a>(lines: &[Line<'a>], blocks: &OwnBlocks<'_>) -> Vec<(&'a [u8], Vec<String>, bool)> {
     let is_own = |line: &Line<'_>| line.directive.is_match_all() && blocks.has(line);
     lines.iter().map(|one| (one.text, one.within.clone(), is_own(one))).collect()

@@ -43,8 +43,9 @@ impl<'a> OwnBlocks<'a> {
     }
 }
 
-/// What the removal of a `Match all` of Warded's, at this index of the old lines, would do to a line of somebody else's
-/// behind it; none: nothing. `same` are the lines of which neither the bytes nor the conditions change.
+/// How the removal of Warded's `Match all`, at this index of the old lines, would change the effect of a later line that
+/// Warded did not write; none: it changes no such line. `same` are the lines of which neither the bytes nor the
+/// conditions change.
 pub(super) fn harm<'a>(
     (old, new): (&[Line<'a>], &[Line<'a>]),
     at: usize,

@@ -35,7 +35,7 @@ fn a_match_all_opens_the_last_block_and_no_other() {
         let found = made.refusal(&made.staged("main", Some(&staged(&format!("{OLD}{after}")))), &["HostCertificate"]);
         assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{after}: {found}");
     }
-    // Outside the main file nobody knows what follows.
+    // Warded does not know which lines sshd reads after a file other than the main one.
     let made = ConfigFixture::new(&[("main", OLD), ("d/a.conf", "")]);
     let found = made.refusal(&made.staged("d/a.conf", Some(BLOCK)), &["HostCertificate"]);
     assert!(found.contains("d/a.conf line 3 has `match \"all\"`"), "{found}");
