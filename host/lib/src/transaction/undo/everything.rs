@@ -24,8 +24,9 @@ pub(super) fn undo(root: &Root, joint: &JointChange<'_>, (runs, edits): (&[Run],
     let Some(place) = joint.place(root)? else { return Ok(found) };
     let own = OwnBlocks::of(joint)?;
     // The records from before a policy's own `remove` are lost: what it took out was Warded's, and stays out.
-    let begins_with_removal =
-        is_removal(joint.oldest.run.journal()) && is_removed(runs, &joint.newest.run.journal().run.policy);
+    let begins_with_removal = is_removal(joint.oldest.run.journal())
+        && is_removed(runs, &joint.newest.run.journal().run.policy)
+        && only_takes_out(joint)?;
     match found {
         FileUndo::Change(_) | FileUndo::Edited(_) if begins_with_removal => Ok(FileUndo::AsBefore),
         FileUndo::Change(mut change) => {
@@ -45,6 +46,18 @@ pub(super) fn undo(root: &Root, joint: &JointChange<'_>, (runs, edits): (&[Run],
         },
         FileUndo::AsBefore | FileUndo::KeyLeft => Ok(found),
     }
+}
+
+/// Whether these runs removed the file, or left only lines that it had before, in their order.
+fn only_takes_out(joint: &JointChange<'_>) -> Result<bool> {
+    let Some(left) = joint.newest.run.left(joint.newest.index)? else { return Ok(true) };
+    let old = joint.oldest.run.old(joint.oldest.index)?;
+    Ok(old.is_some_and(|old| has_lines_of(&left, &old)))
+}
+
+fn has_lines_of(left: &[u8], old: &[u8]) -> bool {
+    let mut before = old.split(|byte| *byte == b'\n');
+    left.split(|byte| *byte == b'\n').all(|line| before.any(|one| one == line))
 }
 
 /// The blocks that these runs wrote. A block that was there before them belongs to another state directory or to a
